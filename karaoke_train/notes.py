@@ -1,0 +1,29 @@
+"""The note: what the labels say, what the model answers, and what the metrics compare."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Note:
+    """One sung note.
+
+    onset, offset: seconds from the start of the audio, 0 <= onset < offset.
+    pitch: MIDI number (A4 = 69 = 440 Hz), fractions allowed: 0.01 is one cent.
+    """
+
+    onset: float
+    offset: float
+    pitch: float
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.onset < self.offset:
+            raise ValueError(f"a note needs 0 <= onset < offset, not {self.onset} and {self.offset}")
+        if not 0 <= self.pitch <= 127:
+            raise ValueError(f"a note's pitch is a MIDI number from 0 to 127, not {self.pitch}")
+
+    @property
+    def duration(self) -> float:
+        """Seconds from onset to offset."""
+        return self.offset - self.onset
