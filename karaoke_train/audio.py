@@ -1,0 +1,99 @@
+"""An audio file -> mono samples at 16 kHz, as much of it as was asked for."""
+
+from __future__ import annotations
+
+from math import gcd
+from typing import TYPE_CHECKING
+
+import numpy as np
+import soundfile
+from scipy.signal import resample_poly
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SAMPLE_RATE = 16_000  # Hz, what Whisper's encoders were trained at
+SUFFIXES = (".wav", ".flac", ".mp3", ".ogg")
+
+_RATES = (1_000, 768_000)  # Hz; beyond these a header is damaged, not unusual
+_SETTLE = 160  # output samples read on each side, so that the resampler's edges are cut off
+_PROBE = 1_600  # frames read at the file's end to see that the end is there
+
+
+class AudioError(ValueError):
+    """An audio file cannot be used. The message names the file, the fault and the remedy."""
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(f"{path}: {reason}")
+        self.path = path
+        self.reason = reason
+
+    def __reduce__(self) -> tuple[type[AudioError], tuple[Path, str]]:
+        return type(self), (self.path, self.reason)  # workers send their errors pickled
+
+
+def probe(path: Path) -> float:
+    """Seconds of audio in `path`, after a look at its header and at its end.
+
+    Raises AudioError when the file is no audio, holds none, or breaks off. What lies between
+    header and end is not read: a damaged middle shows in `read`.
+    """
+    with _opened(path) as file:
+        if file.frames <= 0:
+            raise AudioError(path, "holds no sound; record or convert it again")
+        if not _RATES[0] <= file.samplerate <= _RATES[1]:
+            raise AudioError(path, f"claims {file.samplerate} samples a second; convert it again")
+        tail = min(_PROBE, file.frames)
+        if _frames(file, path, file.frames - tail, tail).shape[0] < tail:
+            raise AudioError(path, "breaks off before its end; copy or convert it again")
+        return float(file.frames) / float(file.samplerate)
+
+
+def read(path: Path, start: float = 0.0, end: float | None = None) -> np.ndarray:
+    """The samples of `path` from `start` to `end` (seconds; `None`: to its end).
+
+    Returns float32 in [-1, 1], shape (samples,), 16 kHz. Channels are averaged. Other rates go
+    through scipy's polyphase resampler (`scipy.signal.resample_poly`, Kaiser 5.0 window), over
+    the part asked for and a little on each side, so a two-hour file costs no more than its
+    part, and parts join without a seam. Raises AudioError.
+    """
+    with _opened(path) as file:
+        common = gcd(SAMPLE_RATE, file.samplerate)
+        up, down = SAMPLE_RATE // common, file.samplerate // common
+        length = -(-file.frames * up // down)
+        first = max(0, round(start * SAMPLE_RATE))
+        last = length if end is None else min(length, round(end * SAMPLE_RATE))
+        if last <= first:
+            return np.zeros(0, np.float32)
+        # Whole blocks of up:down, so that the part's samples fall where the whole file's would.
+        block = max(0, first - _SETTLE) // up
+        until = min(file.frames, -(-(last + _SETTLE) // up) * down)
+        sound = _frames(file, path, block * down, until - block * down)
+    if not np.isfinite(sound).all():
+        raise AudioError(path, "holds samples that are not numbers; convert it again")
+    mono = sound.mean(axis=1)
+    if up != down:
+        mono = resample_poly(mono, up, down)
+    part = mono[first - block * up : last - block * up]
+    return np.clip(part, -1.0, 1.0).astype(np.float32, copy=False)
+
+
+def _opened(path: Path) -> soundfile.SoundFile:
+    if not path.is_file():
+        raise AudioError(path, "is not there; it was moved or deleted")
+    try:
+        return soundfile.SoundFile(path)
+    except (soundfile.SoundFileError, OSError) as error:
+        raise AudioError(path, f"is no audio that can be read ({_said(error)})") from error
+
+
+def _frames(file: soundfile.SoundFile, path: Path, start: int, count: int) -> np.ndarray:
+    try:
+        file.seek(start)
+        return np.asarray(file.read(count, dtype="float32", always_2d=True))
+    except (soundfile.SoundFileError, OSError) as error:
+        raise AudioError(path, f"is damaged: {_said(error)}; copy or convert it again") from error
+
+
+def _said(error: Exception) -> str:
+    return str(getattr(error, "error_string", error)).rstrip(".") or type(error).__name__
