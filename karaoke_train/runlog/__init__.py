@@ -1,0 +1,6 @@
+"""The one record format, and what reads and writes it. No torch, no wandb behind this import."""
+
+from karaoke_train.runlog.format import BadRecord, RunLogError
+from karaoke_train.runlog.writer import LogBusy, RunLog
+
+__all__ = ["BadRecord", "LogBusy", "RunLog", "RunLogError"]

@@ -1,0 +1,152 @@
+"""One record <-> one line of a record log: the only definition of the format.
+
+A line is one JSON object in UTF-8, ended by a newline, at most MAX_LINE bytes long. JSON is strict
+(RFC 8259): NaN and the infinities are written as the strings "NaN", "Infinity" and "-Infinity" and
+read back as floats.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import orjson
+
+SCHEMA: Final = 1
+MAX_LINE: Final = 1 << 20  # bytes with the newline; wandb drops history rows over about 10 MB
+DEFAULT_PROJECT: Final = "voice-to-notes"
+RUN_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")  # within what wandb takes as a run id
+FIELDS: Final = frozenset({"type", "timestamp", "step", "epoch"})  # every record's own, no metrics
+
+Record = dict[str, Any]
+
+_NON_FINITE: Final = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
+_BOM: Final = b"\xef\xbb\xbf"
+
+
+class RunLogError(Exception):
+    """What went wrong with a record log, in words for its user."""
+
+
+class BadRecord(RunLogError, ValueError):
+    """This record can't be a line, or this line isn't a record; the words say why."""
+
+
+def encode(record: Mapping[str, object]) -> bytes:
+    """The record as one line, newline included.
+
+    Values that JSON lacks are written as what they stand for: tensors and numpy values as numbers
+    or lists, anything else by its `str`. Raises BadRecord when the line would pass MAX_LINE.
+    """
+    plain = {str(key): _plain(value) for key, value in record.items()}
+    try:
+        line = orjson.dumps(plain) + b"\n"
+    except TypeError:  # integers past 64 bits, lone surrogates: slower, but JSON has them
+        line = json.dumps(plain, separators=(",", ":"), allow_nan=False).encode() + b"\n"
+    if len(line) > MAX_LINE:
+        raise BadRecord(f"the record takes {len(line):,} bytes; a line holds at most {MAX_LINE:,}")
+    return line
+
+
+def decode(line: bytes) -> Record:
+    """The record in a line, with or without its newline; a blank line is the empty record.
+
+    Takes more than `encode` writes: a byte order mark, CRLF, bare NaN and Infinity, any type and
+    any field. Raises BadRecord with the reason for everything that isn't a JSON object.
+    """
+    if len(line) > MAX_LINE:
+        raise BadRecord(f"over-long: {len(line):,} bytes, at most {MAX_LINE:,}")
+    text = line.removeprefix(_BOM).strip(b" \t\r\n")
+    if not text:
+        return {}
+    value = _parse(text)
+    if not isinstance(value, dict):
+        raise BadRecord(f"not a JSON object but {_kind(value)}")
+    if value.get("type") != "config":
+        return {key: _revive(item) for key, item in value.items()}
+    return value | {"config": _revive(value.get("config"))}  # names stay the text that they are
+
+
+@dataclass(frozen=True, slots=True)
+class RunHeader:
+    """What a `config` record says of its run, typed. `trainer` says where and how it ran."""
+
+    run_id: str
+    run_name: str
+    project: str
+    config: Mapping[str, Any] = field(default_factory=dict)
+    upload: bool = True
+    created: str = ""
+    trainer: Mapping[str, Any] = field(default_factory=dict)  # host, pid, git, argv
+
+    @classmethod
+    def of(cls, record: Mapping[str, Any]) -> RunHeader:
+        """The header in a `config` record. Raises BadRecord when it can't name a run."""
+        run_id = record.get("run_id")
+        if record.get("type") != "config":
+            raise BadRecord(f"not a config record but {record.get('type')!r}")
+        if not isinstance(run_id, str) or not RUN_ID.fullmatch(run_id):
+            raise BadRecord(f"run_id {run_id!r:.80} is not 1 to 64 letters, digits, '-' or '_'")
+        config = record.get("config")
+        return cls(
+            run_id=run_id,
+            run_name=str(record.get("run_name") or run_id),
+            project=str(record.get("project") or DEFAULT_PROJECT),
+            config=config if isinstance(config, dict) else {"config": config} if config else {},
+            upload=record.get("upload") is not False,
+            created=str(record.get("created") or ""),
+            trainer={k: record[k] for k in ("host", "pid", "git", "argv") if record.get(k)},
+        )
+
+
+def _plain(value: Any) -> Any:
+    """The value in JSON's own types, non-finite floats as their strings."""
+    if value is None or isinstance(value, (str, bool, int)):
+        return value
+    if isinstance(value, float):
+        return float(value) if math.isfinite(value) else _spell(value)
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [_plain(item) for item in value]
+    tolist = getattr(value, "tolist", None)  # numpy and torch, without importing either
+    return _plain(tolist()) if callable(tolist) else str(value)
+
+
+def _spell(value: float) -> str:
+    return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+
+
+def _revive(value: Any) -> Any:
+    if isinstance(value, str):
+        return _NON_FINITE.get(value, value)
+    if isinstance(value, dict):
+        return {key: _revive(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_revive(item) for item in value]
+    return value
+
+
+def _parse(text: bytes) -> Any:
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError as strict:
+        if b"NaN" not in text and b"Infinity" not in text:
+            raise BadRecord(f"not JSON: {strict}") from None
+    try:  # what Python's json.dumps writes by default
+        value = json.loads(text.decode())
+        orjson.dumps(value)  # refuses lone surrogates and depths that orjson refuses
+    except UnicodeDecodeError:
+        raise BadRecord("not JSON: not valid UTF-8") from None
+    except (ValueError, TypeError, RecursionError) as error:
+        raise BadRecord(f"not JSON: {error}") from None
+    return value
+
+
+def _kind(value: object) -> str:
+    names = {"list": "an array", "str": "a string", "bool": "a boolean", "NoneType": "null"}
+    return names.get(type(value).__name__, "a number")

@@ -1,0 +1,61 @@
+"""Where a run comes from: host, process, git commit, command line with its secrets left out."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import subprocess
+from collections.abc import Sequence
+from typing import Any, Final
+
+_SECRET: Final = re.compile(r"(?i)(api[-_]?key|token|secret|passw(or)?d|credential)")
+_HIDDEN: Final = "***"
+
+
+def origin(argv: Sequence[str]) -> dict[str, Any]:
+    """The `host`, `pid`, `git` and `argv` fields of a config record."""
+    return {
+        "host": socket.gethostname(),
+        "pid": os.getpid(),
+        "git": git_state(),
+        "argv": without_secrets(argv),
+    }
+
+
+def without_secrets(argv: Sequence[str]) -> list[str]:
+    """The command line with the value of every flag that is named like a secret hidden."""
+    shown: list[str] = []
+    hide_next = False
+    for word in argv:
+        flag, equals, _ = word.partition("=")
+        secret = bool(_SECRET.search(flag)) and (flag.startswith("-") or bool(equals))
+        if hide_next and not word.startswith("-"):
+            shown.append(_HIDDEN)
+        else:
+            shown.append(f"{flag}={_HIDDEN}" if secret and equals else word)
+        hide_next = secret and not equals
+    return shown
+
+
+def git_state() -> dict[str, Any]:
+    """The commit and branch of the working folder, `dirty` for changes; empty outside of git."""
+    commit = _git("rev-parse", "HEAD")
+    if not commit:
+        return {}
+    state: dict[str, Any] = {"commit": commit}
+    if branch := _git("symbolic-ref", "--short", "-q", "HEAD"):
+        state["branch"] = branch
+    if _git("status", "--porcelain", "--untracked-files=no"):
+        state["dirty"] = True
+    return state
+
+
+def _git(*words: str) -> str:
+    try:
+        done = subprocess.run(
+            ["git", *words], capture_output=True, text=True, timeout=2, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""

@@ -1,0 +1,59 @@
+"""Bytes at a position -> complete lines; pure, and the one place where lines are split."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from karaoke_train.runlog.format import MAX_LINE, BadRecord, Record, decode
+
+HEAD: Final = 200  # bytes of a bad line that are kept to show
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Position:
+    """The start of a line: its ordinal (the number of complete lines before it) and byte offset."""
+
+    ordinal: int = 0
+    offset: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One complete line. A bad one has no record, says why, and still takes its ordinal."""
+
+    at: Position
+    end: Position
+    record: Record | None
+    problem: str = ""
+    head: bytes = b""
+
+
+def split_lines(data: bytes, start: Position) -> tuple[list[Line], Position]:
+    """The complete lines of `data`, which begins at `start`, and where the next one begins.
+
+    A torn tail (no newline yet) is left alone: it may still be growing.
+    """
+    lines: list[Line] = []
+    at, begin = start, 0
+    while (newline := data.find(b"\n", begin)) >= 0:
+        line = parse_line(data[begin : newline + 1], at)
+        lines.append(line)
+        at, begin = line.end, newline + 1
+    return lines, at
+
+
+def parse_line(raw: bytes, at: Position) -> Line:
+    """One line with its newline, `at` its start. An over-long one need not be given whole: see
+    `overlong`."""
+    end = Position(at.ordinal + 1, at.offset + len(raw))
+    try:
+        return Line(at, end, decode(raw))
+    except BadRecord as error:
+        return Line(at, end, None, str(error), raw[:HEAD])
+
+
+def overlong(at: Position, length: int, head: bytes) -> Line:
+    """The bad line of `length` bytes (newline included) that nobody wants in memory."""
+    end = Position(at.ordinal + 1, at.offset + length)
+    return Line(at, end, None, f"over-long: {length:,} bytes, at most {MAX_LINE:,}", head[:HEAD])
