@@ -1,0 +1,1 @@
+"""karaoke-syncd: what record logs hold, on wandb; every record once, none lost."""

@@ -1,0 +1,103 @@
+"""What can go wrong, in four parts for people, and classed by who has to wait; exit codes."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+
+class Exit(IntEnum):
+    """Exit codes of karaoke-syncd. New ones may be added; these stay."""
+
+    OK = 0  # everything is uploaded or being uploaded
+    FAILED = 1  # something unexpected; the message says what
+    USAGE = 2  # the command line or the settings are wrong
+    NOT_RUNNING = 3  # records wait and no daemon is running
+    OFFLINE = 4  # records wait for the server to be reachable; tried again without you
+    LOGIN = 5  # nobody is logged in, or the server refuses the account
+    DECISION = 6  # a run waits for a decision of yours; `status` names it
+    BUSY = 7  # another daemon holds this state folder
+    DIFFERENT = 8  # `verify` found the server's records different from the file's
+    INTERRUPTED = 130
+
+
+EXIT_HELP = {
+    Exit.OK: "everything is uploaded or being uploaded",
+    Exit.FAILED: "something unexpected; the message says what",
+    Exit.USAGE: "the command line or the settings are wrong",
+    Exit.NOT_RUNNING: "records wait and no daemon is running",
+    Exit.OFFLINE: "records wait until the server can be reached; tried again without you",
+    Exit.LOGIN: "nobody is logged in, or the server refuses the account",
+    Exit.DECISION: "a run waits for a decision of yours; `status` names it",
+    Exit.BUSY: "another daemon holds this state folder",
+    Exit.DIFFERENT: "`verify` found the server's records different from the file's",
+    Exit.INTERRUPTED: "interrupted (Ctrl-C)",
+}
+
+
+class SyncError(Exception):
+    """What happened, to which file or run, what it means for the data, what to do next."""
+
+    def __init__(self, what: str, *, where: str = "", meaning: str = "", remedy: str = "") -> None:
+        super().__init__(what)
+        self.what = what
+        self.where = where
+        self.meaning = meaning
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        head = f"{self.where}: {self.what}" if self.where else self.what
+        return " ".join(
+            f"{part.rstrip('.')}." for part in (head, self.meaning, self.remedy) if part
+        )
+
+
+class UsageError(SyncError):
+    """The command line or the settings ask for something that can't be."""
+
+
+class UploadError(SyncError):
+    """An upload failed. Which class says who waits."""
+
+
+class Unreachable(UploadError):
+    """Everybody waits: the server can't be reached or is in trouble. Tried again by itself.
+
+    kind: offline, captive or trouble. retry_after: seconds that the server asked for.
+    """
+
+    def __init__(self, what: str, *, kind: str = "offline", retry_after: float = 0.0) -> None:
+        super().__init__(
+            what,
+            meaning="The records are safe on disk",
+            remedy="Nothing to do: they are sent as soon as the server can be reached",
+        )
+        self.kind = kind
+        self.retry_after = retry_after
+
+
+class Refused(UploadError):
+    """The user has to act: nobody is logged in, or the account may not write there.
+
+    kind: not_logged_in or refused.
+    """
+
+    def __init__(self, what: str, *, kind: str, remedy: str) -> None:
+        super().__init__(what, meaning="The records are safe on disk", remedy=remedy)
+        self.kind = kind
+
+
+class RunTrouble(UploadError):
+    """This run alone waits, and is tried again by itself."""
+
+
+class RunRefused(UploadError):
+    """This run alone waits, for a decision: `retry` or `forget`, or `sync --as_new`.
+
+    code: a stable word for the case, as in `status --json`.
+    """
+
+    def __init__(
+        self, code: str, what: str, *, where: str = "", meaning: str = "", remedy: str = ""
+    ) -> None:
+        super().__init__(what, where=where, meaning=meaning, remedy=remedy)
+        self.code = code

@@ -1,0 +1,29 @@
+"""One daemon a state folder, one uploader a run, whichever machine each is on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from karaoke_train.runlog.lock import Held, Lock
+
+
+def state_lock(state: Path) -> Lock:
+    """The lock of the daemon that owns a state folder."""
+    return Lock(state / "daemon.lock")
+
+
+def run_lease(log: Path, run_id: str) -> Lock:
+    """The lease of a run, beside its file: daemons of several machines share a log folder."""
+    return Lock(log.parent / ".locks" / f"{run_id}.lease")
+
+
+def take(lease: Lock) -> bool:
+    """Whether the lease is ours now. A folder that takes no locks (read-only) has no rival in it
+    that we could see, so it's ours."""
+    try:
+        lease.acquire()
+    except Held:
+        return False
+    except OSError:
+        return True
+    return True

@@ -1,0 +1,118 @@
+"""A path and a position -> complete lines. The file itself is the buffer: nothing is carried
+between reads, so a read can be repeated at any time."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import BinaryIO, Final
+
+from karaoke_train.runlog.format import MAX_LINE, Record
+from karaoke_train.runlog.reader import HEAD, Line, Position, overlong, split_lines
+from syncd.cursor import Fingerprint
+
+CHUNK: Final = (
+    2 << 20
+)  # bytes a read; over MAX_LINE, so that it holds a line or shows an over-long one
+START: Final = Position()
+BEFORE: Final = 256  # bytes before a position that its fingerprint covers
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """What a read gave: whole lines, where the next begins, how far the file was looked at."""
+
+    lines: list[Line]
+    end: Position
+    seen: int  # the file's size at the read: news begins there
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """A run's file seen as a whole: its end, its newest config record, its epochs."""
+
+    end: Position = START
+    at: Position | None = None  # where the asked ordinal begins; None when the file ends before
+    config: Record = field(default_factory=dict)
+    epochs: tuple[Record, ...] = ()
+    last: Record = field(default_factory=dict)  # the last line's record
+
+
+def first_line(path: Path) -> bytes:
+    """The first complete line with its newline, at most MAX_LINE bytes of it; empty when there's
+    none yet. Raises OSError."""
+    with path.open("rb") as file:
+        line = file.readline(MAX_LINE)
+    return line if line.endswith(b"\n") or len(line) == MAX_LINE else b""
+
+
+def fingerprint(path: Path, at: Position) -> Fingerprint:
+    """What the file shows up to `at`. Raises OSError."""
+    first = first_line(path)
+    with path.open("rb") as file:
+        start = max(0, at.offset - BEFORE)
+        file.seek(start)
+        before = file.read(at.offset - start)
+    return Fingerprint(_digest(first), _digest(before))
+
+
+def read(path: Path, start: Position, limit: int = CHUNK) -> Chunk:
+    """The complete lines from `start` on, about `limit` bytes of them. Raises OSError."""
+    with path.open("rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        file.seek(start.offset)
+        data = file.read(max(limit, MAX_LINE + 1))
+        lines, end = split_lines(data, start)
+        if not lines and len(data) > MAX_LINE and (line := _long_line(file, start, data)):
+            lines, end = [line], line.end
+        read_all = start.offset + len(data) >= size
+        return Chunk(lines, end, max(size, end.offset) if read_all or not lines else end.offset)
+
+
+def survey(
+    path: Path, ordinal: int = 0, on_lines: Callable[[Sequence[Line]], None] | None = None
+) -> Survey:
+    """Read the whole file once. `on_lines` is shown every line on the way. Raises OSError."""
+    found = Survey(at=START if ordinal == 0 else None)
+    while True:
+        chunk = read(path, found.end)
+        if not chunk.lines:
+            return found
+        found = _surveyed(found, chunk, ordinal)
+        if on_lines:
+            on_lines(chunk.lines)
+
+
+def _surveyed(found: Survey, chunk: Chunk, ordinal: int) -> Survey:
+    at = found.at
+    if at is None and ordinal <= chunk.end.ordinal:
+        at = chunk.lines[ordinal - found.end.ordinal - 1].end
+    records = [line.record for line in chunk.lines if line.record]
+    configs = [record for record in records if record.get("type") == "config"]
+    epochs = [record for record in records if record.get("type") == "epoch_summary"]
+    return replace(
+        found,
+        end=chunk.end,
+        at=at,
+        config=configs[-1] if configs else found.config,
+        epochs=(*found.epochs, *epochs),
+        last=chunk.lines[-1].record or {},
+    )
+
+
+def _long_line(file: BinaryIO, start: Position, head: bytes) -> Line | None:
+    """The over-long line at `start`, once its newline is there."""
+    length = len(head)
+    while data := file.read(CHUNK):
+        newline = data.find(b"\n")
+        if newline >= 0:
+            return overlong(start, length + newline + 1, head[:HEAD])
+        length += len(data)
+    return None
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()[:32]
