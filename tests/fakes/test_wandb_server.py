@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
 
 import wandb
 
 from tests.fakes.wandb_server import WandbServer
-from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any, TYPE_CHECKING
+import uuid
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from tests.fakes.wandb_state import Json, Refusal, RunKey, RunState, Store, iso
+from tests.fakes.wandb_state import Json, RefusalError, RunKey, RunState, Store, iso
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -42,6 +44,22 @@ def operation_name(body: Mapping[str, Any]) -> str:
     return body.get("operationName") or (found.group(2) if found else "")
 
 
+@dataclass(frozen=True)
+class Ask:
+    """One operation's variables, where the server was reached, and how stale to answer."""
+
+    variables: Mapping[str, Any]
+    url: str
+    lag: int = 0  # history lines
+    stale_tail: bool = False
+
+    def __getitem__(self, name: str) -> Any:
+        return self.variables[name]
+
+    def get(self, name: str) -> Any:
+        return self.variables.get(name)
+
+
 class Graphql:
     """Answers operations from a Store. `entity` is the one that owns the API key."""
 
@@ -49,31 +67,41 @@ class Graphql:
         self.store = store
         self.entity = entity
         self.unknown: list[str] = []
-        self._artifacts = 0
+        self._operations: dict[str, Callable[[Ask], Json]] = {
+            "Viewer": self.viewer,
+            "GetViewer": self.viewer,
+            "GetDefaultEntity": self.viewer,
+            "ServerFeaturesQuery": self.server_features,
+            "RunResumeStatus": self.resume_status,
+            "UpsertBucket": self.upsert,
+            "Run": self.run,
+            "RunState": self.run,
+            "RunHistoryKeys": self.run,
+            "RunParquetHistory": self.parquet_history,
+            "HistoryPage": self.history_page,
+            "RunFullHistory": self.full_history,
+            "DeleteRun": self.delete_run,
+            "CreateRunFiles": self.create_run_files,
+            "ArtifactType": self.artifact_type,
+            "CreateArtifact": self.create_artifact,
+            "CreateArtifactManifest": self.artifact_manifest,
+            "UpdateArtifactManifest": self.artifact_manifest,
+            "CreateArtifactFiles": self.create_artifact_files,
+            "CommitArtifact": self.commit_artifact,
+        }
 
-    def answer(self, body: Mapping[str, Any], *, url: str, lag: int = 0) -> Json:
-        """The `data` of one operation.
-
-        `url` is where this server was reached, for upload links; `lag` is how many history lines
-        the answer is behind the truth. Refusal when the operation fails.
-        """
+    def answer(self, body: Mapping[str, Any], ask: Ask) -> Json:
+        """The `data` of one operation; RefusalError when it fails."""
         name = operation_name(body)
-        resolve: Callable[[Json], Json] | None = getattr(self, f"_op_{name}", None)
-        if resolve is None:
+        if name not in self._operations:
             self.unknown.append(f"{name}: {body.get('query')}")
-            raise Refusal(400, f"this server knows no operation {name!r}")
-        variables = dict(body.get("variables") or {}, _url=url, _lag=lag)
-        return resolve(variables)
+            raise RefusalError(400, f"this server knows no operation {name!r}")
+        return self._operations[name](ask)
 
     # --- the account and the server ---
 
-    def _op_Viewer(self, _: Json) -> Json:
-        return {"viewer": self._viewer()}
-
-    _op_GetViewer = _op_GetDefaultEntity = _op_Viewer
-
-    def _viewer(self) -> Json:
-        return {
+    def viewer(self, _: Ask) -> Json:
+        me = {
             "__typename": "User",
             "id": "VXNlcjox",
             "name": self.entity,
@@ -86,69 +114,122 @@ class Graphql:
             "teams": {"edges": [{"node": {"name": self.entity}}]},
             "apiKeys": {"edges": []},
         }
+        return {"viewer": me}
 
-    def _op_ServerFeaturesQuery(self, _: Json) -> Json:
+    def server_features(self, _: Ask) -> Json:
         return {"serverInfo": {"features": []}}
-
-    def _op_ServerInfo(self, _: Json) -> Json:
-        return {"serverInfo": {"cliVersionInfo": None, "latestLocalVersionInfo": None}}
 
     # --- runs ---
 
-    def _key(self, v: Mapping[str, Any], run: str) -> RunKey:
-        return RunKey(v.get("entity") or self.entity, v.get("project") or "uncategorized", v[run])
+    def _key(self, ask: Ask, run: str) -> RunKey:
+        project = ask.get("project") or "uncategorized"
+        return RunKey(ask.get("entity") or self.entity, project, ask[run])
 
-    def _op_RunResumeStatus(self, v: Json) -> Json:
-        key = self._key(v, "name")
+    def resume_status(self, ask: Ask) -> Json:
+        key = self._key(ask, "name")
         run = self.store.get(key)
-        bucket = None if run is None else run_fields(key, run, lag=v["_lag"])
+        bucket = None if run is None else run_fields(key, run, ask)
         return {"model": {**project_fields(key), "bucket": bucket}}
 
-    def _op_UpsertBucket(self, v: Json) -> Json:
-        key = RunKey.from_storage_id(v["id"]) if v.get("id") else self._key(v, "name")
-        v["displayName"] = v.get("displayName") or v.get("display_name")
-        fields = {name: v[name] for name in UPSERT_FIELDS if v.get(name) is not None}
+    def upsert(self, ask: Ask) -> Json:
+        key = RunKey.from_storage_id(ask["id"]) if ask.get("id") else self._key(ask, "name")
+        given = {**ask.variables, "displayName": ask.get("displayName") or ask.get("display_name")}
+        fields = {name: given[name] for name in UPSERT_FIELDS if given.get(name) is not None}
         run, inserted = self.store.upsert(key, fields)
-        bucket = run_fields(key, run, lag=v["_lag"])
-        return {"upsertBucket": {"bucket": bucket, "inserted": inserted}}
+        return {"upsertBucket": {"bucket": run_fields(key, run, ask), "inserted": inserted}}
 
-    def _op_Run(self, v: Json) -> Json:
-        key = self._key(v, "name")
+    def run(self, ask: Ask) -> Json:
+        key = self._key(ask, "name" if "name" in ask.variables else "run")
         run = self.store.get(key)
-        return {"project": {"run": run and run_fields(key, run, lag=v["_lag"])}}
+        return {"project": {"run": run and run_fields(key, run, ask)}}
 
-    _op_RunState = _op_RunHistoryKeys = _op_Run
-
-    def _op_RunParquetHistory(self, v: Json) -> Json:
-        """No exported files here: everything is live, to be had from HistoryPage."""
-        self.store.need(self._key(v, "runName"))
+    def parquet_history(self, ask: Ask) -> Json:
+        """No exported files here: everything is live, to be had from `history_page`."""
+        self.store.need(self._key(ask, "runName"))
         return {"project": {"run": {"parquetHistory": {"parquetUrls": [], "liveData": []}}}}
 
-    def _op_HistoryPage(self, v: Json) -> Json:
-        """Rows with minStep <= _step < maxStep, at most pageSize, as wandb's scan asks for them."""
-        run = self.store.need(self._key(v, "run"))
+    def history_page(self, ask: Ask) -> Json:
+        """Rows with minStep <= _step < maxStep, at most pageSize, as wandb's scan wants them."""
+        run = self.store.need(self._key(ask, "run"))
         steps = ((json.loads(line).get("_step", -1), line) for line in run.history)
-        page = [line for step, line in steps if v["minStep"] <= step < v["maxStep"]]
-        return {"project": {"run": {"history": page[: v["pageSize"]]}}}
+        page = [line for step, line in steps if ask["minStep"] <= step < ask["maxStep"]]
+        return {"project": {"run": {"history": page[: ask["pageSize"]]}}}
 
-    def _op_RunFullHistory(self, v: Json) -> Json:
-        run = self.store.need(self._key(v, "name"))
+    def full_history(self, ask: Ask) -> Json:
+        run = self.store.need(self._key(ask, "name"))
         return {"project": {"run": {"history": run.history, "events": run.events}}}
 
-    def _op_DeleteRun(self, v: Json) -> Json:
-        self.store.delete(RunKey.from_storage_id(v["id"]))
+    def delete_run(self, ask: Ask) -> Json:
+        self.store.delete(RunKey.from_storage_id(ask["id"]))
         return {"deleteRun": {"clientMutationId": None}}
 
     # --- files ---
 
-    def _op_CreateRunFiles(self, v: Json) -> Json:
-        key = self._key(v, "run")
+    def create_run_files(self, ask: Ask) -> Json:
+        key = self._key(ask, "run")
         self.store.need(key)
-        base = f"{v['_url']}/_storage/" + "/".join(
-            quote(part, safe="") for part in (key.entity, key.project, key.run)
+        files = [{"name": n, "uploadUrl": upload_url(ask, key, n)} for n in ask["files"]]
+        reply = {"runID": key.storage_id, "uploadHeaders": [], "files": files}
+        return {"createRunFiles": reply}
+
+    # --- artifacts, as far as a logged wandb.Table makes one ---
+
+    def artifact_type(self, _: Ask) -> Json:
+        return {"project": {"artifact": None}}
+
+    def create_artifact(self, ask: Ask) -> Json:
+        given = ask["input"]
+        key = RunKey(given["entityName"], given["projectName"], given["runName"])
+        self.store.need(key)
+        artifact = artifact_id(key)
+        name, kind = given["artifactCollectionName"], given["artifactTypeName"]
+        self.store.record(
+            key, "artifact", id=artifact, fields={"name": name, "type": kind, "state": "PENDING"}
         )
-        files = [{"name": n, "uploadUrl": f"{base}/{quote(n, safe='')}"} for n in v["files"]]
-        return {"createRunFiles": {"runID": key.storage_id, "uploadHeaders": [], "files": files}}
+        reply = {"id": artifact, "state": "PENDING", "artifactSequence": {"latestArtifact": None}}
+        return {"createArtifact": {"artifact": reply}}
+
+    def artifact_manifest(self, ask: Ask) -> Json:
+        artifact = ask.get("artifactID") or ask["artifactManifestID"]
+        url = upload_url(ask, artifact_run(artifact), f"{artifact}/manifest.json")
+        file = {"id": artifact, "uploadUrl": url, "uploadHeaders": []}
+        reply = {"artifactManifest": {"id": artifact, "file": file}}
+        return {"createArtifactManifest": reply, "updateArtifactManifest": reply}
+
+    def create_artifact_files(self, ask: Ask) -> Json:
+        edges = []
+        for file in ask["input"]["artifactFiles"]:
+            artifact, name = file["artifactID"], file["name"]
+            node: Json = {
+                "storagePath": f"{artifact}/{name}",
+                "uploadUrl": upload_url(ask, artifact_run(artifact), f"{artifact}/{name}"),
+                "uploadHeaders": [],
+                "uploadMultipartUrls": None,
+                "artifact": {"id": artifact},
+            }
+            edges.append({"node": node})
+        return {"createArtifactFiles": {"files": {"edges": edges}}}
+
+    def commit_artifact(self, ask: Ask) -> Json:
+        artifact = ask["artifactID"]
+        key = artifact_run(artifact)
+        self.store.record(key, "artifact", id=artifact, fields={"state": "COMMITTED"})
+        return {"commitArtifact": {"artifact": {"id": artifact, "digest": ""}}}
+
+
+def artifact_id(key: RunKey) -> str:
+    """A new artifact's id, which says whose it is."""
+    return f"artifact-{uuid.uuid4().hex}-{key.storage_id}"
+
+
+def artifact_run(artifact: str) -> RunKey:
+    return RunKey.from_storage_id(artifact.split("-", 2)[2])
+
+
+def upload_url(ask: Ask, key: RunKey, name: str) -> str:
+    """Where the client is to PUT a file; as with wandb's signed links, no key is asked there."""
+    parts = (key.entity, key.project, key.run, name)
+    return f"{ask.url}/_storage/" + "/".join(quote(part, safe="") for part in parts)
 
 
 def project_fields(key: RunKey) -> Json:
@@ -159,9 +240,11 @@ def project_fields(key: RunKey) -> Json:
     }
 
 
-def run_fields(key: RunKey, run: RunState, *, lag: int = 0) -> Json:
+def run_fields(key: RunKey, run: RunState, ask: Ask) -> Json:
     """A run with every field that wandb 0.31 asks for anywhere."""
     internal = run.config.get("_wandb", {}).get("value", {})
+    count = max(0, len(run.history) - ask.lag)
+    tail = run.history[:count] if ask.stale_tail else run.history
     return {
         "__typename": "Run",
         "id": key.storage_id,
@@ -180,12 +263,12 @@ def run_fields(key: RunKey, run: RunState, *, lag: int = 0) -> Json:
         "wandbConfig": json.dumps({"t": internal.get("t")}),
         "summaryMetrics": json.dumps(run.summary),
         "systemMetrics": "{}",
-        "historyLineCount": max(0, len(run.history) - lag),
+        "historyLineCount": count,
         "eventsLineCount": len(run.events),
         "logLineCount": len(run.output),
-        "historyTail": json.dumps(run.history[-1:]),
+        "historyTail": json.dumps(tail[-1:]),
         "eventsTail": json.dumps(run.events[-1:]),
-        "historyKeys": history_keys(run.history),
+        "historyKeys": history_keys(tail),
         "createdAt": iso(run.created_at),
         "heartbeatAt": iso(run.heartbeat_at or run.created_at),
         "user": {"name": key.entity, "username": key.entity},

@@ -4,83 +4,80 @@
         wandb.init(settings=wandb.Settings(base_url=server.url, api_key=server.key), …)
         server.history("run-id")
 
-or as a process: ``python -m tests.fakes.wandb_server --port 0 --state DIR --port-file FILE``.
+or as a process, ``python -m tests.fakes.wandb_server --port 0 --state DIR --port-file FILE``,
+which `wandb_process.WandbProcess` starts, drives and stops. Strict about the places of lines:
+a gap is refused and kept in the run's `errors`, a line written over with other content in its
+`overwrites`, equal lines sent again are counted in `rewrites`.
 """
 
 from __future__ import annotations
 
 import argparse
 import base64
-import gzip
+import binascii
+import contextlib
 import json
 import re
 import signal
-import sys
 import threading
-from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Self, TYPE_CHECKING
-from urllib.parse import unquote, urlsplit
+from typing import TYPE_CHECKING, Any, Self
+from urllib.parse import unquote
 
-from tests.fakes.wandb_graphql import Graphql
-from tests.fakes.wandb_state import Json, Refusal, RunKey, Store, dump_run
-import contextlib
+from tests.fakes.faults import Endpoint, Fault, FaultBoard, Kind, Request, RequestLog, Seen
+from tests.fakes.wandb_graphql import Ask, Graphql, operation_name
+from tests.fakes.wandb_http import PORTAL, Call, Listener, Reply, json_reply, tls_context
+from tests.fakes.wandb_state import Json, RefusalError, RunKey, Store, dump_run
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
     from types import TracebackType
 
 KEY = "0123456789abcdef0123456789abcdef01234567"  # of the right shape, and nobody's
 ENTITY = "tester"
 STREAM_PATH = re.compile(r"/files/([^/]+)/([^/]+)/([^/]+)/file_stream")
 STORAGE_PATH = re.compile(r"/(?:_storage|files)/([^/]+)/([^/]+)/([^/]+)/(.+)")
-
-
-@dataclass(frozen=True)
-class Reply:
-    """What goes back over the wire."""
-
-    status: int = 200
-    body: bytes = b"{}"
-    content_type: str = "application/json"
-
-
-def json_reply(value: object, status: int = 200) -> Reply:
-    return Reply(status, json.dumps(value).encode())
+CONTROL_PATH = "/_control"
 
 
 class WandbServer:
-    """The stand-in within this process; serves from `__enter__` (or `start`) to `close`."""
+    """The stand-in within this process; serves from `__enter__` (or `start`) to `close`.
 
-    def __init__(self, state_dir: Path, *, port: int = 0, entity: str = ENTITY) -> None:
+    `tls` makes it https with a certificate nobody vouches for (`ca_file`). A `hook` sees every
+    request first, on a server thread, and may give it a fault.
+    """
+
+    def __init__(
+        self, state_dir: Path, *, port: int = 0, entity: str = ENTITY, tls: bool = False
+    ) -> None:
         self.key = KEY
         self.entity = entity
         self.store = Store(Path(state_dir))
         self.graphql = Graphql(self.store, entity)
-        self._http = _Http(("127.0.0.1", port), _Handler)
-        self._http.app = self
-        self.port: int = self._http.server_address[1]
-        self._thread: threading.Thread | None = None
+        self.board = FaultBoard()
+        self.log = RequestLog()
+        self.hook: Callable[[Request], Fault | None] | None = None
+        folder = Path(state_dir) / "tls"
+        self.ca_file = folder / "cert.pem" if tls else None
+        self._scheme = "https" if tls else "http"
+        self._listener = Listener(self, port, tls_context(folder) if tls else None)
+        self._listener.open()
+
+    @property
+    def port(self) -> int:
+        return self._listener.port
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
-
-    def start(self) -> Self:
-        self._thread = threading.Thread(
-            target=self._http.serve_forever, args=(0.02,), name="wandb-stand-in", daemon=True
-        )
-        self._thread.start()
-        return self
+        return f"{self._scheme}://127.0.0.1:{self.port}"
 
     def close(self) -> None:
-        if self._thread is not None:
-            self._http.shutdown()
-            self._thread.join()
-        self._http.server_close()
+        self.board.clear()
+        self._listener.close()
 
     def __enter__(self) -> Self:
-        return self.start()
+        return self
 
     def __exit__(
         self,
@@ -98,81 +95,167 @@ class WandbServer:
 
     def run(self, run_id: str) -> Json:
         """The one run of that id, in whichever project; KeyError when there is none."""
-        found = [run for key, run in self.store.runs.items() if key.run == run_id]
-        if len(found) != 1:
-            raise KeyError(f"{len(found)} runs have the id {run_id!r}")
-        with self.store.lock:
-            return dump_run(found[0])
+        return dump_run(self.store.runs[self._find(run_id)])
 
     def history(self, run_id: str) -> list[Json]:
         """The run's history rows, by line."""
         rows: list[Json] = self.run(run_id)["history"]
         return rows
 
+    def requests(self) -> list[Seen]:
+        return self.log.all()
+
+    def counts(self) -> dict[str, int]:
+        """Requests by endpoint, and by GraphQL operation as `graphql:NAME`."""
+        return self.log.counts()
+
+    # --- what tests do to it ---
+
+    def fault(self, kind: Kind, **how: Any) -> None:
+        """Put a fault in force; see `faults.Fault` for the kinds and fields."""
+        self.board.add(Fault(kind, **how))
+
+    def clear(self) -> None:
+        """End all faults, `refuse` included; requests that hang are let go without an answer."""
+        self.board.clear()
+        self._listener.open()
+
+    def refuse(self) -> None:
+        """Leave the port, resetting what is connected, until `clear`."""
+        self._listener.close()
+
+    def delete_run(self, run_id: str) -> None:
+        """As the user's click on delete: the run is gone and its id is refused from now on."""
+        self.store.delete(self._find(run_id))
+
+    def forget_run(self, run_id: str) -> None:
+        """Remove a run without a trace: its id may come again."""
+        self.store.forget(self._find(run_id))
+
+    def append_foreign(self, run_id: str, row: Mapping[str, Any]) -> int:
+        """Somebody else writes one more history line to a run; returns the line's place."""
+        return self.store.append_foreign(self._find(run_id), row)
+
+    def _find(self, run_id: str) -> RunKey:
+        found = [key for key in list(self.store.runs) if key.run == run_id]
+        if len(found) != 1:
+            raise KeyError(f"{len(found)} runs have the id {run_id!r}")
+        return found[0]
+
     # --- what the wire asks ---
 
-    def respond(self, method: str, path: str, authorization: str, url: str, body: bytes) -> Reply:
-        """The reply to one request."""
-        if found := STORAGE_PATH.fullmatch(path):
-            parts = [unquote(part) for part in found.groups()]
-            if method == "PUT":
-                self.store.put_file(RunKey(*parts[:3]), parts[3], body)
-                return Reply()
-        if path == "/healthz":
-            return json_reply({"status": "ok"})
-        if not self._knows(authorization):
-            return json_reply({"errors": [{"message": "invalid API key"}]}, 401)
+    def see(self, call: Call) -> Request:
+        """What a call is, for faults, hooks and the log."""
+        if call.path == "/graphql":
+            with contextlib.suppress(ValueError):
+                body = json.loads(call.body)
+                variables = body.get("variables") or {}
+                run = variables.get("run") or variables.get("name") or variables.get("runName")
+                return self._request(call, "graphql", operation_name(body), run or "", body)
+        if found := STREAM_PATH.fullmatch(call.path):
+            with contextlib.suppress(ValueError):
+                run_id = unquote(found.group(3))
+                return self._request(call, "file_stream", "", run_id, json.loads(call.body))
+        if found := STORAGE_PATH.fullmatch(call.path):
+            return self._request(call, "files", "", unquote(found.group(3)), None)
+        return self._request(call, "other", "", "", None)
+
+    def _request(
+        self, call: Call, endpoint: Endpoint, operation: str, run: str, body: Any
+    ) -> Request:
+        return Request(call.method, call.path, endpoint, operation, run, body)
+
+    def meet(self, request: Request) -> Fault | None:
+        if request.path == CONTROL_PATH:
+            return None
+        return (self.hook and self.hook(request)) or self.board.meet(request)
+
+    def respond(self, call: Call, request: Request, fault: Fault | None) -> Reply:
+        """The reply to one call; a fault of kind status or html stands in front of it."""
+        if fault is not None and fault.kind == "status":
+            words = {"errors": [{"message": f"fault: {fault.status}"}], "error": "fault"}
+            return json_reply(words, fault.status, fault.retry_after)
+        if fault is not None and fault.kind == "html":
+            return Reply(200, PORTAL, "text/html; charset=utf-8")
         try:
-            if path == "/graphql":
-                request = json.loads(body)
-                return json_reply({"data": self.graphql.answer(request, url=url)})
-            if method == "POST" and (found := STREAM_PATH.fullmatch(path)):
-                key = RunKey(*(unquote(part) for part in found.groups()))
-                self.store.stream(key, json.loads(body))
-                return json_reply({"exitcode": None, "limits": {}})
-        except Refusal as refusal:
+            return self._route(call, request, fault)
+        except RefusalError as refusal:
             return json_reply({"errors": [{"message": refusal.message}]}, refusal.status)
-        return json_reply({"errors": [{"message": f"no such page: {path}"}]}, 404)
+
+    def _route(self, call: Call, request: Request, fault: Fault | None) -> Reply:
+        if call.path == CONTROL_PATH and call.method == "POST":
+            return json_reply(self.control(json.loads(call.body)))
+        if call.path == "/healthz" or call.path.startswith("/sdk/otel/"):  # the SDK's own telemetry
+            return Reply()
+        if request.endpoint == "files" and call.method == "PUT":
+            self.store.put_file(*self._file(call), call.body)
+            return Reply()
+        if not self._knows(call.authorization):
+            raise RefusalError(401, "user is not logged in: this API key is not known here")
+        if request.endpoint == "graphql":
+            lag = (fault.lag, fault.stale_tail) if fault and fault.kind == "stale" else ()
+            ask = Ask(request.body.get("variables") or {}, call.url, *lag)
+            return json_reply({"data": self.graphql.answer(request.body, ask)})
+        if request.endpoint == "file_stream" and call.method == "POST":
+            found = STREAM_PATH.fullmatch(call.path)
+            assert found is not None
+            self.store.stream(RunKey(*(unquote(part) for part in found.groups())), request.body)
+            return json_reply({"exitcode": None, "limits": {}})
+        if request.endpoint == "files" and call.method == "GET":
+            return Reply(200, self.store.get_file(*self._file(call)), "application/octet-stream")
+        raise RefusalError(404, f"no such page: {call.path}")
+
+    def _file(self, call: Call) -> tuple[RunKey, str]:
+        found = STORAGE_PATH.fullmatch(call.path)
+        assert found is not None
+        entity, project, run, name = (unquote(part) for part in found.groups())
+        return RunKey(entity, project, run), name
 
     def _knows(self, authorization: str) -> bool:
         scheme, _, value = authorization.partition(" ")
-        return scheme == "Basic" and base64.b64decode(value) == f"api:{self.key}".encode()
+        with contextlib.suppress(binascii.Error):
+            return scheme == "Basic" and base64.b64decode(value) == f"api:{self.key}".encode()
+        return False
+
+    def control(self, order: Json) -> object:
+        """Carry out one order of another process: {"do": METHOD, …its arguments}."""
+        orders: dict[str, Callable[..., object]] = {
+            "dump": self.dump,
+            "run": self.run,
+            "requests": lambda: [asdict(seen) for seen in self.requests()],
+            "counts": self.counts,
+            "fault": self.fault,
+            "clear": self.clear,
+            "refuse": self.refuse,
+            "delete_run": self.delete_run,
+            "forget_run": self.forget_run,
+            "append_foreign": self.append_foreign,
+            "unknown": lambda: self.graphql.unknown,
+        }
+        try:
+            return {"ok": orders[order["do"]](**{k: v for k, v in order.items() if k != "do"})}
+        except (KeyError, TypeError, ValueError, RefusalError) as error:
+            raise RefusalError(400, f"{type(error).__name__}: {error}") from error
 
 
-class _Http(ThreadingHTTPServer):
-    daemon_threads = True
-    app: WandbServer
+class ControlApp:
+    """A second port that only takes orders, for when the first one refuses connections."""
 
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that went away is its own affair; anything else is a fault of ours."""
-        if not isinstance(sys.exc_info()[1], OSError):
-            super().handle_error(request, client_address)
+    def __init__(self, server: WandbServer) -> None:
+        self.server = server
+        self.board = FaultBoard()
+        self.log = RequestLog()
 
+    def see(self, call: Call) -> Request:
+        return Request(call.method, call.path, "other", "", "", None)
 
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True
-    server: _Http
+    def meet(self, request: Request) -> Fault | None:
+        return None
 
-    def _serve(self) -> None:
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        if self.headers.get("Content-Encoding") == "gzip":
-            body = gzip.decompress(body)
-        app = self.server.app
-        url = f"http://{self.headers.get('Host', f'127.0.0.1:{app.port}')}"
-        path = urlsplit(self.path).path
-        reply = app.respond(self.command, path, self.headers.get("Authorization", ""), url, body)
-        self.send_response(reply.status)
-        self.send_header("Content-Type", reply.content_type)
-        self.send_header("Content-Length", str(len(reply.body)))
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(reply.body)
-
-    do_GET = do_POST = do_PUT = do_HEAD = _serve
-
-    def log_message(self, format: str, *args: Any) -> None:
-        pass
+    def respond(self, call: Call, request: Request, fault: Fault | None) -> Reply:
+        if call.path != CONTROL_PATH or call.method != "POST":
+            return json_reply({"errors": [{"message": f"POST {CONTROL_PATH}"}]}, 404)
+        return self.server.respond(call, request, None)
 
 
 def main() -> None:
@@ -180,16 +263,28 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=0, help="0: any free one")
     parser.add_argument("--state", type=Path, required=True, help="folder that keeps the runs")
     parser.add_argument("--port-file", type=Path, help="where to write the port once it listens")
+    parser.add_argument("--control-port-file", type=Path, help="likewise, the port for orders")
+    parser.add_argument("--tls", action="store_true", help="https, self-signed")
     options = parser.parse_args()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    with WandbServer(options.state, port=options.port) as server:
-        if options.port_file:
-            draft = options.port_file.with_name(options.port_file.name + ".tmp")
-            draft.write_text(f"{server.port}\n")
-            draft.replace(options.port_file)
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    with WandbServer(options.state, port=options.port, tls=options.tls) as server:
+        control = Listener(ControlApp(server), 0)
+        control.open()
+        announce(options.control_port_file, control.port)
+        announce(options.port_file, server.port)
         print(f"{server.url} key {server.key}", flush=True)
-        with contextlib.suppress(KeyboardInterrupt):
-            threading.Event().wait()
+        stop.wait()
+        control.close()
+
+
+def announce(file: Path | None, port: int) -> None:
+    """Write a port into a file, whole or not at all."""
+    if file is not None:
+        draft = file.with_name(file.name + ".tmp")
+        draft.write_text(f"{port}\n")
+        draft.replace(file)
 
 
 if __name__ == "__main__":

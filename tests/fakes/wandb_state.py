@@ -15,12 +15,12 @@ import threading
 import time
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
-from typing import Any, TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote
 
 if TYPE_CHECKING:
-    from pathlib import Path
     from collections.abc import Iterable, Mapping
+    from pathlib import Path
 
 HISTORY, EVENTS, OUTPUT, SUMMARY = (
     "wandb-history.jsonl",
@@ -34,7 +34,7 @@ CLOCK_KEYS = frozenset({"_runtime"})
 Json = dict[str, Any]
 
 
-class Refusal(Exception):
+class RefusalError(Exception):
     """The server's answer to a request it will not carry out: an HTTP status and its words."""
 
     def __init__(self, status: int, message: str) -> None:
@@ -58,15 +58,15 @@ class RunKey:
 
     @classmethod
     def from_storage_id(cls, storage_id: str) -> RunKey:
-        """Undo `storage_id`; Refusal(404) when it is none of ours."""
+        """Undo `storage_id`; RefusalError(404) when it is none of ours."""
         try:
             kind, version, run, project, entity = (
                 base64.b64decode(storage_id, validate=True).decode().split(":")
             )
         except (binascii.Error, ValueError):
-            raise Refusal(404, f"no run has the id {storage_id!r}") from None
+            raise RefusalError(404, f"no run has the id {storage_id!r}") from None
         if (kind, version) != ("Run", "v1"):
-            raise Refusal(404, f"{storage_id!r} is not the id of a run")
+            raise RefusalError(404, f"{storage_id!r} is not the id of a run")
         return cls(entity, project, run)
 
     def folder(self, root: Path) -> Path:
@@ -90,6 +90,7 @@ class RunState:
     output: dict[int, str] = field(default_factory=dict)
     files: dict[str, int] = field(default_factory=dict)  # name -> size in bytes
     uploaded: list[str] = field(default_factory=list)
+    artifacts: dict[str, Json] = field(default_factory=dict)
     overwrites: list[Json] = field(default_factory=list)
     errors: list[Json] = field(default_factory=list)
     rewrites: int = 0  # lines sent again with equal content
@@ -118,6 +119,8 @@ class RunState:
                 self.files[op["name"]] = op["size"]
             case "uploaded":
                 self.uploaded += [name for name in op["names"] if name not in self.uploaded]
+            case "artifact":
+                self.artifacts.setdefault(op["id"], {}).update(op["fields"])
             case "error":
                 self.errors.append({k: v for k, v in op.items() if k != "op"})
             case "delete":
@@ -175,6 +178,18 @@ def same_row(old: str, new: str) -> bool:
     }
 
 
+def is_row(line: str) -> bool:
+    """A JSON object, without the NaN and Infinity tokens that JSON does not have."""
+    try:
+        return isinstance(json.loads(line, parse_constant=_no_token), dict)
+    except ValueError:
+        return False
+
+
+def _no_token(token: str) -> None:
+    raise ValueError(token)
+
+
 def iso(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
@@ -224,7 +239,7 @@ class Store:
     def need(self, key: RunKey) -> RunState:
         run = self.get(key)
         if run is None:
-            raise Refusal(404, f"run {key.entity}/{key.project}/{key.run} was not found")
+            raise RefusalError(404, f"run {key.entity}/{key.project}/{key.run} was not found")
         return run
 
     def upsert(self, key: RunKey, fields: Mapping[str, Any]) -> tuple[RunState, bool]:
@@ -232,7 +247,7 @@ class Store:
         with self.lock:
             known = self.runs.get(key)
             if known is not None and known.deleted:
-                raise Refusal(
+                raise RefusalError(
                     409,
                     f"run {key.entity}/{key.project}/{key.run} was previously created and "
                     "deleted; try a new run name",
@@ -240,33 +255,46 @@ class Store:
             return self.record(key, "upsert", fields=dict(fields)), known is None
 
     def stream(self, key: RunKey, body: Mapping[str, Any]) -> None:
-        """Apply one file_stream request; Refusal(400) when a line's place leaves a gap."""
+        """Apply one file_stream request, or nothing of it: RefusalError(400) for a gap."""
         with self.lock:
             run = self.need(key)
-            for file, chunk in (body.get("files") or {}).items():
-                self._stream_file(key, run, file, chunk["offset"], chunk["content"])
+            chunks = body.get("files") or {}
+            for file, chunk in chunks.items():
+                self._check(key, run, file, chunk["offset"], chunk["content"])
+            for file, chunk in chunks.items():
+                self.record(
+                    key, "lines", file=file, offset=chunk["offset"], content=chunk["content"]
+                )
             if body.get("uploaded"):
                 self.record(key, "uploaded", names=body["uploaded"])
             if body.get("complete"):
                 self.record(key, "complete", exitcode=body.get("exitcode") or 0)
-            elif run.state != "running":
-                self.record(key, "beat")
+            else:
+                self._beat(key, run)
 
-    def _stream_file(
+    def _beat(self, key: RunKey, run: RunState) -> None:
+        """Any sign of life makes a run `running` again; the journal keeps only the change."""
+        if run.state == "running":
+            run.heartbeat_at = time.time()
+        else:
+            self.record(key, "beat")
+
+    def _check(
         self, key: RunKey, run: RunState, file: str, offset: int, content: list[str]
     ) -> None:
+        count = {HISTORY: len(run.history), EVENTS: len(run.events)}.get(file)
         if file not in (HISTORY, EVENTS, OUTPUT, SUMMARY):
             self._refuse(key, 400, f"{file} is no stream this server knows")
-        count = {HISTORY: len(run.history), EVENTS: len(run.events)}.get(file)
-        if count is not None and offset > count:
+        elif count is not None and offset > count:
             self._refuse(
                 key, 400, f"{file}: lines from {offset} on, but only {count} are there (a gap)"
             )
-        self.record(key, "lines", file=file, offset=offset, content=content)
+        elif file != OUTPUT and not all(is_row(line) for line in content):
+            self._refuse(key, 400, f"{file}: a line from {offset} on is no strict JSON object")
 
     def _refuse(self, key: RunKey, status: int, message: str) -> None:
         self.record(key, "error", status=status, message=message)
-        raise Refusal(status, message)
+        raise RefusalError(status, message)
 
     def put_file(self, key: RunKey, name: str, data: bytes) -> None:
         """Keep an uploaded file's bytes."""
@@ -275,6 +303,12 @@ class Store:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(data)
             self.record(key, "file", name=name, size=len(data))
+
+    def get_file(self, key: RunKey, name: str) -> bytes:
+        """An uploaded file's bytes; RefusalError(404) when there is none."""
+        if name not in self.need(key).files:
+            raise RefusalError(404, f"{key.run} has no file {name}")
+        return self.file_path(key, name).read_bytes()
 
     def file_path(self, key: RunKey, name: str) -> Path:
         return self.folder(key) / "files" / quote(name, safe="")
