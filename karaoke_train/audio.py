@@ -74,8 +74,8 @@ def read(path: Path, start: float = 0.0, end: float | None = None) -> np.ndarray
     mono = sound.mean(axis=1)
     if up != down:
         mono = resample_poly(mono, up, down)
-    part = mono[first - block * up : last - block * up]
-    return np.clip(part, -1.0, 1.0).astype(np.float32, copy=False)
+    part = np.clip(mono[first - block * up : last - block * up], -1.0, 1.0)
+    return np.asarray(part, np.float32)
 
 
 def _opened(path: Path) -> soundfile.SoundFile:

@@ -12,7 +12,9 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from karaoke_train import annotations, audio
+from karaoke_train import audio
+from karaoke_train.annotations import SUFFIXES as LABEL_SUFFIXES
+from karaoke_train.annotations import AnnotationError, read
 from karaoke_train.audio import SAMPLE_RATE, AudioError
 from karaoke_train.notes import Note
 
@@ -113,7 +115,7 @@ def read_folder(voices_dir: Path | str, notes_dir: Path | str) -> tuple[list[Son
     if problems:
         return [], problems
     sounds = _by_stem(voices, audio.SUFFIXES)
-    labels = _by_stem(notes, annotations.SUFFIXES)
+    labels = _by_stem(notes, LABEL_SUFFIXES)
     songs: list[Song] = []
     for stem in sorted({*sounds, *labels}):
         song = _paired(stem, sounds.get(stem, []), labels.get(stem, []))
@@ -197,8 +199,8 @@ def _paired(stem: str, sounds: list[Path], labels: list[Path]) -> FileSong | Pro
     if not sounds:
         return Problem(labels[0], f"has no audio: no {stem}.wav, .flac, .mp3 or .ogg")
     try:
-        notes = annotations.read(labels[0])
-    except annotations.AnnotationError as error:
+        notes = read(labels[0])
+    except AnnotationError as error:
         where = f"{error.where}: " if error.where else ""
         return Problem(labels[0], where + error.reason)
     if not notes:
