@@ -1,0 +1,163 @@
+"""Audio in, the model's input frames out: Whisper's log-mel and a log-frequency spectrogram.
+
+`log_mel` equals transformers' WhisperFeatureExtractor on 30 s of audio (a test holds it), and is
+cropped to the audio's own length instead of always being 30 s long. `log_frequency` is the finer
+picture of pitch beside it: 80 mel bands are 2 to 8 semitones wide below 500 Hz, where singing is.
+
+One *frame* is 20 ms everywhere in this package: the mel's hop is 10 ms, and Whisper's second
+convolution has stride 2.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import torch
+from transformers.audio_utils import mel_filter_bank
+
+SAMPLE_RATE = 16_000  # Hz, Whisper's
+N_FFT = 400  # samples, 25 ms
+HOP = 160  # samples, 10 ms
+FRAME = 2 * HOP  # samples, 20 ms: one frame of the encoder's output
+FRAME_SECONDS = FRAME / SAMPLE_RATE  # 0.02
+MAX_FRAMES = 1500  # 30 s, the length of Whisper's position embedding
+
+PITCH_WINDOW = 2048  # samples, 128 ms: resolves the harmonics of a voice down to 65 Hz
+PITCH_FFT = 4096  # zero-padded twice: a bin is 3.9 Hz, a third of a semitone at 200 Hz
+NYQUIST_MIDI = 119.0  # 7.9 kHz
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureSettings:
+    """What the model's input looks like; stored in the checkpoint, so that it can't be mixed up.
+
+    mel_bands: 80, or 128 for Whisper large-v3.
+    lowest, highest: MIDI numbers of the first and the last pitch class (36 = C2 = 65 Hz,
+        93 = A6 = 1760 Hz covers the singing voice).
+    bins: pitch classes a semitone; 3 gives 33 cents, as in basic-pitch (Bittner et al. 2022).
+    below: semitones under `lowest` that the log-frequency picture starts (12: the sub-octave).
+    """
+
+    mel_bands: int = 80
+    lowest: int = 36
+    highest: int = 93
+    bins: int = 3
+    below: int = 12
+
+    @property
+    def pitch_classes(self) -> int:
+        """Number of pitch classes, both ends included."""
+        return (self.highest - self.lowest) * self.bins + 1
+
+    @property
+    def frequency_bins(self) -> int:
+        """Rows of the log-frequency picture: from `below` under the lowest pitch to 7.9 kHz."""
+        return int((NYQUIST_MIDI - self.lowest + self.below) * self.bins) + 1
+
+
+@dataclass(frozen=True, slots=True)
+class Features:
+    """One segment's input.
+
+    mel: float32 (mel_bands, 2 * frames), Whisper's scale, about -1 to 1.5.
+    pitch: float32 (frequency_bins, frames), the same scale.
+    """
+
+    mel: torch.Tensor
+    pitch: torch.Tensor
+
+    @property
+    def frames(self) -> int:
+        """Number of 20 ms frames."""
+        return self.pitch.shape[-1]
+
+
+def frame_count(samples: int) -> int:
+    """Frames of 20 ms that `samples` of audio at 16 kHz fill; the last one may be partly empty."""
+    return max(1, -(-samples // FRAME))
+
+
+def extract(audio: np.ndarray, settings: FeatureSettings) -> Features:
+    """Both pictures of one segment.
+
+    audio: float32 (samples,) at 16 kHz mono, at most 30 s; padded with silence to whole frames.
+    Raises ValueError for anything that isn't one-dimensional.
+    """
+    if audio.ndim != 1:
+        raise ValueError(f"expected mono audio of shape (samples,), not {audio.shape}")
+    wave = torch.from_numpy(np.ascontiguousarray(audio, dtype=np.float32))
+    frames = frame_count(wave.shape[0])
+    wave = torch.nn.functional.pad(wave, (0, frames * FRAME - wave.shape[0]))
+    return Features(mel=log_mel(wave, settings.mel_bands), pitch=log_frequency(wave, settings))
+
+
+def log_mel(wave: torch.Tensor, bands: int) -> torch.Tensor:
+    """Whisper's log-mel spectrogram, float32 (bands, samples // 160).
+
+    wave: float32 (samples,), a whole number of frames. Source: Radford et al. 2022, section 2.2.
+    """
+    spectrum = torch.stft(
+        _reflectable(wave, N_FFT), N_FFT, HOP, window=torch.hann_window(N_FFT), return_complex=True
+    )
+    power = spectrum[:, : wave.shape[0] // HOP].abs().square()
+    return _whisper_scale(_mel_matrix(bands) @ power)
+
+
+def log_frequency(wave: torch.Tensor, settings: FeatureSettings) -> torch.Tensor:
+    """Power at equal-tempered steps, float32 (frequency_bins, samples // 320).
+
+    A 128 ms STFT read off at log-spaced frequencies: cheaper than a constant-Q transform and as
+    sharp where a voice's lower harmonics lie. Row k is MIDI pitch `lowest - below + k / bins`.
+    """
+    spectrum = torch.stft(
+        _reflectable(wave, PITCH_FFT),
+        PITCH_FFT,
+        FRAME,
+        win_length=PITCH_WINDOW,
+        window=torch.hann_window(PITCH_WINDOW),
+        return_complex=True,
+    )
+    power = spectrum[:, : wave.shape[0] // FRAME].abs().square() / (PITCH_WINDOW / N_FFT) ** 2
+    left, weight = _reading_points(settings)
+    log = _whisper_scale(power)
+    return log[left] * (1 - weight) + log[left + 1] * weight
+
+
+def _whisper_scale(power: torch.Tensor) -> torch.Tensor:
+    """Log10 power, at most 80 dB below the loudest point, moved to about -1 to 1.5."""
+    log = power.clamp(min=1e-10).log10()
+    return (torch.maximum(log, log.max() - 8.0) + 4.0) / 4.0
+
+
+def _reflectable(wave: torch.Tensor, n_fft: int) -> torch.Tensor:
+    """Add silence to audio too short for the STFT's reflected edges; cut off again by callers."""
+    missing = n_fft // 2 + 1 - wave.shape[0]
+    return torch.nn.functional.pad(wave, (0, missing)) if missing > 0 else wave
+
+
+@lru_cache(maxsize=2)
+def _mel_matrix(bands: int) -> torch.Tensor:
+    """Whisper's mel filters, float32 (bands, 201)."""
+    filters = mel_filter_bank(
+        num_frequency_bins=1 + N_FFT // 2,
+        num_mel_filters=bands,
+        min_frequency=0.0,
+        max_frequency=8000.0,
+        sampling_rate=SAMPLE_RATE,
+        norm="slaney",
+        mel_scale="slaney",
+    )
+    return torch.from_numpy(filters.T.astype(np.float32)).contiguous()
+
+
+@lru_cache(maxsize=2)
+def _reading_points(settings: FeatureSettings) -> tuple[torch.Tensor, torch.Tensor]:
+    """For each row of the log-frequency picture: the FFT bin to its left and its weight, (rows, 1)."""
+    start = settings.lowest - settings.below
+    midi = start + np.arange(settings.frequency_bins) / settings.bins
+    position = 440.0 * 2 ** ((midi - 69) / 12) * PITCH_FFT / SAMPLE_RATE
+    left = np.floor(position).astype(np.int64)
+    weight = (position - left).astype(np.float32)[:, None]
+    return torch.from_numpy(left), torch.from_numpy(weight)

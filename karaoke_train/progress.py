@@ -1,0 +1,163 @@
+"""Callbacks that watch the loop: a progress bar, stopping on a signal, patience."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from typing import TYPE_CHECKING, Any
+
+import torch
+from tqdm import tqdm
+from transformers import TrainerCallback
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+    from accelerate import Accelerator
+    from transformers import TrainerControl, TrainerState, TrainingArguments
+
+SHOWN = {  # metric -> what the terminal calls it
+    "eval_loss": "val loss",
+    "eval_note_accuracy": "right semitone",
+    "eval_pitch_tolerance_acc": "within a semitone",
+    "eval_onset_pitch_f1": "COnP",
+    "eval_note_f1": "COnPOff",
+}
+
+
+class ProgressBar(TrainerCallback):
+    """A bar with loss and metrics on a terminal; in any case a line an epoch."""
+
+    def __init__(self) -> None:
+        self._bar: tqdm | None = None
+        self._loss = float("nan")
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Open the bar where training begins or goes on."""
+        if state.is_world_process_zero:
+            self._bar = tqdm(
+                total=state.max_steps,
+                initial=state.global_step,
+                desc="training",
+                unit="step",
+                dynamic_ncols=True,
+                disable=not sys.stderr.isatty(),
+            )
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """One step further."""
+        if self._bar is not None:
+            self._bar.update(state.global_step - self._bar.n)
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Loss and pitch metrics in the bar; a line for a validation."""
+        if self._bar is None or not logs:
+            return
+        if "loss" in logs:
+            self._loss = logs["loss"]
+            right = logs.get("note_accuracy")
+            tail = "" if right is None else f" right semitone {right:.2f}"
+            self._bar.set_postfix_str(f"loss {self._loss:.3f}{tail}")
+        if "eval_loss" in logs:
+            values = [f"{word} {logs[key]:.3f}" for key, word in SHOWN.items() if key in logs]
+            epoch = f"epoch {state.epoch or 0:g}/{args.num_train_epochs:g}"
+            self._bar.write("  ".join([epoch, f"loss {self._loss:.3f}", *values]), file=sys.stderr)
+
+    def on_train_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Close the bar."""
+        self.close()
+
+    def close(self) -> None:
+        """Leave the terminal clean, also after an error."""
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+
+
+class StopOnSignal(TrainerCallback):
+    """Ctrl-C and SIGTERM end training after the step, with a checkpoint; a second one at once.
+
+    A distributed run asks every rank after each step, so that all of them stop at the same one.
+    Use as a context manager around `Trainer.train`.
+    """
+
+    def __init__(self) -> None:
+        self.caught: signal.Signals | None = None
+        self.accelerator: Accelerator | None = None
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> StopOnSignal:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self._before[number] = signal.signal(number, self._note)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Stop and save if any rank was asked to."""
+        if self._asked():
+            control.should_training_stop = True
+            control.should_save = True
+            control.should_evaluate = False
+
+    def on_epoch_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """The Trainer ends a broken-off epoch as if it were whole: keep it from validating."""
+        if self.caught is not None:
+            control.should_evaluate = False
+            control.should_save = False
+            control.should_log = False
+
+    def _asked(self) -> bool:
+        if self.accelerator is None or self.accelerator.num_processes == 1:
+            return self.caught is not None
+        flag = torch.tensor([int(self.caught or 0)], device=self.accelerator.device)
+        worst = int(self.accelerator.gather(flag).max())
+        if worst and self.caught is None:
+            self.caught = signal.Signals(worst)
+        return worst > 0
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        if self.caught is not None:
+            raise KeyboardInterrupt
+        self.caught = signal.Signals(number)
+        print(f"\n{self.caught.name}: stopping after this step; again to stop now", file=sys.stderr)
+
+
+class Patience(TrainerCallback):
+    """Stop when the metric was not better for some validations.
+
+    Counted from the Trainer's own log history, which its checkpoints hold: a resumed run is as
+    patient as an unbroken one.
+    """
+
+    def __init__(self, patience: int, metric: str) -> None:
+        self.patience = patience
+        self.metric = metric
+
+    def on_evaluate(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Look back over all validations so far."""
+        values = [entry[self.metric] for entry in state.log_history if self.metric in entry]
+        best = max(range(len(values)), key=values.__getitem__, default=0)
+        if len(values) - 1 - best >= self.patience:
+            control.should_training_stop = True
