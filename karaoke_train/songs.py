@@ -19,7 +19,7 @@ from karaoke_train.audio import SAMPLE_RATE, AudioError
 from karaoke_train.notes import Note
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     import numpy as np
 
@@ -57,12 +57,17 @@ class Song(Protocol):
 
 @dataclass(frozen=True)
 class FileSong:
-    """A song in a file. `duration` in seconds."""
+    """A song in a file.
+
+    duration: s. work: what is sung, when several recordings or parts share it; `split` keeps
+    them together.
+    """
 
     name: str
     path: Path
     notes: tuple[Note, ...]
     duration: float
+    work: str = ""
 
     def load(self, start: float = 0.0, end: float | None = None) -> np.ndarray:
         """The samples between two times; only these are read. Raises AudioError."""
@@ -106,27 +111,32 @@ def read_folder(voices_dir: Path | str, notes_dir: Path | str) -> tuple[list[Son
     is a Problem that names its file, and the others go on. Labels up to half a second past the
     audio's end are clipped to it; further ones are a Problem, since they belong to other audio.
     """
-    voices, notes = Path(voices_dir), Path(notes_dir)
-    problems = [
-        Problem(folder, "is not a folder; check the path")
-        for folder in dict.fromkeys((voices, notes))
-        if not folder.is_dir()
-    ]
-    if problems:
-        return [], problems
-    sounds = _by_stem(voices, audio.SUFFIXES)
-    labels = _by_stem(notes, LABEL_SUFFIXES)
+    return sorted_out(paired(Path(voices_dir), Path(notes_dir)))
+
+
+def sorted_out(found: Iterable[FileSong | Problem]) -> tuple[list[Song], list[Problem]]:
+    """The songs, and the problems, of a mixture of both."""
     songs: list[Song] = []
-    for stem in sorted({*sounds, *labels}):
-        song = _paired(stem, sounds.get(stem, []), labels.get(stem, []))
-        if isinstance(song, Problem):
-            problems.append(song)
+    problems: list[Problem] = []
+    for one in found:
+        if isinstance(one, Problem):
+            problems.append(one)
         else:
-            songs.append(song)
+            songs.append(one)
     return songs, problems
 
 
-def open_song(name: str, sound: Path, notes: Iterable[Note]) -> FileSong | Problem:
+def paired(voices: Path, notes: Path) -> Iterator[FileSong | Problem]:
+    """What `read_folder` finds, in order of the names."""
+    missing = [folder for folder in dict.fromkeys((voices, notes)) if not folder.is_dir()]
+    if missing:
+        yield from (Problem(folder, "is not a folder; check the path") for folder in missing)
+        return
+    for name, sounds, labels in _matched(voices, notes):
+        yield _pair(name, sounds, labels)
+
+
+def open_song(name: str, sound: Path, notes: Iterable[Note], work: str = "") -> FileSong | Problem:
     """The song of one audio file and its notes, or why it cannot be one."""
     try:
         duration = audio.probe(sound)
@@ -144,7 +154,7 @@ def open_song(name: str, sound: Path, notes: Iterable[Note]) -> FileSong | Probl
         )
     inside = (note for note in notes if note.onset < duration)
     clipped = tuple(Note(n.onset, min(n.offset, duration), n.pitch) for n in inside)
-    return FileSong(name, sound, clipped, duration)
+    return FileSong(name, sound, clipped, duration, work)
 
 
 def segments(song: Song, longest: float = 30.0) -> list[Segment]:
@@ -169,16 +179,39 @@ def split(
 ) -> tuple[list[Song], list[Song]]:
     """Training and validation songs, whole songs each, in the order given.
 
-    The same songs and seed give the same split. With two songs or more neither part is empty;
-    a single song is for training.
+    Recordings of one work (`FileSong.work`) stay on one side. The same songs and seed give the
+    same split. With two works or more neither part is empty; a single one is for training.
     """
-    order = list(range(len(songs)))
+    works = [getattr(song, "work", "") or song.name for song in songs]
+    order = sorted(set(works))
     random.Random(seed).shuffle(order)
-    count = round(len(songs) * val_share)
-    count = min(max(count, 1), len(songs) - 1) if len(songs) >= 2 else 0
+    count = round(len(order) * val_share)
+    count = min(max(count, 1), len(order) - 1) if len(order) >= 2 else 0
     held = set(order[:count])
-    train = [song for index, song in enumerate(songs) if index not in held]
-    return train, [songs[index] for index in sorted(held)]
+    train = [song for song, work in zip(songs, works, strict=True) if work not in held]
+    return train, [song for song, work in zip(songs, works, strict=True) if work in held]
+
+
+def _matched(voices: Path, notes: Path) -> Iterator[tuple[str, list[Path], list[Path]]]:
+    """Names with the audio and the labels found for them, one of each where all is well.
+
+    Files match by their names alone, wherever they lie; names that occur more than once, by
+    their places in the two folders as well.
+    """
+    sounds, labels = _by_stem(voices, audio.SUFFIXES), _by_stem(notes, LABEL_SUFFIXES)
+    for stem in sorted({*sounds, *labels}):
+        heard, written = sounds.get(stem, []), labels.get(stem, [])
+        if len(heard) <= 1 and len(written) <= 1:
+            yield stem, heard, written
+            continue
+        places = {path: path.relative_to(voices).with_suffix("") for path in heard}
+        places |= {path: path.relative_to(notes).with_suffix("") for path in written}
+        for place in sorted(set(places.values())):
+            yield (
+                place.as_posix(),
+                [path for path in heard if places[path] == place],
+                [path for path in written if places[path] == place],
+            )
 
 
 def _by_stem(folder: Path, suffixes: Sequence[str]) -> dict[str, list[Path]]:
@@ -189,15 +222,15 @@ def _by_stem(folder: Path, suffixes: Sequence[str]) -> dict[str, list[Path]]:
     return found
 
 
-def _paired(stem: str, sounds: list[Path], labels: list[Path]) -> FileSong | Problem:
+def _pair(name: str, sounds: list[Path], labels: list[Path]) -> FileSong | Problem:
     for paths in (sounds, labels):
         if len(paths) > 1:
-            names = ", ".join(str(path) for path in paths[1:])
-            return Problem(paths[0], f"has the same name as {names}; rename or remove all but one")
+            others = ", ".join(str(path) for path in paths[1:])
+            return Problem(paths[0], f"has the same name as {others}; keep one of them")
     if not labels:
-        return Problem(sounds[0], f"has no labels: no {stem}.csv, .mid or .txt among the notes")
+        return Problem(sounds[0], f"has no labels: no {name} with {', '.join(LABEL_SUFFIXES)}")
     if not sounds:
-        return Problem(labels[0], f"has no audio: no {stem}.wav, .flac, .mp3 or .ogg")
+        return Problem(labels[0], f"has no audio: no {name} with {', '.join(audio.SUFFIXES)}")
     try:
         notes = read(labels[0])
     except AnnotationError as error:
@@ -205,7 +238,7 @@ def _paired(stem: str, sounds: list[Path], labels: list[Path]) -> FileSong | Pro
         return Problem(labels[0], where + error.reason)
     if not notes:
         return Problem(labels[0], "holds no notes with a pitch; label the song or leave it out")
-    return open_song(stem, sounds[0], notes)
+    return open_song(name, sounds[0], notes)
 
 
 def _stretches(song: Song) -> list[tuple[float, float, tuple[Note, ...]]]:

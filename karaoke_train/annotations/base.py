@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import isfinite
 from typing import TYPE_CHECKING, NamedTuple
 
 from karaoke_train.notes import Note
@@ -59,7 +60,9 @@ def checked(entries: Iterable[Entry], path: Path, overlap: float = OVERLAP) -> t
 
 
 def _sound(entry: Entry, path: Path) -> Entry:
-    if entry.offset <= entry.onset:
+    if not all(isfinite(value) for value in entry[1:]):
+        fault = "the note has a value that is not finite"
+    elif entry.offset <= entry.onset:
         fault = f"the note ends at {entry.offset:g} s, not after its onset at {entry.onset:g} s"
     elif entry.onset < 0:
         fault = f"the note begins before the audio, at {entry.onset:g} s"

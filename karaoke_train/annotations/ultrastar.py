@@ -1,0 +1,152 @@
+"""Notes as an UltraStar song file, the karaoke world's own format, and back.
+
+    #BPM:300          quarter beats: a beat of the note lines lasts 60 / (4 * BPM) seconds
+    #GAP:12000        beat 0 in the audio, in ms; decimals with a point or a comma
+    : 0 6 4 Some      type, first beat, length, pitch in semitones from C4 (MIDI 60), syllable
+    - 8               end of a phrase; with #RELATIVE:yes the beats after it count from it
+    P1, P2            the voices of a duet;  E  ends the song
+
+`:` and golden `*` notes are sung, and are the truth. Freestyle `F` and rap `R`, `G` have no
+pitch that counts, so they are left out. Text may be UTF-8, with a byte order mark or without,
+or an old Windows encoding. After the format's specification, "The UltraStar File Format
+(Unversioned)", UltraStar-Deluxe/format. Games compare pitches without the octave, so many
+songs are written an octave off; nothing in the file tells.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, NamedTuple
+
+from karaoke_train.annotations.base import AnnotationError, Entry, checked
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from karaoke_train.notes import Note
+
+_C4 = 60
+_PITCHED = (":", "*")
+_NOTE = re.compile(r"([:*FRG])\s*(-?\d+)\s+(-?\d+)\s+(-?\d+)(?:\s.*)?$")
+_BREAK = re.compile(r"-\s*(-?\d+)(?:\s+(-?\d+))?\s*$")
+_VOICE = re.compile(r"P\s?([1-3])\s*$")
+_BPM = 750  # written: beats of 20 ms
+_PHRASE = 0.4  # s; written: a rest this long ends a phrase
+
+
+class _Line(NamedTuple):
+    number: int
+    text: str
+
+
+def parse(data: bytes, path: Path) -> tuple[Note, ...]:
+    """The sung notes of a song file. `path` is for the messages. Raises AnnotationError."""
+    header: dict[str, _Line] = {}
+    body: list[_Line] = []
+    for number, text in enumerate(_decoded(data).splitlines(), start=1):
+        text = text.strip()
+        if text == "E":
+            break
+        if text.startswith("#"):
+            key, _, value = text[1:].partition(":")
+            header[key.strip().upper()] = _Line(number, value.strip())
+        elif text:
+            body.append(_Line(number, text))
+    beat = 15.0 / _bpm(header, path)
+    gap = _number(header["GAP"], path) / 1000 if header.get("GAP", _Line(0, "")).text else 0.0
+    relative = header.get("RELATIVE", _Line(0, "")).text.lower() == "yes"
+    entries = _entries(body, path, gap, beat, relative=relative)
+    try:
+        return checked(entries, path)
+    except AnnotationError as error:
+        if "begins before the one" in error.reason and any(_VOICE.match(b.text) for b in body):
+            reason = "the two voices of this duet sing at once; keep the lines of one of them"
+            raise AnnotationError(path, error.where, reason) from error
+        raise
+
+
+def render(notes: Sequence[Note], title: str, sound: str) -> str:
+    """The song file of `notes`, times to 10 ms, pitches to the semitone.
+
+    sound: the file name of the audio, which players look for beside the song file.
+    """
+    beat = 15.0 / _BPM
+    gap = round(notes[0].onset * 1000) if notes else 0
+    lines = [
+        "#VERSION:1.0.0",
+        f"#TITLE:{title}",
+        "#ARTIST:Unknown",
+        f"#MP3:{sound}",
+        f"#BPM:{_BPM}",
+        f"#GAP:{gap}",
+    ]
+    end = 0
+    for index, note in enumerate(notes):
+        start = max(end, round((note.onset - gap / 1000) / beat))
+        if index and note.onset - notes[index - 1].offset >= _PHRASE:
+            lines.append(f"- {end}")
+        length = max(1, round((note.offset - gap / 1000) / beat) - start)
+        lines.append(f": {start} {length} {round(note.pitch) - _C4} ~")
+        end = start + length
+    return "\n".join([*lines, "E", ""])
+
+
+def _decoded(data: bytes) -> str:
+    if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        return data.decode("utf-16", "replace")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return data.decode("latin-1")  # only syllables and titles can differ, which are not read
+
+
+def _bpm(header: dict[str, _Line], path: Path) -> float:
+    if "BPM" not in header:
+        raise AnnotationError(path, "", "is no UltraStar song: it has no #BPM line")
+    bpm = _number(header["BPM"], path)
+    if bpm <= 0:
+        raise AnnotationError(
+            path, f"line {header['BPM'].number}", f"#BPM:{bpm:g} must be above zero"
+        )
+    return bpm
+
+
+def _number(line: _Line, path: Path) -> float:
+    if not re.fullmatch(r"-?\d+([.,]\d*)?", line.text):
+        raise AnnotationError(path, f"line {line.number}", f"{line.text!r} is not a number")
+    return float(line.text.replace(",", "."))
+
+
+def _entries(
+    body: list[_Line], path: Path, gap: float, beat: float, *, relative: bool
+) -> Iterator[Entry]:
+    """The sung notes; those that both voices of a duet share come once."""
+    origin: dict[str, int] = {}  # of relative beats, for each voice
+    seen: set[tuple[int, int, int]] = set()
+    voice = ""
+    for line in body:
+        if match := _VOICE.match(line.text):
+            voice = match[1]
+        elif match := _BREAK.match(line.text):
+            if relative:
+                origin[voice] = origin.get(voice, 0) + int(match[2] or match[1])
+        elif match := _NOTE.match(line.text):
+            note = (origin.get(voice, 0) + int(match[2]), int(match[3]), int(match[4]))
+            if match[1] not in _PITCHED or note in seen:
+                continue
+            if voice:
+                seen.add(note)
+            start, length, pitch = note
+            onset = gap + start * beat
+            yield Entry(f"line {line.number}", onset, onset + length * beat, float(_C4 + pitch))
+        elif line.text.startswith("B"):
+            raise AnnotationError(
+                path, f"line {line.number}", "changes the tempo, which is not read; use one #BPM"
+            )
+        else:
+            raise AnnotationError(
+                path,
+                f"line {line.number}",
+                f"{line.text[:40]!r} is no note line; one looks like ': 12 4 7 la'",
+            )
