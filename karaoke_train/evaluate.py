@@ -1,0 +1,109 @@
+"""A model and songs in, scores out: COn, COnP and COnPOff, song by song and overall.
+
+Overall F1 is the mean over songs, as MIREX and the papers on MIR-ST500 report it; `pooled`
+counts all notes of all songs together, as validation during training does.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from tqdm import tqdm
+
+from karaoke_train.decode import DecodeOptions, decode, frame_pitch
+from karaoke_train.metrics import Counts, count_notes, count_pitches, total
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from karaoke_train.songs import Song
+    from karaoke_train.transcribe import VoiceToNotes
+
+SCORES = ("onset", "onset_pitch", "note")
+NAMES = {"onset": "COn", "onset_pitch": "COnP", "note": "COnPOff"}
+
+
+@dataclass(frozen=True)
+class SongScore:
+    """One song's counts; `metrics` are shares from 0 to 1."""
+
+    name: str
+    counts: Counts
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """Note metrics and pitch metrics by name."""
+        return {**self.counts.note_metrics(), **self.counts.pitch_metrics()}
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """All songs' scores."""
+
+    songs: list[SongScore]
+
+    @property
+    def overall(self) -> dict[str, float]:
+        """Mean over songs of each metric."""
+        rows = [song.metrics for song in self.songs]
+        names = {name for row in rows for name in row}
+        return {
+            name: float(np.mean([row[name] for row in rows if name in row]))
+            for name in sorted(names)
+        }
+
+    @property
+    def pooled(self) -> dict[str, float]:
+        """The metrics of all notes counted together."""
+        counts = total(song.counts for song in self.songs)
+        return {**counts.note_metrics(), **counts.pitch_metrics()}
+
+    def as_json(self) -> dict[str, Any]:
+        """A stable document: songs, overall, pooled."""
+        songs = [
+            {"name": s.name, "notes": s.counts.reference, "found": s.counts.estimated, **s.metrics}
+            for s in self.songs
+        ]
+        return {"songs": songs, "overall": self.overall, "pooled": self.pooled}
+
+    def as_table(self) -> str:
+        """For the terminal: a line a song, then the overall lines; F1, precision and recall."""
+        width = max([12, *(len(song.name) for song in self.songs)])
+        head = f"{'':{width}}  {'notes':>6} {'found':>6}" + "".join(
+            f"  {NAMES[score]:>7} {'P':>5} {'R':>5}" for score in SCORES
+        )
+        lines = [head]
+        for song in self.songs:
+            sizes = f"{song.counts.reference:>6} {song.counts.estimated:>6}"
+            lines.append(f"{song.name:{width}}  {sizes}{_cells(song.metrics)}")
+        counts = total(song.counts for song in self.songs)
+        sizes = f"{counts.reference:>6} {counts.estimated:>6}"
+        lines.append(f"{'mean of songs':{width}}  {sizes}{_cells(self.overall)}")
+        lines.append(f"{'all notes':{width}}  {sizes}{_cells(self.pooled)}")
+        return "\n".join(lines)
+
+
+def evaluate(
+    model: VoiceToNotes,
+    songs: Sequence[Song],
+    *,
+    options: DecodeOptions | None = None,
+    progress: bool = False,
+) -> Evaluation:
+    """Transcribe each song and compare. Raises AudioError for one that can't be read."""
+    scores = []
+    for song in tqdm(songs, desc="evaluating", unit="song", disable=not progress):
+        posteriors = model.posteriors(song)
+        counts = count_notes(song.notes, decode(posteriors, model.settings, options))
+        pitches = frame_pitch(posteriors.pitch, model.settings)
+        scores.append(SongScore(song.name, counts + count_pitches(pitches, song.notes)))
+    return Evaluation(scores)
+
+
+def _cells(metrics: dict[str, float]) -> str:
+    return "".join(
+        f"  {metrics[f'{s}_f1']:7.3f} {metrics[f'{s}_precision']:5.2f} {metrics[f'{s}_recall']:5.2f}"
+        for s in SCORES
+    )
