@@ -18,6 +18,7 @@ import orjson
 
 SCHEMA: Final = 1
 MAX_LINE: Final = 1 << 20  # bytes with the newline; wandb drops history rows over about 10 MB
+MAX_DEPTH: Final = 64  # objects and lists in one another; orjson writes 254, Python recurses 1000
 DEFAULT_PROJECT: Final = "voice-to-notes"
 RUN_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")  # within what wandb takes as a run id
 FIELDS: Final = frozenset({"type", "timestamp", "step", "epoch"})  # every record's own, no metrics
@@ -26,6 +27,7 @@ Record = dict[str, Any]
 
 _NON_FINITE: Final = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 _BOM: Final = b"\xef\xbb\xbf"
+_TOO_DEEP: Final = f"nested more than {MAX_DEPTH} deep"
 
 
 class RunLogError(Exception):
@@ -40,13 +42,17 @@ def encode(record: Mapping[str, object]) -> bytes:
     """The record as one line, newline included.
 
     Values that JSON lacks are written as what they stand for: tensors and numpy values as numbers
-    or lists, anything else by its `str`. Raises BadRecord when the line would pass MAX_LINE.
+    or lists, integers past 64 bits as floats, lone surrogates as their escapes, anything else by
+    its `str`. Raises BadRecord when the line would pass MAX_LINE or MAX_DEPTH, or when a value
+    has no `str`.
     """
-    plain = {str(key): _plain(value) for key, value in record.items()}
     try:
+        plain = {_text(key): _plain(value, 1) for key, value in record.items()}
         line = orjson.dumps(plain) + b"\n"
-    except TypeError:  # integers past 64 bits, lone surrogates: slower, but JSON has them
-        line = json.dumps(plain, separators=(",", ":"), allow_nan=False).encode() + b"\n"
+    except BadRecord:
+        raise
+    except Exception as error:  # a value's own tolist or __str__ may raise anything
+        raise BadRecord(f"a value can't be written: {error!r:.200}") from None
     if len(line) > MAX_LINE:
         raise BadRecord(f"the record takes {len(line):,} bytes; a line holds at most {MAX_LINE:,}")
     return line
@@ -66,9 +72,11 @@ def decode(line: bytes) -> Record:
     value = _parse(text)
     if not isinstance(value, dict):
         raise BadRecord(f"not a JSON object but {_kind(value)}")
+    revived = {key: _revive(item, 1) for key, item in value.items()}
     if value.get("type") != "config":
-        return {key: _revive(item) for key, item in value.items()}
-    return value | {"config": _revive(value.get("config"))}  # names stay the text that they are
+        return revived
+    # a run, a project or a branch named NaN keeps its name
+    return {key: revived[key] if key == "config" else value[key] for key in value}
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,32 +111,52 @@ class RunHeader:
         )
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: Any, depth: int) -> Any:
     """The value in JSON's own types, non-finite floats as their strings."""
-    if value is None or isinstance(value, (str, bool, int)):
-        return value
+    if isinstance(value, str):
+        return _text(value)
     if isinstance(value, float):
         return float(value) if math.isfinite(value) else _spell(value)
+    if value is None or isinstance(value, int):
+        return value if value is None or -(1 << 63) <= value < 1 << 64 else _wide(value)
+    if depth > MAX_DEPTH:
+        raise BadRecord(_TOO_DEEP)
     if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {_text(key): _plain(item, depth + 1) for key, item in value.items()}
     if isinstance(value, (list, tuple, set, frozenset)):
-        return [_plain(item) for item in value]
+        return [_plain(item, depth + 1) for item in value]
     tolist = getattr(value, "tolist", None)  # numpy and torch, without importing either
-    return _plain(tolist()) if callable(tolist) else str(value)
+    return _plain(tolist(), depth + 1) if callable(tolist) else _text(value)
+
+
+def _text(value: object) -> str:
+    """The value's text, which UTF-8 can hold: file names and argv may bring lone surrogates."""
+    text = value if isinstance(value, str) else str(value)
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
+
+
+def _wide(value: int) -> float | str:
+    """An integer past 64 bits as what every reader would make of its digits."""
+    try:
+        return float(value)
+    except OverflowError:
+        return _spell(math.inf if value > 0 else -math.inf)
 
 
 def _spell(value: float) -> str:
     return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
 
 
-def _revive(value: Any) -> Any:
+def _revive(value: Any, depth: int) -> Any:
     if isinstance(value, str):
         return _NON_FINITE.get(value, value)
+    if not isinstance(value, (dict, list)):
+        return value
+    if depth > MAX_DEPTH:
+        raise BadRecord(_TOO_DEEP)
     if isinstance(value, dict):
-        return {key: _revive(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_revive(item) for item in value]
-    return value
+        return {key: _revive(item, depth + 1) for key, item in value.items()}
+    return [_revive(item, depth + 1) for item in value]
 
 
 def _parse(text: bytes) -> Any:
@@ -137,9 +165,9 @@ def _parse(text: bytes) -> Any:
     except orjson.JSONDecodeError as strict:
         if b"NaN" not in text and b"Infinity" not in text:
             raise BadRecord(f"not JSON: {strict}") from None
-    try:  # what Python's json.dumps writes by default
-        value = json.loads(text.decode())
-        orjson.dumps(value)  # refuses lone surrogates and depths that orjson refuses
+    try:  # what Python's json.dumps writes by default, its numbers read as above
+        value = json.loads(text.decode(), parse_int=orjson.loads, parse_float=orjson.loads)
+        orjson.dumps(value)  # refuses lone surrogates, which no later stage could write
     except UnicodeDecodeError:
         raise BadRecord("not JSON: not valid UTF-8") from None
     except (ValueError, TypeError, RecursionError) as error:

@@ -9,10 +9,10 @@ import csv
 import hashlib
 import io
 import json
+import math
 from collections.abc import Iterable, Iterator, Mapping
+from datetime import UTC, datetime
 from typing import Any, Final
-
-import orjson
 
 from karaoke_train.runlog.format import DEFAULT_PROJECT, SCHEMA, BadRecord, Record
 
@@ -24,7 +24,8 @@ _LISTS: Final = {  # list in the document -> type of its records
 
 
 def parse_document(data: bytes) -> dict[str, Any]:
-    """The document in a file's bytes. Raises BadRecord when they aren't one."""
+    """The document in a file's bytes. Raises BadRecord when they aren't one, or hold no metrics:
+    an empty one couldn't be told apart from what it grows into."""
     try:
         document = json.loads(data.decode("utf-8-sig"))  # bare NaN is common in these
     except (ValueError, RecursionError) as error:
@@ -35,16 +36,19 @@ def parse_document(data: bytes) -> dict[str, Any]:
         entries = document.get(key) or []
         if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
             raise BadRecord(f"{key} is not a list of objects")
+    if not any(document.get(key) for key in _LISTS):
+        raise BadRecord("no metrics are in it yet")
     return document
 
 
 def document_records(document: Mapping[str, Any], *, name: str = "") -> Iterator[Record]:
     """The document as a record log would have it: a config record, then all else by time.
 
-    The run_id comes from the config and the first entry, so that the document gives the same
-    run again when it's read again, and when it has grown. Unnamed runs are `sync_<time>`.
+    The run_id comes from the config and the first record, so that the document gives the same run
+    again when it's read again. When it has grown by entries later than those it had, the same run
+    begins with the same records. Unnamed runs are `sync_<time>`.
     """
-    entries = sorted(_entries(document), key=lambda entry: str(entry.get("timestamp", "")))
+    entries = _by_time(document)
     created = str(entries[0].get("timestamp", "")) if entries else ""
     config = document.get("config") or {}
     run_name = config.get("run_name") if isinstance(config, dict) else None
@@ -52,7 +56,7 @@ def document_records(document: Mapping[str, Any], *, name: str = "") -> Iterator
     yield {
         "type": "config",
         "schema": SCHEMA,
-        "run_id": _stable_id(document),
+        "run_id": _stable_id(config, entries),
         "run_name": run_name or name or f"sync_{created or 'document'}",
         "project": project or DEFAULT_PROJECT,
         "created": created,
@@ -69,7 +73,7 @@ def to_document(records: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
         kind = record.get("type")
         if kind == "config" and isinstance(record.get("config"), dict):
             document["config"].update(record["config"])
-        elif kind in lists:
+        elif isinstance(kind, str) and kind in lists:
             lists[kind].append({key: value for key, value in record.items() if key != "type"})
     return document
 
@@ -86,15 +90,48 @@ def to_csv(records: Iterable[Mapping[str, Any]]) -> str:
     return out.getvalue()
 
 
-def _entries(document: Mapping[str, Any]) -> Iterator[Record]:
-    for key, kind in _LISTS.items():
+def _by_time(document: Mapping[str, Any]) -> list[Record]:
+    """The entries of all lists as records, in the order in which training wrote them.
+
+    Within a list that is the list's own order. Between lists it's by time, and at one time by
+    step, training before validation before the epoch's summary. An entry whose time or step is
+    missing, unreadable or behind that of the entry before it takes that one's.
+    """
+    placed: list[tuple[float, float, int, Record]] = []
+    for rank, (key, kind) in enumerate(_LISTS.items()):
+        time = step = -math.inf
         for entry in document.get(key) or []:
-            yield {"type": kind, **entry}
+            time = max(time, _seconds(entry.get("timestamp")))
+            step = max(step, _number(entry.get("step")))
+            record = {"type": kind} | entry | {"type": kind}
+            placed.append((time, step if kind != "epoch_summary" else math.inf, rank, record))
+    placed.sort(key=lambda place: place[:3])
+    return [record for *_, record in placed]
 
 
-def _stable_id(document: Mapping[str, Any]) -> str:
-    metrics = document.get("train_metrics") or document.get("val_metrics") or [None]
-    identity = json.dumps([document.get("config"), metrics[0]], sort_keys=True, default=str)
+def _seconds(timestamp: object) -> float:
+    """Seconds since the epoch of an ISO 8601 text or a number; -inf when it's neither."""
+    if not isinstance(timestamp, str):
+        return _number(timestamp)
+    try:
+        moment = datetime.fromisoformat(timestamp)
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, OverflowError):
+        return -math.inf
+
+
+def _number(value: object) -> float:
+    """A finite number as a float; -inf for anything else."""
+    try:
+        number = float(value) if isinstance(value, (int, float)) else math.nan
+    except OverflowError:
+        number = math.nan
+    return number if math.isfinite(number) else -math.inf
+
+
+def _stable_id(config: object, entries: list[Record]) -> str:
+    first = {key: value for key, value in entries[0].items() if key != "type"} if entries else None
+    identity = json.dumps([config, first], sort_keys=True, default=str)
     return "doc-" + hashlib.sha256(identity.encode()).hexdigest()[:16]
 
 
@@ -104,9 +141,5 @@ def _flat(record: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
         if isinstance(value, Mapping):
             row |= _flat(value, f"{prefix}{key}/")
         else:
-            row[f"{prefix}{key}"] = orjson.dumps(value).decode() if _nested(value) else value
+            row[f"{prefix}{key}"] = json.dumps(value) if isinstance(value, list) else value
     return row
-
-
-def _nested(value: object) -> bool:
-    return isinstance(value, list)

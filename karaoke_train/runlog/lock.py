@@ -1,16 +1,19 @@
 """A lock that says who holds it: one writer a run log, one daemon a state folder or run.
 
 The kernel's lock (flock) ends with its process, however that ends, so a held lock is a sign of
-life. Where a file system has none (ENOSYS, ENOLCK, EOPNOTSUPP: NFS without lockd, Lustre mounted
-with noflock, some FUSE), filelock's lease stands in: a marker file whose time stamp the holder
-refreshes, free again LEASE seconds after the last refresh.
+life; filelock closes it in forked children, so they don't prolong it. Where a file system has none
+(ENOSYS, ENOLCK, EOPNOTSUPP: NFS without lockd, Lustre mounted with noflock, some FUSE), filelock's
+lease stands in: a marker file whose time stamp the holder refreshes. It's free at once when its
+process of this host has died, else after LEASE seconds without a refresh.
 """
 
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import socket
+import time
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
@@ -22,10 +25,11 @@ import orjson
 from karaoke_train.runlog.format import RunLogError
 
 if TYPE_CHECKING:
-    from filelock import BaseFileLock
+    from filelock import BaseFileLock, SoftFileLease
 
 LEASE: Final = 30.0  # seconds without a refresh after which a soft lock is free
 _NO_LOCKS: Final = frozenset({errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP})
+_TAKEN: Final = frozenset({errno.EAGAIN, errno.EACCES})  # EACCES: flock on NFS and CIFS
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,35 +53,36 @@ class Held(RunLogError):
 
 
 class Lock:
-    """An exclusive lock at `path`; `soft` says that the file system had no real one."""
+    """An exclusive lock at `path`; `soft` says that the file system had no real one.
+
+    Ask the same object again and again where a lease may be in the way: it's the time between its
+    tries that shows a dead host's lease to be one.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.soft = False
-        self._lock: BaseFileLock | None = None
+        self._lock: BaseFileLock | None = None  # the one that is held
+        self._lease: SoftFileLease | None = None
 
     def acquire(self, timeout: float = 0.0, *, signed: bool = True) -> None:
         """Take the lock within `timeout` seconds. Raises Held; OSError when no lock can be made.
 
-        `signed=False` takes it without writing one's name into it, for those who only ask.
+        `signed=False` takes it without writing one's name into it.
         """
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        from filelock import FileLock, SoftFileLease, Timeout
+        from filelock import FileLock, Timeout
 
+        self.path.parent.mkdir(parents=True, exist_ok=True)
         sign = _sign if signed else None
         native = FileLock(self.path, thread_local=False, fallback_to_soft=False, on_acquired=sign)
         try:
             try:
                 native.acquire(timeout=timeout, poll_interval=0.02)
-                self._lock = native
+                self._lock, self.soft = native, False
             except OSError as error:
                 if error.errno not in _NO_LOCKS:
                     raise
-                lease = SoftFileLease(_soft(self.path), lease_duration=LEASE, thread_local=False)
-                lease.acquire(timeout=timeout)
-                if signed:
-                    self.path.write_bytes(_signature())
-                self._lock, self.soft = lease, True
+                self._acquire_lease(timeout, signed=signed)
         except Timeout:
             raise Held(self.path, read_holder(self.path)) from None
 
@@ -93,20 +98,34 @@ class Lock:
         """Whether this object holds the lock."""
         return self._lock is not None
 
+    def _acquire_lease(self, timeout: float, *, signed: bool) -> None:
+        self.soft = True
+        self._lease = self._lease or _lease(self.path)
+        self._lease.acquire(timeout=timeout)
+        self._lock = self._lease
+        if signed:
+            with suppress(OSError):  # as for _sign
+                self.path.write_bytes(_signature())
+
 
 def holder_of(path: Path) -> Holder | None:
-    """Who holds the lock at `path` now; None when it's free. Asking creates nothing."""
-    if not path.exists():
-        return None
-    probe = Lock(path)
+    """Who holds the lock at `path` now; None when it's free. Asking creates and writes nothing."""
     try:
-        probe.acquire(signed=False)
-    except Held as held:
-        return held.holder or Holder(host="unknown host", pid=0, since="unknown")
-    except OSError:  # a read-only folder: nobody can be writing there through this path
+        # shared and read-only: two that ask don't see each other, and may ask in any folder
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:  # none there, or none that we may see
         return None
-    probe.release()
-    return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError as error:
+        taken = error.errno in _TAKEN or (error.errno in _NO_LOCKS and _lease_lives(path))
+    else:
+        taken = False
+    finally:
+        os.close(descriptor)
+    if not taken:
+        return None
+    return read_holder(path) or Holder(host="unknown host", pid=0, since="unknown")
 
 
 def read_holder(path: Path) -> Holder | None:
@@ -127,5 +146,29 @@ def _signature() -> bytes:
     return orjson.dumps(asdict(Holder()))
 
 
-def _soft(path: Path) -> Path:
+def _lease_lives(path: Path) -> bool:
+    """Whether a lease on `path` is held: refreshed lately, and by no dead process of this host."""
+    from filelock import Timeout
+
+    try:
+        # twice LEASE, since this compares our clock with the file server's
+        if time.time() - _marker(path).stat().st_mtime > 2 * LEASE:
+            return False
+        probe = _lease(path)
+        probe.acquire(timeout=0)  # only a dead process's marker gives way at once
+    except FileNotFoundError:
+        return False
+    except (Timeout, OSError):  # OSError: a read-only folder, where the time alone can tell
+        return True
+    probe.release()
+    return False
+
+
+def _lease(path: Path) -> SoftFileLease:
+    from filelock import SoftFileLease
+
+    return SoftFileLease(_marker(path), lease_duration=LEASE, thread_local=False)
+
+
+def _marker(path: Path) -> Path:
     return path.with_name(path.name + ".lease")

@@ -9,7 +9,11 @@ import subprocess
 from collections.abc import Sequence
 from typing import Any, Final
 
-_SECRET: Final = re.compile(r"(?i)(api[-_]?key|token|secret|passw(or)?d|credential)")
+# the name ends there: --max_tokens and --tokenizer are no secrets
+_SECRET: Final = re.compile(
+    r"(?i)(api[-_]?key|access[-_]?key|token|secrets?|passw(or)?d|passphrase|credentials?)(?![a-z])"
+)
+_LOGIN: Final = re.compile(r"://[^/@\s]+@")  # https://user:password@host
 _HIDDEN: Final = "***"
 
 
@@ -24,10 +28,11 @@ def origin(argv: Sequence[str]) -> dict[str, Any]:
 
 
 def without_secrets(argv: Sequence[str]) -> list[str]:
-    """The command line with the value of every flag that is named like a secret hidden."""
+    """The command line with the value of every flag that is named like a secret hidden, and every
+    login in a URL."""
     shown: list[str] = []
     hide_next = False
-    for word in argv:
+    for word in (_LOGIN.sub(f"://{_HIDDEN}@", word) for word in argv):
         flag, equals, _ = word.partition("=")
         secret = bool(_SECRET.search(flag)) and (flag.startswith("-") or bool(equals))
         if hide_next and not word.startswith("-"):
@@ -52,10 +57,11 @@ def git_state() -> dict[str, Any]:
 
 
 def _git(*words: str) -> str:
+    command = ["git", "--no-optional-locks", *words]  # never in the way of the user's own git
     try:
         done = subprocess.run(
-            ["git", *words], capture_output=True, text=True, timeout=2, check=False
+            command, stdin=subprocess.DEVNULL, capture_output=True, timeout=2, check=False
         )
     except (OSError, subprocess.TimeoutExpired):
         return ""
-    return done.stdout.strip() if done.returncode == 0 else ""
+    return done.stdout.decode(errors="replace").strip() if done.returncode == 0 else ""

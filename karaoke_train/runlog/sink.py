@@ -1,26 +1,30 @@
 """Bytes that must reach a file: appended in order, kept through a full disk or a vanished folder.
 
 Lines that can't be written wait in memory, at most BUFFER bytes of them, oldest kept. A file that
-vanished from under its writer is written anew from the one that is still open.
+was deleted from under its writer is written anew from the one that is still open; one that was
+moved goes on where it is now.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
 import time
-import warnings
 from collections import deque
+from collections.abc import Iterable
 from contextlib import suppress
+from itertools import count
 from pathlib import Path
 from typing import Final
 
 from karaoke_train.runlog.layout import lock_path
 from karaoke_train.runlog.lock import Held, Lock
+from karaoke_train.runlog.notice import notice
 
 BUFFER: Final = 64 << 20  # bytes that may wait in memory, days of metrics
-RETRY_EVERY: Final = 0.5  # seconds between tries while the disk refuses
 CLOSE_WAIT: Final = 5.0  # seconds that close gives a full disk to make room
+RETRY_EVERY: Final = 0.1  # seconds between tries within them
 
 
 class Sink:
@@ -29,46 +33,46 @@ class Sink:
     def __init__(self, path: Path, descriptor: int, lock: Lock) -> None:
         self.path = path
         self.lost = 0  # lines that found no room in the buffer
-        self._fd = descriptor
+        self._fd = descriptor  # -1 once closed
         self._lock = lock
-        self._guard = threading.Lock()  # for everything below
+        # Guards everything below. Reentrant: a signal handler may end the run while the thread
+        # that it interrupted is writing.
+        self._guard = threading.RLock()
         self._waiting: deque[bytes] = deque()
         self._waiting_bytes = 0
+        self._sealed = False
         self._dirty = False
-        self._retry_at = 0.0
+        self._nameless = False  # deleted, and not yet written again
         self._warned = False
 
-    def write(self, line: bytes) -> None:
-        """Append one line, behind those that wait."""
+    def write(self, line: bytes, *, last: bool = False) -> bool:
+        """Append one line, behind those that wait. After the `last` one: False, nothing done."""
         with self._guard:
+            if self._sealed:
+                return False
+            self._sealed = last
             if self._waiting:
-                self._queue(line)
-                if time.monotonic() >= self._retry_at:
-                    self._drain()
-                return
-            rest = self._try(line)
-            if rest:
+                self._queue(line, always=last)
+            elif rest := self._try(line):
                 self._queue(rest)
+            return True
 
     def tend(self) -> None:
         """Retry what waits, see that the file is still where it was, and fsync what is new."""
         with self._guard:
+            if self._fd < 0:
+                return
             self._follow()
-            if self._waiting and time.monotonic() >= self._retry_at:
-                self._drain()
-            dirty, self._dirty = self._dirty, False
-            # fsync a duplicate, outside the guard: training must not wait for the disk
-            descriptor = os.dup(self._fd) if dirty else -1
+            self._drain()
+            descriptor = self._duplicate_if_dirty()
         if descriptor >= 0:
-            try:
-                os.fsync(descriptor)
-            except OSError as error:
-                self._warn(error)
-            finally:
-                os.close(descriptor)
+            self._sync(descriptor)
 
     def end_torn_line(self) -> None:
-        """End a last line that its writer didn't live to end, so that the next starts anew."""
+        """End a last line that its writer didn't live to end, so that the next starts anew.
+
+        Raises OSError when the file can't be read.
+        """
         size = os.fstat(self._fd).st_size
         if size and os.pread(self._fd, 1, size - 1) != b"\n":
             self.write(b"\n")
@@ -77,18 +81,17 @@ class Sink:
         """Write and fsync what can be, within CLOSE_WAIT seconds; give the lock back."""
         deadline = time.monotonic() + CLOSE_WAIT
         self.tend()
-        while self._waiting and time.monotonic() < deadline:
-            time.sleep(RETRY_EVERY / 5)
+        while (self._waiting or self._nameless) and time.monotonic() < deadline:
+            time.sleep(RETRY_EVERY)
             self.tend()
-        left = len(self._waiting) + self.lost
-        if left:
-            warnings.warn(
-                f"{self.path}: {left} records could not be saved; the disk never made room",
-                stacklevel=3,
-            )
-        with suppress(OSError):
-            os.close(self._fd)
-        self._lock.release()
+        with self._guard:
+            if self._fd < 0:
+                return
+            with suppress(OSError):
+                os.close(self._fd)
+            self._fd, self._sealed = -1, True
+            self._lock.release()
+        self._say_what_is_lost()
 
     def _try(self, data: bytes) -> bytes:
         """Write what the disk takes; what it didn't take comes back.
@@ -96,96 +99,164 @@ class Sink:
         A filling disk takes a part of a line. The rest goes on exactly there, or, if we die
         before, whoever continues the run ends the torn line.
         """
-        while data:
-            try:
-                data = data[os.write(self._fd, data) :]
+        try:
+            while data:
+                data = data[_write(self._fd, data) :]
                 self._dirty = True
-            except OSError as error:
-                self._warn(error)
-                self._retry_at = time.monotonic() + RETRY_EVERY
-                break
+        except OSError as error:
+            self._warn(
+                f"{self.path} can't be written ({error.strerror}). Training goes on; records wait "
+                "in memory and are written as soon as the disk takes them."
+            )
         return data
 
-    def _queue(self, line: bytes) -> None:
-        if self._waiting_bytes + len(line) > BUFFER and self._waiting:
+    def _queue(self, line: bytes, *, always: bool = False) -> None:
+        if self._waiting and self._waiting_bytes + len(line) > BUFFER and not always:
             self.lost += 1
+            if self.lost == 1:
+                notice(
+                    f"{self.path} still can't be written and {BUFFER >> 20} MiB of records wait "
+                    "in memory: newer ones are lost until the disk makes room."
+                )
             return
         self._waiting.append(line)
         self._waiting_bytes += len(line)
 
     def _drain(self) -> None:
         while self._waiting:
-            line = self._waiting.popleft()
-            self._waiting_bytes -= len(line)
-            if rest := self._try(line):
-                self._waiting.appendleft(rest)
-                self._waiting_bytes += len(rest)
+            rest = self._try(self._waiting[0])
+            self._waiting_bytes -= len(self._waiting[0]) - len(rest)
+            if rest:
+                self._waiting[0] = rest
                 return
-        self._warned = False
+            self._waiting.popleft()
+            self._warned = False  # the next trouble is news again
+
+    def _duplicate_if_dirty(self) -> int:
+        """A descriptor to fsync outside of the guard, so that training doesn't wait for a disk;
+        -1 when there's no need, or no descriptor to have."""
+        if not self._dirty:
+            return -1
+        try:
+            descriptor = os.dup(self._fd)
+        except OSError:  # too many open files
+            return -1
+        self._dirty = False
+        return descriptor
+
+    def _sync(self, descriptor: int) -> None:
+        try:
+            os.fsync(descriptor)
+        except OSError as error:
+            self._dirty = True
+            self._warn(
+                f"{self.path} can't be flushed to the disk ({error.strerror}). Its records are "
+                "written, but a power cut could take the latest."
+            )
+        finally:
+            os.close(descriptor)
 
     def _follow(self) -> None:
-        """If our file was deleted, put all that was written to it there again.
-
-        A file that was moved has a name still: it goes on as the same run where it is now.
-        """
+        """Go with our file where it was moved; if it was deleted, write it again."""
         try:
-            if os.fstat(self._fd).st_nlink == 0:
+            home = _home(self._fd, self.path)
+        except OSError:  # where we can't look now, nothing is known; writing goes on as it can
+            return
+        try:
+            if home is None:
                 self._restore()
+            else:
+                self.path = home
+            self._nameless = False
+            self._keep_lock()
         except OSError as error:
-            self._warn(error)
-
-    def _restore(self) -> None:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        draft = self.path.with_name(f".{self.path.name}.{os.getpid()}.restored")
-        descriptor = os.open(draft, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_TRUNC, 0o644)
-        try:
-            offset = 0
-            while chunk := os.pread(self._fd, 1 << 20, offset):
-                offset += os.write(descriptor, chunk)
-            self.path = _link(draft, self.path)
-        except OSError:
-            os.close(descriptor)
-            raise
-        finally:
-            draft.unlink(missing_ok=True)
-        os.close(self._fd)
-        self._fd, self._dirty = descriptor, True
-        self._lock.release()
-        self._lock = locked_for_writing(self.path)
-        warnings.warn(
-            f"{self.path} had been deleted and was written again with all its records",
-            stacklevel=2,
-        )
-
-    def _warn(self, error: OSError) -> None:
-        if not self._warned:
-            self._warned = True
-            warnings.warn(
-                f"{self.path} can't be written ({error.strerror}). Training goes on; "
-                "records wait in memory and are written as soon as the disk takes them.",
-                stacklevel=4,
+            self._nameless = True
+            self._warn(
+                f"{self.path} was deleted and can't be written again ({error.strerror}). Training "
+                "goes on; its records are kept, and written when its folder takes them."
             )
 
-
-def locked_for_writing(path: Path) -> Lock:
-    """The writer's lock on a file that is ours. Where none can be had the run goes on without,
-    with a warning: the daemon then knows only by the silence that a writer has died."""
-    lock = Lock(lock_path(path))
-    try:
-        lock.acquire(timeout=1.0)
-    except (OSError, Held) as error:
-        warnings.warn(f"{path} has no lock ({error}); the run goes on without", stacklevel=3)
-    return lock
-
-
-def _link(draft: Path, path: Path) -> Path:
-    """Give `draft` the name `path`, or one beside it where another file has come meanwhile."""
-    target, attempt = path, 0
-    while True:
+    def _restore(self) -> None:
+        """Put all that was written there again. Copied with the guard held: rare, and in order."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        beside = (self.path.with_stem(f"{self.path.stem}_restored{n}") for n in count(1))
+        path, descriptor = open_new([self.path, *(next(beside) for _ in range(100))])
         try:
-            os.link(draft, target)  # unlike rename, never over another file
+            _copy(self._fd, descriptor)
+        except OSError:
+            os.close(descriptor)
+            path.unlink(missing_ok=True)
+            raise
+        os.close(self._fd)
+        self.path, self._fd, self._dirty = path, descriptor, True
+        notice(f"{path} had been deleted and was written again with all its records")
+
+    def _keep_lock(self) -> None:
+        """Hold the lock that goes with our file's place, also where it was deleted or is late."""
+        wanted = lock_path(self.path)
+        if self._lock.held and self._lock.path == wanted and wanted.exists():
+            return
+        self._lock.release()
+        self._lock = Lock(wanted)
+        with suppress(OSError, Held):  # said when the run began; nothing new to say each second
+            self._lock.acquire()
+
+    def _warn(self, text: str) -> None:
+        """Say one thing of a time of trouble, not one for each try."""
+        if not self._warned:
+            self._warned = True
+            notice(text)
+
+    def _say_what_is_lost(self) -> None:
+        if self._nameless:
+            notice(f"{self.path} was deleted and couldn't be written again: its records are lost")
+        elif left := len(self._waiting) + self.lost:
+            notice(f"{self.path}: {left} records could not be saved; the disk never made room")
+
+
+def open_new(candidates: Iterable[Path]) -> tuple[Path, int]:
+    """The first of `candidates` that nobody has, made and opened for appending."""
+    flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+    for path in candidates:
+        try:
+            return path, os.open(path, flags, 0o644)
         except FileExistsError:
-            attempt += 1
-            target = path.with_stem(f"{path.stem}_restored{attempt}")
-        else:
-            return target
+            continue
+    raise OSError(errno.EEXIST, "every name is taken already")
+
+
+def _write(descriptor: int, data: bytes) -> int:
+    """os.write, for which a disk that takes nothing is an error: some FUSE only answers 0."""
+    written = os.write(descriptor, data)
+    if written == 0:
+        raise OSError(errno.EIO, "nothing was written")
+    return written
+
+
+def _copy(source: int, target: int) -> None:
+    offset = 0
+    while chunk := os.pread(source, 1 << 20, offset):
+        offset += _write(target, chunk)
+
+
+def _home(descriptor: int, path: Path) -> Path | None:
+    """Where the open file is now, expected at `path`; None when it was deleted."""
+    if _is_at(path, descriptor):
+        return path
+    if os.fstat(descriptor).st_nlink == 0:
+        return None
+    try:
+        found = Path(f"/proc/self/fd/{descriptor}").readlink()
+    except OSError:  # no /proc: moved, who knows where to
+        return path
+    # NFS keeps a deleted file that is open under a name of its own; a hard link keeps it, too
+    if found.name.startswith(".nfs") or found.name.endswith(" (deleted)"):
+        return None
+    return found if _is_at(found, descriptor) else path
+
+
+def _is_at(path: Path, descriptor: int) -> bool:
+    try:
+        return os.path.samestat(path.stat(), os.fstat(descriptor))
+    except (FileNotFoundError, NotADirectoryError):
+        return False

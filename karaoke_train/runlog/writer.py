@@ -7,42 +7,42 @@ happens to the disk stops training: what can't be written waits in a bounded buf
 
 from __future__ import annotations
 
+import atexit
 import os
-import secrets
 import shutil
-import string
-import sys
 import threading
-import warnings
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
+from urllib.parse import quote
 
 from karaoke_train.runlog.format import (
     DEFAULT_PROJECT,
     FIELDS,
-    MAX_LINE,
     RUN_ID,
-    SCHEMA,
     BadRecord,
     RunHeader,
     RunLogError,
-    decode,
     encode,
 )
-from karaoke_train.runlog.layout import lock_path, log_name, media_folder
-from karaoke_train.runlog.lock import Held, Lock
-from karaoke_train.runlog.origin import origin
-from karaoke_train.runlog.sink import Sink, locked_for_writing
+from karaoke_train.runlog.layout import media_folder
+from karaoke_train.runlog.notice import notice
+from karaoke_train.runlog.opening import (
+    LogBusy,
+    config_record,
+    new_file,
+    new_run_id,
+    old_file,
+    read_header,
+)
+from karaoke_train.runlog.sink import Sink
+
+__all__ = ["STATUSES", "LogBusy", "RunLog", "read_header"]
 
 SYNC_EVERY: Final = 1.0  # seconds between fsyncs at most
-STATUSES: Final = ("finished", "failed", "interrupted")
-
-
-class LogBusy(RunLogError):
-    """Another process is writing to this run's file."""
+STATUSES: Final = {"finished": 0, "failed": 1, "interrupted": 130}  # and their exit codes
 
 
 class RunLog:
@@ -51,7 +51,8 @@ class RunLog:
         with RunLog.create("logs", project="voice-to-notes", config={"lr": 3e-4}) as log:
             log.train(step, epoch, {"train/loss": loss})
 
-    Thread-safe. In a distributed run, rank 0 alone has one.
+    Thread-safe. Of the ranks of a distributed run, and of a process and its forked children, one
+    writes. A process that ends without `close` leaves all its records, and no word on how it ended.
     """
 
     def __init__(self, header: RunHeader, sink: Sink) -> None:
@@ -59,10 +60,12 @@ class RunLog:
         self.run_name = header.run_name
         self.project = header.project
         self._sink = sink
-        self._closed = False
+        self._pid = os.getpid()
+        self._closing = False
         self._wake = threading.Event()
         self._syncer = threading.Thread(target=self._sync_loop, name="runlog-sync", daemon=True)
         self._syncer.start()
+        atexit.register(self._leave)
 
     @classmethod
     def create(
@@ -84,24 +87,23 @@ class RunLog:
         if run_id is not None and not RUN_ID.fullmatch(run_id):
             raise RunLogError(f"run_id {run_id!r} is not 1 to 64 letters, digits, '-' or '_'")
         started = datetime.now().astimezone()
-        record = _config_record(
-            run_id or _new_id(),
-            run_name or f"{project}_{started:%Y%m%d_%H%M%S}",
-            project,
-            started,
-            config,
-            upload,
+        header = RunHeader(
+            run_id=run_id or new_run_id(),
+            run_name=run_name or f"{project}_{started:%Y%m%d_%H%M%S}",
+            project=project,
+            upload=upload,
         )
-        line = _encoded_config(record)
+        record = config_record(header, config or {}, started, lock="flock")
+        _first_line(record)  # before there is a file that it can't begin
         try:
-            sink = _new_file(Path(folder), started)
+            sink, lock = new_file(Path(folder).absolute(), started)
         except OSError as error:
             raise RunLogError(
                 f"no run log can be written in {folder}: {error.strerror or error}. "
                 "Give another folder, or make this one writable."
             ) from None
-        log = cls(RunHeader.of(record), sink)
-        log._write(line)
+        log = cls(header, sink)
+        log._write(_first_line(record | {"lock": lock}))
         return log
 
     @classmethod
@@ -114,37 +116,24 @@ class RunLog:
         `config` on top of what was there. Raises LogBusy while another process writes the file,
         RunLogError when there's no run to continue.
         """
-        path = Path(path)
+        path = Path(path).absolute()
         header = read_header(path)
-        lock = Lock(lock_path(path))
-        try:
-            lock.acquire(timeout=1.0)
-        except Held as held:
-            raise LogBusy(
-                f"{path} is being written by {held.holder or 'another process'}. "
-                "Its records are safe; stop that process first, or start a run of your own."
-            ) from None
-        try:
-            sink = Sink(path, os.open(path, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC), lock)
-        except OSError as error:
-            lock.release()
-            raise RunLogError(f"{path} can't be continued: {error.strerror}") from None
-        sink.end_torn_line()
-        record = _config_record(
-            header.run_id,
-            header.run_name,
-            header.project,
-            datetime.now().astimezone(),
+        record = config_record(
+            header,
             {**header.config, **(config or {})},
-            header.upload,
+            datetime.now().astimezone(),
+            lock="flock",
+            resumed=True,
         )
+        _first_line(record)
+        sink, lock = old_file(path)
         log = cls(header, sink)
-        log._write(_encoded_config(record | {"resumed": True}))
+        log._write(_first_line(record | {"lock": lock}))
         return log
 
     @property
     def path(self) -> Path:
-        """The run's file."""
+        """The run's file, also after somebody has moved it."""
         return self._sink.path
 
     @property
@@ -195,13 +184,13 @@ class RunLog:
         """A picture or sound (`kind` image or audio). The file is copied into `media_dir`, where
         it has to stay until it's uploaded. One that can't be copied is a warning, no error."""
         source = Path(path)
-        target = self.media_dir / f"{key.replace('/', '_')}_{step}{source.suffix}"
+        target = self.media_dir / f"{quote(key, safe='')}_{step}{source.suffix}"
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
             if source.resolve() != target.resolve():
-                shutil.copyfile(source, target)
+                _copy_whole(source, target)
         except OSError as error:
-            warnings.warn(f"{source} was left out of the run: {error}", stacklevel=2)
+            notice(f"{source} was left out of the run: {error.strerror or error}")
             return
         self.append(
             {
@@ -223,33 +212,22 @@ class RunLog:
         try:
             line = encode(record)
         except BadRecord as error:
-            warnings.warn(f"{self.path}: a record was left out: {error}", stacklevel=2)
-            kept = {key: record[key] for key in FIELDS if key in record}
-            line = encode(kept | {"left_out": str(error)})
+            notice(f"{self.path}: a record was left out: {error}")
+            line = _stand_in(record, str(error))
         self._write(line)
 
     def close(self, status: str = "finished", exit_code: int | None = None) -> None:
-        """End the run with an `end` record, on disk when this returns. Closing twice is nothing.
+        """End the run with an `end` record, on disk when this returns. Closing twice is nothing,
+        and so is closing in a forked child.
 
         status: finished, failed or interrupted; exit_code: 0, 1 and 130 unless given.
         """
-        if self._closed:
-            return
         if status not in STATUSES:
             raise RunLogError(f"a run ends as one of {', '.join(STATUSES)}, not {status!r}")
-        code = {"finished": 0, "failed": 1, "interrupted": 130}[status]
-        self.append(
-            {
-                "type": "end",
-                "timestamp": _now(),
-                "status": status,
-                "exit_code": code if exit_code is None else exit_code,
-            }
-        )
-        self._closed = True
-        self._wake.set()
-        self._syncer.join()
-        self._sink.close()
+        code = STATUSES[status] if exit_code is None else exit_code
+        end = {"type": "end", "timestamp": _now(), "status": status, "exit_code": code}
+        if os.getpid() == self._pid and self._sink.write(encode(end), last=True):
+            self._leave()
 
     def __enter__(self) -> Self:
         return self
@@ -260,82 +238,71 @@ class RunLog:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if kind is None or (isinstance(error, SystemExit) and not error.code):
-            self.close("finished")
+        if isinstance(error, SystemExit):
+            code = error.code if isinstance(error.code, int) else 1 if error.code else 0
+            self.close("failed" if code else "finished", code)
+        elif isinstance(error, KeyboardInterrupt):
+            self.close("interrupted")
         else:
-            self.close("interrupted" if issubclass(kind, KeyboardInterrupt) else "failed")
+            self.close("failed" if error else "finished")
 
     def _metrics(self, kind: str, step: int, epoch: float, metrics: Mapping[str, Any]) -> None:
         own = {"type": kind, "timestamp": _now(), "step": step, "epoch": epoch}
         self.append(own | {key: value for key, value in metrics.items() if key not in own})
 
     def _write(self, line: bytes) -> None:
-        if self._closed:
+        if os.getpid() != self._pid:  # its locks are copies, perhaps of held ones
+            raise RunLogError(
+                f"{self.path} belongs to process {self._pid}, not to its forked child "
+                f"{os.getpid()}. Give the metrics to the parent, or start a run of your own."
+            )
+        if not self._sink.write(line):
             raise RunLogError(f"{self.path} is closed: the run has ended")
-        self._sink.write(line)
+
+    def _leave(self) -> None:
+        """Save what can be saved and let go of the file; at exit, too, where nobody closed it."""
+        if os.getpid() != self._pid:
+            return
+        atexit.unregister(self._leave)
+        self._closing = True
+        self._wake.set()
+        self._sink.close()
+        # not for ever: in a signal handler, the guard it waits for may be ours
+        self._syncer.join(timeout=SYNC_EVERY)
 
     def _sync_loop(self) -> None:
-        while not self._closed:
+        while not self._closing:
             self._wake.wait(SYNC_EVERY)
             self._wake.clear()
             self._sink.tend()
 
 
-def read_header(path: Path) -> RunHeader:
-    """The header in a run's first line. Raises RunLogError when there is none."""
-    try:
-        with path.open("rb") as file:
-            return RunHeader.of(decode(file.readline(MAX_LINE + 1)))
-    except OSError as error:
-        raise RunLogError(f"{path} can't be read: {error.strerror}") from None
-    except BadRecord as error:
-        raise RunLogError(f"{path} doesn't begin with a run's config record: {error}") from None
-
-
-def _new_file(folder: Path, started: datetime) -> Sink:
-    """A file that nobody else has."""
-    folder.mkdir(parents=True, exist_ok=True)
-    flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-    for attempt in range(10_000):
-        path = folder / log_name(started, attempt)
-        try:
-            descriptor = os.open(path, flags, 0o644)
-        except FileExistsError:
-            continue
-        return Sink(path, descriptor, locked_for_writing(path))
-    raise OSError(f"10,000 runs started at {started:%H:%M:%S} already")
-
-
-def _config_record(
-    run_id: str,
-    run_name: str,
-    project: str,
-    started: datetime,
-    config: Mapping[str, Any] | None,
-    upload: bool,
-) -> dict[str, Any]:
-    return {
-        "type": "config",
-        "schema": SCHEMA,
-        "run_id": run_id,
-        "run_name": run_name,
-        "project": project,
-        "created": started.isoformat(timespec="milliseconds"),
-        "config": dict(config or {}),
-        "upload": upload,
-        **origin(sys.argv),
-    }
-
-
-def _encoded_config(record: dict[str, Any]) -> bytes:
+def _first_line(record: dict[str, Any]) -> bytes:
     try:
         return encode(record)
     except BadRecord as error:
-        raise RunLogError(f"this config can't be the run's first line: {error}") from None
+        raise RunLogError(
+            f"this config can't be written: {error}. No run was started; leave out what is too "
+            "much for a config."
+        ) from None
 
 
-def _new_id() -> str:
-    return "".join(secrets.choice(string.ascii_lowercase + string.digits) for _ in range(12))
+def _stand_in(record: Mapping[str, Any], reason: str) -> bytes:
+    """A short line in the place of a record that can't be one: its own fields if they can."""
+    try:
+        kept = {key: record[key] for key in FIELDS if key in record}
+        return encode(kept | {"left_out": reason})
+    except BadRecord:
+        return encode({"left_out": reason})
+
+
+def _copy_whole(source: Path, target: Path) -> None:
+    """Copy a file; where that fails, leave no part of it behind."""
+    try:
+        shutil.copyfile(source, target)
+    except OSError:
+        target.unlink(missing_ok=True)
+        raise
 
 
 def _now() -> str:

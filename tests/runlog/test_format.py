@@ -1,0 +1,267 @@
+"""One record <-> one line: what is written can be read, and what can't be read says why."""
+
+from __future__ import annotations
+
+import enum
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from karaoke_train.runlog.format import (
+    MAX_DEPTH,
+    MAX_LINE,
+    BadRecord,
+    RunHeader,
+    decode,
+    encode,
+)
+
+NON_FINITE = ("NaN", "Infinity", "-Infinity")
+TEXT = st.text(max_size=8).filter(lambda text: text not in NON_FINITE)
+SCALARS = (
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**64 - 1)
+    | st.floats(allow_nan=False)  # NaN isn't equal to itself: see below
+    | TEXT
+)
+VALUES = st.recursive(
+    SCALARS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXT, inner, max_size=3),
+    max_leaves=8,
+)
+RECORDS = st.dictionaries(TEXT, VALUES, min_size=1, max_size=4)
+BASE = {"type": "config", "run_id": "r1"}
+
+
+def short(value: object) -> str:
+    """A test's name for a parameter."""
+    return repr(value)[:40] if isinstance(value, bytes) else ""
+
+
+def refuse(token: str) -> None:
+    raise AssertionError(f"bare {token}")
+
+
+def nested(depth: int) -> Any:
+    value: Any = 1
+    for _ in range(depth):
+        value = [value]
+    return value
+
+
+@settings(deadline=None)
+@given(RECORDS)
+def test_a_record_comes_back_as_it_was_from_one_line_of_strict_json(record: dict[str, Any]) -> None:
+    line = encode(record)
+    assert line.endswith(b"\n")
+    assert line.count(b"\n") == 1
+    assert decode(line) == record
+    assert decode(line[:-1]) == record  # its newline is no part of it
+    json.loads(line, parse_constant=refuse)
+
+
+def test_non_finite_numbers_are_strings_in_the_line_and_floats_again() -> None:
+    line = encode({"loss": [math.nan, math.inf, -math.inf]})
+    assert line == b'{"loss":["NaN","Infinity","-Infinity"]}\n'
+    nan, inf, negative = decode(line)["loss"]
+    assert math.isnan(nan)
+    assert (inf, negative) == (math.inf, -math.inf)
+
+
+def test_the_three_strings_come_back_as_floats_except_in_a_config_records_names() -> None:
+    """The one documented exception of the round trip."""
+    assert decode(encode({"caption": "Infinity"})) == {"caption": math.inf}
+    config = decode(
+        encode(BASE | {"run_name": "NaN", "argv": ["NaN"], "config": {"x": "Infinity"}})
+    )
+    assert config["run_name"] == "NaN"
+    assert config["argv"] == ["NaN"]
+    assert config["config"] == {"x": math.inf}
+
+
+def test_a_config_record_without_config_gets_none() -> None:
+    assert decode(encode(BASE)) == BASE
+
+
+class Color(enum.StrEnum):
+    RED = "red"
+
+
+@pytest.mark.parametrize(
+    ("value", "read"),
+    [
+        (np.float32(0.5), 0.5),
+        (np.float64("nan"), "NaN"),
+        (np.int64(7), 7),
+        (np.bool_(True), True),
+        (np.array([[1.0, math.inf]]), [[1.0, math.inf]]),
+        ((1, 2), [1, 2]),
+        ({3}, [3]),
+        (Path("/tmp/a"), "/tmp/a"),
+        (Color.RED, "red"),
+        ({1: {None: "x"}}, {"1": {"None": "x"}}),
+        (2**70, float(2**70)),
+        (-(2**70), -float(2**70)),
+        pytest.param(10**5000, math.inf, id="5000-digits"),
+        pytest.param(-(10**5000), -math.inf, id="minus-5000-digits"),
+        ("caf\udce9", "caf\\udce9"),  # a file name that is no UTF-8
+        ({"\udce9": 1}, {"\\udce9": 1}),
+    ],
+)
+def test_values_that_json_lacks_are_written_as_what_they_stand_for(value: Any, read: Any) -> None:
+    got = decode(encode({"x": value}))["x"]
+    if read == "NaN":
+        assert math.isnan(got)
+    else:
+        assert got == read
+        assert type(got) is type(read)
+
+
+def test_a_line_of_exactly_the_limit_is_good_and_one_byte_more_is_not() -> None:
+    room = MAX_LINE - len(encode({"x": ""}))
+    assert len(encode({"x": "a" * room})) == MAX_LINE
+    assert decode(encode({"x": "a" * room}))["x"] == "a" * room
+    with pytest.raises(BadRecord, match="1,048,577 bytes"):
+        encode({"x": "a" * (room + 1)})
+    with pytest.raises(BadRecord, match="over-long: 1,048,577 bytes"):
+        decode(b'{"x":"' + b"a" * (room + 1) + b'"}\n')
+
+
+def test_the_same_depth_can_be_written_and_read() -> None:
+    assert decode(encode({"x": nested(MAX_DEPTH)})) == {"x": nested(MAX_DEPTH)}
+    with pytest.raises(BadRecord, match="deep"):
+        encode({"x": nested(MAX_DEPTH + 1)})
+    with pytest.raises(BadRecord, match="deep"):
+        decode(json.dumps({"x": nested(MAX_DEPTH + 1)}).encode())
+
+
+class Endless:
+    def tolist(self) -> Endless:
+        return self
+
+
+class Mute:
+    def __str__(self) -> str:
+        raise RuntimeError("no words")
+
+
+def test_values_that_can_not_be_written_are_bad_records() -> None:
+    loop: list[Any] = []
+    loop.append(loop)
+    for value in (loop, Endless(), Mute()):
+        with pytest.raises(BadRecord):
+            encode({"x": value})
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        (b'{"a": 1\n', "not JSON"),
+        (b'{"a": 1}{"b": 2}\n', "not JSON"),
+        (b"\0" * 40 + b"\n", "not JSON"),
+        (b'{"a": 1}\0\0\0\n', "not JSON"),
+        (b'{"a": "\xff"}\n', "UTF-8"),
+        (b'{"a": NaN, "b": "\xff"}\n', "UTF-8"),
+        (b'{"a": "\\ud800"}\n', "not JSON"),
+        (b'{"a": NaN, "b": "\\ud800"}\n', "not JSON"),
+        (b"[1, 2]\n", "an array"),
+        (b'"text"\n', "a string"),
+        (b"12\n", "a number"),
+        (b"NaN\n", "a number"),
+        (b"true\n", "a boolean"),
+        (b"null\n", "null"),
+        (b'{"a": 1e400}\n', "infinity"),
+        (b'{"a": NaN, "b": 1e400}\n', "infinity"),
+        (b'{"a": ' + b"1" * 5000 + b"}\n", "infinity"),
+        (b'{"a": ' + b"[" * 700 + b"]" * 700 + b"}\n", "deep"),
+        (b'{"a": ' + b"[" * 100_000 + b"]" * 100_000 + b"}\n", "not JSON"),
+        (b'{"a": NaN, "b": ' + b"[" * 100_000 + b"]" * 100_000 + b"}\n", "not JSON"),
+        (b'{"type": "config", "a": ' + b"[" * 700 + b"]" * 700 + b"}\n", "deep"),
+        (b"\xff\xfe{\0}\0\n", "not JSON"),  # UTF-16
+    ],
+    ids=short,
+)
+def test_a_bad_line_says_why(line: bytes, words: str) -> None:
+    with pytest.raises(BadRecord, match=words):
+        decode(line)
+
+
+@pytest.mark.parametrize(
+    ("line", "record"),
+    [
+        (b"\n", {}),
+        (b"", {}),
+        (b" \t\r\n", {}),
+        (b"\xef\xbb\xbf\n", {}),
+        (b'\xef\xbb\xbf{"a": 1}\n', {"a": 1}),
+        (b'{"a": 1}\r\n', {"a": 1}),
+        (b'  {"a": 1}  \n', {"a": 1}),
+        (b'{"a": 1, "a": 2}\n', {"a": 2}),
+        (
+            b'{"a": Infinity, "b": [-Infinity, 1.5, 3, true, null, "NaN,"]}\n',
+            {"a": math.inf, "b": [-math.inf, 1.5, 3, True, None, "NaN,"]},
+        ),
+        (b'{"a": 123456789012345678901234567890}\n', {"a": 1.2345678901234568e29}),
+        (
+            b'{"a": Infinity, "b": 123456789012345678901234567890}\n',
+            {"a": math.inf, "b": 1.2345678901234568e29},
+        ),
+        (b'{"type": ["odd"], "unheard": {"of": 1}}\n', {"type": ["odd"], "unheard": {"of": 1}}),
+    ],
+    ids=short,
+)
+def test_lines_of_other_writers_are_read(line: bytes, record: dict[str, Any]) -> None:
+    assert decode(line) == record
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_are_a_record_or_a_bad_record(line: bytes) -> None:
+    try:
+        assert isinstance(decode(line), dict)
+    except BadRecord as bad:
+        assert str(bad)
+
+
+def test_a_header_has_what_its_record_says() -> None:
+    header = RunHeader.of(
+        BASE | {"project": "p", "config": {"lr": 1}, "upload": False, "host": "h", "argv": ["a"]}
+    )
+    assert (header.run_id, header.run_name, header.project) == ("r1", "r1", "p")
+    assert (header.config, header.upload) == ({"lr": 1}, False)
+    assert header.trainer == {"host": "h", "argv": ["a"]}
+
+
+@pytest.mark.parametrize(
+    ("config", "read"),
+    [({}, {}), (None, {}), ([], {}), ([1], {"config": [1]}), ("text", {"config": "text"})],
+)
+def test_a_config_that_is_no_object_is_kept_as_one(config: Any, read: Any) -> None:
+    assert RunHeader.of(BASE | {"config": config}).config == read
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        {},
+        {"type": "train"},
+        {"type": "config"},
+        {"type": ["config"], "run_id": "r"},
+        BASE | {"run_id": 7},
+        BASE | {"run_id": ""},
+        BASE | {"run_id": "../etc"},
+        BASE | {"run_id": "a" * 65},
+        BASE | {"run_id": "a\n"},
+        BASE | {"run_id": "x" * 10_000},
+    ],
+)
+def test_a_record_that_names_no_run_is_no_header(record: dict[str, Any]) -> None:
+    with pytest.raises(BadRecord) as bad:
+        RunHeader.of(record)
+    assert len(str(bad.value)) < 200
