@@ -12,7 +12,7 @@ from math import log2
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy import signal
+from scipy import fft, signal
 
 from karaoke_train.recording import Range, add_noise, reverberate
 
@@ -89,22 +89,30 @@ def pitch_shift(
 
 
 def _stretch(sound: np.ndarray, factor: float) -> np.ndarray:
-    """The sound `factor` times as long at the same pitch."""
-    window = signal.windows.hann(_WINDOW, sym=False)
-    stft = signal.ShortTimeFFT(window, _HOP, fs=1.0)
-    spectrum = stft.stft(sound, p1=stft.upper_border_begin(len(sound))[1] + 2)
-    length = round(len(sound) * factor)
-    # Output frame n lies at n / factor in the input; frames are counted from stft.p_min on.
-    position = (np.arange(stft.p_min, stft.p_max(length)) / factor) - stft.p_min
-    position = np.clip(position, 0.0, spectrum.shape[1] - 1.001)
-    before = position.astype(int)
-    weight = (position - before).astype(np.float32)
+    """The sound `factor` times as long at the same pitch, float32."""
+    window = signal.windows.hann(_WINDOW, sym=False).astype(np.float32)
+    count = max(2, -(-len(sound) // _HOP) + 1)  # frames, centred on multiples of the hop
+    padded = np.zeros(count * _HOP + _WINDOW, np.float32)
+    padded[_WINDOW // 2 : _WINDOW // 2 + len(sound)] = sound
+    cuts = np.lib.stride_tricks.sliding_window_view(padded, _WINDOW)[::_HOP][:count]
+    spectrum = fft.rfft(cuts * window, axis=1)
+    # Output frame n looks at n / factor of the input: magnitudes between two frames, phases
+    # carried on by what the phase of each bin gains from one frame to the next.
+    position = np.arange(int((count - 1) * factor) + 1) / factor
+    before = np.minimum(position.astype(int), count - 2)
+    weight = (position - before).astype(np.float32)[:, None]
     magnitude = np.abs(spectrum)
-    magnitude = magnitude[:, before] * (1 - weight) + magnitude[:, before + 1] * weight
+    magnitude = magnitude[before] * (1 - weight) + magnitude[before + 1] * weight
     phase = np.angle(spectrum)
-    expected = 2 * np.pi * _HOP / _WINDOW * np.arange(len(spectrum))[:, None]
-    advance = np.diff(phase, axis=1) - expected
-    advance += expected - 2 * np.pi * np.rint(advance / (2 * np.pi))
-    steps = np.cumsum(advance[:, before], axis=1)
-    turned = phase[:, :1] + np.hstack([np.zeros((len(phase), 1)), steps[:, :-1]])
-    return np.asarray(stft.istft(magnitude * np.exp(1j * turned), k1=length).real)
+    expected = (2 * np.pi * _HOP / _WINDOW * np.arange(spectrum.shape[1])).astype(np.float32)
+    excess = np.diff(phase, axis=0) - expected
+    gained = excess - 2 * np.pi * np.rint(excess / (2 * np.pi)) + expected
+    turned = phase[0] + np.cumsum(gained[before], axis=0, dtype=np.float64)
+    turned = np.remainder(np.vstack([phase[:1], turned[:-1]]), 2 * np.pi).astype(np.float32)
+    frames = fft.irfft(magnitude * (np.cos(turned) + 1j * np.sin(turned)), axis=1) * window
+    parts = frames.reshape(len(frames), -1, _HOP)
+    out = np.zeros((len(frames) + parts.shape[1], _HOP), np.float32)
+    for part in range(parts.shape[1]):
+        out[part : part + len(frames)] += parts[:, part]
+    overlap = float(np.sum(window**2)) / _HOP
+    return out.reshape(-1)[_WINDOW // 2 : _WINDOW // 2 + round(len(sound) * factor)] / overlap

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import zip_longest
 from math import isfinite
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -44,7 +45,7 @@ def checked(entries: Iterable[Entry], path: Path, overlap: float = OVERLAP) -> t
     """
     ordered = sorted((_sound(entry, path) for entry in entries), key=lambda e: e.onset)
     notes: list[Note] = []
-    for entry, after in zip(ordered, [*ordered[1:], None], strict=True):
+    for entry, after in zip_longest(ordered, ordered[1:]):
         offset = entry.offset
         if after is not None and offset > after.onset:
             if offset - after.onset > overlap or after.onset <= entry.onset:

@@ -1,10 +1,9 @@
-"""Syllables and a singer -> sound: pitch, loudness and formants over time, source through filter.
+"""Syllables and a singer -> sound: pitch and loudness over time, a source, the tract, the noises.
 
-The source is a band-limited pulse train with breath noise in step with the pulses; the filter is
-a cascade of five resonances (Klatt, JASA 67, 1980) whose frequencies move, applied frame by
-frame in the frequency domain. The pitch follows its targets through a damped second-order
-system, with vibrato, drift and fine fluctuation added (Saitou, Unoki and Akagi, Speech
-Communication 46, 2005). Everything is whole-array arithmetic; the loops run over syllables.
+The source is a band-limited pulse train with breath noise in step with the pulses. The pitch
+follows its targets through a damped second-order system, with vibrato, drift and fine
+fluctuation added (Saitou, Unoki and Akagi, Speech Communication 46, 2005). Everything is
+whole-array arithmetic; the loops run over syllables.
 """
 
 from __future__ import annotations
@@ -15,7 +14,8 @@ import numpy as np
 from scipy import fft, signal
 
 from karaoke_train.audio import SAMPLE_RATE
-from karaoke_train.synth.performance import CONSONANTS, NASAL
+from karaoke_train.synth import tract
+from karaoke_train.synth.performance import CONSONANTS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,12 +24,7 @@ if TYPE_CHECKING:
     from karaoke_train.synth.voice import Voice
 
 STEP = 80  # samples, 5 ms: the grid of pitch and loudness
-HOP = 128  # samples, 8 ms: the grid of the formants
-_WINDOW = 2 * HOP  # halves of a Hann window that overlap by one half add up to one
-_FFT = 6 * HOP  # the rest is room for the resonances to ring in
-_BLOCK = 2_000  # frames filtered at once, 16 s; bounds the memory of long songs
 _NYQUIST = 0.97 * SAMPLE_RATE / 2  # Hz, the highest harmonic
-_SOURCE_CORNER = 130.0  # Hz; above it source and radiation together fall by 6 dB an octave
 
 
 class Curves(NamedTuple):
@@ -63,7 +58,10 @@ def render(
     level *= 1.0 + 0.25 * vibrato + 0.03 * _wander(rng, steps, 30.0)
     breath = voice.breathiness * level * (1.0 + 0.3 * _wander(rng, steps, 4.0))
     source = _source(rng, Curves(pitch, level, breath), count)
-    dry = _filter(source, _formants(rng, syllables, voice, pitch, count), level, voice, count)
+    frames = tract.frame_times(count) * SAMPLE_RATE / STEP
+    steps_at = np.arange(steps)
+    resonances = tract.formants(rng, syllables, voice, np.interp(frames, steps_at, pitch))
+    dry = tract.voiced(source, resonances, np.interp(frames, steps_at, level), voice)
     loud = np.abs(dry) > 0.05 * np.abs(dry).max()
     dry /= np.sqrt(np.mean(dry[loud] ** 2)) + 1e-9 if loud.any() else 1.0
     for hiss in _hisses(rng, syllables):
@@ -206,88 +204,6 @@ def _per_sample(curve: np.ndarray, count: int) -> np.ndarray:
     """A curve of one value a STEP, drawn out to one a sample by straight lines, (count,)."""
     slope = np.diff(curve)[:, None] * (np.arange(STEP) / STEP)
     return (curve[:-1, None] + slope).reshape(-1)[:count]
-
-
-def _formants(
-    rng: np.random.Generator,
-    syllables: Sequence[Syllable],
-    voice: Voice,
-    pitch: np.ndarray,
-    count: int,
-) -> np.ndarray:
-    """The five resonances of each frame, Hz, shape (frames, 5)."""
-    scale = voice.formants[:, 2].mean() / 2550.0
-    upper = voice.formants.mean(axis=0)[3:]
-    nasal = np.concatenate([np.array(NASAL) * scale, upper])
-    table = np.tile(nasal, (len(voice.formants), 1)) if voice.humming else voice.formants
-    points: list[tuple[float, np.ndarray]] = []
-    for note in syllables:
-        duration = note.offset - note.onset
-        shape = CONSONANTS[note.consonant].formants if note.consonant else None
-        if shape is not None:
-            locus = np.concatenate([np.array(shape) * scale, upper])
-            points.append((note.onset - 0.5 * note.lead, locus))
-        reach = min(rng.uniform(0.03, 0.07), 0.3 * duration)
-        if not note.slurred:
-            points.append((note.onset + reach, table[note.vowel]))
-        points.append((note.onset + 0.5 * duration, table[note.vowel]))
-        points.append((note.offset - 0.35 * duration, table[note.glides_to]))
-        if note.nasal:
-            points.append((note.offset - min(0.06, 0.2 * duration), nasal))
-    time = np.maximum.accumulate([at for at, _ in points])
-    values = np.array([value for _, value in points])
-    grid = np.arange(count // HOP + 2) * HOP / SAMPLE_RATE
-    formants = np.stack([np.interp(grid, time, column) for column in values.T], axis=1)
-    tone = np.interp(grid * SAMPLE_RATE / STEP, np.arange(len(pitch)), pitch)
-    lowest = 1.03 * 440.0 * 2.0 ** ((tone - 69.0) / 12.0)
-    if not voice.humming:  # singers open their mouth to keep the first formant above the tone
-        formants[:, 0] = np.maximum(formants[:, 0], np.minimum(lowest, 1_200.0))
-        formants[:, 1] = np.maximum(formants[:, 1], formants[:, 0] + 150.0)
-    return formants
-
-
-def _filter(
-    source: np.ndarray, formants: np.ndarray, level: np.ndarray, voice: Voice, count: int
-) -> np.ndarray:
-    """The source through the tract, float32, (count,)."""
-    frames = len(formants)
-    padded = np.zeros((frames + 1) * HOP, np.float32)
-    padded[HOP : HOP + count] = source
-    # Frame n is centred on sample n * HOP.
-    cuts = np.lib.stride_tricks.sliding_window_view(padded, _WINDOW)[::HOP]
-    window = np.hanning(_WINDOW + 1)[:-1].astype(np.float32)
-    loudness = np.interp(np.arange(frames) * HOP / STEP, np.arange(len(level)), level)
-    corner = voice.tilt * np.clip(loudness, 0.2, 1.6)
-    out = np.zeros((frames + _FFT // HOP, HOP), np.float32)
-    for start in range(0, frames, _BLOCK):
-        block = slice(start, min(start + _BLOCK, frames))
-        spectrum = fft.rfft(cuts[block] * window, _FFT, axis=1)
-        spectrum *= _response(formants[block], voice.bandwidths, corner[block])
-        sound = fft.irfft(spectrum, _FFT, axis=1).reshape(len(spectrum), -1, HOP)
-        for part in range(sound.shape[1]):
-            out[block.start + part : block.stop + part] += sound[:, part]
-    return out.reshape(-1)[HOP : HOP + count]
-
-
-def _response(formants: np.ndarray, bandwidths: np.ndarray, corner: np.ndarray) -> np.ndarray:
-    """The tract's and the source's spectrum, complex64, shape (frames, bins)."""
-    delay = np.exp(-2j * np.pi * np.arange(_FFT // 2 + 1) / _FFT)
-    powers = np.stack([np.ones_like(delay), delay, delay**2]).astype(np.complex64)
-    radius = np.exp(-np.pi * bandwidths / SAMPLE_RATE)
-    first = 2 * radius * np.cos(2 * np.pi * formants / SAMPLE_RATE)
-    second = -np.broadcast_to(radius**2, formants.shape)
-    poles = np.ones((len(formants), powers.shape[1]), np.complex64)
-    gain = np.ones(len(formants))
-    for row in range(formants.shape[1]):
-        weights = np.stack([np.ones(len(formants)), -first[:, row], -second[:, row]], axis=1)
-        poles *= weights.astype(np.float32) @ powers
-        gain *= weights.sum(axis=1)
-    for frequency in (np.full(len(formants), _SOURCE_CORNER), corner):
-        pole = np.exp(-2 * np.pi * frequency / SAMPLE_RATE)
-        weights = np.stack([np.ones_like(pole), -pole], axis=1)
-        poles *= weights.astype(np.float32) @ powers[:2]
-        gain *= 1.0 - pole
-    return np.asarray(gain.astype(np.float32)[:, None] / poles)
 
 
 def _hisses(rng: np.random.Generator, syllables: Sequence[Syllable]) -> list[Hiss]:
