@@ -121,8 +121,9 @@ def _model_folder(folder: Path) -> Path:
 
 
 def _loaded(folder: Path) -> VoiceToNotesModel:
+    loaded: Any  # with output_loading_info, transformers gives a pair
     try:
-        model, report = VoiceToNotesModel.from_pretrained(
+        loaded = VoiceToNotesModel.from_pretrained(
             folder, local_files_only=True, output_loading_info=True
         )
     except Exception as error:  # safetensors and torch raise what they like on a damaged file
@@ -131,6 +132,7 @@ def _loaded(folder: Path) -> VoiceToNotesModel:
             f"the model in {folder} can't be loaded: {first}. The file is damaged or was copied "
             "in part; copy it again or use another checkpoint."
         ) from error
+    model, report = loaded
     wrong = [*report["missing_keys"], *report["unexpected_keys"]]
     wrong += [str(key) for key in report["mismatched_keys"]]
     if wrong:
@@ -138,4 +140,6 @@ def _loaded(folder: Path) -> VoiceToNotesModel:
             f"the weights in {folder} don't belong to its config.json ({len(wrong)} differ, such "
             f"as {wrong[0]}). Use another checkpoint."
         )
-    return model.eval()
+    model.eval()
+    assert isinstance(model, VoiceToNotesModel)
+    return model

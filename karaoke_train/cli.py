@@ -6,13 +6,15 @@ import argparse
 import importlib.util
 import os
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeVar
 
 from karaoke_train.runlog import RunLogError
 from karaoke_train.settings import ENCODER, FAST_DEV, SCRATCH_SIZES, TrainSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
+
+N = TypeVar("N", int, float)
 
 NEEDED = ("torch", "transformers", "accelerate", "numpy", "scipy", "soundfile", "mir_eval")
 DEFAULT_CACHE = ".cache/karaoke-train"
@@ -153,6 +155,8 @@ def _data_flags(parser: argparse.ArgumentParser) -> None:
         help="their notes, by the same file name: CSV (onset,offset,pitch in seconds and MIDI "
         "numbers), MIDI, UltraStar .txt (default: --voices_dir)",
     )
+    add("--corpus", metavar="NAME", help="--voices_dir holds this public set: csd, gtsinger, "
+        "mir-st500, vocadito, tonas")  # fmt: skip
     add("--synthetic", type=_count, metavar="N", help="train on N synthetic songs instead")
     add("--max_samples", type=_count, metavar="N", help="use at most N segments")
     add("--longest", type=_seconds, default=TrainSettings.longest, metavar="S",
@@ -164,6 +168,8 @@ def _data_flags(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help=f"keep computed features on disk (in {DEFAULT_CACHE}) for later epochs and runs",
     )
+    add("--no_augment", dest="augment", action="store_false", help="use recordings as they are "
+        "(else shifted in pitch, given noise and rooms, unless --cache_features)")  # fmt: skip
     add("--workers", type=_whole, default=TrainSettings.workers, metavar="N",
         help="processes that load data (default 0: none beside the training)")  # fmt: skip
 
@@ -235,15 +241,16 @@ def _data(words: Sequence[str]) -> int:
         epilog="exit codes: 0 everything usable, 1 something isn't, 2 wrong usage",
     )
     parser.add_argument("action", choices=["check"], help="list what is usable, what isn't and why")
-    parser.add_argument("folder", metavar="DIR", help="recordings (and notes, unless --notes_dir)")
+    parser.add_argument("data", metavar="DIR", help="recordings (and notes, unless --notes_dir)")
     parser.add_argument("--notes_dir", metavar="DIR", help="the notes, if they are elsewhere")
+    parser.add_argument("--corpus", metavar="NAME", help="DIR holds this public set")
     parser.add_argument("--json", action="store_true", help="print JSON")
     args = parser.parse_args(words)
     if missing := _missing():
         return missing
     from karaoke_train.commands import check_data
 
-    return check_data(args.folder, args.notes_dir or args.folder, as_json=args.json)
+    return check_data(args)
 
 
 def _evaluate(words: Sequence[str]) -> int:
@@ -257,6 +264,7 @@ def _evaluate(words: Sequence[str]) -> int:
     parser.add_argument("data", metavar="DIR", nargs="?", help="recordings with notes")
     parser.add_argument("--checkpoint", required=True, metavar="C", help="a model's folder")
     parser.add_argument("--notes_dir", metavar="DIR", help="the notes, if they are elsewhere")
+    parser.add_argument("--corpus", metavar="NAME", help="DIR holds this public set")
     parser.add_argument(
         "--synthetic",
         type=_count,
@@ -350,7 +358,8 @@ def _seconds(text: str) -> float:
     return _number(text, float, lambda x: x >= 0, "a number of seconds")
 
 
-def _number(text: str, kind: Any, right: Any, wanted: str) -> Any:
+def _number(text: str, kind: type[N], right: Callable[[N], bool], wanted: str) -> N:
+    value: N | None
     try:
         value = kind(text)
     except ValueError:

@@ -1,5 +1,8 @@
 """The training command: flags in, a run with its log, its upload beside it and its summary out."""
 
+# mypy: allow-untyped-calls
+# (transformers is typed in part only)
+
 from __future__ import annotations
 
 import sys
@@ -60,7 +63,7 @@ def run(args: argparse.Namespace, resumable: Resumable | None) -> int:
     if rank == 0:
         print(_opening(settings, data, model))
         return _logged_run(args, settings, data, model, resumable)
-    place = train.share(None)
+    place = train.share(Path())
     outcome = train.fit(
         settings,
         data,
@@ -181,7 +184,7 @@ def _curves(history: list[dict[str, Any]]) -> dict[str, list[tuple[float, float]
 
 def _curve_line(name: str, points: list[tuple[float, float]]) -> str:
     values = [value for _, value in points]
-    shown = values[:: max(1, len(values) // 40)]
+    shown = values[:: -(-len(values) // 40)]
     low = None if name.endswith("loss") else 0.0
     return f"  {name:<18} {values[0]:6.3f} -> {values[-1]:6.3f}  {sparkline(shown, low=low)}"
 

@@ -1,16 +1,22 @@
 """The commands beside training: data check, evaluate, transcribe. Arguments in, exit code out."""
 
+# mypy: allow-untyped-calls
+# (transformers is typed in part only)
+
 from __future__ import annotations
 
 import json
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import transformers
 
-from karaoke_train import annotations
+from karaoke_train import annotations as label_files
 from karaoke_train.audio import AudioError
+from karaoke_train.check import check_songs, render
+from karaoke_train.corpora import read_corpus
 from karaoke_train.decode import decode
 from karaoke_train.evaluate import evaluate as evaluate_songs
 from karaoke_train.features import extract
@@ -28,14 +34,14 @@ DRAWN = 60.0  # s of a song that its piano roll shows
 QUIET_FAULTS = (AudioError, OSError)
 
 
-def check_data(voices_dir: str, notes_dir: str, *, as_json: bool) -> int:
+def check_data(args: argparse.Namespace) -> int:
     """List what training would use and what it would leave out; 1 if anything is left out."""
-    songs, problems = read_folder(voices_dir, notes_dir)
-    if as_json:
-        print(json.dumps(_described(songs, problems), indent=2))
+    rows = check_songs(*_songs(args))
+    if args.json:
+        print(json.dumps([asdict(row) for row in rows], indent=2))
     else:
-        print(_listed(songs, problems))
-    return 0 if songs and not problems else 1
+        print(render(rows))
+    return 0 if rows and all(row.usable for row in rows) else 1
 
 
 def evaluate(args: argparse.Namespace) -> int:
@@ -44,7 +50,7 @@ def evaluate(args: argparse.Namespace) -> int:
     if args.synthetic is not None:
         songs: list[Song] = list(synthetic_songs(args.synthetic, args.seed, voices=HELD_OUT_VOICES))
     else:
-        songs, problems = read_folder(args.data, args.notes_dir or args.data)
+        songs, problems = _songs(args)
         for problem in problems:
             print(f"left out: {problem}", file=sys.stderr)
     if not songs:
@@ -68,6 +74,12 @@ def transcribe(args: argparse.Namespace) -> int:
         else:
             print(f"{path}: {written}")
     return failed
+
+
+def _songs(args: argparse.Namespace) -> tuple[list[Song], list[Problem]]:
+    if args.corpus is not None:
+        return read_corpus(args.corpus, args.data)
+    return read_folder(args.data, args.notes_dir or args.data)
 
 
 def _model(args: argparse.Namespace) -> VoiceToNotes:
@@ -94,7 +106,7 @@ def _write(target: Path, notes: list[Note], sound: str) -> None:
     """Whole or not at all: an older file stays until the new one is complete."""
     part = target.with_name(f".{target.stem}.part{target.suffix}")
     try:
-        annotations.write(part, notes, sound=sound)
+        label_files.write(part, notes, sound=sound)
         part.replace(target)
     finally:
         part.unlink(missing_ok=True)
@@ -102,38 +114,7 @@ def _write(target: Path, notes: list[Note], sound: str) -> None:
 
 def _draw(target: Path, model: VoiceToNotes, sound: FileSound, notes: list[Note]) -> None:
     end = min(sound.duration, DRAWN)
-    picture = extract(sound.load(0.0, min(end, 60.0)), model.settings).pitch.numpy()
+    picture = extract(sound.load(0.0, end), model.settings).pitch.numpy()
     shown = [note for note in notes if note.onset < end]
     title = sound.path.name if end == sound.duration else f"{sound.path.name}, first {end:g} s"
     piano_roll_png(target, picture, model.settings, shown, title=title)
-
-
-def _described(songs: list[Song], problems: list[Problem]) -> dict[str, object]:
-    return {
-        "usable": [
-            {"name": s.name, "seconds": round(s.duration, 3), "notes": len(s.notes), **_range(s)}
-            for s in songs
-        ],
-        "problems": [{"path": str(p.path), "reason": p.reason} for p in problems],
-    }
-
-
-def _listed(songs: list[Song], problems: list[Problem]) -> str:
-    width = max([4, *(len(song.name) for song in songs)])
-    lines = [f"{'song':{width}}  {'seconds':>8}  {'notes':>5}  pitch"] if songs else []
-    for song in songs:
-        low, high = _range(song).values()
-        size = f"{song.duration:>8.1f}  {len(song.notes):>5}"
-        lines.append(f"{song.name:{width}}  {size}  {low:g} to {high:g}")
-    lines += [f"not usable: {problem}" for problem in problems]
-    minutes = sum(song.duration for song in songs) / 60
-    notes = sum(len(song.notes) for song in songs)
-    lines.append(
-        f"{len(songs)} songs usable ({minutes:.1f} minutes, {notes} notes), {len(problems)} not"
-    )
-    return "\n".join(lines)
-
-
-def _range(song: Song) -> dict[str, float]:
-    pitches = [note.pitch for note in song.notes]
-    return {"lowest": min(pitches), "highest": max(pitches)}

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import os
+import sys
 import tempfile
 import warnings
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch.nn.functional import pad
-from torch.utils.data import Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset, Sampler
+from tqdm import tqdm
 
 from karaoke_train.features import Features, FeatureSettings, extract
 from karaoke_train.losses import Targets, frame_targets
@@ -28,7 +31,7 @@ if TYPE_CHECKING:
         [np.ndarray, tuple[Note, ...], np.random.Generator], tuple[np.ndarray, tuple[Note, ...]]
     ]
 
-LOUDEST_REACH = 16  # batches shuffled and sorted by length together
+BUCKET_REACH = 16  # batches shuffled and sorted by length together
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,7 @@ class Example:
 
 
 class FeatureCache:
-    """Features kept in memory, or as half floats in a folder when they come from files.
+    """Features kept as half floats, in memory, or in a folder when they come from files.
 
     A file's entry is found by its path, size and time of change: an edited recording is computed
     anew. An entry that cannot be read is computed anew, too.
@@ -57,14 +60,40 @@ class FeatureCache:
         key = _identity(segment, settings)
         if self.folder is None or not isinstance(segment.song, FileSong):
             if key not in self._memory:
-                self._memory[key] = extract(segment.load(), settings)
-            return self._memory[key]
+                self._memory[key] = _half(extract(segment.load(), settings))
+            return _single(self._memory[key])
         path = self.folder / f"{key}.npz"
         found = _read_entry(path)
         if found is None:
             found = extract(segment.load(), settings)
             _write_entry(path, found)
         return found
+
+    def fill(self, segments: Sequence[Segment], settings: FeatureSettings, workers: int) -> None:
+        """Compute many segments' features into memory, with `workers` processes and a bar."""
+        job: DataLoader[Any] = DataLoader(
+            _Extraction(segments, settings), batch_size=None, num_workers=workers, collate_fn=list
+        )
+        bar = tqdm(job, total=len(segments), desc="singing", unit="segment", leave=False,
+                   disable=not sys.stderr.isatty())  # fmt: skip
+        for segment, (mel, pitch) in zip(segments, bar, strict=True):
+            found = Features(torch.from_numpy(mel), torch.from_numpy(pitch))
+            self._memory[_identity(segment, settings)] = found
+
+
+class _Extraction(Dataset[tuple[np.ndarray, np.ndarray]]):
+    """Features as half-float arrays: tensors would cost a file descriptor each on their way."""
+
+    def __init__(self, segments: Sequence[Segment], settings: FeatureSettings) -> None:
+        self.segments = segments
+        self.settings = settings
+
+    def __len__(self) -> int:
+        return len(self.segments)
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        features = _half(extract(self.segments[index].load(), self.settings))
+        return features.mel.numpy(), features.pitch.numpy()
 
 
 class SegmentDataset(Dataset[Example]):
@@ -145,7 +174,7 @@ class BucketSampler(Sampler[int]):
     def __iter__(self) -> Iterator[int]:
         rng = np.random.default_rng([self.seed, self.epoch])
         order = [int(i) for i in rng.permutation(len(self.lengths))]
-        reach = LOUDEST_REACH * self.batch_size
+        reach = BUCKET_REACH * self.batch_size
         batches: list[list[int]] = []
         for start in range(0, len(order), reach):
             stretch = sorted(order[start : start + reach], key=lambda i: -self.lengths[i])
@@ -204,13 +233,21 @@ def _identity(segment: Segment, settings: FeatureSettings) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
+def _half(features: Features) -> Features:
+    return Features(mel=features.mel.half(), pitch=features.pitch.half())
+
+
+def _single(features: Features) -> Features:
+    return Features(mel=features.mel.float(), pitch=features.pitch.float())
+
+
 def _read_entry(path: Path) -> Features | None:
     try:
         with np.load(path, allow_pickle=False) as entry:
-            mel, pitch = (entry[name].astype(np.float32) for name in ("mel", "pitch"))
-    except (OSError, ValueError, KeyError, EOFError):
+            mel, pitch = (torch.from_numpy(entry[name]) for name in ("mel", "pitch"))
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         return None
-    return Features(mel=torch.from_numpy(mel), pitch=torch.from_numpy(pitch))
+    return _single(Features(mel=mel, pitch=pitch))
 
 
 def _write_entry(path: Path, features: Features) -> None:
@@ -219,7 +256,8 @@ def _write_entry(path: Path, features: Features) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=path.parent, suffix=".part")
         with os.fdopen(handle, "wb") as file:
-            np.savez(file, mel=features.mel.half().numpy(), pitch=features.pitch.half().numpy())
+            halves = _half(features)
+            np.savez(file, mel=halves.mel.numpy(), pitch=halves.pitch.numpy())
         Path(name).replace(path)
     except OSError as error:
         warnings.warn(f"features are not cached: {error}", stacklevel=2)

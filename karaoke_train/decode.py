@@ -11,6 +11,7 @@ one note at a time. Times between frames are read from the triangles that the mo
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -57,7 +58,7 @@ class DecodeOptions:
 def decode(
     posteriors: Posteriors, settings: FeatureSettings, options: DecodeOptions | None = None
 ) -> list[Note]:
-    """The notes, in order, none overlapping; seconds from the first frame, pitch in MIDI numbers."""
+    """The notes, in order, none overlapping; times in seconds from the first frame."""
     options = options or DecodeOptions()
     voiced = _close_gaps(posteriors.voicing >= options.voicing, options.gap)
     starts = _starts(posteriors.onset, voiced, options)
@@ -99,7 +100,7 @@ def _close_gaps(voiced: np.ndarray, longest: int) -> np.ndarray:
     """Fill runs of at most `longest` False frames that have True on both sides."""
     closed = voiced.copy()
     sung = np.flatnonzero(voiced)
-    for left, right in zip(sung, sung[1:], strict=False):
+    for left, right in pairwise(sung):
         if 1 < right - left <= longest + 1:
             closed[left:right] = True
     return closed

@@ -103,7 +103,5 @@ def evaluate(
 
 
 def _cells(metrics: dict[str, float]) -> str:
-    return "".join(
-        f"  {metrics[f'{s}_f1']:7.3f} {metrics[f'{s}_precision']:5.2f} {metrics[f'{s}_recall']:5.2f}"
-        for s in SCORES
-    )
+    triples = [[metrics[f"{s}_{kind}"] for kind in ("f1", "precision", "recall")] for s in SCORES]
+    return "".join(f"  {f1:7.3f} {p:5.2f} {r:5.2f}" for f1, p, r in triples)

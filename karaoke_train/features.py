@@ -154,7 +154,7 @@ def _mel_matrix(bands: int) -> torch.Tensor:
 
 @lru_cache(maxsize=2)
 def _reading_points(settings: FeatureSettings) -> tuple[torch.Tensor, torch.Tensor]:
-    """For each row of the log-frequency picture: the FFT bin to its left and its weight, (rows, 1)."""
+    """For each log-frequency row: the FFT bin on its left (rows,), its weight (rows, 1)."""
     start = settings.lowest - settings.below
     midi = start + np.arange(settings.frequency_bins) / settings.bins
     position = 440.0 * 2 ** ((midi - 69) / 12) * PITCH_FFT / SAMPLE_RATE

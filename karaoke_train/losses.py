@@ -11,7 +11,7 @@ have losses of their own follows Onsets and Frames (Hawthorne et al. 2018).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -41,13 +41,14 @@ class Targets:
     midi: Tensor
 
 
-class Logits(Protocol):
-    """What the loss reads of the model's output."""
+@dataclass(frozen=True)
+class Logits:
+    """Per frame: onset, offset, voicing (batch, frames); pitch (batch, frames, classes)."""
 
-    onset: Tensor | None
-    offset: Tensor | None
-    voicing: Tensor | None
-    pitch: Tensor | None
+    onset: Tensor
+    offset: Tensor
+    voicing: Tensor
+    pitch: Tensor
 
 
 def frame_targets(notes: Sequence[Note], frames: int) -> Targets:
@@ -73,8 +74,6 @@ def note_loss(
 
     Means over the batch's unpadded frames; pitch over its voiced frames only.
     """
-    assert logits.onset is not None and logits.offset is not None
-    assert logits.voicing is not None and logits.pitch is not None
     frames = targets.onset.shape[1]
     inside = (torch.arange(frames, device=lengths.device) < lengths[:, None]).float()
     parts = torch.stack(

@@ -15,6 +15,9 @@ Bittner et al. 2017, "Deep salience representations for F0 estimation", also in 
 Whisper's 80 mel bands alone cannot tell semitones apart below 500 Hz.
 """
 
+# mypy: allow-untyped-calls
+# (transformers is typed in part only)
+
 from __future__ import annotations
 
 import math
@@ -26,10 +29,10 @@ from torch import Tensor, nn
 from transformers import PreTrainedConfig, PreTrainedModel, WhisperConfig
 from transformers import initialization as init
 from transformers.models.whisper.modeling_whisper import WhisperEncoder
-from transformers.utils import ModelOutput
+from transformers.utils.generic import ModelOutput
 
 from karaoke_train.features import FeatureSettings
-from karaoke_train.losses import Targets, note_loss
+from karaoke_train.losses import Logits, Targets, note_loss
 
 HARMONICS = (0.5, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0)  # basic-pitch's, and an eighth
 FORMAT = 1  # raised when a checkpoint of before can no longer be read
@@ -91,7 +94,7 @@ class FramePosteriors(ModelOutput):
 
 
 class HarmonicSalience(nn.Module):
-    """Log-frequency spectrogram (batch, bins, frames) -> pitch salience (batch, frames, classes)."""
+    """Log-frequency picture (batch, bins, frames) -> pitch salience (batch, frames, classes)."""
 
     def __init__(self, settings: FeatureSettings, channels: int) -> None:
         super().__init__()
@@ -110,7 +113,8 @@ class HarmonicSalience(nn.Module):
         stack = torch.stack([spectrum[..., s : s + self.classes] for s in self.shifts], dim=1)
         hidden = nn.functional.gelu(self.mix(stack))
         hidden = nn.functional.gelu(self.sharpen(hidden))
-        return self.out(hidden).squeeze(1)
+        salience: Tensor = self.out(hidden).squeeze(1)
+        return salience
 
 
 class Contour(nn.Conv1d):
@@ -172,8 +176,7 @@ class VoiceToNotesModel(PreTrainedModel):
         if isinstance(module, nn.Conv2d):  # transformers' normal(0, 0.02) would start it mute
             init.kaiming_normal_(module.weight, nonlinearity="relu")
         elif isinstance(module, Contour):
-            init.zeros_(module.weight)
-            init.zeros_(module.bias)
+            init.zeros_(module.weight)  # its bias, like every bias, is zero already
         elif isinstance(module, WhisperEncoder):
             module._init_weights(module)  # its sinusoids
 
@@ -199,13 +202,12 @@ class VoiceToNotesModel(PreTrainedModel):
         events, pitches = self.heads(states, embeddings)
         if salience is not None:
             pitches = pitches + salience
-        output = FramePosteriors(
-            onset=events[..., 0], offset=events[..., 1], voicing=events[..., 2], pitch=pitches
-        )
+        logits = Logits(events[..., 0], events[..., 1], events[..., 2], pitches)
+        output = FramePosteriors(**vars(logits))
         if onset is not None and offset is not None and voicing is not None and midi is not None:
             targets = Targets(onset=onset, offset=offset, voicing=voicing, midi=midi)
             output["loss"], output["parts"] = note_loss(
-                output, targets, lengths, self.config.feature_settings
+                logits, targets, lengths, self.config.feature_settings
             )
         return output
 
@@ -232,7 +234,8 @@ class VoiceToNotesModel(PreTrainedModel):
         mask = _attention_mask(lengths, frames)
         for layer in encoder.layers:
             hidden = layer(hidden, mask)
-        return encoder.layer_norm(hidden)
+        states: Tensor = encoder.layer_norm(hidden)
+        return states
 
     def freeze_encoder(self, unfreeze_layers: int = 0) -> None:
         """Stop training Whisper's weights, but for its last `unfreeze_layers` layers.

@@ -1,5 +1,8 @@
 """Numbers in, pictures out: a line of blocks for the terminal, PNGs for curves and piano rolls."""
 
+# mypy: allow-untyped-calls
+# (matplotlib is typed in part only)
+
 from __future__ import annotations
 
 import math

@@ -29,7 +29,7 @@ class ProgressBar(TrainerCallback):
     """A bar with loss and metrics on a terminal; in any case a line an epoch."""
 
     def __init__(self) -> None:
-        self._bar: tqdm | None = None
+        self._bar: tqdm[Any] | None = None
         self._loss = float("nan")
 
     def on_train_begin(

@@ -24,8 +24,9 @@ class TrainSettings:
     synthetic: how many synthetic songs to train on, None for the songs of `voices_dir`.
     batch_size: segments a step and device. lr: peak learning rate. patience: validations without
     a better onset_pitch_f1 before training stops. max_samples: at most this many segments.
-    longest: seconds of a segment. precision: auto, fp32, bf16 or fp16. workers: processes that
-    load data.
+    corpus: the public set that `voices_dir` holds, by its name. augment: change recordings each
+    time they are heard, unless their features are cached. longest: seconds of a segment.
+    precision: auto, fp32, bf16 or fp16. workers: processes that load data.
     """
 
     fast_dev: bool = False
@@ -37,6 +38,8 @@ class TrainSettings:
     synthetic: int | None = None
     voices_dir: str | None = None
     notes_dir: str | None = None
+    corpus: str | None = None
+    augment: bool = True
     cache_features: str | None = None
     max_samples: int | None = None
     longest: float = 30.0

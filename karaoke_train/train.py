@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import torch
 from accelerate import PartialState
 from accelerate.utils import broadcast_object_list
-from tqdm import tqdm
 from transformers import (
     PrinterCallback,
     TrainerCallback,
@@ -20,7 +19,9 @@ from transformers import (
 )
 from transformers import WhisperModel as PretrainedWhisper
 
+from karaoke_train.augment import augment
 from karaoke_train.checkpoints import RunFileCallback, save_model
+from karaoke_train.corpora import read_corpus
 from karaoke_train.data import FeatureCache, SegmentDataset, collate
 from karaoke_train.features import FeatureSettings
 from karaoke_train.model import VoiceToNotesConfig, VoiceToNotesModel
@@ -79,12 +80,12 @@ def load_data(settings: TrainSettings) -> Data:
     if settings.synthetic is not None:
         train, val = _synthetic(settings)
     else:
-        if settings.voices_dir is None or settings.notes_dir is None:
+        if settings.voices_dir is None:
             raise DataError(
                 "no data to train on: give --voices_dir and --notes_dir, or --synthetic N for "
                 "synthetic singing, or --fast_dev for a quick run"
             )
-        songs, problems = read_folder(settings.voices_dir, settings.notes_dir)
+        songs, problems = _recordings(settings)
         if not songs:
             raise DataError(
                 f"no usable song in {settings.voices_dir} with notes in {settings.notes_dir}. "
@@ -136,7 +137,7 @@ def fit(
     trainer = NoteTrainer(
         model=model,
         args=_arguments(settings, run_dir, validates=bool(data.val)),
-        train_dataset=_dataset(data.train, features, settings),
+        train_dataset=_dataset(data.train, features, settings, augments=settings.augment),
         eval_dataset=_dataset(data.val, features, settings) if data.val else None,
         data_collator=collate,
         callbacks=[*callbacks, run_file, stop, bar],
@@ -200,7 +201,7 @@ def rank(settings: TrainSettings) -> int:
 
 
 def share(value: T) -> T:
-    """Rank 0's value, on every rank."""
+    """Rank 0's value, on every rank; what the others give does not matter."""
     if PartialState().num_processes == 1:
         return value
     box = [value]
@@ -228,18 +229,29 @@ def _synthetic(settings: TrainSettings) -> tuple[list[Song], list[Song]]:
     return list(train), list(val)
 
 
+def _recordings(settings: TrainSettings) -> tuple[list[Song], list[Problem]]:
+    assert settings.voices_dir is not None
+    if settings.corpus is not None:
+        return read_corpus(settings.corpus, settings.voices_dir)
+    return read_folder(settings.voices_dir, settings.notes_dir or settings.voices_dir)
+
+
 def _dataset(
-    parts: list[Segment], features: FeatureSettings, settings: TrainSettings
+    parts: list[Segment],
+    features: FeatureSettings,
+    settings: TrainSettings,
+    *,
+    augments: bool = False,
 ) -> SegmentDataset:
-    """Segments with their cache: in memory for synthetic singing, on disk when asked for."""
-    folder = Path(settings.cache_features) if settings.cache_features else None
-    in_memory = settings.synthetic is not None
-    cache = FeatureCache(folder) if in_memory or folder is not None else None
-    dataset = SegmentDataset(parts, features, cache=cache, seed=settings.seed)
-    if in_memory:
-        for index in tqdm(range(len(dataset)), desc="singing", unit="segment", leave=False):
-            dataset[index]
-    return dataset
+    """Synthetic singing in memory, sung once; recordings cached on disk, or else augmented."""
+    if settings.synthetic is not None:
+        cache = FeatureCache()
+        cache.fill(parts, features, settings.workers)
+        return SegmentDataset(parts, features, cache=cache)
+    if settings.cache_features:
+        return SegmentDataset(parts, features, cache=FeatureCache(Path(settings.cache_features)))
+    changed = augment if augments else None
+    return SegmentDataset(parts, features, augment=changed, seed=settings.seed)
 
 
 def _scratch_config(name: str) -> VoiceToNotesConfig:

@@ -92,7 +92,7 @@ class NoteTrainer(Trainer):
 
     def evaluation_loop(
         self,
-        dataloader: DataLoader,
+        dataloader: DataLoader[Any],
         description: str,
         prediction_loss_only: bool | None = None,
         ignore_keys: list[str] | None = None,
@@ -122,7 +122,7 @@ class NoteTrainer(Trainer):
         super().log(logs, start_time)
 
     def _get_train_sampler(self, train_dataset: Any = None) -> BucketSampler:
-        """Batches of similar length. The epoch is set by `data.set_epoch`'s caller, on each rank."""
+        """Batches of similar length; `train` tells the sampler each epoch, on every rank."""
         dataset = train_dataset if train_dataset is not None else self.train_dataset
         assert isinstance(dataset, SegmentDataset)
         self.bucket_sampler = BucketSampler(
@@ -141,13 +141,11 @@ def unpack_notes(table: torch.Tensor) -> list[tuple[Note, ...]]:
 
 def unpack_posteriors(outputs: FramePosteriors, lengths: list[int]) -> list[Posteriors]:
     """The model's logits as posteriors, one a segment, without padding."""
-    assert outputs.onset is not None and outputs.offset is not None
-    assert outputs.voicing is not None and outputs.pitch is not None
     onset, offset, voicing = (
-        x.detach().float().sigmoid().cpu().numpy()
-        for x in (outputs.onset, outputs.offset, outputs.voicing)
+        outputs[name].detach().float().sigmoid().cpu().numpy()
+        for name in ("onset", "offset", "voicing")
     )
-    pitch = outputs.pitch.detach().float().softmax(-1).cpu().numpy()
+    pitch = outputs["pitch"].detach().float().softmax(-1).cpu().numpy()
     return [
         Posteriors(onset[i, :n], offset[i, :n], voicing[i, :n], pitch[i, :n])
         for i, n in enumerate(lengths)

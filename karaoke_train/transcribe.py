@@ -6,6 +6,9 @@ Windows overlap by 4 s and each gives up 2 s at its inner edges, so that every f
 with context on both sides. The posteriors are joined before decoding: no note is found twice.
 """
 
+# mypy: allow-untyped-calls
+# (transformers is typed in part only)
+
 from __future__ import annotations
 
 from collections.abc import Iterator
