@@ -129,10 +129,11 @@ def holder_of(path: Path) -> Holder | None:
 
 
 def read_holder(path: Path) -> Holder | None:
-    """The name last written into the lock, held or not."""
+    """The name last written into the lock, held or not; None for none, or a damaged one."""
     try:
-        return Holder(**orjson.loads(path.read_bytes()))
-    except (OSError, ValueError, TypeError):
+        name = orjson.loads(path.read_bytes())
+        return Holder(host=str(name["host"]), pid=int(name["pid"]), since=str(name["since"]))
+    except (OSError, ValueError, TypeError, LookupError):
         return None
 
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import warnings
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from karaoke_train.runlog.reader import Line, Position, split_lines
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 IMPORTS = "import os, sys, time\nfrom karaoke_train.runlog import *\n"
@@ -49,3 +52,15 @@ def run_python(code: str, *arguments: object, **options: Any) -> tuple[int, str,
     finally:
         process.kill()
     return process.returncode, out, err
+
+
+@contextmanager
+def notices(*words: str) -> Iterator[None]:
+    """What is told to the user meanwhile: as many notices, each with these words in it."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        yield
+    texts = [str(warning.message) for warning in caught]
+    assert len(texts) == len(words), texts
+    for text, word in zip(texts, words, strict=True):
+        assert word in text

@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 import json
 import math
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -223,10 +224,8 @@ def test_lines_of_other_writers_are_read(line: bytes, record: dict[str, Any]) ->
 
 @given(st.binary(max_size=200))
 def test_any_bytes_are_a_record_or_a_bad_record(line: bytes) -> None:
-    try:
+    with suppress(BadRecord):  # and nothing else
         assert isinstance(decode(line), dict)
-    except BadRecord as bad:
-        assert str(bad)
 
 
 def test_a_header_has_what_its_record_says() -> None:
