@@ -6,9 +6,13 @@ One folder a destination, one file a run.
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
+
+import orjson
 
 from karaoke_train.runlog.reader import Position
 from syncd import store
@@ -35,6 +39,7 @@ class Cursor:
     path: str
     fingerprint: Fingerprint
     confirmed: Position
+    config_at: int = 0  # byte offset of the newest config record before `confirmed`
     ended: bool = False  # the server knows how the run ended
     updated: str = ""  # ISO 8601, when the server last confirmed anything
 
@@ -43,12 +48,11 @@ def load(folder: Path, run_id: str) -> Cursor | None:
     """The run's cursor; None when there's none, or a damaged one, or one from a newer version."""
     data = store.read(folder / f"{run_id}.json")
     try:
-        if data.pop("version") != VERSION or data["run_id"] != run_id:
+        intact = data.pop("check") == _check(data)
+        if not intact or data.pop("version") != VERSION or data["run_id"] != run_id:
             return None
         confirmed = Position(**data.pop("confirmed"))
         fingerprint = Fingerprint(**data.pop("fingerprint"))
-        if not _whole(confirmed.ordinal) or not _whole(confirmed.offset):
-            return None
         return Cursor(confirmed=confirmed, fingerprint=fingerprint, **data)
     except (AttributeError, KeyError, TypeError):
         return None
@@ -56,7 +60,8 @@ def load(folder: Path, run_id: str) -> Cursor | None:
 
 def save(folder: Path, cursor: Cursor) -> None:
     """Write the run's cursor atomically. Raises OSError; the old one then stands."""
-    store.write(folder / f"{cursor.run_id}.json", {"version": VERSION, **asdict(cursor)})
+    data = {"version": VERSION, **asdict(cursor)}
+    store.write(folder / f"{cursor.run_id}.json", {**data, "check": _check(data)})
 
 
 def remove(folder: Path, run_id: str) -> None:
@@ -70,5 +75,6 @@ def load_all(folder: Path) -> dict[str, Cursor]:
     return {cursor.run_id: cursor for run_id in ids if (cursor := load(folder, run_id))}
 
 
-def _whole(number: object) -> bool:
-    return isinstance(number, int) and not isinstance(number, bool) and number >= 0
+def _check(data: Mapping[str, object]) -> str:
+    """A flipped bit would otherwise look like a file that was changed."""
+    return hashlib.sha256(orjson.dumps(data, option=orjson.OPT_SORT_KEYS)).hexdigest()[:16]

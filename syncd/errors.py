@@ -56,7 +56,10 @@ class UsageError(SyncError):
 
 
 class UploadError(SyncError):
-    """An upload failed. Which class says who waits."""
+    """An upload failed. Which class says who waits; retry_after: for how many seconds, where the
+    cause says so (0: the backoff decides)."""
+
+    retry_after = 0.0
 
 
 class Unreachable(UploadError):
@@ -88,6 +91,12 @@ class Refused(UploadError):
 
 class RunTrouble(UploadError):
     """This run alone waits, and is tried again by itself."""
+
+
+class Leased(RunTrouble):
+    """Another daemon uploads this run; looked at again in case that one dies."""
+
+    retry_after = 5.0
 
 
 class RunRefused(UploadError):

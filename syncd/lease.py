@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from karaoke_train.runlog.lock import Held, Lock
+from karaoke_train.runlog.lock import Held, Holder, Lock, read_holder
 
 
 def state_lock(state: Path) -> Lock:
@@ -27,3 +27,8 @@ def take(lease: Lock) -> bool:
     except OSError:
         return True
     return True
+
+
+def holder(lease: Lock) -> Holder | None:
+    """Who holds it, as far as it says."""
+    return read_holder(lease.path)

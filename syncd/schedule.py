@@ -4,8 +4,8 @@ Rule: everything that changes a run's state is in `after` and `began`; nothing e
 
     IDLE ──open──▶ OPENING ──Opened──▶ OPEN ──send────▶ SENDING ────Sent─────▶ OPEN
                                        OPEN ──confirm─▶ CONFIRMING ─Confirmed▶ OPEN
-                                       OPEN ──check───▶ CHECKING ───Checked──▶ OPEN
                                        OPEN ──close───▶ CLOSING ────Closed───▶ IDLE
+    OPENING ──Settled──▶ IDLE, when the server has it all
     any of them ──Failed──▶ IDLE, or BLOCKED when the run waits for a decision
 
 `Failed` returns a run to where a crash would leave it, so the error path and the crash path are
@@ -14,13 +14,14 @@ one. Only `Opened` and `Confirmed`, which carry the server's own count, move wha
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Final
 
 from karaoke_train.runlog.reader import Position
-from syncd.errors import Refused, RunRefused, UploadError, Unreachable
+from syncd.errors import Refused, RunRefused, Unreachable, UploadError
 from syncd.upload.base import Outcome
 
 RunKey = str
@@ -34,7 +35,6 @@ class Phase(StrEnum):
     OPEN = "open"
     SENDING = "sending"
     CONFIRMING = "confirming"
-    CHECKING = "checking"
     CLOSING = "closing"
     BLOCKED = "blocked"
 
@@ -49,6 +49,7 @@ class Limits:
     confirm_most: float = 8.0  # between questions while the count stands still
     stall: float = 60.0  # the count stands still while lines wait: the session is dropped
     quiet: float = 120.0  # no news, before the writer's lock is looked at
+    linger: float = math.inf  # a session with nothing to do stays open while its writer lives
     backoff_first: float = 1.0
     backoff_most: float = 300.0
     probe_every: float = 60.0  # between looks at a server that was reachable
@@ -84,6 +85,13 @@ class Dirty:
 @dataclass(frozen=True, slots=True)
 class Opened:
     """A session is open; the server holds the lines before `at`."""
+
+    at: Position
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """The server holds all lines, which end at `at`, and knows how the run ended."""
 
     at: Position
 
@@ -131,7 +139,7 @@ class Retry:
     """Somebody asked to try now."""
 
 
-Event = Dirty | Opened | Sent | Confirmed | Checked | Closed | Failed | Retry
+Event = Dirty | Opened | Settled | Sent | Confirmed | Checked | Closed | Failed | Retry
 
 
 class Do(StrEnum):
@@ -158,18 +166,18 @@ _BEGINS: Final = {
     Do.OPEN: (Phase.IDLE, Phase.OPENING),
     Do.SEND: (Phase.OPEN, Phase.SENDING),
     Do.CONFIRM: (Phase.OPEN, Phase.CONFIRMING),
-    Do.CHECK: (Phase.OPEN, Phase.CHECKING),
     Do.CLOSE: (Phase.OPEN, Phase.CLOSING),
     Do.ABANDON: (Phase.OPEN, Phase.CLOSING),
 }
 
 _EXPECTED: Final = {  # event -> the phases in which it may come
     Opened: {Phase.OPENING},
+    Settled: {Phase.OPENING},
     Sent: {Phase.SENDING},
     Confirmed: {Phase.CONFIRMING},
-    Checked: {Phase.CHECKING},
+    Checked: {Phase.IDLE, Phase.OPEN},
     Closed: {Phase.CLOSING},
-    Failed: {Phase.OPENING, Phase.SENDING, Phase.CONFIRMING, Phase.CHECKING, Phase.CLOSING},
+    Failed: {Phase.OPENING, Phase.SENDING, Phase.CONFIRMING, Phase.CLOSING},
     Retry: set(Phase),
     Dirty: set(Phase),
 }
@@ -180,7 +188,9 @@ class IllegalEvent(Exception):
 
 
 def began(run: Run, action: Action) -> Run:
-    """The run, once the action is under way."""
+    """The run, once the action is under way. A check is done at once and changes nothing."""
+    if action.do is Do.CHECK:
+        return run
     before, during = _BEGINS[action.do]
     if run.phase is not before:
         raise IllegalEvent(f"{action.do} while {run.phase}")
@@ -203,12 +213,17 @@ def after(run: Run, event: Event, now: float, jitter: float, limits: Limits) -> 
                 run, phase=Phase.OPEN, confirmed=at, sent=at, seen=at.offset, progress_at=now,
                 confirm_wait=limits.confirm_first,
             )  # fmt: skip
+        case Settled(at):
+            return replace(
+                run, phase=Phase.IDLE, confirmed=at, sent=at, seen=at.offset, ended=True,
+                failures=0, error=None,
+            )  # fmt: skip
         case Sent(upto, seen, outcome):
             return _after_sent(run, upto, seen, outcome, now, limits)
         case Confirmed(at):
             return _after_confirmed(run, at, now, limits)
         case Checked(outcome):
-            return replace(run, phase=Phase.OPEN, outcome=outcome, news_at=now)
+            return replace(run, outcome=outcome, news_at=now)
         case Closed(ended):
             return replace(run, phase=Phase.IDLE, ended=ended or run.ended, failures=0, error=None)
         case Failed(error):
@@ -247,9 +262,9 @@ def _after_confirmed(run: Run, at: Position, now: float, limits: Limits) -> Run:
 
 def _after_failed(run: Run, error: UploadError, now: float, jitter: float, limits: Limits) -> Run:
     failures = run.failures + 1
-    wait = backoff(failures, jitter, limits)
-    if isinstance(error, Unreachable | Refused):
-        failures, wait = run.failures, error.retry_after if isinstance(error, Unreachable) else 0
+    wait = error.retry_after or backoff(failures, jitter, limits)
+    if isinstance(error, Unreachable | Refused):  # the destination's backoff holds everybody
+        failures, wait = run.failures, error.retry_after
     return replace(
         run,
         phase=Phase.BLOCKED if isinstance(error, RunRefused) else Phase.IDLE,
@@ -264,7 +279,7 @@ def _after_failed(run: Run, error: UploadError, now: float, jitter: float, limit
 def backoff(failures: int, jitter: float, limits: Limits) -> float:
     """Seconds to wait after so many failures in a row: exponential with full jitter."""
     longest = min(limits.backoff_most, limits.backoff_first * 2 ** min(failures, 20))
-    return jitter * longest
+    return float(jitter * longest)
 
 
 def actions(
@@ -291,7 +306,9 @@ def wanted(run: Run) -> bool:
 
 def _next(key: RunKey, run: Run, now: float, limits: Limits) -> Action | None:
     if run.phase is Phase.IDLE:
-        return Action(Do.OPEN, key) if wanted(run) and now >= run.retry_at else None
+        if wanted(run):
+            return Action(Do.OPEN, key) if now >= run.retry_at else None
+        return _check(key, run, now, limits)
     if run.phase is not Phase.OPEN:
         return None
     unconfirmed = run.sent.ordinal - run.confirmed.ordinal
@@ -305,7 +322,14 @@ def _next(key: RunKey, run: Run, now: float, limits: Limits) -> Action | None:
         return None
     if run.outcome is not None:
         return Action(Do.CLOSE, key, None if run.ended else run.outcome)
-    return Action(Do.CHECK, key) if now - run.news_at > limits.quiet else None
+    if now - max(run.news_at, run.progress_at) > limits.linger:
+        return Action(Do.CLOSE, key)
+    return _check(key, run, now, limits)
+
+
+def _check(key: RunKey, run: Run, now: float, limits: Limits) -> Action | None:
+    open_ended = run.outcome is None and not run.ended and run.size > 0
+    return Action(Do.CHECK, key) if open_ended and now - run.news_at > limits.quiet else None
 
 
 def _parked(runs: Mapping[RunKey, Run], busy: list[Action], count: int) -> list[Action]:
@@ -336,7 +360,7 @@ class Reach:
         return self.known and self.error is None
 
 
-def reached(reach: Reach, entity: str, now: float, limits: Limits) -> Reach:
+def reached(entity: str, now: float, limits: Limits) -> Reach:
     """The server answered, and knows us."""
     return Reach(known=True, entity=entity, probe_at=now + limits.probe_every)
 
@@ -344,5 +368,5 @@ def reached(reach: Reach, entity: str, now: float, limits: Limits) -> Reach:
 def missed(reach: Reach, error: UploadError, now: float, jitter: float, limits: Limits) -> Reach:
     """The server can't be reached, or refuses us."""
     failures = reach.failures + 1
-    wait = max(backoff(failures, jitter, limits), getattr(error, "retry_after", 0.0))
+    wait: float = max(backoff(failures, jitter, limits), error.retry_after)
     return replace(reach, error=error, known=True, failures=failures, probe_at=now + wait)

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 import requests
 
-from syncd.credentials import Login
+from syncd.credentials import DEFAULT_URL, Login
 from syncd.errors import Refused, Unreachable
 from syncd.upload.base import Standing
 
@@ -24,12 +24,12 @@ MAX_WAIT: Final = 3600.0  # seconds of a Retry-After that are taken seriously
 
 _VIEWER: Final = "query Viewer { viewer { id username entity } }"
 _STANDING: Final = """
-query RunStanding($entity: String!, $project: String!, $run: String!) {
-  project(name: $project, entityName: $entity) {
-    run(name: $run) { name state historyLineCount historyTail }
+query RunResumeStatus($project: String, $entity: String, $name: String!) {
+  model(name: $project, entityName: $entity) {
+    bucket(name: $name, missingOk: true) { name state historyLineCount historyTail }
   }
 }
-"""
+"""  # the SDK's own question on resuming, so that we see what it will see
 
 
 class Server:
@@ -39,6 +39,11 @@ class Server:
         self.login = login
         self.host = urlsplit(login.base_url).hostname or login.base_url
         self._timeout = timeout
+        self._closed = False
+
+    def close(self) -> None:
+        """Ask nothing more: every further question fails at once."""
+        self._closed = True
 
     def viewer(self) -> str:
         """The entity that runs go to by default. Raises Unreachable or Refused."""
@@ -52,8 +57,8 @@ class Server:
 
         Raises Unreachable or Refused.
         """
-        asked = {"entity": entity, "project": project, "run": run_id}
-        run = ((self._ask(_STANDING, asked).get("project")) or {}).get("run")
+        asked = {"entity": entity, "project": project, "name": run_id}
+        run = ((self._ask(_STANDING, asked).get("model")) or {}).get("bucket")
         if not run:
             return None
         try:
@@ -66,6 +71,8 @@ class Server:
             raise self._no_server("its answer has no line count") from None
 
     def _ask(self, query: str, variables: Mapping[str, str]) -> dict[str, Any]:
+        if self._closed:
+            raise Unreachable("the daemon is stopping")
         if not self.login.key:
             raise self._not_logged_in("nobody is logged in")
         try:
@@ -134,7 +141,7 @@ class Server:
 
     def _host_flag(self) -> str:
         url = self.login.base_url
-        return "" if url == "https://api.wandb.ai" else f" --host {url}"
+        return "" if url == DEFAULT_URL else f" --host {url}"
 
 
 def describe(error: requests.RequestException, host: str) -> str:

@@ -73,10 +73,14 @@ def read(path: Path, start: Position, limit: int = CHUNK) -> Chunk:
 
 
 def survey(
-    path: Path, ordinal: int = 0, on_lines: Callable[[Sequence[Line]], None] | None = None
+    path: Path,
+    ordinal: int = 0,
+    on_lines: Callable[[Sequence[Line]], None] | None = None,
+    start: Position = START,
 ) -> Survey:
-    """Read the whole file once. `on_lines` is shown every line on the way. Raises OSError."""
-    found = Survey(at=START if ordinal == 0 else None)
+    """Read the file once, from `start` to its end, looking for the line `ordinal`. `on_lines` is
+    shown every line on the way. Raises OSError."""
+    found = Survey(end=start, at=start if ordinal == start.ordinal else None)
     while True:
         chunk = read(path, found.end)
         if not chunk.lines:

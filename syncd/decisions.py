@@ -1,0 +1,52 @@
+"""What people decided about runs: retry now, forget. Files in the state folder, so that it makes
+no difference whether a daemon runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from syncd import cursor, store
+
+
+def forget(destination: Path, run_id: str, why: str = "") -> None:
+    """Leave the run alone for good: nothing more of it is uploaded, nothing more is said of it."""
+    store.write(destination / "forgotten" / f"{run_id}.json", {"run_id": run_id, "why": why})
+
+
+def forgotten(destination: Path) -> set[str]:
+    """The runs to leave alone."""
+    return {path.stem for path in (destination / "forgotten").glob("*.json")}
+
+
+def retry(destination: Path, run_id: str) -> None:
+    """Take the run as it is now: the cursor goes, the server's count decides, a daemon tries at
+    once. A forgotten run is remembered again."""
+    (destination / "forgotten" / f"{run_id}.json").unlink(missing_ok=True)
+    cursor.remove(destination / "cursors", run_id)
+    store.write(destination / "retry" / f"{run_id}.json", {"run_id": run_id})
+
+
+def take_retries(destination: Path) -> list[str]:
+    """The runs to retry now; each is answered once."""
+    asked = list((destination / "retry").glob("*.json"))
+    for path in asked:
+        path.unlink(missing_ok=True)
+    return [path.stem for path in asked]
+
+
+def make_new(destination: Path, key: str, run_id: str) -> str:
+    """Upload the file with this alias key as a run of its own. Answers the run's id, the same one
+    when asked again."""
+    path = destination / "aliases" / f"{key}.json"
+    known = store.read(path)
+    if isinstance(known, dict) and known.get("run_id"):
+        return str(known["run_id"])
+    new = f"{run_id[:48]}-{key[:8]}"
+    store.write(path, {"run_id": new})
+    return new
+
+
+def aliases(destination: Path) -> dict[str, str]:
+    """alias key -> run_id of the files that were made runs of their own."""
+    found = {path.stem: store.read(path) for path in (destination / "aliases").glob("*.json")}
+    return {key: str(value["run_id"]) for key, value in found.items() if isinstance(value, dict)}

@@ -1,0 +1,66 @@
+"""Older documents (`training_log_*.json`) -> record logs in the state folder, to be uploaded."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from karaoke_train.runlog.format import BadRecord, encode
+from karaoke_train.runlog.layout import DOCUMENTS
+from karaoke_train.runlog.legacy import document_records, parse_document
+from syncd.errors import SyncError
+
+
+def is_document(path: Path) -> bool:
+    """Whether the file's name is that of an older document."""
+    return path.suffix == ".json"
+
+
+def documents_in(folder: Path) -> list[Path]:
+    """The older documents in a folder."""
+    return sorted(folder.glob(DOCUMENTS))
+
+
+def convert(path: Path, state: Path) -> Path:
+    """The document as a record log, in the state folder; again, it's the same file, longer if the
+    document has grown. Raises SyncError when it can't be read or was rewritten."""
+    try:
+        document = parse_document(path.read_bytes())
+    except OSError as error:
+        raise SyncError(f"can't be read: {error.strerror}", where=str(path)) from None
+    except BadRecord as error:
+        raise SyncError(
+            f"is no training log: {error}",
+            where=str(path),
+            meaning="Nothing of it was uploaded",
+            remedy="Move it away, or repair it",
+        ) from None
+    records = list(document_records(document, name=_unnamed(path)))
+    data = b"".join(map(encode, records))
+    target = state / "documents" / f"{records[0]['run_id']}.jsonl"
+    _extend(target, data, path)
+    return target
+
+
+def _unnamed(path: Path) -> str:
+    """`training_log_20240115_143022.json` -> `sync_20240115_143022`."""
+    return f"sync_{path.stem.removeprefix('training_log_')}"
+
+
+def _extend(target: Path, data: bytes, source: Path) -> None:
+    """Make `target` hold `data`, which has to begin with what it holds: append, never change."""
+    old = target.read_bytes() if target.exists() else b""
+    if not data.startswith(old):
+        raise SyncError(
+            "was changed where it's uploaded already",
+            where=str(source),
+            meaning="What is uploaded stays as it is; nothing of the change was sent",
+            remedy="Put the document back as it was",
+        )
+    if len(data) == len(old):
+        return
+    target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with target.open("ab") as file:
+        file.write(data[len(old) :])
+        file.flush()
+        os.fsync(file.fileno())

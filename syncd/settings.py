@@ -1,0 +1,146 @@
+"""What is in force: flags over environment over config.toml over defaults, and who said what."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any, Final
+
+from syncd.errors import UsageError
+from syncd.schedule import Limits
+
+PREFIX: Final = "KARAOKE_SYNCD_"  # KARAOKE_SYNCD_LOG_DIR=logs:other/logs
+WATCHERS: Final = ("auto", "inotify", "polling")
+LEVELS: Final = ("debug", "info", "warning", "error")
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything that the daemon can be told. base_url, entity and project: empty leaves them to
+    wandb's own settings, and to the runs."""
+
+    log_dir: tuple[Path, ...] = (Path("logs"),)
+    state_dir: Path = Path()
+    base_url: str = ""
+    entity: str = ""
+    project: str = ""
+    watcher: str = "auto"
+    rescan: float = 5.0  # seconds between looks at the folders, since events get lost
+    log_level: str = "info"
+    limits: Limits = field(default_factory=Limits)
+    origin: Mapping[str, str] = field(default_factory=dict)  # setting -> what set it
+
+
+def config_path(env: Mapping[str, str] = os.environ) -> Path:
+    """`$XDG_CONFIG_HOME/karaoke-syncd/config.toml`."""
+    return _xdg(env, "XDG_CONFIG_HOME", "~/.config") / "config.toml"
+
+
+def load(flags: Mapping[str, Any], env: Mapping[str, str] = os.environ) -> Settings:
+    """The settings in force. A flag that is None wasn't given. Raises UsageError."""
+    settings = Settings(state_dir=_xdg(env, "XDG_STATE_HOME", "~/.local/state"))
+    path = config_path(env)
+    settings = _with(settings, _file(path), str(path))
+    named = {
+        key[len(PREFIX) :].lower(): value for key, value in env.items() if key.startswith(PREFIX)
+    }
+    for key, value in named.items():
+        settings = _with(settings, {key: value}, f"{PREFIX}{key.upper()}")
+    given = {key: value for key, value in flags.items() if value is not None}
+    settings = _with(settings, given, "command line")
+    return replace(
+        settings,
+        log_dir=tuple(folder.expanduser().absolute() for folder in settings.log_dir),
+        state_dir=settings.state_dir.expanduser().absolute(),
+    )
+
+
+def _with(settings: Settings, values: Mapping[str, Any], source: str) -> Settings:
+    for key, value in values.items():
+        if key == "limits" and isinstance(value, Mapping):
+            for limit, number in value.items():
+                settings = _with_limit(settings, limit, number, source)
+        elif key in _LIMITS:
+            settings = _with_limit(settings, key, value, source)
+        elif key in _READ:
+            try:
+                read = _READ[key](value)
+            except (TypeError, ValueError) as error:
+                raise UsageError(
+                    f"{key} = {value!r} is not usable: {error}", where=source
+                ) from None
+            settings = replace(settings, **{key: read}, origin={**settings.origin, key: source})
+        else:
+            raise UsageError(
+                f"there's no setting {key!r}",
+                where=source,
+                remedy=f"Known are {', '.join(sorted(_READ))} and limits: {', '.join(_LIMITS)}",
+            )
+    return settings
+
+
+def _with_limit(settings: Settings, key: str, value: Any, source: str) -> Settings:
+    if key not in _LIMITS:
+        raise UsageError(f"there's no limit {key!r}", where=source)
+    try:
+        number = type(_LIMITS[key])(value)
+        if number <= 0:
+            raise ValueError("it has to be more than 0")
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"{key} = {value!r} is not usable: {error}", where=source) from None
+    limits = replace(settings.limits, **{key: number})
+    return replace(settings, limits=limits, origin={**settings.origin, key: source})
+
+
+def _file(path: Path) -> Mapping[str, Any]:
+    try:
+        return tomllib.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise UsageError(f"can't be read: {error}", where=str(path)) from None
+
+
+def _xdg(env: Mapping[str, str], name: str, default: str) -> Path:
+    return Path(env.get(name) or default).expanduser() / "karaoke-syncd"
+
+
+def _folders(value: Any) -> tuple[Path, ...]:
+    if isinstance(value, str):
+        value = [part for part in value.split(os.pathsep) if part]
+    if isinstance(value, Path):
+        value = [value]
+    if not value:
+        raise ValueError("at least one folder is needed")
+    return tuple(Path(part) for part in value)
+
+
+def _one_of(choices: tuple[str, ...]) -> Callable[[Any], str]:
+    def read(value: Any) -> str:
+        if str(value).lower() not in choices:
+            raise ValueError(f"it has to be one of {', '.join(choices)}")
+        return str(value).lower()
+
+    return read
+
+
+def _seconds(value: Any) -> float:
+    if not (seconds := float(value)) > 0:
+        raise ValueError("it has to be more than 0")
+    return seconds
+
+
+_READ: Final[Mapping[str, Callable[[Any], Any]]] = {
+    "log_dir": _folders,
+    "state_dir": Path,
+    "base_url": str,
+    "entity": str,
+    "project": str,
+    "watcher": _one_of(WATCHERS),
+    "rescan": _seconds,
+    "log_level": _one_of(LEVELS),
+}
+_LIMITS: Final = {item.name: getattr(Limits(), item.name) for item in fields(Limits)}

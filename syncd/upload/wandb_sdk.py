@@ -1,0 +1,153 @@
+"""A run's lines to wandb through its own SDK, in a worker process; the count from the server.
+
+What the SDK says of arrival is never believed: it goes on taking rows after a refused request,
+and finishes without an error. Only the server's own count says what arrived.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final, Protocol
+
+from karaoke_train.runlog.format import BadRecord, Record, RunHeader
+from karaoke_train.runlog.reader import Line
+from syncd.credentials import Login
+from syncd.errors import RunRefused, RunTrouble
+from syncd.upload.base import Outcome, Standing, Target
+from syncd.upload.pool import Pool, Worker, WorkerFailed
+from syncd.upload.rows import epoch_table, row, seconds
+from syncd.upload.worker import Configure, Finish, Log, Open
+
+INIT: Final = 30.0  # seconds that wandb.init may take
+HAND_OVER: Final = 60.0  # to take a chunk of rows
+FINISH: Final = 60.0  # to upload summary, table and media at the end
+
+
+class AsksServer(Protocol):
+    """What this needs of a server."""
+
+    login: Login
+
+    def viewer(self) -> str:
+        """Raises Unreachable or Refused."""
+
+    def standing(self, entity: str, project: str, run_id: str) -> Standing | None:
+        """The run as the server has it."""
+
+
+class WandbSdk:
+    """An Uploader (see `upload.base`) over wandb's SDK."""
+
+    def __init__(self, target: Target, server: AsksServer, pool: Pool) -> None:
+        self._target = target
+        self._server = server
+        self._pool = pool
+        self._worker: Worker | None = None
+        self._started = seconds(target.header.created, 0.0)
+
+    def open(self) -> int:
+        """Open the run where the server's count is. Raises RunTrouble while its answers
+        contradict each other: logged now, records would be put over others."""
+        standing = self._ask()
+        count = standing.count if standing else 0
+        if standing and count != standing.last_step + 1:
+            raise self._contradiction(f"counts {count} but its last step is {standing.last_step}")
+        header = self._target.header
+        self._worker = self._pool.take()
+        order = Open(
+            base_url=self._server.login.base_url,
+            key=self._server.login.key,
+            entity=self._target.entity,
+            project=self._target.project,
+            run_id=header.run_id,
+            run_name=header.run_name,
+            config=wandb_config(header),
+            timeout=INIT,
+        )
+        starting_step = self._call(order, INIT + 10)
+        again = self._ask()
+        if again is None or not starting_step == again.count == again.last_step + 1:
+            raise self._contradiction(f"counts {count}, but lets the run go on at {starting_step}")
+        return starting_step
+
+    def send(self, lines: Sequence[Line]) -> None:
+        """Hand the lines' rows to the SDK."""
+        rows = [(line.at.ordinal, row(line, self._started)) for line in lines]
+        self._call(Log(rows, self._target.media), HAND_OVER)
+        for line in lines:
+            if line.at.ordinal and line.record and line.record.get("type") == "config":
+                self._reconfigure(line.record)
+
+    def confirm(self) -> int:
+        """The server's count."""
+        standing = self._ask()
+        return standing.count if standing else 0
+
+    def close(self, outcome: Outcome | None, epochs: Sequence[Record]) -> None:
+        """Finish the run. Without an outcome, and after a crash, the session just ends: the
+        server then sees no more of it, as it would of any crashed run."""
+        if outcome is None or outcome.status == "crashed":
+            self.abandon()
+            return
+        code = outcome.exit_code or (0 if outcome.status == "finished" else 1)
+        self._call(Finish(code, epoch_table(epochs)), FINISH)
+        if self._worker:
+            self._pool.give_back(self._worker)
+            self._worker = None
+
+    def abandon(self) -> None:
+        """Kill the session."""
+        if self._worker:
+            self._pool.discard(self._worker)
+            self._worker = None
+
+    def _reconfigure(self, record: Record) -> None:
+        try:
+            self._call(Configure(wandb_config(RunHeader.of(record))), HAND_OVER)
+        except BadRecord:
+            return  # it is in the history all the same
+
+    def _ask(self) -> Standing | None:
+        target = self._target
+        return self._server.standing(target.entity, target.project, target.header.run_id)
+
+    def _call(self, order: Any, timeout: float) -> int:
+        if self._worker is None:
+            raise RunTrouble("its session is gone")
+        try:
+            return self._worker.call(order, timeout)
+        except WorkerFailed as failed:
+            self._server.viewer()  # everybody's trouble, or the user's, has its own words
+            raise self._explained(str(failed)) from None
+        except RunTrouble:
+            self._server.viewer()
+            raise
+
+    def _explained(self, words: str) -> RunTrouble | RunRefused:
+        run_id = self._target.header.run_id
+        if "deleted" in words:
+            return RunRefused(
+                "deleted",
+                "the run was deleted at the server, which does not take its name again",
+                meaning="The file still has every record",
+                remedy=f"Leave it: karaoke-syncd forget {run_id}. "
+                "Or upload the file as a run of its own: karaoke-syncd sync --as_new FILE",
+            )
+        key = self._server.login.key
+        return RunTrouble(
+            f"wandb's SDK: {words.replace(key, '***') if key else words}",
+            meaning="The records are safe on disk; tried again by itself",
+        )
+
+    def _contradiction(self, what: str) -> RunTrouble:
+        return RunTrouble(
+            f"the server {what}",
+            meaning="It may be catching up; nothing is sent until its answers agree",
+            remedy="If this stays, somebody else wrote to the run: upload the file as a run of "
+            "its own with karaoke-syncd sync --as_new FILE",
+        )
+
+
+def wandb_config(header: RunHeader) -> dict[str, Any]:
+    """The run's config as wandb shows it: the trainer's, and under `trainer` where it ran."""
+    return {**header.config, "trainer": dict(header.trainer)}

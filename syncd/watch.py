@@ -1,0 +1,112 @@
+"""Which files may have news: inotify where it sees writes, polling where it doesn't.
+
+Events only say where to look; a slow rescan finds what they missed.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Final
+
+from watchdog.events import FileSystemEvent, FileSystemEventHandler
+from watchdog.observers import Observer
+from watchdog.observers.api import BaseObserver
+from watchdog.observers.polling import PollingObserver
+
+from karaoke_train.runlog.layout import LOG_FILES
+
+log = logging.getLogger(__name__)
+
+POLL_EVERY: Final = 2.0  # seconds
+# file systems on which another machine's writes raise no inotify event
+BLIND: Final = frozenset(
+    {
+        *("nfs", "nfs4", "cifs", "smb3", "smbfs", "lustre", "gpfs", "ceph", "beegfs", "afs", "9p"),
+        *("fuse", "fuse.sshfs", "fuse.s3fs", "fuse.gcsfuse", "fuse.glusterfs", "glusterfs"),
+        *("vboxsf", "virtiofs", "pvfs2", "orangefs"),
+    }
+)
+
+
+class Watcher:
+    """Calls `on_news(path)` from a thread of its own for files that may have news."""
+
+    def __init__(self, on_news: Callable[[Path], None], how: str = "auto") -> None:
+        self._handler = _Handler(on_news)
+        self._how = how
+        self._observers: dict[str, BaseObserver] = {}
+        self._watched: set[Path] = set()
+        self._guard = threading.Lock()
+
+    def follow(self, folders: Iterable[Path]) -> None:
+        """Watch these folders as well, those that exist; call it again for those that come."""
+        with self._guard:
+            for folder in folders:
+                if folder.is_dir() and folder not in self._watched:
+                    self._watch(folder)
+                elif not folder.is_dir():
+                    self._watched.discard(folder)
+
+    def stop(self) -> None:
+        """End the threads."""
+        with self._guard:
+            for observer in self._observers.values():
+                observer.stop()
+            for observer in self._observers.values():
+                observer.join(timeout=5)
+            self._observers.clear()
+
+    def _watch(self, folder: Path) -> None:
+        how = method(folder) if self._how == "auto" else self._how
+        try:
+            self._observer(how).schedule(self._handler, str(folder))
+        except OSError as error:  # the inotify limit, mostly
+            log.warning("%s: %s; polling instead", folder, error.strerror or error)
+            self._observer("polling").schedule(self._handler, str(folder))
+        self._watched.add(folder)
+
+    def _observer(self, how: str) -> BaseObserver:
+        if how not in self._observers:
+            observer = PollingObserver(timeout=POLL_EVERY) if how == "polling" else Observer()
+            observer.start()
+            self._observers[how] = observer
+        return self._observers[how]
+
+
+class _Handler(FileSystemEventHandler):
+    def __init__(self, on_news: Callable[[Path], None]) -> None:
+        self._on_news = on_news
+
+    def on_any_event(self, event: FileSystemEvent) -> None:
+        if event.event_type in ("opened", "closed_no_write"):
+            return
+        for name in (event.src_path, event.dest_path):
+            path = Path(name.decode() if isinstance(name, bytes) else name)
+            if path.match(LOG_FILES):
+                self._on_news(path)
+
+
+def method(folder: Path) -> str:
+    """How a folder has to be watched: inotify, or polling where its file system is blind."""
+    return "polling" if filesystem(folder) in BLIND else "inotify"
+
+
+def filesystem(folder: Path, mounts: Path = Path("/proc/self/mounts")) -> str:
+    """The type of the file system that a folder is on; empty where nobody can tell."""
+    try:
+        lines = mounts.read_text("utf-8", "surrogateescape").splitlines()
+        folder = folder.resolve()
+    except OSError:
+        return ""
+    best, kind = -1, ""
+    for line in lines:
+        words = line.split(" ")
+        if len(words) < 3:
+            continue
+        point = Path(words[1].replace("\\040", " "))
+        if folder.is_relative_to(point) and len(point.parts) >= best:
+            best, kind = len(point.parts), words[2]
+    return kind
