@@ -179,6 +179,7 @@ class Sink:
     def _restore(self) -> None:
         """Put all that was written there again. Copied with the guard held: rare, and in order."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
+        self._keep_lock()  # first: a file without one would look abandoned
         beside = (self.path.with_stem(f"{self.path.stem}_restored{n}") for n in count(1))
         path, descriptor = open_new([self.path, *(next(beside) for _ in range(100))])
         try:
