@@ -120,7 +120,7 @@ class Beside:
             answer = self._ask("status", "--json", "--log_dir", str(self.log_dir))
             runs = json.loads(answer.stdout)["runs"]
             name = self.log_path.name
-            return next(int(run["left"]) for run in runs if Path(run["file"]).name == name)
+            return next(int(run["left"]) for run in runs if Path(run["path"]).name == name)
         except (OSError, subprocess.SubprocessError, ValueError, LookupError, TypeError):
             return None
         except StopIteration:
