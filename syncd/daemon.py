@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final, Protocol
 
-from syncd import decisions, problems
+from syncd import cursor, decisions, problems
 from syncd.discover import Found, Roster, settle_claims
 from syncd.errors import Leased, Refused, Unreachable, UploadError
 from syncd.schedule import (
@@ -32,8 +32,10 @@ from syncd.schedule import (
     actions,
     after,
     began,
+    freed,
     missed,
     reached,
+    suspect,
     wanted,
 )
 from syncd.session import MakeUploader, Session
@@ -96,6 +98,9 @@ class Daemon:
         self._run_name = run_name
         self._clock = clock
         self._jitter = jitter
+        self._uploaded_from = {
+            run_id: known.path for run_id, known in cursor.load_all(destination / "cursors").items()
+        }
         self._aliases: dict[str, str] = {}
         self._roster = Roster(lambda: self._aliases)
         self._events: queue.SimpleQueue[tuple[RunKey, Event] | Path | _Answer] = queue.SimpleQueue()
@@ -162,9 +167,8 @@ class Daemon:
     def _failed(self, key: RunKey, error: UploadError, now: float) -> None:
         session = self.sessions[key]
         if isinstance(error, Unreachable | Refused):
-            if self.reach.online:
-                log.warning("%s", error)
-                self.reach = missed(self.reach, error, now, self._jitter(), self.limits)
+            log.warning("%s", error)
+            self.reach = suspect(self.reach, error, now)
             return
         level = logging.DEBUG if isinstance(error, Leased) else logging.WARNING
         log.log(level, "%s", error)
@@ -176,16 +180,23 @@ class Daemon:
         self._probing = False
         now = self._clock()
         if isinstance(answer.found, str):
-            if not self.reach.online:
-                log.info("the server can be reached; runs go to %s", answer.found)
-            moved = answer.found != self.reach.entity
-            self.reach = reached(answer.found, now, self.limits)
-            if moved:
-                self._start_over(now)
+            self._reached(answer.found, now)
             return
         if str(answer.found) != str(self.reach.error):
             log.warning("%s", answer.found)
         self.reach = missed(self.reach, answer.found, now, self._jitter(), self.limits)
+
+    def _reached(self, entity: str, now: float) -> None:
+        was = self.reach
+        self.reach = reached(entity, now, self.limits)
+        if was.suspected:  # the server is fine: a run that says otherwise waits alone
+            return
+        if not was.online:
+            log.info("the server can be reached; runs go to %s", entity)
+        if entity != was.entity:
+            self._start_over(now)
+        for key in [key for key, run in self.runs.items() if freed(run)]:
+            self._happened(key, Retry())
 
     def _start_over(self, now: float) -> None:
         """Runs go to another entity than we thought: what was confirmed elsewhere isn't here."""
@@ -246,7 +257,8 @@ class Daemon:
         return map(self._roster.look, self._files)
 
     def _owners(self) -> dict[str, str]:
-        return {key: str(session.path) for key, session in self.sessions.items()}
+        now = {key: str(session.path) for key, session in self.sessions.items()}
+        return self._uploaded_from | now
 
     def _look(self, path: Path) -> None:
         """One file has news: a known one is looked at alone, a new one with all others."""

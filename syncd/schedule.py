@@ -43,7 +43,7 @@ class Phase(StrEnum):
 class Limits:
     """How much, how often, how long. Times in seconds."""
 
-    open_runs: int = 16  # sessions at once: 6 MiB and a thread each
+    open_runs: int = 4  # sessions at once: a process with wandb's SDK each, about 105 MiB
     window: int = 20_000  # lines sent and not confirmed, a run
     confirm_first: float = 1.0  # after a send, to the first question
     confirm_most: float = 8.0  # between questions while the count stands still
@@ -263,8 +263,6 @@ def _after_confirmed(run: Run, at: Position, now: float, limits: Limits) -> Run:
 def _after_failed(run: Run, error: UploadError, now: float, jitter: float, limits: Limits) -> Run:
     failures = run.failures + 1
     wait = error.retry_after or backoff(failures, jitter, limits)
-    if isinstance(error, Unreachable | Refused):  # the destination's backoff holds everybody
-        failures, wait = run.failures, error.retry_after
     return replace(
         run,
         phase=Phase.BLOCKED if isinstance(error, RunRefused) else Phase.IDLE,
@@ -346,10 +344,15 @@ def _parked(runs: Mapping[RunKey, Run], busy: list[Action], count: int) -> list[
 
 @dataclass(frozen=True, slots=True)
 class Reach:
-    """The destination: whether it can be reached, and when to look next."""
+    """The destination: whether it can be reached, and when to look next.
+
+    suspected: a run says that it can't; the next look tells if that is everybody's trouble or its
+    own.
+    """
 
     error: UploadError | None = None
     known: bool = False
+    suspected: bool = False
     entity: str = ""
     failures: int = 0
     probe_at: float = 0.0
@@ -368,5 +371,19 @@ def reached(entity: str, now: float, limits: Limits) -> Reach:
 def missed(reach: Reach, error: UploadError, now: float, jitter: float, limits: Limits) -> Reach:
     """The server can't be reached, or refuses us."""
     failures = reach.failures + 1
-    wait: float = max(backoff(failures, jitter, limits), error.retry_after)
-    return replace(reach, error=error, known=True, failures=failures, probe_at=now + wait)
+    wait: float = error.retry_after or backoff(failures, jitter, limits)
+    return replace(
+        reach, error=error, known=True, suspected=False, failures=failures, probe_at=now + wait
+    )
+
+
+def suspect(reach: Reach, error: UploadError, now: float) -> Reach:
+    """A run found the server unreachable, or was refused: look at once, or when it asks to."""
+    if not reach.online:
+        return reach
+    return replace(reach, error=error, suspected=True, probe_at=now + error.retry_after)
+
+
+def freed(run: Run) -> bool:
+    """Whether the run waits for nothing but the server, which is back."""
+    return run.phase is Phase.IDLE and isinstance(run.error, Unreachable | Refused)

@@ -18,8 +18,9 @@ from karaoke_train.runlog.layout import lock_path
 from karaoke_train.runlog.lock import Lock, holder_of
 from karaoke_train.runlog.reader import Line, Position
 from syncd import cursor, lease, quarantine, tail
-from syncd.cursor import Cursor
+from syncd.cursor import Cursor, Fingerprint
 from syncd.errors import Leased, RunRefused, RunTrouble, UploadError
+from syncd.failpoints import failpoint
 from syncd.schedule import Checked, Closed, Confirmed, Event, Failed, Opened, Run, Sent, Settled
 from syncd.upload.base import Outcome, Standing, Target, Uploader
 
@@ -62,6 +63,7 @@ class Session:
         self._uploader: Uploader | None = None
         self._lease: Lock | None = None
         self._unconfirmed: list[Position] = []  # ends of the lines sent and not confirmed
+        self._shown: Fingerprint | None = None  # what the file showed where the next read begins
         self._config_at = 0
         self._shortfalls = 0
 
@@ -130,6 +132,8 @@ class Session:
             return act()
         except UploadError as error:
             return self._failed(error)
+        except tail.FileChanged as changed:
+            return self._failed(self._changed(changed))
         except OSError as error:
             return self._failed(self._unreadable(error))
         except Exception as error:  # a bug costs this run a retry, and nobody else anything
@@ -143,6 +147,7 @@ class Session:
 
     def _open(self) -> Event:
         self._take_lease()
+        failpoint("open.before")
         known = self._cursor()
         standing = self._standing(self.project, self.header.run_id)
         count = standing.count if standing else 0
@@ -161,29 +166,41 @@ class Session:
         )
         self._uploader = self._make_uploader(target)
         opened = self._uploader.open()
+        failpoint("open.after")
         if opened != count:  # lines of a session before this one that were still on their way
             at, _ = self._locate(opened, None)
+        self._shown = tail.fingerprint(self.path, at)
         self._save(at, ended=False)
         return Opened(at)
 
     def _send(self, start: Position, room: int) -> Event:
+        failpoint("read.before")
         chunk = tail.read(self.path, start)
+        failpoint("read.after")
         lines = chunk.lines[:room]
         if not lines:
             return Sent(start, chunk.seen)
         self._keep_bad(lines)
+        failpoint("send.before")
         self._alive().send(lines)
+        failpoint("send.after")
         self._note_configs(lines)
         self._unconfirmed.extend(line.end for line in lines)
         whole = len(lines) == len(chunk.lines)
         end = lines[-1].end
+        self._shown = tail.fingerprint(self.path, end)
         return Sent(end, chunk.seen if whole else end.offset, _outcome(lines[-1].record or {}))
 
     def _confirm(self, confirmed: Position) -> Event:
+        failpoint("confirm.before")
         count = self._alive().confirm()
+        failpoint("confirm.after")
         newest = self._unconfirmed[-1] if self._unconfirmed else confirmed
-        if count > newest.ordinal:
-            raise self._foreign(count, newest.ordinal)
+        if count > newest.ordinal:  # the last lines of a session before this one, or foreign ones
+            raise RunTrouble(
+                f"the server holds {count:,} records, more than the {newest.ordinal:,} sent",
+                meaning="The session is opened anew, which finds out whose they are",
+            )
         if count <= confirmed.ordinal:
             return Confirmed(confirmed)
         index = bisect_right(self._unconfirmed, count, key=lambda at: at.ordinal)
@@ -194,7 +211,9 @@ class Session:
 
     def _close(self, outcome: Outcome | None, confirmed: Position) -> Event:
         epochs = tail.survey(self.path).epochs if outcome else ()
+        failpoint("close.before")
         self._alive().close(outcome, epochs)
+        failpoint("close.after")
         self._uploader = None
         if outcome:
             self._save(confirmed, ended=True)
@@ -250,7 +269,7 @@ class Session:
         """Where line `count` begins. From the cursor where the file is what it speaks of."""
         start = tail.START
         if known is not None:
-            self._check_file(known)
+            tail.check(self.path, known.confirmed, known.fingerprint)
             self._config_at = known.config_at
             start = known.confirmed
             if start.ordinal == count:
@@ -264,22 +283,10 @@ class Session:
         self._keep_bad(lines)
         self._note_configs(lines)
 
-    def _check_file(self, known: Cursor) -> None:
-        size = self.path.stat().st_size
-        if size < known.confirmed.offset:
-            raise self._changed(
-                "truncated", f"the file has {size:,} bytes; {known.confirmed.offset:,} are uploaded"
-            )
-        shown = tail.fingerprint(self.path, known.confirmed)
-        if shown.first != known.fingerprint.first:
-            raise self._changed("replaced", "the file begins otherwise than the uploaded one")
-        if shown.before != known.fingerprint.before:
-            raise self._changed("rewritten", "lines of the file that are uploaded were changed")
-
-    def _changed(self, code: str, what: str) -> RunRefused:
+    def _changed(self, changed: tail.FileChanged) -> RunRefused:
         return RunRefused(
-            code,
-            what,
+            changed.code,
+            str(changed),
             where=self.path.name,
             meaning="What is uploaded stays as it is; nothing of this file is sent over it",
             remedy="Put the file back as it was and `karaoke-syncd retry "

@@ -9,18 +9,25 @@ from typing import Any
 
 import orjson
 
+from syncd.failpoints import failpoint
+
 
 def write(path: Path, value: Any) -> None:
     """Replace the file at `path`, mode 0600. Raises OSError, and then the old file stands."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    what = path.parent.name  # cursors, problems, …
     try:
         descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(descriptor, "wb") as file:
+            failpoint(f"{what}.before_write")
             file.write(orjson.dumps(value, option=orjson.OPT_INDENT_2))
             file.flush()
+            failpoint(f"{what}.after_write")
             os.fsync(file.fileno())
+        failpoint(f"{what}.before_rename")
         draft.replace(path)
+        failpoint(f"{what}.after_rename")
     except OSError:
         with suppress(OSError):
             draft.unlink()

@@ -21,6 +21,14 @@ START: Final = Position()
 BEFORE: Final = 256  # bytes before a position that its fingerprint covers
 
 
+class FileChanged(Exception):
+    """The file isn't what it was: truncated, replaced or rewritten, as `code` says."""
+
+    def __init__(self, code: str, what: str) -> None:
+        super().__init__(what)
+        self.code = code
+
+
 @dataclass(frozen=True, slots=True)
 class Chunk:
     """What a read gave: whole lines, where the next begins, how far the file was looked at."""
@@ -51,18 +59,21 @@ def first_line(path: Path) -> bytes:
 
 def fingerprint(path: Path, at: Position) -> Fingerprint:
     """What the file shows up to `at`. Raises OSError."""
-    first = first_line(path)
     with path.open("rb") as file:
-        start = max(0, at.offset - BEFORE)
-        file.seek(start)
-        before = file.read(at.offset - start)
-    return Fingerprint(_digest(first), _digest(before))
+        return _fingerprint(file, at)
 
 
-def read(path: Path, start: Position, limit: int = CHUNK) -> Chunk:
-    """The complete lines from `start` on, about `limit` bytes of them. Raises OSError."""
+def read(
+    path: Path, start: Position, limit: int = CHUNK, expect: Fingerprint | None = None
+) -> Chunk:
+    """The complete lines from `start` on, about `limit` bytes of them.
+
+    expect: what the file has to show up to `start`. Raises FileChanged when it doesn't; OSError.
+    """
     with path.open("rb") as file:
         size = os.fstat(file.fileno()).st_size
+        if expect is not None:
+            _check(file, size, start, expect)
         file.seek(start.offset)
         data = file.read(max(limit, MAX_LINE + 1))
         lines, end = split_lines(data, start)
@@ -70,6 +81,32 @@ def read(path: Path, start: Position, limit: int = CHUNK) -> Chunk:
             lines, end = [line], line.end
         read_all = start.offset + len(data) >= size
         return Chunk(lines, end, max(size, end.offset) if read_all or not lines else end.offset)
+
+
+def check(path: Path, at: Position, expect: Fingerprint) -> None:
+    """See that the file shows what it showed. Raises FileChanged, OSError."""
+    with path.open("rb") as file:
+        _check(file, os.fstat(file.fileno()).st_size, at, expect)
+
+
+def _check(file: BinaryIO, size: int, at: Position, expect: Fingerprint) -> None:
+    shown = _fingerprint(file, at)
+    if shown.first != expect.first:
+        raise FileChanged("replaced", "the file begins otherwise than the uploaded one")
+    if size < at.offset:
+        raise FileChanged(
+            "truncated", f"the file has {size:,} bytes, of which {at.offset:,} were read before"
+        )
+    if shown.before != expect.before:
+        raise FileChanged("rewritten", "lines of the file that were read before are changed")
+
+
+def _fingerprint(file: BinaryIO, at: Position) -> Fingerprint:
+    file.seek(0)
+    first = file.readline(MAX_LINE) if at.offset else b""
+    start = max(0, at.offset - BEFORE)
+    file.seek(start)
+    return Fingerprint(_digest(first), _digest(file.read(at.offset - start)))
 
 
 def survey(

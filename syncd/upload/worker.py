@@ -18,6 +18,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from syncd.failpoints import failpoint
 from syncd.upload.rows import AXES, EPOCH_TABLE, Media
 
 if TYPE_CHECKING:
@@ -86,7 +87,9 @@ class _Sdk:
                 return self._open(order)
             case Log(rows, media):
                 for step, row in rows:
+                    failpoint("log.before")
                     self._alive().log(_loaded(row, media), step=step, commit=True)
+                    failpoint("log.after")
                 return len(rows)
             case Configure(config):
                 self._alive().config.update(config, allow_val_change=True)  # type: ignore[no-untyped-call]
@@ -97,6 +100,7 @@ class _Sdk:
     def _open(self, order: Open) -> int:
         import wandb
 
+        failpoint("init.before")
         self._run = wandb.init(
             id=order.run_id,
             name=order.run_name,
@@ -124,6 +128,7 @@ class _Sdk:
                 silent=True,
             ),
         )
+        failpoint("init.after")
         for pattern, axis in AXES.items():
             self._run.define_metric(axis)
             self._run.define_metric(pattern, step_metric=axis)
@@ -135,7 +140,9 @@ class _Sdk:
         columns, rows = table
         if rows:  # in the summary: a logged one would take a line of the history
             self._alive().summary[EPOCH_TABLE] = wandb.Table(columns=list(columns), data=rows)
+        failpoint("finish.before")
         self._alive().finish(exit_code=exit_code)
+        failpoint("finish.after")
         self._run = None
         shutil.rmtree(self._scratch / "wandb", ignore_errors=True)
         return 0
