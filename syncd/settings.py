@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from syncd.errors import UsageError
+from syncd.failpoints import VARIABLE
 from syncd.schedule import Limits
 
 PREFIX: Final = "KARAOKE_SYNCD_"  # KARAOKE_SYNCD_LOG_DIR=logs:other/logs
@@ -45,7 +46,9 @@ def load(flags: Mapping[str, Any], env: Mapping[str, str] = os.environ) -> Setti
     path = config_path(env)
     settings = _with(settings, _file(path), str(path))
     named = {
-        key[len(PREFIX) :].lower(): value for key, value in env.items() if key.startswith(PREFIX)
+        key[len(PREFIX) :].lower(): value
+        for key, value in env.items()
+        if key.startswith(PREFIX) and key != VARIABLE  # which is no setting
     }
     for key, value in named.items():
         settings = _with(settings, {key: value}, f"{PREFIX}{key.upper()}")
