@@ -1,0 +1,358 @@
+"""What the fault tests share: a real daemon as a process, its folders, and the comparison of what
+the stand-in holds with what the file holds. Whatever is started here is ended here, by its pid."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import queue
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from karaoke_train.runlog import RunLog
+from karaoke_train.runlog.reader import Line
+from syncd import cursor, settings
+from syncd.credentials import Login, find_login
+from syncd.failpoints import VARIABLE
+from syncd.status import RunStatus, Status, collect, destination_folder
+from syncd.upload.rows import row, seconds
+from tests.fakes.wandb_process import WandbProcess
+from tests.fakes.wandb_server import KEY, WandbServer
+from tests.runlog.files import lines_of
+
+ROOT = Path(__file__).parents[2]
+PATIENCE = 45.0  # seconds for anything to come true on a machine that is busy with other things
+FAST = {  # the daemon's times, in seconds
+    "RESCAN": "0.5",
+    "CONFIRM_FIRST": "0.2",
+    "CONFIRM_MOST": "1",
+    "STALL": "4",
+    "QUIET": "2",
+    "BACKOFF_FIRST": "0.2",
+    "BACKOFF_MOST": "1",
+    "PROBE_EVERY": "1",
+}
+Server = WandbServer | WandbProcess
+
+
+def until(condition: Callable[[], object], what: str, patience: float = PATIENCE) -> None:
+    """Wait for the condition; fails with `what` did not come true."""
+    deadline = time.monotonic() + patience
+    while not condition():
+        assert time.monotonic() < deadline, f"it never came to be that {what}"
+        time.sleep(0.03)
+
+
+class Rig:
+    """One daemon, which can be killed and started again, with a log folder and a state folder."""
+
+    def __init__(
+        self,
+        folder: Path,
+        server: Server,
+        *,
+        logs: Path | None = None,
+        **environment: str,
+    ) -> None:
+        self.server = server
+        self.logs = logs or folder / "logs"
+        self.order = folder / "failpoint"
+        self.words = folder / "daemon.log"
+        self.environment = {
+            "PATH": os.environ["PATH"],
+            "PYTHONPATH": str(ROOT),  # what is tested is this tree, whatever is installed
+            "HOME": str(folder),
+            "XDG_STATE_HOME": str(folder / "state"),
+            "XDG_CONFIG_HOME": str(folder / "config"),
+            "WANDB_BASE_URL": server.url,
+            "WANDB_API_KEY": KEY,
+            "KARAOKE_SYNCD_LOG_DIR": str(self.logs),
+            VARIABLE: str(self.order),
+            **{settings.PREFIX + name: value for name, value in FAST.items()},
+            **environment,
+        }
+        self.logs.mkdir(parents=True, exist_ok=True)
+        self._process: subprocess.Popen[bytes] | None = None
+
+    # --- the daemon
+
+    def start(self) -> None:
+        """Start the daemon, unless it runs."""
+        if self.running:
+            return
+        with self.words.open("ab") as words:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "syncd", "start"],
+                cwd=ROOT,
+                env=self.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=words,
+                stderr=words,
+            )
+
+    @property
+    def running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
+    def kill(self) -> None:
+        """SIGKILL, and nothing said before."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+
+    def dies(self) -> None:
+        """Wait for the daemon to be killed, as it was ordered to."""
+        until(lambda: not self.running, "the daemon dies where it was told to")
+        assert self._process is not None
+        assert self._process.returncode == -signal.SIGKILL, self.said()
+
+    def close(self) -> None:
+        """End the daemon, and whatever it leaves behind."""
+        if self._process is None:
+            return
+        left = descendants(self.pid)
+        self.kill()
+        for pid in left:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+    def __enter__(self) -> Rig:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def workers(self) -> list[int]:
+        """The processes in which the SDK runs."""
+        return children(self.pid) if self.running else []
+
+    def cores(self) -> list[int]:
+        """The wandb-core processes."""
+        return [pid for worker in self.workers() for pid in children(worker)]
+
+    def said(self) -> str:
+        """The last of the daemon's words."""
+        return self.words.read_text()[-3000:] if self.words.exists() else ""
+
+    # --- what is known of the runs
+
+    def login(self) -> Login:
+        return find_login(self.environment)
+
+    def state(self) -> Path:
+        """The state folder of this destination."""
+        return destination_folder(self.settings().state_dir, self.login().base_url)
+
+    def settings(self) -> settings.Settings:
+        return settings.load({}, self.environment)
+
+    def status(self) -> Status:
+        return collect(self.settings(), self.login())
+
+    def run_status(self, run_id: str) -> RunStatus:
+        return next(run for run in self.status().runs if run.run_id == run_id)
+
+    def confirmed(self, run_id: str) -> int:
+        """The records that the cursor says are on the server."""
+        known = cursor.load(self.state() / "cursors", run_id)
+        return known.confirmed.ordinal if known else 0
+
+    def ended(self, run_id: str) -> bool:
+        known = cursor.load(self.state() / "cursors", run_id)
+        return bool(known and known.ended)
+
+    # --- what is asserted
+
+    def await_all(self, *logs: RunLog) -> None:
+        """Wait until the cursor says that all of the file is on the server."""
+        for log in logs:
+            count = len(lines_of(log.path))
+            try:
+                until(lambda log=log, count=count: self.confirmed(log.run_id) == count, "all is up")  # type: ignore[misc]
+            except AssertionError:
+                had = self.confirmed(log.run_id)
+                raise AssertionError(f"{had} of {count} confirmed; {self.said()}") from None
+
+    def await_end(self, log: RunLog) -> None:
+        """Wait until the server was told the outcome."""
+        try:
+            until(lambda: self.ended(log.run_id), "the run has ended at the server")
+        except AssertionError:
+            raise AssertionError(f"the run did not end: {self.said()}") from None
+
+    def assert_prefix(self, log: RunLog) -> None:
+        """The server holds the beginning of the file, and at least what the cursor claims."""
+        confirmed = self.confirmed(log.run_id)
+        with contextlib.suppress(KeyError):  # nothing of it is there yet
+            assert same_rows(log.path, self.server.run(log.run_id)) >= confirmed
+            return
+        assert confirmed == 0
+
+    def assert_same(self, log: RunLog) -> int:
+        """The server holds every record once, in order, with equal content. Answers how many."""
+        count = same_rows(log.path, self.server.run(log.run_id))
+        assert count == len(lines_of(log.path))
+        return count
+
+
+def same_rows(path: Path, run: Mapping[str, Any]) -> int:
+    """How many history rows the server has, each of which equals the file's line in its place."""
+    assert run["errors"] == []
+    assert run["overwrites"] == []
+    expected = expected_rows(lines_of(path))
+    found = [comparable(item) for item in run["history"]]
+    for ordinal, item in enumerate(found):
+        assert item == expected[ordinal], f"line {ordinal}"
+    return len(found)
+
+
+def expected_rows(lines: list[Line]) -> list[dict[str, Any]]:
+    """The history that a file's lines come to."""
+    first = lines[0].record or {}
+    started = seconds(first.get("created"), 0.0)
+    return [comparable({**row(line, started), "_step": line.at.ordinal}) for line in lines]
+
+
+def comparable(item: Mapping[str, Any]) -> dict[str, Any]:
+    """A row without what the SDK's clock put in, and with a NaN that equals itself."""
+    return {key: _plain(value) for key, value in item.items() if key != "_runtime"}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, list) else value
+
+
+def write(log: RunLog, count: int, start: int = 0) -> None:
+    """Append records of every kind that training writes."""
+    for step in range(start, start + count):
+        match step % 5:
+            case 0:
+                log.val(step, step / 10, {"val/loss": 1 / (step + 1), "val/note_accuracy": 0.5})
+            case 1:
+                log.epoch_summary(step, train_loss=0.1 * step, val_metrics={"val/loss": 0.25})
+            case 2:
+                log.append(
+                    {"type": "note", "step": step, "words": "größer", "many": [1, 2.5, step]}
+                )
+            case _:
+                log.train(step, step / 10, {"train/loss": math.nan if step % 10 == 3 else 0.1})
+
+
+def children(pid: int) -> list[int]:
+    """The process's children, whichever of its threads started them."""
+    found: list[int] = []
+    with contextlib.suppress(OSError):
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            with contextlib.suppress(OSError):
+                found += map(int, (task / "children").read_text().split())
+    return found
+
+
+def descendants(pid: int) -> list[int]:
+    """The children, their children and so on."""
+    found = children(pid)
+    return found + [further for child in found for further in descendants(child)]
+
+
+def alive(pid: int) -> bool:
+    """Whether the process runs (a zombie doesn't)."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
+
+
+class Lanes:
+    """Scenarios, some at a time, each on one of a few rigs that they use one after another: most
+    of a scenario is waiting. A rig that a scenario failed on is thrown away."""
+
+    def __init__(
+        self,
+        scenarios: Mapping[str, Callable[[Rig], None]],
+        make_rig: Callable[[Path], Rig],
+        base: Path,
+        width: int,
+    ) -> None:
+        self._make_rig = make_rig
+        self._base = base
+        self._made = 0
+        self._idle: queue.LifoQueue[Rig | None] = queue.LifoQueue()
+        for _ in range(width):
+            self._idle.put(None)
+        self._threads = ThreadPoolExecutor(width)
+        self._results: dict[str, Future[None]] = {
+            name: self._threads.submit(self._play, scenario) for name, scenario in scenarios.items()
+        }
+
+    def result(self, name: str) -> None:
+        """Wait for the scenario; raises what it raised."""
+        self._results[name].result()
+
+    def close(self) -> None:
+        self._threads.shutdown(cancel_futures=True)
+        while not self._idle.empty():
+            if rig := self._idle.get():
+                _close(rig)
+
+    def _play(self, scenario: Callable[[Rig], None]) -> None:
+        rig = self._idle.get()
+        try:
+            if rig is None:
+                self._made += 1
+                rig = self._make_rig(self._base / f"rig{self._made}")
+            scenario(rig)
+        except BaseException:
+            if rig is not None:
+                _close(rig)
+            rig = None
+            raise
+        finally:
+            self._idle.put(rig)
+
+
+def _close(rig: Rig) -> None:
+    rig.close()
+    rig.server.close()
+
+
+@contextlib.contextmanager
+def lanes(
+    scenarios: Mapping[str, Callable[[Rig], None]],
+    make_rig: Callable[[Path], Rig],
+    base: Path,
+    width: int = 4,
+) -> Iterator[Lanes]:
+    """Lanes that are closed in the end."""
+    playing = Lanes(scenarios, make_rig, base, width)
+    try:
+        yield playing
+    finally:
+        playing.close()
+
+
+def selected(request: pytest.FixtureRequest, parameter: str) -> list[str]:
+    """The values of a parameter in the tests of this module that are to be run."""
+    specs = [
+        getattr(item, "callspec", None)
+        for item in request.session.items
+        if item.path == request.path
+    ]
+    return [spec.params[parameter] for spec in specs if spec and parameter in spec.params]
