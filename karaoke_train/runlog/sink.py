@@ -166,9 +166,9 @@ class Sink:
             if home is None:
                 self._restore()
             else:
+                self._keep_lock(home)
                 self.path = home
             self._nameless = False
-            self._keep_lock()
         except OSError as error:
             self._nameless = True
             self._warn(
@@ -179,7 +179,7 @@ class Sink:
     def _restore(self) -> None:
         """Put all that was written there again. Copied with the guard held: rare, and in order."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._keep_lock()  # first: a file without one would look abandoned
+        self._keep_lock(self.path)  # first: a file without one would look abandoned
         beside = (self.path.with_stem(f"{self.path.stem}_restored{n}") for n in count(1))
         path, descriptor = open_new([self.path, *(next(beside) for _ in range(100))])
         try:
@@ -189,12 +189,13 @@ class Sink:
             path.unlink(missing_ok=True)
             raise
         os.close(self._fd)
+        self._keep_lock(path)
         self.path, self._fd, self._dirty = path, descriptor, True
         notice(f"{path} had been deleted and was written again with all its records")
 
-    def _keep_lock(self) -> None:
-        """Hold the lock that goes with our file's place, also where it was deleted or is late."""
-        wanted = lock_path(self.path)
+    def _keep_lock(self, path: Path) -> None:
+        """Hold the lock of our file at `path`, also where it was deleted or couldn't be had yet."""
+        wanted = lock_path(path)
         if self._lock.held and self._lock.path == wanted and wanted.exists():
             return
         self._lock.release()

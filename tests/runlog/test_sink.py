@@ -6,6 +6,7 @@ import errno
 import os
 import shutil
 import threading
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -104,6 +105,24 @@ def test_a_line_that_found_half_its_room_goes_on_where_it_was(
     with notices("No space left"):
         sink.write(b"abc\n")
         sink.write(b"def\n")
+    assert path.read_bytes() == b"abc\ndef\n"[:room]
+    disk.room = None
+    sink.tend()
+    assert path.read_bytes() == b"abc\ndef\n"
+
+
+@pytest.mark.parametrize("room", range(9))
+def test_waiting_lines_that_find_some_room_go_on_where_they_were(
+    sink: Sink, path: Path, disk: Disk, room: int
+) -> None:
+    disk.room = 0
+    with notices("No space left"):
+        sink.write(b"abc\n")
+        sink.write(b"def\n")
+    disk.room = room
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        sink.tend()
     assert path.read_bytes() == b"abc\ndef\n"[:room]
     disk.room = None
     sink.tend()
@@ -289,6 +308,23 @@ def test_a_deleted_file_is_written_again_whole(
     sink.write(b"c\n")
     assert path.read_bytes() == b"a\nb\nc\n"
     assert holder_of(lock_path(path))
+
+
+def test_a_file_that_is_written_again_is_locked_before_it_is_there(
+    sink: Sink, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held: list[bool] = []
+    copy = module._copy
+
+    def look(source: int, target: int) -> None:
+        held.append(holder_of(lock_path(path)) is not None)
+        copy(source, target)
+
+    monkeypatch.setattr(module, "_copy", look)
+    shutil.rmtree(path.parent)
+    with notices("written again"):
+        sink.tend()
+    assert held == [True]
 
 
 def test_a_file_that_took_the_name_meanwhile_is_left_alone(sink: Sink, path: Path) -> None:

@@ -524,6 +524,29 @@ def test_a_forked_child_can_not_write_into_or_end_its_parents_run(
     assert [record["type"] for record in records_of(path)] == ["config", "train", "end"]
 
 
+def test_a_forked_child_that_ends_does_not_write_what_waits_in_its_parent(tmp_path: Path) -> None:
+    code, _, _ = run_python(
+        """
+real, log = os.write, RunLog.create(sys.argv[1])
+log._sink.tend = lambda: None  # the parent's own thread is not to be the first
+def full(descriptor, data):
+    raise OSError(28, "No space left on device")
+os.write = full
+log.train(1, 0, {})
+os.write = real
+del log._sink.tend
+if (child := os.fork()) == 0:
+    sys.exit()
+os.waitpid(child, 0)
+log.close()
+""",
+        tmp_path,
+    )
+    assert code == 0
+    (path,) = tmp_path.glob("*.jsonl")
+    assert steps_of(path) == [1]
+
+
 def test_a_process_that_ends_without_close_leaves_its_records_and_no_end(tmp_path: Path) -> None:
     code, out, err = run_python(
         "log = RunLog.create(sys.argv[1])\nfor n in range(5): log.train(n, 0, {})\nprint(log.path)",
