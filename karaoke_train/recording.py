@@ -1,8 +1,8 @@
 """Sound -> the same sound as a room, a microphone and a codec leave it. Numpy arrays only.
 
-Each function takes float samples of shape (samples,) at 16 kHz and gives as many back; none
-shifts them in time by more than a sample. `karaoke_train.synth` records its singers with them,
-`karaoke_train.augment` real recordings.
+Each function takes float samples of shape (samples,), at least one, at 16 kHz and gives as many
+back; none shifts them in time by more than a sample. `karaoke_train.synth` records its singers
+with them, `karaoke_train.augment` changes real recordings.
 """
 
 from __future__ import annotations

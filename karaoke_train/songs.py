@@ -36,7 +36,7 @@ __all__ = [
 ]
 
 OVERHANG = 0.5  # s; labels this far past the audio's end are clipped, further ones refused
-LONGEST_REST = 8.0  # s; a longer rest is left out: what is heard there, the labels do not say
+LONGEST_REST = 8.0  # s; a longer rest is left out
 MARGIN = 1.0  # s kept before the first and after the last note of a segment
 
 
@@ -160,9 +160,10 @@ def open_song(name: str, sound: Path, notes: Iterable[Note], work: str = "") -> 
 def segments(song: Song, longest: float = 30.0) -> list[Segment]:
     """Parts of at most `longest` seconds that together hold every note of the song.
 
-    Cuts lie in the middle of rests, the widest in the second half of what fits; between two
-    notes that touch where there is no rest; and through a note only when it alone is longer
-    than what fits. Rests of more than 8 s are left out, but for a second on each side.
+    Cuts lie in the middle of rests, the widest in the second half of what fits, or failing that
+    the last one before; between two notes that touch where there is no rest; and through a note
+    only when it alone is longer than what fits. Rests of more than 8 s are left out, but for a
+    second on each side: what is heard there, the labels do not say.
     """
     parts: list[Segment] = []
     for start, end, notes in _stretches(song):
@@ -261,13 +262,13 @@ def _stretches(song: Song) -> list[tuple[float, float, tuple[Note, ...]]]:
 
 def _cut(notes: Sequence[Note], start: float, limit: float) -> float:
     """Where to end a part that begins at `start` and may last until `limit`, in seconds."""
-    earliest = (start + limit) / 2
     gaps = [(a.offset, b.onset) for a, b in pairwise(notes)]
     gaps.append((notes[-1].offset, float("inf")))
     rests = [(min(b, limit) - a, min((a + b) / 2, limit)) for a, b in gaps if a < limit]
-    fitting = [(width, cut) for width, cut in rests if earliest <= cut <= limit]
-    # The widest; of equal ones (notes that touch: no width at all) the latest.
-    return max(fitting)[1] if fitting else limit
+    late = [(width, cut) for width, cut in rests if (start + limit) / 2 <= cut <= limit]
+    if late:
+        return max(late)[1]  # the widest; of equal ones (notes that touch) the latest
+    return max((cut for _, cut in rests if start < cut <= limit), default=limit)
 
 
 def _segment(song: Song, start: float, end: float, notes: Iterable[Note]) -> Segment:

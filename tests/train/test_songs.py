@@ -269,6 +269,12 @@ def test_segments_hold_every_note_once_and_none_is_too_long(song: Silent, longes
         assert onsets == pytest.approx([note.onset for note in song.notes])
 
 
+def test_without_a_rest_in_the_second_half_the_last_one_before_is_taken() -> None:
+    notes = (Note(0, 8, 60), Note(8, 12.5, 60), Note(15.5, 21.5, 60), Note(21.5, 22, 60))
+    parts = segments(Silent(notes, 22.0), longest=12.5)
+    assert [(part.start, part.end) for part in parts] == [(0, 8), (8, 14), (14, 22)]
+
+
 # --- splits
 
 
