@@ -21,7 +21,7 @@ Kind = Literal[
     "reset_reply",  # apply, send half the answer, then reset the connection
     "drop_reply",  # apply, then close without an answer
     "truncate",  # apply, and answer with JSON that ends half way
-    "stale",  # answer with a historyLineCount that lags `lag` lines behind
+    "stale",  # answer with a historyLineCount that is behind the truth
 ]
 Endpoint = Literal["graphql", "file_stream", "files", "other", "all"]
 
@@ -43,7 +43,9 @@ class Fault:
     """`kind` happens to matching requests: the next `times`, or (None) all until cleared.
 
     `operation` (a GraphQL operation's name) and `run` (a run id) narrow it further.
-    `seconds` of delay go before any kind.
+    `seconds` of delay go before any kind. A stale count is `lag` lines behind, or as it was
+    `lag_s` seconds ago (W&B's own counts have been seen 2 to 4 s behind); the history's tail is
+    fresh all the same, unless `stale_tail`.
     """
 
     kind: Kind
@@ -55,6 +57,7 @@ class Fault:
     retry_after: float | None = None
     seconds: float = 0.0
     lag: int = 0
+    lag_s: float = 0.0
     stale_tail: bool = False
 
     def __post_init__(self) -> None:

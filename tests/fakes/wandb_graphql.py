@@ -1,14 +1,16 @@
 """The GraphQL half of the W&B stand-in: an operation's name and variables in, its data out.
 
 Operations are told apart by name, not by parsing their selection: answers hold more fields than
-were asked for, which wandb 0.31's clients ignore. An operation nobody taught us is refused and
-kept in `Graphql.unknown`, so that a change of the SDK shows.
+were asked for, which wandb 0.31's clients ignore. A query of another name that asks for one run
+(``model { bucket }`` or ``project { run }``, variables entity, project and name) is answered too.
+Anything else is refused and kept in `Graphql.unknown`, so that a change of the SDK shows.
 """
 
 from __future__ import annotations
 
 import json
 import re
+import time
 import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -19,6 +21,10 @@ from tests.fakes.wandb_state import Json, RefusalError, RunKey, RunState, Store,
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from tests.fakes.faults import Fault
+
+BUCKET = re.compile(r"\bmodel\s*\(.*\bbucket\s*\(", re.DOTALL)
+PROJECT_RUN = re.compile(r"\bproject\s*\(.*\brun\s*\(", re.DOTALL)
 OPERATION = re.compile(r"\b(query|mutation)\s+(\w+)")
 UPSERT_FIELDS = (
     "config",
@@ -50,8 +56,7 @@ class Ask:
 
     variables: Mapping[str, Any]
     url: str
-    lag: int = 0  # history lines
-    stale_tail: bool = False
+    stale: Fault | None = None
 
     def __getitem__(self, name: str) -> Any:
         return self.variables[name]
@@ -93,10 +98,18 @@ class Graphql:
     def answer(self, body: Mapping[str, Any], ask: Ask) -> Json:
         """The `data` of one operation; RefusalError when it fails."""
         name = operation_name(body)
-        if name not in self._operations:
+        resolve = self._operations.get(name) or self._by_shape(body.get("query") or "")
+        if resolve is None:
             self.unknown.append(f"{name}: {body.get('query')}")
             raise RefusalError(400, f"this server knows no operation {name!r}")
-        return self._operations[name](ask)
+        return resolve(ask)
+
+    def _by_shape(self, query: str) -> Callable[[Ask], Json] | None:
+        if not query.lstrip().startswith("query"):
+            return None
+        if BUCKET.search(query):
+            return self.resume_status
+        return self.run if PROJECT_RUN.search(query) else None
 
     # --- the account and the server ---
 
@@ -243,8 +256,8 @@ def project_fields(key: RunKey) -> Json:
 def run_fields(key: RunKey, run: RunState, ask: Ask) -> Json:
     """A run with every field that wandb 0.31 asks for anywhere."""
     internal = run.config.get("_wandb", {}).get("value", {})
-    count = max(0, len(run.history) - ask.lag)
-    tail = run.history[:count] if ask.stale_tail else run.history
+    count = stale_count(run, ask.stale) if ask.stale else len(run.history)
+    tail = run.history[:count] if ask.stale and ask.stale.stale_tail else run.history
     return {
         "__typename": "Run",
         "id": key.storage_id,
@@ -275,6 +288,12 @@ def run_fields(key: RunKey, run: RunState, ask: Ask) -> Json:
         "projectId": 1,
         "project": project_fields(key),
     }
+
+
+def stale_count(run: RunState, fault: Fault) -> int:
+    if fault.lag_s:
+        return run.count_before(time.time() - fault.lag_s)
+    return max(0, len(run.history) - fault.lag)
 
 
 def history_keys(lines: list[str]) -> Json:

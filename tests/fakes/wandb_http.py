@@ -231,7 +231,12 @@ def self_signed(folder: Path) -> tuple[Path, Path]:
         command = (
             "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2"
         )
-        names = ["-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1,DNS:localhost"]
+        names = [
+            "-subj",
+            "/CN=localhost",
+            "-addext",
+            "subjectAltName=IP:127.0.0.1,DNS:localhost,DNS:wandb.test",
+        ]
         files = ["-keyout", str(key), "-out", str(certificate)]
         subprocess.run([*command.split(), *names, *files], check=True, capture_output=True)
     return certificate, key

@@ -143,6 +143,14 @@ class WandbProcess:
         answer: int = self._order("append_foreign", run_id=run_id, row=dict(row))
         return answer
 
+    def crash_run(self, run_id: str) -> None:
+        self._order("crash_run", run_id=run_id)
+
+    def unknown(self) -> list[str]:
+        """GraphQL operations that came and that the stand-in does not know."""
+        answer: list[str] = self._order("unknown")
+        return answer
+
     def _order(self, what: str, **arguments: Any) -> Any:
         connection = http.client.HTTPConnection("127.0.0.1", self._control_port, timeout=START_S)
         try:

@@ -95,7 +95,8 @@ class WandbServer:
 
     def run(self, run_id: str) -> Json:
         """The one run of that id, in whichever project; KeyError when there is none."""
-        return dump_run(self.store.runs[self._find(run_id)])
+        with self.store.lock:
+            return dump_run(self.store.runs[self._find(run_id)])
 
     def history(self, run_id: str) -> list[Json]:
         """The run's history rows, by line."""
@@ -108,6 +109,10 @@ class WandbServer:
     def counts(self) -> dict[str, int]:
         """Requests by endpoint, and by GraphQL operation as `graphql:NAME`."""
         return self.log.counts()
+
+    def unknown(self) -> list[str]:
+        """GraphQL operations that came and that this server does not know."""
+        return list(self.graphql.unknown)
 
     # --- what tests do to it ---
 
@@ -136,8 +141,13 @@ class WandbServer:
         """Somebody else writes one more history line to a run; returns the line's place."""
         return self.store.append_foreign(self._find(run_id), row)
 
+    def crash_run(self, run_id: str) -> None:
+        """What W&B does by itself when a run has sent no sign of life for about five minutes."""
+        self.store.upsert(self._find(run_id), {"state": "crashed"})
+
     def _find(self, run_id: str) -> RunKey:
-        found = [key for key in list(self.store.runs) if key.run == run_id]
+        with self.store.lock:
+            found = [key for key in self.store.runs if key.run == run_id]
         if len(found) != 1:
             raise KeyError(f"{len(found)} runs have the id {run_id!r}")
         return found[0]
@@ -193,8 +203,8 @@ class WandbServer:
         if not self._knows(call.authorization):
             raise RefusalError(401, "user is not logged in: this API key is not known here")
         if request.endpoint == "graphql":
-            lag = (fault.lag, fault.stale_tail) if fault and fault.kind == "stale" else ()
-            ask = Ask(request.body.get("variables") or {}, call.url, *lag)
+            stale = fault if fault and fault.kind == "stale" else None
+            ask = Ask(request.body.get("variables") or {}, call.url, stale)
             return json_reply({"data": self.graphql.answer(request.body, ask)})
         if request.endpoint == "file_stream" and call.method == "POST":
             found = STREAM_PATH.fullmatch(call.path)
@@ -230,7 +240,8 @@ class WandbServer:
             "delete_run": self.delete_run,
             "forget_run": self.forget_run,
             "append_foreign": self.append_foreign,
-            "unknown": lambda: self.graphql.unknown,
+            "crash_run": self.crash_run,
+            "unknown": self.unknown,
         }
         try:
             return {"ok": orders[order["do"]](**{k: v for k, v in order.items() if k != "do"})}

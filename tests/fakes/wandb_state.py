@@ -11,6 +11,7 @@ import base64
 import binascii
 import json
 import os
+import shutil
 import threading
 import time
 from dataclasses import asdict, dataclass, field
@@ -94,6 +95,7 @@ class RunState:
     overwrites: list[Json] = field(default_factory=list)
     errors: list[Json] = field(default_factory=list)
     rewrites: int = 0  # lines sent again with equal content
+    arrivals: list[tuple[float, int]] = field(default_factory=list)  # when, history lines by then
     created_at: float = 0.0
     heartbeat_at: float = 0.0
     deleted: bool = False
@@ -124,7 +126,7 @@ class RunState:
             case "error":
                 self.errors.append({k: v for k, v in op.items() if k != "op"})
             case "delete":
-                self.__init__(deleted=True)  # type: ignore[misc]
+                self.deleted = True
             case unknown:
                 raise ValueError(f"unknown operation {unknown!r} in a journal")
 
@@ -147,6 +149,12 @@ class RunState:
         else:
             lines = self.history if file == HISTORY else self.events
             self._write_lines(file, lines, offset, content, at)
+            if file == HISTORY:
+                self.arrivals.append((at, len(self.history)))
+
+    def count_before(self, moment: float) -> int:
+        """How many history lines had come before `moment`, in seconds since the epoch."""
+        return max((count for at, count in self.arrivals if at < moment), default=0)
 
     def _write_lines(
         self, file: str, lines: list[str], offset: int, content: list[str], at: float
@@ -164,8 +172,8 @@ class RunState:
 
 
 def state_after(exit_code: int) -> str:
-    """The state that wandb derives from the exit code of a completed run."""
-    return {0: "finished", 255: "killed"}.get(exit_code, "failed")
+    """The state of a completed run, as wandb documents it: 0 is finished, all else failed."""
+    return "finished" if exit_code == 0 else "failed"
 
 
 def same_row(old: str, new: str) -> bool:
@@ -179,15 +187,11 @@ def same_row(old: str, new: str) -> bool:
 
 
 def is_row(line: str) -> bool:
-    """A JSON object, without the NaN and Infinity tokens that JSON does not have."""
+    """A JSON object; with the bare NaN and Infinity tokens that the SDK writes and wandb takes."""
     try:
-        return isinstance(json.loads(line, parse_constant=_no_token), dict)
+        return isinstance(json.loads(line), dict)
     except ValueError:
         return False
-
-
-def _no_token(token: str) -> None:
-    raise ValueError(token)
 
 
 def iso(seconds: float) -> str:
@@ -290,7 +294,7 @@ class Store:
                 key, 400, f"{file}: lines from {offset} on, but only {count} are there (a gap)"
             )
         elif file != OUTPUT and not all(is_row(line) for line in content):
-            self._refuse(key, 400, f"{file}: a line from {offset} on is no strict JSON object")
+            self._refuse(key, 400, f"{file}: a line from {offset} on is no JSON object")
 
     def _refuse(self, key: RunKey, status: int, message: str) -> None:
         self.record(key, "error", status=status, message=message)
@@ -321,7 +325,7 @@ class Store:
         """Remove every trace of a run, as a server does that was set up anew."""
         with self.lock:
             self.runs.pop(key, None)
-            (self.folder(key) / "journal.jsonl").unlink(missing_ok=True)
+            shutil.rmtree(self.folder(key), ignore_errors=True)
 
     def append_foreign(self, key: RunKey, row: Mapping[str, Any]) -> int:
         """Somebody else writes one more history line; returns its place."""
@@ -342,6 +346,7 @@ class Store:
 def dump_run(run: RunState) -> Json:
     """One run as plain values: history and events as parsed rows, by line."""
     out = asdict(run)
+    del out["arrivals"]
     out.update(
         display_name=run.fields.get("displayName"),
         history=rows(run.history),
