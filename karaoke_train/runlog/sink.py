@@ -43,7 +43,7 @@ class Sink:
         self._sealed = False
         self._dirty = False
         self._nameless = False  # deleted, and not yet written again
-        self._warned = False
+        self._troubles: set[str] = set()  # those that the user has been told of
 
     def write(self, line: bytes, *, last: bool = False) -> bool:
         """Append one line, behind those that wait. After the `last` one: False, nothing done."""
@@ -105,8 +105,9 @@ class Sink:
                 self._dirty = True
         except OSError as error:
             self._warn(
+                "write",
                 f"{self.path} can't be written ({error.strerror}). Training goes on; records wait "
-                "in memory and are written as soon as the disk takes them."
+                "in memory and are written as soon as the disk takes them.",
             )
         return data
 
@@ -130,7 +131,7 @@ class Sink:
                 self._waiting[0] = rest
                 return
             self._waiting.popleft()
-            self._warned = False  # the next trouble is news again
+            self._troubles.discard("write")  # the next one is news again
 
     def _duplicate_if_dirty(self) -> int:
         """A descriptor to fsync outside of the guard, so that training doesn't wait for a disk;
@@ -147,11 +148,13 @@ class Sink:
     def _sync(self, descriptor: int) -> None:
         try:
             os.fsync(descriptor)
+            self._troubles.discard("flush")
         except OSError as error:
             self._dirty = True
             self._warn(
+                "flush",
                 f"{self.path} can't be flushed to the disk ({error.strerror}). Its records are "
-                "written, but a power cut could take the latest."
+                "written, but a power cut could take the latest.",
             )
         finally:
             os.close(descriptor)
@@ -169,11 +172,13 @@ class Sink:
                 self._keep_lock(home)
                 self.path = home
             self._nameless = False
+            self._troubles.discard("restore")
         except OSError as error:
             self._nameless = True
             self._warn(
+                "restore",
                 f"{self.path} was deleted and can't be written again ({error.strerror}). Training "
-                "goes on; its records are kept, and written when its folder takes them."
+                "goes on; its records are kept, and written when its folder takes them.",
             )
 
     def _restore(self) -> None:
@@ -188,25 +193,26 @@ class Sink:
             os.close(descriptor)
             path.unlink(missing_ok=True)
             raise
-        os.close(self._fd)
+        old, self._fd, self._dirty = self._fd, descriptor, True
+        os.close(old)
         self._keep_lock(path)
-        self.path, self._fd, self._dirty = path, descriptor, True
+        self.path = path
         notice(f"{path} had been deleted and was written again with all its records")
 
     def _keep_lock(self, path: Path) -> None:
         """Hold the lock of our file at `path`, also where it was deleted or couldn't be had yet."""
         wanted = lock_path(path)
-        if self._lock.held and self._lock.path == wanted and wanted.exists():
-            return
-        self._lock.release()
-        self._lock = Lock(wanted)
         with suppress(OSError, Held):  # said when the run began; nothing new to say each second
+            if self._lock.held and self._lock.path == wanted and wanted.exists():
+                return
+            self._lock.release()
+            self._lock = Lock(wanted)
             self._lock.acquire()
 
-    def _warn(self, text: str) -> None:
-        """Say one thing of a time of trouble, not one for each try."""
-        if not self._warned:
-            self._warned = True
+    def _warn(self, trouble: str, text: str) -> None:
+        """Say it once for as long as the trouble lasts, not at each try."""
+        if trouble not in self._troubles:
+            self._troubles.add(trouble)
             notice(text)
 
     def _say_what_is_lost(self) -> None:

@@ -238,6 +238,21 @@ def test_a_failed_flush_is_said_and_tried_again(
     assert len(calls) == 1
 
 
+def test_one_trouble_does_not_keep_another_from_being_said(
+    sink: Sink, disk: Disk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(descriptor: int) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as patch, notices("can't be flushed", "No space left"):
+        patch.setattr(os, "fsync", fail)
+        sink.write(b"a\n")
+        sink.tend()
+        disk.room = 0
+        sink.write(b"b\n")
+    disk.room = None
+
+
 def test_too_many_open_files_put_the_flush_off(sink: Sink, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(descriptor: int) -> int:
         raise OSError(errno.EMFILE, "Too many open files")
