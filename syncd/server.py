@@ -15,11 +15,13 @@ from urllib.parse import urlsplit
 
 import requests
 
+from syncd.certificates import ca_bundle
 from syncd.credentials import DEFAULT_URL, Login
 from syncd.errors import Refused, Unreachable
 from syncd.upload.base import Standing
 
-TIMEOUT: Final = (5.0, 15.0)  # seconds to connect, to wait for an answer
+CONNECT: Final = 5.0  # seconds to connect; no server is further away than that
+ANSWER: Final = 15.0  # to wait for an answer
 MAX_WAIT: Final = 3600.0  # seconds of a Retry-After that are taken seriously
 
 _VIEWER: Final = "query Viewer { viewer { id username entity } }"
@@ -35,10 +37,10 @@ query RunResumeStatus($project: String, $entity: String, $name: String!) {
 class Server:
     """One W&B server as one account. Thread-safe: every question is a request of its own."""
 
-    def __init__(self, login: Login, timeout: tuple[float, float] = TIMEOUT) -> None:
+    def __init__(self, login: Login, answer: float = ANSWER) -> None:
         self.login = login
         self.host = urlsplit(login.base_url).hostname or login.base_url
-        self._timeout = timeout
+        self._timeout = (min(CONNECT, answer), answer)
         self._closed = False
 
     def close(self) -> None:
@@ -82,6 +84,7 @@ class Server:
                 auth=("api", self.login.key),
                 headers={"User-Agent": "karaoke-syncd"},
                 timeout=self._timeout,
+                verify=ca_bundle() or True,
                 allow_redirects=False,  # a captive portal redirects, a W&B server does not
             )
         except requests.RequestException as error:
@@ -150,9 +153,12 @@ def describe(error: requests.RequestException, host: str) -> str:
     if isinstance(error, requests.exceptions.ProxyError):
         return f"the proxy does not let us reach {host}"
     if isinstance(error, requests.exceptions.SSLError):
-        return f"the TLS certificate of {host} can't be verified"
+        return (
+            f"the TLS certificate of {host} can't be verified; if an authority of your own "
+            "has signed it, name its file in SSL_CERT_FILE"
+        )
     if isinstance(error, requests.exceptions.ConnectTimeout):
-        return f"no connection to {host} within {TIMEOUT[0]:.0f} s"
+        return f"no connection to {host} within {CONNECT:.0f} s"
     if isinstance(error, requests.exceptions.ReadTimeout):
         return f"{host} does not answer"
     if "NameResolution" in text or "getaddrinfo" in text:

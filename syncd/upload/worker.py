@@ -18,6 +18,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from syncd.certificates import go_settings
 from syncd.failpoints import failpoint
 from syncd.upload.rows import AXES, EPOCH_TABLE, Media
 
@@ -193,13 +194,14 @@ def main() -> None:
 def _settle_in(scratch: Path) -> None:
     """Keep whatever the SDK writes in the scratch folder, and the user's wandb settings, which are
     meant for training, from changing what we ask for."""
-    kept = {"WANDB_CA_BUNDLE", "WANDB_HTTP_TIMEOUT", "WANDB_X_EXTRA_HTTP_HEADERS"}
+    kept = {"WANDB_HTTP_TIMEOUT", "WANDB_X_EXTRA_HTTP_HEADERS"}
     for name in [name for name in os.environ if name.startswith("WANDB_") and name not in kept]:
         del os.environ[name]
     for name in ("WANDB_CACHE_DIR", "WANDB_DATA_DIR", "WANDB_CONFIG_DIR", "WANDB_ARTIFACT_DIR"):
         os.environ[name] = str(scratch)
     os.environ["WANDB_ERROR_REPORTING"] = "false"
     os.environ["NETRC"] = os.devnull
+    os.environ.update(go_settings())
 
 
 def _listen(connection: Connection, orders: queue.SimpleQueue[Order], scratch: Path) -> None:

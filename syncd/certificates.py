@@ -1,0 +1,28 @@
+"""Which certificate authorities to trust: one answer for `requests` and for wandb-core.
+
+`requests` asks REQUESTS_CA_BUNDLE and CURL_CA_BUNDLE, wandb-core (Go's crypto/x509) SSL_CERT_FILE
+and SSL_CERT_DIR, and neither asks the other's. A company's own authority named to one of them
+would have the server reached and each record refused, or the other way about.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+_NAMES: Final = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR")
+
+
+def ca_bundle(env: Mapping[str, str] = os.environ) -> str:
+    """The file or folder of certificates in force; empty for the system's own."""
+    return next((env[name] for name in _NAMES if env.get(name)), "")
+
+
+def go_settings(env: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """The same for a program in Go, as variables to set."""
+    bundle = ca_bundle(env)
+    if not bundle:
+        return {}
+    return {"SSL_CERT_DIR" if Path(bundle).is_dir() else "SSL_CERT_FILE": bundle}
