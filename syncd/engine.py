@@ -27,13 +27,13 @@ def engine(
     run_name: str = "",
 ) -> Iterator[Daemon]:
     """A daemon that is ready to tick; leaving drops all its sessions at once."""
-    server, pool = Server(login), Pool()
+    server, pool = Server(login, settings.limits.answer), Pool()
     with ThreadPoolExecutor(settings.limits.open_runs + 1, "upload") as threads:
         daemon = Daemon(
             settings,
             destination_folder(settings.state_dir, login.base_url),
             server,
-            lambda target: WandbSdk(target, server, pool),
+            lambda target: WandbSdk(target, server, pool, settings.limits.answer),
             threads,
             files=files,
             documents=documents,

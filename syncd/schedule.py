@@ -47,6 +47,7 @@ class Limits:
     window: int = 20_000  # lines sent and not confirmed, a run
     confirm_first: float = 1.0  # after a send, to the first question
     confirm_most: float = 8.0  # between questions while the count stands still
+    answer: float = 15.0  # until a server that says nothing counts as unreachable
     stall: float = 60.0  # the count stands still while lines wait: the session is dropped
     quiet: float = 120.0  # no news, before the writer's lock is looked at
     linger: float = math.inf  # a session with nothing to do stays open while its writer lives

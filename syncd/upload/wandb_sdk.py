@@ -18,8 +18,9 @@ from syncd.upload.pool import Pool, Worker, WorkerFailed
 from syncd.upload.rows import epoch_table, row, seconds
 from syncd.upload.worker import Configure, Finish, Log, Open
 
-INIT: Final = 30.0  # seconds that wandb.init may take
+ANSWER: Final = 15.0  # seconds that a server may take for an answer; wandb.init asks two in turn
 HAND_OVER: Final = 60.0  # to take a chunk of rows
+STARTS: Final = 10.0  # to import the SDK and start wandb-core, on a busy machine
 FINISH: Final = 60.0  # to upload summary, table and media at the end
 
 
@@ -38,10 +39,13 @@ class AsksServer(Protocol):
 class WandbSdk:
     """An Uploader (see `upload.base`) over wandb's SDK."""
 
-    def __init__(self, target: Target, server: AsksServer, pool: Pool) -> None:
+    def __init__(
+        self, target: Target, server: AsksServer, pool: Pool, answer: float = ANSWER
+    ) -> None:
         self._target = target
         self._server = server
         self._pool = pool
+        self._init = 2 * answer
         self._worker: Worker | None = None
         self._started = seconds(target.header.created, 0.0)
 
@@ -62,9 +66,9 @@ class WandbSdk:
             run_id=header.run_id,
             run_name=header.run_name,
             config=wandb_config(header),
-            timeout=INIT,
+            timeout=self._init,
         )
-        starting_step = self._call(order, INIT + 10)
+        starting_step = self._call(order, self._init + STARTS)
         again = self._ask()
         if again is None or not starting_step == again.count == again.last_step + 1:
             raise self._contradiction(f"counts {count}, but lets the run go on at {starting_step}")
