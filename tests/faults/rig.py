@@ -44,12 +44,17 @@ FAST = {  # the daemon's times, in seconds
 Server = WandbServer | WandbProcess
 
 
-def until(condition: Callable[[], object], what: str, patience: float = PATIENCE) -> None:
+def until(
+    condition: Callable[[], object],
+    what: str,
+    patience: float = PATIENCE,
+    every: float = 0.05,
+) -> None:
     """Wait for the condition; fails with `what` did not come true."""
     deadline = time.monotonic() + patience
     while not condition():
         assert time.monotonic() < deadline, f"it never came to be that {what}"
-        time.sleep(0.03)
+        time.sleep(every)
 
 
 class Rig:
@@ -64,6 +69,7 @@ class Rig:
         **environment: str,
     ) -> None:
         self.server = server
+        self.folder = folder
         self.logs = logs or folder / "logs"
         self.order = folder / "failpoint"
         self.words = folder / "daemon.log"
