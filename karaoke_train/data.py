@@ -243,7 +243,8 @@ def _single(features: Features) -> Features:
 
 def _read_entry(path: Path) -> Features | None:
     try:
-        with np.load(path, allow_pickle=False) as entry:
+        # Opened here, since np.load leaves a damaged file open.
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as entry:
             mel, pitch = (torch.from_numpy(entry[name]) for name in ("mel", "pitch"))
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         return None

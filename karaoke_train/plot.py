@@ -34,9 +34,10 @@ def sparkline(values: Sequence[float], *, low: float | None = None) -> str:
     finite = [value for value in values if math.isfinite(value)]
     if not finite:
         return " " * len(values)
-    bottom = min(finite) if low is None else low
+    bottom = min(finite) if low is None else low  # a flat line is drawn half high, or lowest
     span = max(finite) - bottom
-    return "".join(_block((v - bottom) / span if span else 0.5, v) for v in values)
+    level = 0.5 if low is None else 0.0
+    return "".join(_block((v - bottom) / span if span else level, v) for v in values)
 
 
 def curves_png(path: Path, curves: Mapping[str, Sequence[tuple[float, float]]]) -> None:

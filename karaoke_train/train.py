@@ -147,15 +147,17 @@ def fit(
     trainer.add_callback(_EpochOrder(trainer))
     if data.val:
         trainer.add_callback(Patience(settings.patience, f"eval_{BEST}"))
+    picture = ValidationPicture(trainer)
     for callback in callbacks:
         if getattr(callback, "pictures", False) is None:
-            callback.pictures = ValidationPicture(trainer)  # type: ignore[attr-defined]
+            callback.pictures = picture  # type: ignore[attr-defined]
     stop.accelerator = trainer.accelerator
     try:
         with stop:
             trainer.train(resume_from_checkpoint=str(resume_from) if resume_from else None)
     finally:
         bar.close()
+        picture.close()
     best = None
     if stop.caught is None:
         best = run_dir / "best"
@@ -176,6 +178,10 @@ class ValidationPicture:
     def __init__(self, trainer: NoteTrainer) -> None:
         self.trainer = trainer
         self._folder = tempfile.TemporaryDirectory(prefix="karaoke-train-")
+
+    def close(self) -> None:
+        """Remove the pictures: the run has copies of its own."""
+        self._folder.cleanup()
 
     def __call__(self, step: int) -> dict[str, Path]:
         shown = self.trainer.shown

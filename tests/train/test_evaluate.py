@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import soundfile
+
+from karaoke_train import annotations
+from karaoke_train.evaluate import Evaluation, SongScore
+from karaoke_train.metrics import Counts
+from karaoke_train.synth import synthetic_songs
+from tests.train.conftest import Ran, karaoke_train
+
+ONE = SongScore(
+    "one", Counts(10, 9, 10, reference=10, estimated=10, onset=8, onset_pitch=6, full=4)
+)
+TWO = SongScore(
+    "two", Counts(90, 9, 90, reference=90, estimated=90, onset=9, onset_pitch=9, full=9)
+)
+
+
+def test_overall_is_the_mean_of_songs_and_pooled_counts_all_notes() -> None:
+    result = Evaluation([ONE, TWO])
+    assert result.overall["onset_f1"] == pytest.approx((0.8 + 0.1) / 2)
+    assert result.pooled["onset_f1"] == pytest.approx(17 / 100)
+    assert result.overall["note_accuracy"] == pytest.approx((0.9 + 0.1) / 2)
+
+
+def test_table_has_a_line_a_song_and_two_overall() -> None:
+    lines = Evaluation([ONE, TWO]).as_table().splitlines()
+    assert [line.split()[0] for line in lines[1:]] == ["one", "two", "mean", "all"]
+    assert "COnPOff" in lines[0]
+
+
+@pytest.fixture(scope="module")
+def songs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two songs with their notes, and one file that is none."""
+    folder = tmp_path_factory.mktemp("songs")
+    for number, song in enumerate(synthetic_songs(2, 99, simple=True)):
+        soundfile.write(folder / f"song{number}.wav", song.load(), 16_000)
+        annotations.write(folder / f"song{number}.csv", song.notes)
+    (folder / "broken.wav").write_bytes(b"no audio")
+    return folder
+
+
+def test_evaluate_command_scores_each_song_as_json(fast_dev: Ran, songs: Path) -> None:
+    ran = karaoke_train(songs, "evaluate", "--checkpoint", str(fast_dev.best()), ".", "--json")
+    assert ran.code == 0, ran.err
+    assert "left out: " in ran.err
+    result = json.loads(ran.out)
+    assert [song["name"] for song in result["songs"]] == ["song0", "song1"]
+    assert result["overall"]["onset_f1"] > 0.5
+
+
+def test_transcribe_command_writes_all_formats_and_names_the_bad_file(
+    fast_dev: Ran, songs: Path, tmp_path: Path
+) -> None:
+    ran = karaoke_train(
+        songs,
+        *("transcribe", "--checkpoint", str(fast_dev.best()), "song0.wav", "broken.wav"),
+        *("--out", str(tmp_path / "out"), "--formats", "mid,csv,json,txt,png"),
+    )
+    assert ran.code == 1
+    assert "broken.wav" in ran.err
+    written = sorted(path.name for path in (tmp_path / "out").iterdir())
+    assert written == [f"song0.{suffix}" for suffix in ("csv", "json", "mid", "png", "txt")]
+    by_format = [annotations.read(tmp_path / "out" / f"song0.{s}") for s in ("csv", "json", "mid")]
+    assert len({len(notes) for notes in by_format}) == 1
+    assert len(by_format[0]) >= 3
