@@ -46,8 +46,9 @@ def read(path: Path | str) -> tuple[Note, ...]:
 
 
 def write(path: Path | str, notes: Sequence[Note], *, sound: str = "") -> None:
-    """Write `notes` in the format that the suffix of `path` names, replacing what was there.
+    """Write `notes` in the format that the suffix of `path` names, whole or not at all.
 
+    A file that was there is replaced once the new one is on the disk.
     sound: the file name of the audio, for UltraStar (none: the name of `path` with .mp3).
     Raises AnnotationError for a suffix that names no format, OSError when the disk refuses.
     """
@@ -63,4 +64,9 @@ def write(path: Path | str, notes: Sequence[Note], *, sound: str = "") -> None:
             data = ultrastar.render(notes, path.stem, sound or f"{path.stem}.mp3").encode()
         case _:
             raise AnnotationError(path, "", f"names no format; use one of {', '.join(SUFFIXES)}")
-    path.write_bytes(data)
+    part = path.with_name(f".{path.name}.part")
+    try:
+        part.write_bytes(data)
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)

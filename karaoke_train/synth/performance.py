@@ -2,10 +2,10 @@
 
 The onset of a note is the start of its vowel; a consonant before it belongs to no note. It ends
 where its vowel ends: at the next consonant, at the next note when it is slurred, or where the
-voice lets go before a rest. So the published annotation rules have it (Molina et al., ISMIR
-2014, and after them the re-annotation of the Children's Song Dataset by Yong, Su and Nam,
-ICASSP 2023: "the start of the vowel is treated as the onset"; MIR-ST500's onsets, corrected
-towards a trained detector, come to lie there, too).
+voice lets go before a rest. So the published annotation rules have the onset (Molina et al.,
+ISMIR 2014, and after them the re-annotation of the Children's Song Dataset by Yong, Su and Nam,
+ICASSP 2023: "The start of the vowel is treated as the onset"). MIR-ST500 states no rule; its
+onsets were refined by a trained detector (Wang and Jang, ICASSP 2021).
 """
 
 from __future__ import annotations

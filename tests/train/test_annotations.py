@@ -79,6 +79,24 @@ def test_no_notes_come_back_as_no_notes(tmp_path: Path, suffix: str) -> None:
     assert annotations.read(tmp_path / f"song{suffix}") == ()
 
 
+def test_a_full_disk_leaves_the_old_file_and_nothing_half_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    annotations.write(tmp_path / "a.csv", NOTES)
+
+    def full(self: Path, data: bytes) -> int:
+        with self.open("wb") as file:
+            file.write(data[:10])
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(type(tmp_path), "write_bytes", full)
+    with pytest.raises(OSError, match="No space left"):
+        annotations.write(tmp_path / "a.csv", NOTES[:1])
+    monkeypatch.undo()
+    assert annotations.read(tmp_path / "a.csv") == NOTES
+    assert [path.name for path in tmp_path.iterdir()] == ["a.csv"]
+
+
 def test_other_suffixes_are_refused_by_name(tmp_path: Path) -> None:
     with pytest.raises(AnnotationError, match=r"song\.xml: is none of \.csv, \.json"):
         annotations.read(text(tmp_path / "song.xml", ""))
