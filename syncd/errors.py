@@ -96,8 +96,6 @@ class RunTrouble(UploadError):
 class Leased(RunTrouble):
     """Another daemon uploads this run; looked at again in case that one dies."""
 
-    retry_after = 5.0
-
 
 class RunRefused(UploadError):
     """This run alone waits, for a decision: `retry` or `forget`, or `sync --as_new`.

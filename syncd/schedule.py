@@ -21,7 +21,7 @@ from enum import StrEnum
 from typing import Final
 
 from karaoke_train.runlog.reader import Position
-from syncd.errors import Refused, RunRefused, Unreachable, UploadError
+from syncd.errors import Leased, Refused, RunRefused, Unreachable, UploadError
 from syncd.upload.base import Outcome
 
 RunKey = str
@@ -51,6 +51,7 @@ class Limits:
     stall: float = 60.0  # the count stands still while lines wait: the session is dropped
     quiet: float = 120.0  # no news, before the writer's lock is looked at
     linger: float = math.inf  # a session with nothing to do stays open while its writer lives
+    takeover: float = 5.0  # between looks at a run that another daemon uploads, in case it dies
     backoff_first: float = 1.0
     backoff_most: float = 300.0
     probe_every: float = 60.0  # between looks at a server that was reachable
@@ -264,6 +265,8 @@ def _after_confirmed(run: Run, at: Position, now: float, limits: Limits) -> Run:
 def _after_failed(run: Run, error: UploadError, now: float, jitter: float, limits: Limits) -> Run:
     failures = run.failures + 1
     wait = error.retry_after or backoff(failures, jitter, limits)
+    if isinstance(error, Leased):
+        wait = limits.takeover
     return replace(
         run,
         phase=Phase.BLOCKED if isinstance(error, RunRefused) else Phase.IDLE,

@@ -86,6 +86,7 @@ class Rig:
             **{settings.PREFIX + name: value for name, value in FAST.items()},
             **environment,
         }
+        folder.mkdir(parents=True, exist_ok=True)
         self.logs.mkdir(parents=True, exist_ok=True)
         self._process: subprocess.Popen[bytes] | None = None
 

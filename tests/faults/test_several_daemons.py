@@ -1,0 +1,123 @@
+"""Three daemons on one log folder, as on a cluster's login nodes: each run is uploaded by one of
+them at a time, and when that one dies, by another; every record once."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from karaoke_train.runlog import RunLog, RunLogError, opening
+from syncd import lease
+from tests.fakes.wandb_server import WandbServer
+from tests.faults.rig import Rig, until, write
+from tests.runlog.files import lines_of
+
+RUNS = 4
+EVERY = 0.1  # seconds between a run's records
+
+
+@pytest.fixture
+def logs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[RunLog]]:
+    """Runs that are being written; closing them is the test's part."""
+    monkeypatch.setattr(opening, "origin", lambda argv: {"host": "here", "pid": os.getpid()})
+    runs = [RunLog.create(tmp_path / "logs", project="songs") for _ in range(RUNS)]
+    done = threading.Event()
+
+    def go_on() -> None:
+        step = 0
+        while not done.wait(EVERY):
+            for log in runs:
+                with suppress(RunLogError):  # it's closed: the run has ended
+                    write(log, 1, start=step)
+            step += 1
+
+    writer = threading.Thread(target=go_on)
+    writer.start()
+    yield runs
+    done.set()
+    writer.join()
+    for log in runs:
+        log.close()
+
+
+@pytest.fixture
+def rigs(tmp_path: Path) -> Iterator[list[Rig]]:
+    """Three daemons, with a state folder each and one server."""
+    with WandbServer(tmp_path / "server") as server:
+        # one of them alone has no room for all the runs
+        rigs = [
+            Rig(
+                tmp_path / name,
+                server,
+                logs=tmp_path / "logs",
+                KARAOKE_SYNCD_OPEN_RUNS="2",
+                KARAOKE_SYNCD_TAKEOVER="1",
+            )
+            for name in ("one", "two", "three")
+        ]
+        yield rigs
+        for rig in rigs:
+            rig.close()
+
+
+def holders(logs: list[RunLog]) -> dict[int, list[RunLog]]:
+    """Process -> the runs that it uploads, as the leases say."""
+    found: dict[int, list[RunLog]] = {}
+    for log in logs:
+        holder = lease.holder(lease.run_lease(log.path, log.run_id))
+        if holder:
+            found.setdefault(holder.pid, []).append(log)
+    return found
+
+
+def go_on_without(rigs: list[Rig], logs: list[RunLog]) -> None:
+    """What is written up to now arrives, whoever brings it."""
+    server = rigs[0].server
+    for log in logs:
+        written = len(lines_of(log.path))
+
+        def there(log: RunLog = log, written: int = written) -> bool:
+            runs = server.dump().get(server.entity, {}).get("songs", {})
+            return log.run_id in runs and len(runs[log.run_id]["history"]) >= written
+
+        until(there, f"{log.path.name} goes on: {[rig.said() for rig in rigs]}", every=0.2)
+
+
+def test_whichever_daemon_dies_the_others_take_over_its_runs(
+    rigs: list[Rig], logs: list[RunLog]
+) -> None:
+    for rig in rigs:
+        rig.start()
+    go_on_without(rigs, logs)
+    assert len(holders(logs)) >= 2  # no daemon has taken them all
+    for victim in rigs:
+        victim.kill()
+        go_on_without(rigs, logs)
+        victim.start()
+    for log in logs:
+        log.close()
+    for log in logs:
+        until(lambda log=log: any(rig.ended(log.run_id) for rig in rigs), "it ends", every=0.2)  # type: ignore[misc]
+        assert rigs[0].assert_same(log) > 10
+        assert rigs[0].server.run(log.run_id)["state"] == "finished"
+
+
+def test_all_daemons_but_one_die_and_that_one_brings_everything(
+    rigs: list[Rig], logs: list[RunLog]
+) -> None:
+    for rig in rigs:
+        rig.start()
+    go_on_without(rigs, logs)
+    for victim in rigs[:2]:
+        victim.kill()
+    for log in logs:
+        log.close()
+    for log in logs:
+        until(lambda log=log: rigs[2].ended(log.run_id), "it ends there", every=0.2)  # type: ignore[misc]
+        rigs[2].assert_same(log)
+    assert rigs[2].status().left == 0
