@@ -197,7 +197,9 @@ def _settle_in(scratch: Path) -> None:
     kept = {"WANDB_HTTP_TIMEOUT", "WANDB_X_EXTRA_HTTP_HEADERS"}
     for name in [name for name in os.environ if name.startswith("WANDB_") and name not in kept]:
         del os.environ[name]
-    for name in ("WANDB_CACHE_DIR", "WANDB_DATA_DIR", "WANDB_CONFIG_DIR", "WANDB_ARTIFACT_DIR"):
+    # TMPDIR, since the SDK leaves three folders there when it's killed
+    places = ("CACHE_DIR", "DATA_DIR", "CONFIG_DIR", "ARTIFACT_DIR")
+    for name in ("TMPDIR", *(f"WANDB_{place}" for place in places)):
         os.environ[name] = str(scratch)
     os.environ["WANDB_ERROR_REPORTING"] = "false"
     os.environ["NETRC"] = os.devnull
