@@ -1,0 +1,162 @@
+"""Killed at random moments, again and again, while records keep coming: the daemon, its workers,
+wandb-core, the trainer and the server. At the end every record of every run is there once.
+
+KARAOKE_FAULT_ROUNDS kills (a few unless said otherwise; `make faults` asks for 200), in the order
+of KARAOKE_FAULT_SEED.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import time
+from collections import Counter
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from karaoke_train.runlog.format import RunHeader
+from tests.fakes.wandb_process import WandbProcess
+from tests.faults.rig import ROOT, Rig, alive, descendants, same_rows, until
+from tests.runlog.files import lines_of, python
+
+ROUNDS = int(os.environ.get("KARAOKE_FAULT_ROUNDS", "10"))
+SEED = int(os.environ.get("KARAOKE_FAULT_SEED", "7"))
+VICTIMS = {"daemon": 8, "worker": 5, "wandb-core": 3, "trainer": 3, "server": 1, "run's end": 2}
+WRITE = """
+import signal
+from karaoke_train.runlog import opening
+opening.origin = lambda argv: {"host": "here", "pid": os.getpid()}  # no git processes
+place, step, ends = sys.argv[1], 0, []
+signal.signal(signal.SIGTERM, lambda *_: ends.append(1))
+log = RunLog.resume(place) if place.endswith(".jsonl") else RunLog.create(place, project="songs")
+print(log.path, flush=True)
+while not ends:
+    step += 1
+    log.train(step, step / 100, {"train/loss": 1 / step, "train/lr": float("nan")})
+    if step % 10 == 0:
+        log.val(step, step / 100, {"val/loss": 0.5, "val/words": "ü" * (step % 300)})
+        log.epoch_summary(step, train_loss=0.25, val_metrics={"val/loss": 0.5})
+    time.sleep(0.03)
+log.close("interrupted")
+"""
+
+
+class Trainer:
+    """A process that writes a run until it's killed, and is started again; or ends the run."""
+
+    def __init__(self, logs: Path) -> None:
+        self._logs = logs
+        self.runs: list[Path] = []
+        self._start(logs)
+
+    def _start(self, place: Path) -> None:
+        self._process = python(WRITE, place, cwd=ROOT)
+        assert self._process.stdout
+        path = Path(self._process.stdout.readline().strip())
+        if path not in self.runs:
+            self.runs.append(path)
+
+    def kill(self) -> None:
+        """SIGKILL; the run is continued by the next process."""
+        self.stop(signal.SIGKILL)
+        self._start(self.runs[-1])
+
+    def end(self) -> None:
+        """End the run; the next process starts another one."""
+        self.stop(signal.SIGTERM)
+        self._start(self._logs)
+
+    def stop(self, number: int) -> None:
+        self._process.send_signal(number)
+        _, words = self._process.communicate(timeout=20)
+        assert words == ""
+
+
+class Chaos(NamedTuple):
+    """Everything that can be killed."""
+
+    rig: Rig
+    server: WandbProcess
+    trainer: Trainer
+
+    def strike(self, victim: str) -> str:
+        """Kill it, and start again what doesn't start by itself. Answers what was killed: where
+        no worker lives just now, the daemon is."""
+        pids = {"worker": self.rig.workers(), "wandb-core": self.rig.cores()}.get(victim)
+        if pids:
+            for pid in pids:
+                kill(pid)
+            return victim
+        if victim == "trainer":
+            self.trainer.kill()
+        elif victim == "run's end":
+            self.trainer.end()
+        elif victim == "server":
+            self.server.kill()
+            self.server.start()
+        else:
+            self.rig.kill()
+            self.rig.start()
+            return "daemon"
+        return victim
+
+
+def kill(pid: int) -> None:
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return  # it had just gone by itself
+
+
+def run_id(path: Path) -> str:
+    return RunHeader.of(lines_of(path)[0].record or {}).run_id
+
+
+def assert_prefixes(chaos: Chaos) -> None:
+    """At any moment, the server has beginnings of the files, and no less than the cursors say."""
+    for path in chaos.trainer.runs:
+        confirmed = chaos.rig.confirmed(run_id(path))
+        if confirmed:
+            assert same_rows(path, chaos.server.run(run_id(path))) >= confirmed
+
+
+@pytest.mark.timeout(120 + 8 * ROUNDS)
+def test_killed_at_random_moments_every_record_is_on_the_server_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    dice = random.Random(SEED)
+    killed: Counter[str] = Counter()
+    scratch = tmp_path / "tmp"
+    scratch.mkdir()
+    with (
+        WandbProcess(tmp_path / "server") as server,
+        Rig(tmp_path, server, TMPDIR=str(scratch), KARAOKE_SYNCD_STALL="3") as rig,
+    ):
+        trainer = Trainer(rig.logs)
+        chaos = Chaos(rig, server, trainer)
+        try:
+            rig.start()
+            for number in range(ROUNDS):
+                time.sleep(dice.choice([0.1, 0.4, 1.0, 2.0]) * dice.random())
+                killed[chaos.strike(dice.choices(list(VICTIMS), list(VICTIMS.values()))[0])] += 1
+                if number % 20 == 0:
+                    assert_prefixes(chaos)
+        finally:
+            trainer.stop(signal.SIGTERM)
+        compared = 0
+        for path in trainer.runs:
+            until(lambda path=path: rig.ended(run_id(path)), f"{path} ends: {rig.said()}", 90)  # type: ignore[misc]
+            count = same_rows(path, server.run(run_id(path)))
+            assert count == len(lines_of(path))
+            compared += count
+        assert server._order("unknown") == []
+        left = descendants(rig.pid)
+        rig.kill()
+        until(lambda: not any(map(alive, left)), "nobody is left")
+        assert [path.name for path in scratch.glob("*wandb*")] == []  # nor what they made
+    with capsys.disabled():
+        print(f"\n{killed.total()} kills survived {dict(killed)}, seed {SEED}: ", end="")
+        print(f"{compared:,} records of {len(trainer.runs)} runs compared")
