@@ -121,9 +121,9 @@ class Beside:
             runs = json.loads(answer.stdout)["runs"]
             name = self.log_path.name
             return next(int(run["left"]) for run in runs if Path(run["path"]).name == name)
-        except (OSError, subprocess.SubprocessError, ValueError, LookupError, TypeError):
+        except (OSError, subprocess.SubprocessError):
             return None
-        except StopIteration:
+        except (ValueError, LookupError, TypeError, StopIteration):  # not an answer we know
             return None
 
     def _ask(self, *words: str) -> subprocess.CompletedProcess[bytes]:

@@ -48,13 +48,18 @@ def with_saved_flags(
 
 def run(args: argparse.Namespace, resumable: Resumable | None) -> int:
     """Train, and tell how it went; the exit code."""
+    with warnings.catch_warnings():
+        warnings.showwarning = _one_line_warning
+        return _run(args, resumable)
+
+
+def _run(args: argparse.Namespace, resumable: Resumable | None) -> int:
     settings = _settings(args)
     transformers.utils.logging.disable_progress_bar()
     # Whisper's STFT and SDPA give no reason to fear TF32, and matmuls are three times as fast.
     torch.set_float32_matmul_precision("high")
     if settings.fast_dev:
         torch.set_num_threads(1)  # so small a model gains nothing from a second one (24 s, 23 s)
-    warnings.showwarning = _one_line_warning
     _check_device(settings.device)
     rank = train.rank(settings)
     data = train.load_data(settings)

@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 import soundfile
 
-from karaoke_train import annotations
+from karaoke_train import annotations, cli
 from karaoke_train.evaluate import Evaluation, SongScore
 from karaoke_train.metrics import Counts
 from karaoke_train.synth import synthetic_songs
-from tests.train.conftest import Ran, karaoke_train
+from tests.train.conftest import Ran
 
 ONE = SongScore(
     "one", Counts(10, 9, 10, reference=10, estimated=10, onset=8, onset_pitch=6, full=4)
@@ -33,6 +33,11 @@ def test_table_has_a_line_a_song_and_two_overall() -> None:
     assert "COnPOff" in lines[0]
 
 
+@pytest.fixture(autouse=True)
+def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_WAIT_POLICY", "PASSIVE")  # so that the command line's is undone
+
+
 @pytest.fixture(scope="module")
 def songs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two songs with their notes, and one file that is none."""
@@ -44,27 +49,41 @@ def songs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_evaluate_command_scores_each_song_as_json(fast_dev: Ran, songs: Path) -> None:
-    ran = karaoke_train(songs, "evaluate", "--checkpoint", str(fast_dev.best()), ".", "--json")
-    assert ran.code == 0, ran.err
-    assert "left out: " in ran.err
-    result = json.loads(ran.out)
+def test_evaluate_command_scores_each_song_as_json(
+    fast_dev: Ran, songs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["evaluate", "--checkpoint", str(fast_dev.best()), str(songs)]
+    assert cli.main([*words, "--json", "--device", "cpu"]) == 0
+    said = capsys.readouterr()
+    assert "left out: " in said.err
+    result = json.loads(said.out)
     assert [song["name"] for song in result["songs"]] == ["song0", "song1"]
     assert result["overall"]["onset_f1"] > 0.5
 
 
 def test_transcribe_command_writes_all_formats_and_names_the_bad_file(
-    fast_dev: Ran, songs: Path, tmp_path: Path
+    fast_dev: Ran, songs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    ran = karaoke_train(
-        songs,
-        *("transcribe", "--checkpoint", str(fast_dev.best()), "song0.wav", "broken.wav"),
-        *("--out", str(tmp_path / "out"), "--formats", "mid,csv,json,txt,png"),
-    )
-    assert ran.code == 1
-    assert "broken.wav" in ran.err
+    words = ["transcribe", "--checkpoint", str(fast_dev.best()), "--device", "cpu"]
+    words += [str(songs / "song0.wav"), str(songs / "broken.wav"), "--out", str(tmp_path / "out")]
+    assert cli.main([*words, "--formats", "mid,csv,json,txt,png"]) == 1
+    assert "broken.wav" in capsys.readouterr().err
     written = sorted(path.name for path in (tmp_path / "out").iterdir())
     assert written == [f"song0.{suffix}" for suffix in ("csv", "json", "mid", "png", "txt")]
     by_format = [annotations.read(tmp_path / "out" / f"song0.{s}") for s in ("csv", "json", "mid")]
     assert len({len(notes) for notes in by_format}) == 1
     assert len(by_format[0]) >= 3
+
+
+def test_checkpoint_that_is_none_is_a_sentence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["transcribe", "--checkpoint", str(tmp_path), "a.wav"]) == 1
+    assert "holds no model" in capsys.readouterr().err
+
+
+def test_data_check_names_the_bad_file(songs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["data", "check", str(songs)]) == 1
+    said = capsys.readouterr().out
+    assert "2 usable songs" in said
+    assert "broken.wav" in said
