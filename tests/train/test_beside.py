@@ -1,4 +1,4 @@
-"""The calling side of karaoke-syncd, against a fake one: nothing may fail, delay or slow training."""
+"""The calling side of karaoke-syncd, against a fake one: it may never delay or fail training."""
 
 from __future__ import annotations
 

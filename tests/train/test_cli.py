@@ -11,11 +11,11 @@ from tests.train.conftest import PROGRAM
 
 # fmt: off
 FLAGS = [
-    "--fast_dev", "--offline", "--no_wandb", "--sync_logs", "--wandb_project", "--run_name", "
-    --log_dir", "--voices_dir", "--notes_dir", "--batch_size", "--lr", "--weight_decay", "--
-    grad_accum_steps", "--epochs", "--patience", "--max_samples", "--cache_features", "--
-    checkpoint_dir", "--seed", "--resume", "--device", "--encoder", "--freeze_encoder", "--
-    unfreeze_layers", "--synthetic", "--sync_timeout",
+    "--fast_dev", "--offline", "--no_wandb", "--sync_logs", "--wandb_project", "--run_name",
+    "--log_dir", "--voices_dir", "--notes_dir", "--batch_size", "--lr", "--weight_decay",
+    "--grad_accum_steps", "--epochs", "--patience", "--max_samples", "--cache_features",
+    "--checkpoint_dir", "--seed", "--resume", "--device", "--encoder", "--freeze_encoder",
+    "--unfreeze_layers", "--synthetic", "--sync_timeout",
 ]
 # fmt: on
 
