@@ -23,7 +23,7 @@ from tests.fakes.wandb_client import ENTITY, PROJECT, core_pids, eventually, ope
 from tests.fakes.wandb_server import WandbServer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 OURS = frozenset({"_step", "_runtime", "_timestamp"})  # keys that wandb puts into each row
@@ -118,20 +118,24 @@ def test_a_second_session_continues_where_the_server_is(server: WandbServer, fol
     assert server.run("resumed")["state"] == "running"  # x_update_finish_state=False
 
 
-def test_a_stale_count_with_a_fresh_tail_writes_over_good_lines(
-    server: WandbServer, folder: Path
+@pytest.mark.parametrize(
+    ("operation", "harmed"), [("RunResumeStatus", False), ("UpsertBucket", True)]
+)
+def test_a_stale_count_in_the_upsert_writes_over_good_lines(
+    server: WandbServer, folder: Path, operation: str, harmed: bool
 ) -> None:
-    run = open_run(server, folder, "stale")
+    name = f"stale-{operation}"
+    run = open_run(server, folder, name)
     log(run, 0, 50)
     run.finish()
-    server.fault("stale", lag=50)
-    run = open_run(server, folder, "stale")
-    assert run.starting_step == 50  # nothing on it tells that lines now go to place 0
+    server.fault("stale", lag=20, operation=operation)
+    run = open_run(server, folder, name)
+    assert run.starting_step == 50  # nothing on it tells that lines may now go to place 30
     log(run, 50, 60)
     run.finish()
-    run_ = server.run("stale")
-    assert len(run_["history"]) == 50
-    assert len(run_["overwrites"]) == 10
+    found = server.run(name)
+    assert len(found["history"]) == (50 if harmed else 60)
+    assert len(found["overwrites"]) == (10 if harmed else 0)
 
 
 def test_a_403_ends_the_stream_without_a_word_and_the_same_id_opens_again(
@@ -261,8 +265,9 @@ def test_config_changes_mid_run_and_metric_axes_last_only_a_session(
     run = open_run(server, folder, "axes")
     run.define_metric("trainer/step")
     run.define_metric("train/*", step_metric="trainer/step", step_sync=False)
-    run.config.update({"lr": 1})
-    run.config.update({"lr": 2, "note": math.nan}, allow_val_change=True)
+    run.config["lr"] = 1
+    change: Callable[..., None] = run.config.update
+    change({"lr": 2, "note": math.nan}, allow_val_change=True)
     run.log({"trainer/step": 10, "train/loss": 1.0}, step=0, commit=True)
     run.log({"train/loss": 2.0}, step=1, commit=True)
     run.finish()
