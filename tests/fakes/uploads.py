@@ -1,0 +1,250 @@
+"""A destination in memory, as unforgiving as wandb and its SDK are.
+
+An uploader is dead after its first error, as the SDK is: whatever is then called of it but
+`abandon` is kept in `FakeServer.violations`, since the session under test would turn a raised
+assertion into a failure of the run. So is a gap, a line written over with another one, and a line
+sent again that the session saw confirmed.
+
+Lines that were sent arrive at `FakeServer.deliver`, not before: nobody learns of their arrival
+but by asking for the count.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+from syncd.errors import RunRefused, RunTrouble, Unreachable, UploadError
+from syncd.upload.base import Standing
+from syncd.upload.rows import row, seconds
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from karaoke_train.runlog.format import Record
+    from karaoke_train.runlog.reader import Line
+    from syncd.upload.base import Outcome, Target
+
+Fault = Literal[
+    "open",  # the session does not open
+    "send",  # the server can't be reached while lines are handed over; half of them got through
+    "silent",  # this session's lines stop arriving; nobody says so, not even `close`
+    "confirm",  # the question for the count fails
+    "close",  # everything arrives, and the answer to the close is lost
+    "late",  # what a dropped session had on its way arrives while the next one opens
+    "stale_count",  # the count lags, the last step doesn't: logged now, lines would be overwritten
+    "stale",  # count and last step lag together
+]
+ENTITY = "team"
+
+
+@dataclass
+class FakeRun:
+    """A run as the server has it: rows as wandb shows them, records as they were in the file."""
+
+    target: Target
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    records: list[Record | None] = field(default_factory=list)
+    outcome: Outcome | None = None
+    epochs: Sequence[Record] = ()
+
+
+class FakeServer:
+    """Runs, faults that wait to happen, and what was done that may not be."""
+
+    def __init__(self) -> None:
+        self.runs: dict[str, FakeRun] = {}  # by run_id; one entity, one project a run
+        self.down: UploadError | None = None  # every question is answered with this
+        self.deleted: set[str] = set()  # run ids that are not taken again
+        self.faults: list[Fault] = []  # each happens once, at its first occasion
+        self.lag = 0  # lines that a stale answer leaves out
+        self.violations: list[str] = []
+        self.sessions: list[FakeUploader] = []  # those that are open
+        self.sent = 0  # lines, counted each time they are sent
+        self.late: list[tuple[str, Line]] = []
+        self.asked: list[tuple[str, str, str]] = []  # entity, project, run_id
+
+    # --- what the daemon asks ---
+
+    def viewer(self) -> str:
+        if self.down:
+            raise self.down
+        return ENTITY
+
+    def standing(self, entity: str, project: str, run_id: str) -> Standing | None:
+        if self.down:
+            raise self.down
+        self.asked.append((entity, project, run_id))
+        run = self.runs.get(run_id)
+        if run is None:
+            return None
+        last = run.rows[-1]["_step"] if run.rows else -1
+        state = run.outcome.status if run.outcome else "running"
+        if self.take("stale_count"):
+            return Standing(max(0, len(run.rows) - self.lag), last, state)
+        if self.take("stale"):
+            return Standing(max(0, len(run.rows) - self.lag), max(-1, last - self.lag), state)
+        return Standing(len(run.rows), last, state)
+
+    def uploader(self, target: Target) -> FakeUploader:
+        return FakeUploader(self, target)
+
+    def close(self) -> None:
+        """As `syncd.server.Server` has it."""
+
+    # --- what a test does ---
+
+    def count(self, run_id: str) -> int:
+        """History lines of the run, in truth."""
+        return len(self.runs[run_id].rows) if run_id in self.runs else 0
+
+    def deliver(self, lines: int = 1 << 30) -> None:
+        """Let up to so many lines of each session arrive."""
+        for session in self.sessions:
+            session.deliver(lines)
+
+    def take(self, fault: Fault) -> bool:
+        """Whether this fault was waiting; it's used up."""
+        if fault in self.faults:
+            self.faults.remove(fault)
+            return True
+        return False
+
+    def delete(self, run_id: str) -> None:
+        """As the user's click on delete: the id is refused from now on."""
+        del self.runs[run_id]
+        self.deleted.add(run_id)
+
+    def lose(self, run_id: str, keep: int) -> None:
+        """The server's disk lost the run's end."""
+        run = self.runs[run_id]
+        del run.rows[keep:], run.records[keep:]
+
+    # --- arrival ---
+
+    def receive(self, run_id: str, line: Line, started: float) -> None:
+        run = self.runs.get(run_id)
+        if run is None:
+            return
+        place = line.at.ordinal
+        new = {"_step": place, **row(line, started)}
+        if place > len(run.rows):
+            self.violations.append(f"{run_id}: a gap before line {place}")
+        elif place == len(run.rows):
+            run.rows.append(new)
+            run.records.append(line.record)
+        elif run.rows[place] != new:
+            self.violations.append(f"{run_id}: line {place} overwritten with another one")
+
+
+class FakeUploader:
+    """An Uploader over a FakeServer."""
+
+    def __init__(self, server: FakeServer, target: Target) -> None:
+        self._server = server
+        self._target = target
+        self._started = seconds(target.header.created, 0.0)
+        self._run_id = target.header.run_id
+        self._pipe: deque[Line] = deque()
+        self._next = -1  # the ordinal that has to be sent next; -1 before `open`
+        self._confirmed = 0
+        self._dead = False
+        self._silent = False
+
+    def open(self) -> int:
+        self._touch("open", opened=False)
+        if self._server.down:
+            raise self._die(self._server.down)
+        if self._server.take("open"):
+            raise self._die(RunTrouble("the session does not open"))
+        if self._run_id in self._server.deleted:
+            raise self._die(RunRefused("deleted", "the run was deleted at the server"))
+        for run_id, line in self._server.late:
+            self._server.receive(run_id, line, self._started)
+        self._server.late.clear()
+        self._next = self._confirmed = self._settled_count()
+        run = self._server.runs.setdefault(self._run_id, FakeRun(self._target))
+        run.target, run.outcome = self._target, None
+        self._server.sessions.append(self)
+        return self._next
+
+    def send(self, lines: Sequence[Line]) -> None:
+        self._touch("send")
+        self._silent = self._silent or self._server.take("silent")
+        failing = self._server.down is not None or self._server.take("send")
+        for line in lines[: len(lines) // 2] if failing else lines:
+            self._hand_over(line)
+        if failing:
+            raise self._die(self._server.down or Unreachable("the connection was cut"))
+
+    def confirm(self) -> int:
+        self._touch("confirm")
+        if self._server.down or self._server.take("confirm"):
+            raise self._die(self._server.down or RunTrouble("the count can't be had"))
+        standing = self._ask()
+        count = standing.count if standing else 0
+        self._confirmed = max(self._confirmed, count)
+        return count
+
+    def close(self, outcome: Outcome | None, epochs: Sequence[Record]) -> None:
+        self._touch("close")
+        if outcome is None or outcome.status == "crashed":
+            self.abandon()
+            return
+        self.deliver(len(self._pipe))
+        if run := self._server.runs.get(self._run_id):
+            run.outcome, run.epochs = outcome, epochs
+        if self._server.take("close"):
+            raise self._die(RunTrouble("the close was not answered"))
+        self._leave()
+
+    def abandon(self) -> None:
+        if self._pipe and not self._silent and self._server.take("late"):
+            self._server.late += [(self._run_id, line) for line in self._pipe]
+        self._leave()
+
+    def deliver(self, lines: int) -> None:
+        """Up to so many lines arrive."""
+        while self._pipe and lines > 0 and not self._silent:
+            self._server.receive(self._run_id, self._pipe.popleft(), self._started)
+            lines -= 1
+
+    def _settled_count(self) -> int:
+        standing = self._ask()
+        if standing and standing.count != standing.last_step + 1:
+            raise self._die(RunTrouble(f"the server contradicts itself: {standing}"))
+        return standing.count if standing else 0
+
+    def _ask(self) -> Standing | None:
+        target = self._target
+        return self._server.standing(target.entity, target.project, self._run_id)
+
+    def _hand_over(self, line: Line) -> None:
+        place = line.at.ordinal
+        if place < self._confirmed:
+            self._server.violations.append(f"{self._run_id}: line {place} sent, though confirmed")
+        elif place != self._next:
+            self._server.violations.append(
+                f"{self._run_id}: line {place} sent where {self._next} is next"
+            )
+        self._next = place + 1
+        self._server.sent += 1
+        self._pipe.append(line)
+
+    def _touch(self, method: str, *, opened: bool = True) -> None:
+        if self._dead or opened is not (self._next >= 0):
+            self._server.violations.append(
+                f"{self._run_id}: {method} of a dead or unopened session"
+            )
+            raise RunTrouble("this session is dead")
+
+    def _die(self, error: UploadError) -> UploadError:
+        self._dead = True
+        return error
+
+    def _leave(self) -> None:
+        self._dead = True
+        self._pipe.clear()
+        if self in self._server.sessions:
+            self._server.sessions.remove(self)
