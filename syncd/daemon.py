@@ -6,7 +6,7 @@ import logging
 import queue
 import random
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor
 from dataclasses import replace
 from pathlib import Path
@@ -90,6 +90,7 @@ class Daemon:
         self.sessions: dict[RunKey, Session] = {}
         self.reach = Reach(entity=settings.entity)
         self.left_out: list[Found] = []  # files that can't be uploaded as they are
+        self.on_progress: Callable[[], None] = lambda: None  # after each file of a long pass
         self._server = server
         self._make_uploader = make_uploader
         self._pool = pool
@@ -242,9 +243,9 @@ class Daemon:
                 self._happened(run_id, Retry())
         self._aliases = decisions.aliases(self.destination)
         ignored = decisions.forgotten(self.destination)
-        files = settle_claims(self._scan(), self._owners())
+        files = settle_claims(self._with_progress(self._scan()), self._owners())
         self.left_out = [found for found in files if found.code]
-        for found in files:
+        for found in self._with_progress(files):
             if found.header and not found.code and found.header.run_id not in ignored:
                 self._seen(found)
         for run_id in ignored & self.runs.keys():
@@ -255,6 +256,11 @@ class Daemon:
         if self._files is None:
             return self._roster.scan(self.settings.log_dir)
         return map(self._roster.look, self._files)
+
+    def _with_progress(self, files: Iterable[Found]) -> Iterator[Found]:
+        for found in files:
+            self.on_progress()
+            yield found
 
     def _owners(self) -> dict[str, str]:
         now = {key: str(session.path) for key, session in self.sessions.items()}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -42,10 +42,10 @@ class Roster:
         self._aliases = aliases
         self._headers: dict[tuple[str, int, int], tuple[str, RunHeader]] = {}
 
-    def scan(self, folders: Iterable[Path]) -> list[Found]:
+    def scan(self, folders: Iterable[Path]) -> Iterator[Found]:
         """Every log file in the folders, by path; a missing folder has none."""
         paths = [path for folder in folders for path in folder.glob(LOG_FILES)]
-        return [self.look(path) for path in sorted(set(paths))]
+        return map(self.look, sorted(set(paths)))
 
     def look(self, path: Path) -> Found:
         """One file. Never raises: what keeps it from being read is its problem."""

@@ -1,0 +1,151 @@
+"""`start`, `stop`, `restart`, `status`, `watching`: the daemon without a service manager."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from typing import Any, Final
+
+from rich.console import Console
+
+from syncd import logs
+from syncd.cli.common import add_command, login_of
+from syncd.credentials import Login
+from syncd.errors import Exit
+from syncd.settings import Settings
+
+STOP_WAIT: Final = 20.0  # seconds until a daemon that was asked to stop is killed
+START_WAIT: Final = 15.0  # until a detached daemon has taken its state folder
+
+
+def add(commands: Any) -> None:
+    """Add the commands."""
+    start = add_command(
+        commands, "start", _start, "run the daemon, in the foreground", exits=(Exit.BUSY,)
+    )
+    start.add_argument("--detach", action="store_true", help="in the background, without systemd")
+    stop = add_command(commands, "stop", _stop, "stop the daemon; nothing is lost")
+    stop.add_argument("--timeout", type=float, default=STOP_WAIT, help="seconds, then it's killed")
+    restart = add_command(
+        commands, "restart", _restart, "stop the daemon, start it detached", exits=(Exit.BUSY,)
+    )
+    restart.add_argument("--timeout", type=float, default=STOP_WAIT, help="seconds to stop")
+    status = add_command(
+        commands, "status", _status, "is my data safe, what is left, what do I do",
+        exits=(Exit.NOT_RUNNING, Exit.OFFLINE, Exit.LOGIN, Exit.DECISION),
+    )  # fmt: skip
+    status.add_argument("--json", action="store_true", help="a stable schema, for programs")
+    add_command(
+        commands, "watching", _watching, "exit 0 if a daemon watches the log folders, else 3",
+        exits=(Exit.NOT_RUNNING,),
+    )  # fmt: skip
+
+
+def _start(arguments: argparse.Namespace, settings: Settings, console: Console) -> Exit:
+    from syncd.serve import DaemonRuns, serve
+
+    def reload() -> tuple[Settings, Login]:
+        from syncd.cli import load_settings
+
+        fresh = load_settings(arguments)
+        logs.set_up(fresh.log_level)
+        return fresh, login_of(fresh)
+
+    if arguments.detach:
+        return _detach(settings, console)
+    try:
+        return serve(settings, login_of(settings), reload=reload)
+    except DaemonRuns as error:
+        logs.complain(str(error))
+        return Exit.BUSY
+
+
+def _detach(settings: Settings, console: Console) -> Exit:
+    from karaoke_train.runlog.lock import holder_of
+    from syncd.lease import state_lock
+
+    lock = state_lock(settings.state_dir).path
+    if holder := holder_of(lock):
+        console.print(f"A daemon is running already: {holder}.", highlight=False)
+        return Exit.BUSY
+    settings.state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    output = settings.state_dir / "daemon.log"
+    command = [sys.executable, "-m", "syncd", "start"]
+    command += [f"--log_dir={folder}" for folder in settings.log_dir]
+    command += [
+        f"--{key}={value}" for key in ("project", "entity") if (value := getattr(settings, key))
+    ]
+    with output.open("ab") as file:
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=file, stderr=file, start_new_session=True
+        )
+    deadline = time.monotonic() + START_WAIT
+    while time.monotonic() < deadline and process.poll() is None:
+        holder = holder_of(lock)
+        if holder and holder.pid == process.pid:
+            console.print(f"The daemon runs (process {process.pid}). Its words: {output}")
+            return Exit.OK
+        time.sleep(0.05)
+    console.print(f"The daemon did not start; see {output}")
+    return Exit.FAILED
+
+
+def _stop(arguments: argparse.Namespace, settings: Settings, console: Console) -> Exit:
+    import socket
+
+    from karaoke_train.runlog.lock import holder_of
+    from syncd.lease import state_lock
+
+    lock = state_lock(settings.state_dir).path
+    holder = holder_of(lock)
+    if holder is None:
+        console.print("No daemon is running.")
+        return Exit.OK
+    if holder.host != socket.gethostname():
+        console.print(f"The daemon is {holder}: stop it there.", highlight=False)
+        return Exit.FAILED
+    for number, seconds in ((signal.SIGTERM, arguments.timeout), (signal.SIGKILL, 5.0)):
+        os.kill(holder.pid, number)
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            if holder_of(lock) is None:
+                console.print("The daemon has stopped. What is not uploaded is safe on disk.")
+                return Exit.OK
+            time.sleep(0.05)
+    console.print(f"Process {holder.pid} does not stop.")
+    return Exit.FAILED
+
+
+def _restart(arguments: argparse.Namespace, settings: Settings, console: Console) -> Exit:
+    stopped = _stop(arguments, settings, console)
+    return _detach(settings, console) if stopped is Exit.OK else stopped
+
+
+def _status(arguments: argparse.Namespace, settings: Settings, console: Console) -> Exit:
+    from syncd.render import render
+    from syncd.status import collect, exit_code, to_json
+
+    status = collect(settings, login_of(settings))
+    if arguments.json:
+        print(json.dumps(to_json(status), indent=2))
+    else:
+        render(status, console)
+    return exit_code(status)
+
+
+def _watching(arguments: argparse.Namespace, settings: Settings, console: Console) -> Exit:
+    from karaoke_train.runlog.lock import holder_of
+    from syncd import store
+    from syncd.lease import state_lock
+
+    holder = holder_of(state_lock(settings.state_dir).path)
+    watched = (store.read(settings.state_dir / "daemon.json") or {}).get("log_dir", [])
+    if holder and all(str(folder) in watched for folder in settings.log_dir):
+        console.print(f"Watched by {holder}.", highlight=False)
+        return Exit.OK
+    return Exit.NOT_RUNNING

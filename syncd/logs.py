@@ -1,0 +1,232 @@
+"""Log records -> the journal with fields, or lines on stderr; repeats held back, keys blotted out.
+
+Under systemd, where stderr is the journal, a record goes there by the journal's own protocol: the
+journal has time and level of its own, and `journalctl -o json` shows SYNCD_WHERE, SYNCD_REMEDY
+and the like as fields. Everywhere else a line has time, level and words.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import socket
+import struct
+import sys
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Final, TextIO
+
+from syncd.errors import SyncError
+
+JOURNAL: Final = "/run/systemd/journal/socket"
+NAME: Final = "karaoke-syncd"
+FIRST_SILENCE: Final = 60.0  # seconds for which a repeated record is held back
+LONGEST_SILENCE: Final = 3600.0
+REMEMBERED: Final = 500  # different records at once
+
+_PRIORITY: Final = {  # of syslog, RFC 5424 6.2.1
+    logging.DEBUG: 7,
+    logging.INFO: 6,
+    logging.WARNING: 4,
+    logging.ERROR: 3,
+    logging.CRITICAL: 2,
+}
+_NUMBER: Final = re.compile(r"\b\d[\d,.]*\b")  # of its own, not the digits of a file's name
+_NOISY: Final = ("urllib3", "watchdog", "filelock")
+_secrets: set[str] = set()
+
+
+def set_up(level: str) -> None:
+    """Send log records of `level` and above where they belong. May be called again."""
+    root = logging.getLogger()
+    handler: logging.Handler = Journal() if is_journal(sys.stderr) else _stderr()
+    handler.addFilter(Repeats())
+    for old in root.handlers[:]:
+        if isinstance(old, Journal | _Stderr):
+            root.removeHandler(old)
+            old.close()
+    root.addHandler(handler)
+    root.setLevel(level.upper())
+    for noisy in _NOISY:
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    sys.excepthook = _unexpected
+    threading.excepthook = lambda hook: _unexpected(
+        hook.exc_type, hook.exc_value or hook.exc_type(), hook.exc_traceback
+    )
+
+
+def hide(secret: str) -> None:
+    """Blot this out of whatever is logged from now on."""
+    if secret:
+        _secrets.add(secret)
+
+
+def complain(words: str) -> None:
+    """What a command says at its end, on a terminal without time and level."""
+    if is_journal(sys.stderr):
+        logging.getLogger(NAME).error("%s", words)
+    else:
+        print(f"{NAME}: {clean(words)}", file=sys.stderr)
+
+
+def clean(text: str) -> str:
+    """The text without the keys in it."""
+    for secret in _secrets:
+        text = text.replace(secret, "***")
+    return text
+
+
+def is_journal(stream: TextIO, env: Mapping[str, str] = os.environ) -> bool:
+    """Whether the stream leads to the journal: systemd.exec(5), $JOURNAL_STREAM."""
+    device, _, inode = env.get("JOURNAL_STREAM", "").partition(":")
+    try:
+        stat = os.fstat(stream.fileno())
+    except (OSError, ValueError):  # closed, or not a file at all
+        return False
+    return (device, inode) == (str(stat.st_dev), str(stat.st_ino))
+
+
+class Repeats(logging.Filter):
+    """Lets a record pass when it's new; the same again at growing distances, with its count.
+
+    The same: of equal logger, level, place and words, whatever the numbers in them. Silence
+    doubles from FIRST_SILENCE to LONGEST_SILENCE, and starts anew when a record stayed away for
+    as long as it would have been held back. Debug records all pass.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__()
+        self._clock = clock
+        self._seen: OrderedDict[tuple[str, int, str, str], _Seen] = OrderedDict()
+        self._guard = threading.Lock()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether the record is said; `record.held_back` counts its like since the last one."""
+        if record.levelno <= logging.DEBUG:
+            return True
+        with self._guard:
+            return self._passes(record, self._clock())
+
+    def _passes(self, record: logging.LogRecord, now: float) -> bool:
+        error = _error_of(record)
+        words = _NUMBER.sub("#", error.what if error else record.getMessage())
+        key = (record.name, record.levelno, error.where if error else "", words)
+        seen = self._seen.get(key)
+        if seen is None or now - seen.last > seen.silence:
+            self._seen[key] = _Seen(said=now, last=now)
+            self._seen.move_to_end(key)
+            while len(self._seen) > REMEMBERED:
+                self._seen.popitem(last=False)
+            return True
+        seen.last = now
+        if now - seen.said < seen.silence:
+            seen.held_back += 1
+            return False
+        record.held_back = seen.held_back
+        seen.said, seen.held_back = now, 0
+        seen.silence = min(seen.silence * 2, LONGEST_SILENCE)
+        return True
+
+
+@dataclass(slots=True)
+class _Seen:
+    said: float
+    last: float
+    silence: float = FIRST_SILENCE
+    held_back: int = 0
+
+
+class _Words(logging.Formatter):
+    """A record's words, with the count of its held-back like, without keys."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        text = super().format(record)
+        if held_back := getattr(record, "held_back", 0):
+            text += f" ({held_back:,} times more since it was last said)"
+        return clean(text)
+
+
+class _Stderr(logging.StreamHandler):  # type: ignore[type-arg]
+    """Lines on stderr."""
+
+
+def _stderr() -> _Stderr:
+    handler = _Stderr(sys.stderr)
+    words = _Words("%(asctime)s %(levelname)-7s %(message)s", "%Y-%m-%dT%H:%M:%S%z")
+    handler.setFormatter(words)
+    return handler
+
+
+class Journal(logging.Handler):
+    """Records to journald by its native protocol; what it can't take goes to stderr, where
+    journald reads the level from a leading <N>."""
+
+    def __init__(self, address: str = JOURNAL) -> None:
+        super().__init__()
+        self.setFormatter(_Words("%(message)s"))
+        self._address = address
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Send one record. Never raises."""
+        words = self.format(record)
+        try:
+            self._socket.sendto(datagram(fields(record, words)), self._address)
+        except OSError:  # no journald behind the socket, or a record over its limit
+            priority = _PRIORITY.get(record.levelno, 5)
+            for line in words.splitlines():
+                print(f"<{priority}>{line}", file=sys.stderr, flush=True)
+
+    def close(self) -> None:
+        """Close the socket."""
+        self._socket.close()
+        super().close()
+
+
+def fields(record: logging.LogRecord, words: str) -> dict[str, str]:
+    """The journal's fields of a record; an error's four parts are fields of their own."""
+    found = {
+        "MESSAGE": words,
+        "PRIORITY": str(_PRIORITY.get(record.levelno, 5)),
+        "SYSLOG_IDENTIFIER": NAME,
+        "LOGGER": record.name,
+        "CODE_FILE": record.pathname,
+        "CODE_LINE": str(record.lineno),
+        "CODE_FUNC": record.funcName or "",
+    }
+    if error := _error_of(record):
+        found["SYNCD_ERROR"] = type(error).__name__
+        for part in ("what", "where", "meaning", "remedy"):
+            found[f"SYNCD_{part.upper()}"] = clean(getattr(error, part))
+    return {key: value for key, value in found.items() if value}
+
+
+def datagram(fields: Mapping[str, str]) -> bytes:
+    """The fields as journald takes them: https://systemd.io/JOURNAL_NATIVE_PROTOCOL/."""
+    parts = []
+    for key, value in fields.items():
+        data = value.encode(errors="backslashreplace")
+        if b"\n" in data:
+            parts.append(key.encode() + b"\n" + struct.pack("<Q", len(data)) + data + b"\n")
+        else:
+            parts.append(key.encode() + b"=" + data + b"\n")
+    return b"".join(parts)
+
+
+def _error_of(record: logging.LogRecord) -> SyncError | None:
+    arguments = record.args if isinstance(record.args, tuple) else ()
+    return next((item for item in arguments if isinstance(item, SyncError)), None)
+
+
+def _unexpected(
+    kind: type[BaseException], error: BaseException, trace: TracebackType | None
+) -> None:
+    """A bug's traceback goes the way of all records, so that no key is in it."""
+    if issubclass(kind, KeyboardInterrupt):
+        return
+    logging.getLogger(NAME).critical("unexpected", exc_info=(kind, error, trace))
