@@ -12,6 +12,7 @@ import random
 import signal
 import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -84,9 +85,9 @@ class Chaos(NamedTuple):
 
     def strike(self, victim: str) -> str:
         """Kill it, and start again what doesn't start by itself. Answers what was killed: where
-        no worker lives just now, the daemon is."""
-        pids = {"worker": self.rig.workers(), "wandb-core": self.rig.cores()}.get(victim)
-        if pids:
+        no worker comes to life, the daemon is."""
+        find = {"worker": self.rig.workers, "wandb-core": self.rig.cores}.get(victim)
+        if find and (pids := awaited(find)):
             for pid in pids:
                 kill(pid)
             return victim
@@ -102,6 +103,14 @@ class Chaos(NamedTuple):
             self.rig.start()
             return "daemon"
         return victim
+
+
+def awaited(find: Callable[[], list[int]]) -> list[int]:
+    """The processes, once there are some; none when they don't come in time."""
+    deadline = time.monotonic() + 8
+    while not (pids := find()) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return pids
 
 
 def kill(pid: int) -> None:
