@@ -172,13 +172,14 @@ def _media(media: Media, folder: Path) -> Any:
         make = wandb.Audio if media.kind == "audio" else wandb.Image
         return make(str(path), caption=media.caption or None)
     except Exception as error:
-        return f"{media.path} is missing: {error}"
+        reason = error.strerror if isinstance(error, OSError) else error
+        return f"{media.path} is missing: {reason}"  # no path of this machine: it is sent again
 
 
 def main() -> None:
     """Serve orders from the descriptor in the first argument; the second is a scratch folder."""
     connection, scratch = Connection(int(sys.argv[1])), Path(sys.argv[2])
-    _settle_in(scratch)
+    settle_in(scratch)
     orders: queue.SimpleQueue[Order] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(connection, orders, scratch), daemon=True).start()
     sdk = _Sdk(scratch)
@@ -191,7 +192,7 @@ def main() -> None:
         connection.send(answer)
 
 
-def _settle_in(scratch: Path) -> None:
+def settle_in(scratch: Path) -> None:
     """Keep whatever the SDK writes in the scratch folder, and the user's wandb settings, which are
     meant for training, from changing what we ask for."""
     kept = {"WANDB_HTTP_TIMEOUT", "WANDB_X_EXTRA_HTTP_HEADERS"}
