@@ -13,7 +13,7 @@ from rich.console import Console
 
 from syncd import logs
 from syncd import settings as settings_module
-from syncd.cli import daemon, decide, doctor, service, upload
+from syncd.cli import daemon, decide, doctor, service, upload, verify
 from syncd.cli.common import Run, exit_status
 from syncd.errors import Exit, SyncError, UsageError
 from syncd.settings import Settings
@@ -30,7 +30,7 @@ WANDB_ENTITY, WANDB_API_KEY, ~/.netrc (wandb login).
 
 """
 _LEVELS: Final = {"sync": "error", "doctor": "error"}  # they say themselves what came of it
-_TO_STDOUT: Final = frozenset({"status", "export", "watching", "service", "doctor"})
+_TO_STDOUT: Final = frozenset({"status", "export", "watching", "service", "doctor", "verify"})
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -62,7 +62,7 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for group in (daemon, service, upload, decide, doctor):
+    for group in (daemon, service, upload, decide, verify, doctor):
         group.add(commands)
     return top
 

@@ -6,7 +6,7 @@ import argparse
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.markup import escape
@@ -17,7 +17,9 @@ from syncd.credentials import Login
 from syncd.discover import Found
 from syncd.errors import Exit, Refused, SyncError, Unreachable, UsageError
 from syncd.settings import Settings
-from syncd.verify import Comparison
+
+if TYPE_CHECKING:  # it brings requests, which no other command has to wait for
+    from syncd.verify import Comparison
 
 
 def add(commands: Any) -> None:
