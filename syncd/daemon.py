@@ -46,6 +46,7 @@ log = logging.getLogger(__name__)
 
 TICK: Final = 0.25  # seconds between looks at the clock while something is under way
 IDLE_TICK: Final = 1.0
+_RESTING: Final = (Phase.IDLE, Phase.OPEN, Phase.BLOCKED)  # no action under way
 GIVE_UP: Final = 3  # failures in a row after which a one-shot upload leaves a run
 
 
@@ -216,6 +217,8 @@ class Daemon:
             return _Answer(self._server.viewer())
         except UploadError as error:
             return _Answer(error)
+        except Exception as error:  # a bug: without an answer nothing would be asked again
+            return _Answer(Unreachable(f"unexpected: {error!r:.200}", kind="trouble"))
 
     def _start(self, action: Action) -> None:
         key, do = action.key, action.do
@@ -224,10 +227,9 @@ class Daemon:
         if do is Do.CHECK:  # a look at a lock: done at once
             self._happened(key, session.check())
             return
-        room = self.limits.window - (run.sent.ordinal - run.confirmed.ordinal)
         act: dict[Do, Callable[[], Event]] = {
             Do.OPEN: session.open,
-            Do.SEND: lambda: session.send(run.sent, room),
+            Do.SEND: lambda: session.send(run.sent, self.limits.batch),
             Do.CONFIRM: lambda: session.confirm(run.confirmed),
             Do.CLOSE: lambda: session.close(action.outcome, run.confirmed),
             Do.ABANDON: lambda: session.stalled(run.confirmed, run.sent, self.limits.stall),
@@ -240,7 +242,7 @@ class Daemon:
     def _rescan(self) -> None:
         for run_id in decisions.take_retries(self.destination):
             if run_id in self.runs:
-                self._happened(run_id, Retry())
+                self._retry(run_id)
         self._aliases = decisions.aliases(self.destination)
         ignored = decisions.forgotten(self.destination)
         files = settle_claims(self._with_progress(self._scan()), self._owners())
@@ -249,8 +251,14 @@ class Daemon:
             if found.header and not found.code and found.header.run_id not in ignored:
                 self._seen(found)
         for run_id in ignored & self.runs.keys():
-            if self.runs[run_id].phase in (Phase.IDLE, Phase.BLOCKED):
+            if self.runs[run_id].phase in _RESTING:
+                self.sessions[run_id].drop()
                 del self.runs[run_id], self.sessions[run_id]
+
+    def _retry(self, run_id: str) -> None:
+        if self.runs[run_id].phase is Phase.OPEN:
+            self.sessions[run_id].drop()
+        self._happened(run_id, Retry())
 
     def _scan(self) -> Iterable[Found]:
         if self._files is None:
@@ -288,7 +296,9 @@ class Daemon:
                 return
             self._adopt(found)
         session, run = self.sessions[key], self.runs[key]
-        if session.path != found.path and run.phase in (Phase.IDLE, Phase.BLOCKED):
+        if session.path != found.path and run.phase in _RESTING:
+            if run.phase is Phase.OPEN:  # its lease is beside the place that the file left
+                self._retry(key)
             session.path = found.path
         if session.path == found.path:
             self._happened(key, Dirty(found.size))

@@ -3,6 +3,7 @@ no difference whether a daemon runs."""
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 from syncd import cursor, store
@@ -27,11 +28,13 @@ def retry(destination: Path, run_id: str) -> None:
 
 
 def take_retries(destination: Path) -> list[str]:
-    """The runs to retry now; each is answered once."""
-    asked = list((destination / "retry").glob("*.json"))
-    for path in asked:
-        path.unlink(missing_ok=True)
-    return [path.stem for path in asked]
+    """The runs to retry now; each is answered once. In a folder that takes no changes, none."""
+    taken = []
+    for path in (destination / "retry").glob("*.json"):
+        with suppress(OSError):
+            path.unlink()
+            taken.append(path.stem)
+    return taken
 
 
 def make_new(destination: Path, key: str, run_id: str) -> str:
@@ -49,4 +52,8 @@ def make_new(destination: Path, key: str, run_id: str) -> str:
 def aliases(destination: Path) -> dict[str, str]:
     """alias key -> run_id of the files that were made runs of their own."""
     found = {path.stem: store.read(path) for path in (destination / "aliases").glob("*.json")}
-    return {key: str(value["run_id"]) for key, value in found.items() if isinstance(value, dict)}
+    return {
+        key: str(value["run_id"])
+        for key, value in found.items()
+        if isinstance(value, dict) and value.get("run_id")
+    }

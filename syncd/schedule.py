@@ -6,6 +6,7 @@ Rule: everything that changes a run's state is in `after` and `began`; nothing e
                                        OPEN ──confirm─▶ CONFIRMING ─Confirmed▶ OPEN
                                        OPEN ──close───▶ CLOSING ────Closed───▶ IDLE
     OPENING ──Settled──▶ IDLE, when the server has it all
+    OPEN, BLOCKED ──Retry──▶ IDLE, to ask the server anew
     any of them ──Failed──▶ IDLE, or BLOCKED when the run waits for a decision
 
 `Failed` returns a run to where a crash would leave it, so the error path and the crash path are
@@ -44,8 +45,9 @@ class Limits:
     """How much, how often, how long. Times in seconds."""
 
     open_runs: int = 4  # sessions at once: a process with wandb's SDK each, about 105 MiB
-    window: int = 20_000  # lines sent and not confirmed, a run
-    confirm_first: float = 1.0  # after a send, to the first question
+    batch: int = 20_000  # lines sent at once; the next go when the server has confirmed these
+    settle: float = 5.0  # a run's count has to stand for so long before it's continued
+    confirm_first: float = 1.25  # after a send, to the first question
     confirm_most: float = 8.0  # between questions while the count stands still
     answer: float = 15.0  # until a server that says nothing counts as unreachable
     stall: float = 60.0  # the count stands still while lines wait: the session is dropped
@@ -71,7 +73,8 @@ class Run:
     failures: int = 0  # in a row
     retry_at: float = 0.0
     news_at: float = 0.0  # when the file last grew
-    progress_at: float = 0.0  # when the count last moved, or a line was sent while none waited
+    checked_at: float = 0.0  # when the writer's lock was last looked at
+    progress_at: float = 0.0  # when lines were last sent, or the count moved
     confirm_at: float = 0.0
     confirm_wait: float = 0.0
     error: UploadError | None = None
@@ -138,7 +141,7 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """Somebody asked to try now."""
+    """Somebody asked to try now, and to believe nothing but the server."""
 
 
 Event = Dirty | Opened | Settled | Sent | Confirmed | Checked | Closed | Failed | Retry
@@ -225,20 +228,21 @@ def after(run: Run, event: Event, now: float, jitter: float, limits: Limits) -> 
         case Confirmed(at):
             return _after_confirmed(run, at, now, limits)
         case Checked(outcome):
-            return replace(run, outcome=outcome, news_at=now)
+            return replace(run, outcome=outcome, checked_at=now)
         case Closed(ended):
             return replace(run, phase=Phase.IDLE, ended=ended or run.ended, failures=0, error=None)
         case Failed(error):
             return _after_failed(run, error, now, jitter, limits)
         case Retry():
-            phase = Phase.IDLE if run.phase is Phase.BLOCKED else run.phase
-            return replace(run, phase=phase, failures=0, retry_at=now, error=None)
+            run = replace(run, failures=0, retry_at=now, error=None)
+            if run.phase not in (Phase.IDLE, Phase.OPEN, Phase.BLOCKED):  # something is under way
+                return run
+            return replace(run, phase=Phase.IDLE, sent=run.confirmed, seen=0)
 
 
 def _after_sent(
     run: Run, upto: Position, seen: int, outcome: Outcome | None, now: float, limits: Limits
 ) -> Run:
-    waiting = run.sent > run.confirmed
     sent_any = upto > run.sent
     return replace(
         run,
@@ -247,9 +251,9 @@ def _after_sent(
         seen=seen,
         outcome=outcome if sent_any else run.outcome,
         ended=run.ended and not sent_any,
-        progress_at=run.progress_at if waiting else now,
-        confirm_at=run.confirm_at if waiting else now + limits.confirm_first,
-        confirm_wait=run.confirm_wait if waiting else limits.confirm_first,
+        progress_at=now,
+        confirm_at=now + limits.confirm_first,
+        confirm_wait=limits.confirm_first,
     )
 
 
@@ -316,13 +320,13 @@ def _next(key: RunKey, run: Run, now: float, limits: Limits) -> Action | None:
     unconfirmed = run.sent.ordinal - run.confirmed.ordinal
     if unconfirmed and now - run.progress_at > limits.stall:
         return Action(Do.ABANDON, key)
-    if unconfirmed and now >= run.confirm_at:
-        return Action(Do.CONFIRM, key)
-    if run.size != run.seen and unconfirmed < limits.window:
-        return Action(Do.SEND, key)
     if unconfirmed:
-        return None
-    if run.outcome is not None:
+        # Nothing more is sent before these are there: a portal that swallowed them with a 200
+        # would otherwise leave a gap before the next
+        return Action(Do.CONFIRM, key) if now >= run.confirm_at else None
+    if run.size != run.seen:
+        return Action(Do.SEND, key)
+    if run.outcome is not None or run.ended:  # ended without an outcome: crashed, as we said before
         return Action(Do.CLOSE, key, None if run.ended else run.outcome)
     if now - max(run.news_at, run.progress_at) > limits.linger:
         return Action(Do.CLOSE, key)
@@ -331,7 +335,8 @@ def _next(key: RunKey, run: Run, now: float, limits: Limits) -> Action | None:
 
 def _check(key: RunKey, run: Run, now: float, limits: Limits) -> Action | None:
     open_ended = run.outcome is None and not run.ended and run.size > 0
-    return Action(Do.CHECK, key) if open_ended and now - run.news_at > limits.quiet else None
+    due = now - max(run.news_at, run.checked_at) > limits.quiet
+    return Action(Do.CHECK, key) if open_ended and due else None
 
 
 def _parked(runs: Mapping[RunKey, Run], busy: list[Action], count: int) -> list[Action]:

@@ -68,7 +68,7 @@ class Session:
         self._shortfalls = 0
 
     def initial(self, now: float) -> Run:
-        """What is known before the server was asked. Raises OSError."""
+        """What is known before the server was asked."""
         known = cursor.load(self._cursors, self.header.run_id)
         if known is None or not self._speaks_of_here(known):
             return Run(news_at=now)
@@ -87,9 +87,9 @@ class Session:
         """Take the run's lease, ask the server for its count, and begin there."""
         return self._guarded(self._open)
 
-    def send(self, start: Position, room: int) -> Event:
-        """Hand over the lines from `start` on, at most `room` of them."""
-        return self._guarded(lambda: self._send(start, room))
+    def send(self, start: Position, most: int) -> Event:
+        """Hand over the lines from `start` on, at most `most` of them."""
+        return self._guarded(lambda: self._send(start, most))
 
     def confirm(self, confirmed: Position) -> Event:
         """Ask the server's count; remember in the cursor what it confirms."""
@@ -173,11 +173,11 @@ class Session:
         self._save(at, ended=False)
         return Opened(at)
 
-    def _send(self, start: Position, room: int) -> Event:
+    def _send(self, start: Position, most: int) -> Event:
         failpoint("read.before")
         chunk = tail.read(self.path, start)
         failpoint("read.after")
-        lines = chunk.lines[:room]
+        lines = chunk.lines[:most]
         if not lines:
             return Sent(start, chunk.seen)
         self._keep_bad(lines)
@@ -356,14 +356,14 @@ def _outcome(record: Record) -> Outcome | None:
 
 
 def _outcome_before(path: Path, at: Position) -> Outcome | None:
-    """The outcome in the line that ends at `at`."""
-    with path.open("rb") as file:
-        start = max(0, at.offset - 4096)
-        file.seek(start)
-        last = file.read(at.offset - start).rstrip(b"\n").rpartition(b"\n")[2]
+    """The outcome in the line that ends at `at`; none where it can't be read."""
     try:
+        with path.open("rb") as file:
+            start = max(0, at.offset - 4096)
+            file.seek(start)
+            last = file.read(at.offset - start).rstrip(b"\n").rpartition(b"\n")[2]
         return _outcome(decode(last))
-    except BadRecord:
+    except (OSError, BadRecord):
         return None
 
 
