@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
 from transformers import TrainerCallback
 
 from karaoke_train.model import FORMAT, VoiceToNotesConfig, VoiceToNotesModel
@@ -33,6 +34,15 @@ class Resumable:
     folder: Path
     log_path: Path
     flags: dict[str, Any]
+
+    @property
+    def epochs(self) -> float:
+        """Epochs trained so far, 0 when the checkpoint doesn't say."""
+        try:
+            state = json.loads((self.folder / "trainer_state.json").read_text(encoding="utf-8"))
+            return float(state["epoch"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return 0.0
 
 
 class RunFileCallback(TrainerCallback):
@@ -124,7 +134,7 @@ def _loaded(folder: Path) -> VoiceToNotesModel:
     loaded: Any  # with output_loading_info, transformers gives a pair
     try:
         loaded = VoiceToNotesModel.from_pretrained(
-            folder, local_files_only=True, output_loading_info=True
+            folder, local_files_only=True, output_loading_info=True, dtype=torch.float32
         )
     except Exception as error:  # safetensors and torch raise what they like on a damaged file
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

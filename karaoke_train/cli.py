@@ -159,7 +159,7 @@ def _data_flags(parser: argparse.ArgumentParser) -> None:
         "mir-st500, vocadito, tonas")  # fmt: skip
     add("--synthetic", type=_count, metavar="N", help="train on N synthetic songs instead")
     add("--max_samples", type=_count, metavar="N", help="use at most N segments")
-    add("--longest", type=_seconds, default=TrainSettings.longest, metavar="S",
+    add("--longest", type=_part, default=TrainSettings.longest, metavar="S",
         help="seconds of a segment at most, up to 30 (default 30)")  # fmt: skip
     add(
         "--cache_features",
@@ -359,6 +359,10 @@ def _positive(text: str) -> float:
 
 def _seconds(text: str) -> float:
     return _number(text, float, lambda x: x >= 0, "a number of seconds")
+
+
+def _part(text: str) -> float:
+    return _number(text, float, lambda x: 1 <= x <= 30, "a number of seconds from 1 to 30")
 
 
 def _number(text: str, kind: type[N], right: Callable[[N], bool], wanted: str) -> N:

@@ -17,7 +17,7 @@ import transformers
 from karaoke_train import train
 from karaoke_train.beside import Beside
 from karaoke_train.callback import RunLogCallback
-from karaoke_train.checkpoints import Resumable, find_resumable
+from karaoke_train.checkpoints import CheckpointError, Resumable, find_resumable
 from karaoke_train.plot import curves_png, sparkline
 from karaoke_train.progress import SHOWN
 from karaoke_train.runlog import RunLog
@@ -43,7 +43,13 @@ def with_saved_flags(
     resumable = find_resumable(Path(args.resume or args.checkpoint_dir))
     known = vars(args)
     parser.set_defaults(**{k: v for k, v in resumable.flags.items() if k in known})
-    return parser.parse_args(words), resumable
+    args = parser.parse_args(words)
+    if resumable.epochs >= args.epochs:
+        raise CheckpointError(
+            f"nothing left to train: {resumable.folder} has had its {args.epochs} epochs. "
+            "Give --resume with more --epochs, or start a new run without it."
+        )
+    return args, resumable
 
 
 def run(args: argparse.Namespace, resumable: Resumable | None) -> int:

@@ -57,6 +57,11 @@ def evaluate(args: argparse.Namespace) -> int:
         print(f"karaoke-train: no usable song in {args.data}", file=sys.stderr)
         return 1
     result = evaluate_songs(model, songs, progress=sys.stderr.isatty())
+    for song in result.problems:
+        print(f"left out: {song}", file=sys.stderr)
+    if not result.songs:
+        print("karaoke-train: none of the songs could be read", file=sys.stderr)
+        return 1
     print(json.dumps(result.as_json(), indent=2) if args.json else result.as_table())
     return 0
 

@@ -6,12 +6,13 @@ counts all notes of all songs together, as validation during training does.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from tqdm import tqdm
 
+from karaoke_train.audio import AudioError
 from karaoke_train.decode import DecodeOptions, decode, frame_pitch
 from karaoke_train.metrics import Counts, count_notes, count_pitches, total
 
@@ -43,6 +44,7 @@ class Evaluation:
     """All songs' scores."""
 
     songs: list[SongScore]
+    problems: list[str] = field(default_factory=list)  # songs that could not be read, and why
 
     @property
     def overall(self) -> dict[str, float]:
@@ -61,12 +63,17 @@ class Evaluation:
         return {**counts.note_metrics(), **counts.pitch_metrics()}
 
     def as_json(self) -> dict[str, Any]:
-        """A stable document: songs, overall, pooled."""
+        """A stable document: songs, overall, pooled, problems."""
         songs = [
             {"name": s.name, "notes": s.counts.reference, "found": s.counts.estimated, **s.metrics}
             for s in self.songs
         ]
-        return {"songs": songs, "overall": self.overall, "pooled": self.pooled}
+        return {
+            "songs": songs,
+            "overall": self.overall,
+            "pooled": self.pooled,
+            "problems": self.problems,
+        }
 
     def as_table(self) -> str:
         """For the terminal: a line a song, then the overall lines; F1, precision and recall."""
@@ -92,14 +99,19 @@ def evaluate(
     options: DecodeOptions | None = None,
     progress: bool = False,
 ) -> Evaluation:
-    """Transcribe each song and compare. Raises AudioError for one that can't be read."""
-    scores = []
+    """Transcribe each song and compare; one that can't be read is a problem, the rest goes on."""
+    scores: list[SongScore] = []
+    problems: list[str] = []
     for song in tqdm(songs, desc="evaluating", unit="song", disable=not progress):
-        posteriors = model.posteriors(song)
+        try:
+            posteriors = model.posteriors(song)
+        except AudioError as error:
+            problems.append(str(error))
+            continue
         counts = count_notes(song.notes, decode(posteriors, model.settings, options))
         pitches = frame_pitch(posteriors.pitch, model.settings)
         scores.append(SongScore(song.name, counts + count_pitches(pitches, song.notes)))
-    return Evaluation(scores)
+    return Evaluation(scores, problems)
 
 
 def _cells(metrics: dict[str, float]) -> str:

@@ -277,7 +277,7 @@ def _pretrained(settings: TrainSettings) -> Any:
     """The encoder of a Whisper checkpoint, from a folder, the cache or the hub."""
     try:
         whisper = PretrainedWhisper.from_pretrained(
-            settings.encoder, local_files_only=settings.offline
+            settings.encoder, local_files_only=settings.offline, dtype=torch.float32
         )
     except (OSError, ValueError) as error:
         why = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

@@ -57,6 +57,7 @@ def test_each_command_has_help_with_exit_codes(
     [
         (["--epochs", "0"], "is not a whole number from 1"),
         (["--lr", "fast"], "is not a number over 0"),
+        (["--longest", "31"], "from 1 to 30"),
         (["--epoch", "3"], "unrecognized arguments"),
         (["--synthetic", "3", "--voices_dir", "x"], "two kinds of data"),
         (["--notes_dir", "x"], "needs --voices_dir"),

@@ -7,9 +7,11 @@ import pytest
 import soundfile
 
 from karaoke_train import annotations, cli
-from karaoke_train.evaluate import Evaluation, SongScore
+from karaoke_train.evaluate import Evaluation, SongScore, evaluate
 from karaoke_train.metrics import Counts
+from karaoke_train.songs import FileSong, read_folder
 from karaoke_train.synth import synthetic_songs
+from karaoke_train.transcribe import VoiceToNotes
 from tests.train.conftest import Ran
 
 ONE = SongScore(
@@ -47,6 +49,16 @@ def songs(tmp_path_factory: pytest.TempPathFactory) -> Path:
         annotations.write(folder / f"song{number}.csv", song.notes)
     (folder / "broken.wav").write_bytes(b"no audio")
     return folder
+
+
+def test_song_that_breaks_while_it_is_read_is_named_and_the_rest_goes_on(
+    fast_dev: Ran, songs: Path
+) -> None:
+    good, other = read_folder(songs, songs)[0]
+    lost = FileSong("lost", songs / "gone.wav", other.notes, other.duration)
+    result = evaluate(VoiceToNotes.from_pretrained(fast_dev.best(), "cpu"), [lost, good])
+    assert [score.name for score in result.songs] == [good.name]
+    assert "gone.wav" in result.problems[0]
 
 
 def test_evaluate_command_scores_each_song_as_json(

@@ -145,6 +145,12 @@ def test_gradient_accumulation_takes_fewer_steps(tmp_path: Path) -> None:
     assert sum("loss" in entry for entry in outcome.history) == 2
 
 
+def test_half_precision_trains_too(tmp_path: Path) -> None:
+    outcome, model = trained(tmp_path, [], precision="bf16", epochs=1)
+    assert outcome.status == "finished"
+    assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
+
+
 def test_nothing_to_resume_is_said(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="nothing to resume in"):
         find_resumable(tmp_path)
