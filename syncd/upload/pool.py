@@ -80,13 +80,13 @@ class Pool:
     def __init__(self) -> None:
         self._idle: list[Worker] = []
         self._lent: set[Worker] = set()
-        self._closed = False
+        self._closing = threading.Event()
         self._guard = threading.Lock()
 
     def take(self) -> Worker:
         """A worker with no run open. Raises RunTrouble once the pool is closed."""
         with self._guard:
-            if self._closed:
+            if self._closing.is_set():
                 raise RunTrouble("the daemon is stopping")
             worker = self._idle.pop() if self._idle else Worker()
             self._lent.add(worker)
@@ -96,7 +96,7 @@ class Pool:
         """A worker whose run was finished in order."""
         with self._guard:
             self._lent.discard(worker)
-            if not self._closed:
+            if not self._closing.is_set():
                 self._idle.append(worker)
                 return
         worker.kill()
@@ -107,10 +107,14 @@ class Pool:
             self._lent.discard(worker)
         worker.kill()
 
+    def pause(self, seconds: float) -> None:
+        """Wait, but not longer than the pool is open."""
+        self._closing.wait(seconds)
+
     def close(self) -> None:
         """Strike all workers; sessions that still have one see their next call fail."""
         with self._guard:
-            self._closed = True
+            self._closing.set()
             idle, self._idle = self._idle, []
             for worker in self._lent:
                 worker.strike()

@@ -19,6 +19,7 @@ from syncd.upload.rows import epoch_table, row, seconds
 from syncd.upload.worker import Configure, Finish, Log, Open
 
 ANSWER: Final = 15.0  # seconds that a server may take for an answer; wandb.init asks two in turn
+SETTLE: Final = 5.0  # counts were seen to lag 2 to 4 s behind what was written
 HAND_OVER: Final = 60.0  # to take a chunk of rows
 STARTS: Final = 10.0  # to import the SDK and start wandb-core, on a busy machine
 FINISH: Final = 60.0  # to upload summary, table and media at the end
@@ -40,22 +41,26 @@ class WandbSdk:
     """An Uploader (see `upload.base`) over wandb's SDK."""
 
     def __init__(
-        self, target: Target, server: AsksServer, pool: Pool, answer: float = ANSWER
+        self,
+        target: Target,
+        server: AsksServer,
+        pool: Pool,
+        *,
+        answer: float = ANSWER,
+        settle: float = SETTLE,
     ) -> None:
         self._target = target
         self._server = server
         self._pool = pool
         self._init = 2 * answer
+        self._settle = settle
         self._worker: Worker | None = None
         self._started = seconds(target.header.created, 0.0)
 
     def open(self) -> int:
         """Open the run where the server's count is. Raises RunTrouble while its answers
         contradict each other: logged now, records would be put over others."""
-        standing = self._ask()
-        count = standing.count if standing else 0
-        if standing and count != standing.last_step + 1:
-            raise self._contradiction(f"counts {count} but its last step is {standing.last_step}")
+        count = self._settled_count()
         header = self._target.header
         self._worker = self._pool.take()
         order = Open(
@@ -66,6 +71,8 @@ class WandbSdk:
             run_id=header.run_id,
             run_name=header.run_name,
             config=wandb_config(header),
+            host=str(header.trainer.get("host") or ""),
+            program=_program(header),
             timeout=self._init,
         )
         starting_step = self._call(order, self._init + STARTS)
@@ -73,6 +80,20 @@ class WandbSdk:
         if again is None or not starting_step == again.count == again.last_step + 1:
             raise self._contradiction(f"counts {count}, but lets the run go on at {starting_step}")
         return starting_step
+
+    def _settled_count(self) -> int:
+        """The count, once it agrees with the last step and has stood still for a while: the SDK
+        puts its lines where one answer of the server says, and that answer may come late."""
+        standing = self._ask()
+        if standing is None or not (standing.count or standing.last_step + 1):
+            return 0
+        self._pool.pause(self._settle)
+        again = self._ask()
+        if again is None or again.count != standing.count:
+            raise self._contradiction(f"counted {standing.count} lines, then others")
+        if again.count != again.last_step + 1:
+            raise self._contradiction(f"counts {again.count}, its last step is {again.last_step}")
+        return again.count
 
     def send(self, lines: Sequence[Line]) -> None:
         """Hand the lines' rows to the SDK."""
@@ -155,3 +176,8 @@ class WandbSdk:
 def wandb_config(header: RunHeader) -> dict[str, Any]:
     """The run's config as wandb shows it: the trainer's, and under `trainer` where it ran."""
     return {**header.config, "trainer": dict(header.trainer)}
+
+
+def _program(header: RunHeader) -> str:
+    argv = header.trainer.get("argv")
+    return str(argv[0]) if isinstance(argv, list) and argv else ""

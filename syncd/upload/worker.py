@@ -39,6 +39,8 @@ class Open:
     run_id: str
     run_name: str
     config: dict[str, Any]
+    host: str  # the trainer's
+    program: str  # the trainer's
     timeout: float
 
 
@@ -117,6 +119,9 @@ class _Sdk:
                 root_dir=str(self._scratch),
                 init_timeout=order.timeout,
                 x_file_stream_transmit_interval=TRANSMIT,
+                x_skip_transaction_log=True,  # the record log is one already
+                host=order.host or None,
+                program=order.program or None,
                 # This machine is not the trainer's: nothing of it belongs into the run
                 x_disable_stats=True,
                 x_disable_meta=True,
@@ -132,7 +137,8 @@ class _Sdk:
         failpoint("init.after")
         for pattern, axis in AXES.items():
             self._run.define_metric(axis)
-            self._run.define_metric(pattern, step_metric=axis)
+            # step_sync would add the axis to rows that lack it: not what the file says
+            self._run.define_metric(pattern, step_metric=axis, step_sync=False)
         return int(self._run.starting_step)
 
     def _finish(self, exit_code: int, table: tuple[list[str], list[list[Any]]]) -> int:

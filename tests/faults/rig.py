@@ -34,6 +34,7 @@ PATIENCE = 45.0  # seconds for anything to come true on a machine that is busy w
 FAST = {  # the daemon's times, in seconds
     "RESCAN": "0.5",
     "CONFIRM_FIRST": "0.2",
+    "SETTLE": "0.2",
     "CONFIRM_MOST": "1",
     "STALL": "4",
     "QUIET": "2",

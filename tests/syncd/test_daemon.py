@@ -59,8 +59,8 @@ def world(**how: object) -> Iterator[World]:
           ("deliver", 20), ("tick", 5), ("tick", 70)], 20_000)  # fmt: skip
 @example([("train", 9), ("tick", 1), ("deliver", 4), ("tick", 2), ("stale_count", 5),
           ("restart", 0), ("lost cursor", 0), ("tick", 1), ("tick", 2)], 20_000)  # fmt: skip
-def test_every_line_once_and_in_order_whatever_happens(history: list[Step], window: int) -> None:
-    with world(limits=Limits(window=window)) as here:
+def test_every_line_once_and_in_order_whatever_happens(history: list[Step], batch: int) -> None:
+    with world(limits=Limits(batch=batch)) as here:
         here.begin()
         for step in history:
             perform(here, *step)

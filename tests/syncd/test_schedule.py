@@ -37,7 +37,7 @@ from syncd.schedule import (
 )
 from syncd.upload.base import Outcome
 
-LIMITS = Limits()
+LIMITS = Limits(confirm_first=1.0)
 P0, P3, P9 = Position(0, 0), Position(3, 30), Position(9, 90)
 FINISHED = Outcome("finished", 0)
 OPEN_IDLE = Run(Phase.OPEN, size=90, seen=90, confirmed=P9, sent=P9)
@@ -226,9 +226,12 @@ def test_confirming_slows_down_while_the_count_stands_still() -> None:
     assert fold(run, Confirmed(P9), 10.0).confirm_at == 11.0
 
 
-def test_a_stall_is_counted_from_the_last_progress_not_from_the_last_send() -> None:
-    run = replace(WAITING, phase=Phase.SENDING, progress_at=1.0)
-    assert fold(run, Sent(Position(10, 100), 100), 50.0).progress_at == 1.0
+def test_a_stall_is_counted_from_the_send_and_from_every_line_that_arrives() -> None:
+    sent = fold(Run(Phase.SENDING, size=100), Sent(Position(10, 100), 100), 50.0)
+    assert sent.progress_at == 50.0
+    asked = replace(sent, phase=Phase.CONFIRMING)
+    assert fold(asked, Confirmed(sent.confirmed), 60.0).progress_at == 50.0
+    assert fold(asked, Confirmed(P3), 60.0).progress_at == 60.0
 
 
 def test_a_line_after_the_end_takes_the_end_back() -> None:
