@@ -13,6 +13,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 PROGRAM = "karaoke-syncd"
 ASK_TIMEOUT = 20.0  # s: a question to a local program
+IN_VAIN = ("not_logged_in", "refused")  # what only the user can change
 POLL = 0.5  # s between two looks at how much is left
 STOP_TIMEOUT = 5.0  # s that a stopped upload may take before it is killed; killing loses nothing
 
@@ -31,6 +33,24 @@ def find_program() -> str | None:
     """The daemon's program: the one installed beside this Python, else the one on the path."""
     here = Path(sys.executable).parent / PROGRAM
     return str(here) if here.exists() else shutil.which(PROGRAM)
+
+
+@dataclass(frozen=True)
+class Left:
+    """Records of a run that aren't uploaded; None when nobody can say. why: waiting is in vain."""
+
+    records: int | None
+    why: str = ""
+
+    @property
+    def worth_waiting(self) -> bool:
+        """Whether some may still be uploaded by itself."""
+        return self.records != 0 and not self.why
+
+    def __str__(self) -> str:
+        count = "some" if self.records is None else str(self.records)
+        noun = "record" if self.records == 1 else "records"
+        return f"{count} {noun} left" + (f" ({self.why})" if self.why else "")
 
 
 class Beside:
@@ -48,7 +68,7 @@ class Beside:
     def start(self) -> None:
         """Find out who uploads this run, and see to it; returns at once."""
         if self._program is None:
-            self.say(f"wandb: {PROGRAM} is not installed here; the log can be uploaded later")
+            self.say(f"wandb       {PROGRAM} is not installed here; the log can be uploaded later")
             return
         self._thread.start()
 
@@ -64,13 +84,13 @@ class Beside:
             left = self._wait(timeout) if self._process or self.watched else self._left()
         except KeyboardInterrupt:
             left = self._left()
-        if self._ended_well() or left == 0:
-            self.say("wandb: everything is uploaded")
+        if self._ended_well() or left.records == 0:
+            self.say("wandb       everything is uploaded")
         elif self.watched:
-            self.say(f"wandb: safe on disk, {_some(left)} left; the running {PROGRAM} goes on")
+            self.say(f"wandb       safe on disk, {left}; the running {PROGRAM} goes on")
         else:
             self.say(
-                f"wandb: safe on disk, {_some(left)} left; upload later with: "
+                f"wandb       safe on disk, {left}; upload later with: "
                 f"{PROGRAM} sync --log_dir {self.log_dir}"
             )
         self._stop()
@@ -80,13 +100,15 @@ class Beside:
             if self._ask("watching", "--log_dir", str(self.log_dir)).returncode == 0:
                 self.watched = True
                 self.say(
-                    f"wandb: the running {PROGRAM} watches {self.log_dir} and uploads this run"
+                    f"wandb       the running {PROGRAM} watches {self.log_dir} and uploads this run"
                 )
                 return
             self._process = self._launch()
-            self.say(f"wandb: uploading beside the training ({PROGRAM} sync --follow)")
+            self.say(f"wandb       uploading beside the training ({PROGRAM} sync --follow)")
         except (OSError, subprocess.SubprocessError) as error:
-            self.say(f"wandb: {PROGRAM} could not be started ({error}); the log is safe on disk")
+            self.say(
+                f"wandb       {PROGRAM} could not be started ({error}); the log is safe on disk"
+            )
 
     def _launch(self) -> subprocess.Popen[bytes]:
         """In a session of its own, so that Ctrl-C in this terminal doesn't reach it."""
@@ -103,28 +125,33 @@ class Beside:
                 env=_plain_environment(),
             )
 
-    def _wait(self, timeout: float) -> int | None:
-        """Show the records left until none is, the process ends, or time is up."""
+    def _wait(self, timeout: float) -> Left:
+        """Show the records left until none is, waiting is in vain, or time is up."""
         deadline = time.monotonic() + timeout
         left = self._left()
-        with tqdm(total=left, desc="uploading", unit="record", disable=not left) as bar:
-            while time.monotonic() < deadline and left != 0 and not self._ended():
+        on_terminal = sys.stderr.isatty()
+        with tqdm(total=left.records, desc="uploading", unit="record", leave=False,
+                  disable=not on_terminal) as bar:  # fmt: skip
+            while time.monotonic() < deadline and left.worth_waiting and not self._ended():
                 time.sleep(min(POLL, max(0.0, deadline - time.monotonic())))
                 before, left = left, self._left()
-                bar.update(max(0, (before or 0) - (left or 0)))
+                bar.update(max(0, (before.records or 0) - (left.records or 0)))
         return left
 
-    def _left(self) -> int | None:
-        """Records of this run that aren't uploaded yet, None when nobody can say."""
+    def _left(self) -> Left:
+        """What the program's status says of this run; unknown when it says nothing we know."""
         try:
-            answer = self._ask("status", "--json", "--log_dir", str(self.log_dir))
-            runs = json.loads(answer.stdout)["runs"]
+            answer = json.loads(
+                self._ask("status", "--json", "--log_dir", str(self.log_dir)).stdout
+            )
             name = self.log_path.name
-            return next(int(run["left"]) for run in runs if Path(run["path"]).name == name)
+            [records] = [int(r["left"]) for r in answer["runs"] if Path(r["path"]).name == name]
+            why = str(answer.get("reach_words", "")) if answer.get("reach") in IN_VAIN else ""
         except (OSError, subprocess.SubprocessError):
-            return None
-        except (ValueError, LookupError, TypeError, StopIteration):  # not an answer we know
-            return None
+            return Left(None)
+        except (ValueError, LookupError, TypeError, AttributeError):  # not an answer we know
+            return Left(None)
+        return Left(records, why)
 
     def _ask(self, *words: str) -> subprocess.CompletedProcess[bytes]:
         assert self._program is not None
@@ -168,7 +195,3 @@ def _plain_environment() -> dict[str, str]:
     """Without what torchrun and we ourselves set for the training process."""
     ours = ("HF_HUB_OFFLINE", "RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
     return {key: value for key, value in os.environ.items() if key not in ours}
-
-
-def _some(left: int | None) -> str:
-    return "some records" if left is None else f"{left} record{'' if left == 1 else 's'}"

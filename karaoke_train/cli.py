@@ -9,7 +9,7 @@ import sys
 from typing import TYPE_CHECKING, TypeVar
 
 from karaoke_train.runlog import RunLogError
-from karaoke_train.settings import ENCODER, FAST_DEV, SCRATCH_SIZES, TrainSettings
+from karaoke_train.settings import ENCODER, FAST_DEV, SCRATCH_LR, SCRATCH_SIZES, TrainSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -35,7 +35,7 @@ examples:
       a real but tiny training on synthetic singing, under two minutes on two cores
   karaoke-train --voices_dir songs --notes_dir notes --epochs 50
       fine-tune Whisper on your own recordings
-  karaoke-train --synthetic 600 --from_scratch small
+  karaoke-train --synthetic 600 --from_scratch small --epochs 10 --workers 2
       learn from synthetic singing alone, without any download
   torchrun --nproc_per_node 4 -m karaoke_train.cli --voices_dir songs --notes_dir notes
       four GPUs, one log
@@ -96,7 +96,7 @@ def complete(
         parser.set_defaults(**{**FAST_DEV, **own_data})
         args = parser.parse_args(words, namespace=None)
     if args.lr is None:
-        args.lr = 1e-3 if args.scratch else TrainSettings.lr
+        args.lr = SCRATCH_LR if args.scratch else TrainSettings.lr
     if args.voices_dir and args.synthetic:
         parser.error("--synthetic and --voices_dir are two kinds of data: give one of them")
     if args.notes_dir and not args.voices_dir:
@@ -201,7 +201,7 @@ def _loop_flags(parser: argparse.ArgumentParser) -> None:
         "--grad_accum_steps", type=_count, default=1, metavar="N", help="batches a step (default 1)"
     )
     add("--lr", type=_positive, metavar="X",
-        help="peak learning rate (default 1e-4; 1e-3 with --from_scratch)")  # fmt: skip
+        help="peak learning rate (default 1e-4; 2e-3 with --from_scratch)")  # fmt: skip
     add("--weight_decay", type=float, default=TrainSettings.weight_decay, metavar="X",
         help="default 0.01")  # fmt: skip
     add("--epochs", type=_count, default=TrainSettings.epochs, metavar="N", help="default 30")

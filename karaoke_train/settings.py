@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 ENCODER = "openai/whisper-base"
@@ -14,6 +13,8 @@ SCRATCH_SIZES = {
     "dev": {"width": 96, "layers": 2, "heads": 4, "ffn": 192, "head": 64, "salience": 8},
     "small": {"width": 144, "layers": 3, "heads": 4, "ffn": 432, "head": 96, "salience": 12},
 }
+
+SCRATCH_LR = 2e-3  # peak; a pretrained encoder would forget what it knows at this rate
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,16 +67,8 @@ FAST_DEV = {
     "synthetic": 24,
     "longest": 5.0,
     "batch_size": 8,
-    "lr": 2e-3,
+    "lr": SCRATCH_LR,
     "epochs": 8,
     "patience": 8,
     "device": "cpu",
 }
-
-
-@dataclass(frozen=True)
-class RunPlace:
-    """Where a run keeps its checkpoints, and the log it continues."""
-
-    folder: Path
-    log_path: Path | None = None

@@ -25,7 +25,10 @@ if command == "watching":
     sys.exit(0 if (place / "daemon").exists() else 1)
 if command == "status":
     left = json.loads((place / "left").read_text())
-    print(json.dumps({{"runs": [{{"path": {run!r}, "left": left}}]}}))
+    login = (place / "nobody").exists()
+    reach = ("not_logged_in", "nobody is logged in") if login else ("online", "online")
+    answer = {{"runs": [{{"path": {run!r}, "left": left}}]}}
+    print(json.dumps({{**answer, "reach": reach[0], "reach_words": reach[1]}}))
 if command == "sync":
     print("uploading")
     if (place / "stuck").exists():
@@ -73,7 +76,7 @@ def test_without_a_daemon_a_sync_follows_this_run_alone(fake: Fake) -> None:
     upload.finish(20.0)
     assert fake.calls()[0] == ["watching", "--log_dir", str(fake.run.parent)]
     assert ["sync", "--follow", str(fake.run)] in fake.calls()
-    assert fake.said[-1] == "wandb: everything is uploaded"
+    assert fake.said[-1] == "wandb       everything is uploaded"
     assert (fake.run.parent / ".sync" / "training_log_1.log").read_text() == "uploading\n"
 
 
@@ -98,6 +101,17 @@ def test_stuck_upload_is_waited_for_a_bounded_time_and_stopped(fake: Fake) -> No
     assert f"karaoke-syncd sync --log_dir {fake.run.parent}" in fake.said[-1]
     assert upload._process is not None
     assert upload._process.returncode == -signal.SIGTERM
+
+
+def test_nobody_waits_where_nobody_is_logged_in(fake: Fake) -> None:
+    fake.touch("stuck")
+    fake.touch("nobody")
+    upload = fake.beside()
+    begun = time.monotonic()
+    upload.start()
+    upload.finish(60.0)
+    assert time.monotonic() - begun < 30
+    assert "7 records left (nobody is logged in); upload later with" in fake.said[-1]
 
 
 def test_upload_is_out_of_reach_of_ctrl_c_in_this_terminal(fake: Fake) -> None:

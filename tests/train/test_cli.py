@@ -85,7 +85,7 @@ def test_fast_dev_on_own_recordings_uses_them() -> None:
 
 def test_learning_rate_depends_on_the_encoder() -> None:
     assert cli.parse_train([]).lr == 1e-4
-    assert cli.parse_train(["--from_scratch", "small"]).lr == 1e-3
+    assert cli.parse_train(["--from_scratch", "small"]).lr == 2e-3
 
 
 def test_base_install_says_what_to_install(
