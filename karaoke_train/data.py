@@ -193,8 +193,8 @@ class BucketSampler(Sampler[int]):
 def collate(examples: Sequence[Example]) -> dict[str, torch.Tensor]:
     """A batch for the model: padded to its longest segment, pictures with their quietest value.
 
-    Beside the model's inputs: `index` (batch,) and `notes` (batch, most notes, 3) float64 as
-    onset, offset, pitch, padded with -1, for the metrics.
+    Beside the model's inputs: `index` (batch,) and `notes` (batch, most notes, 3) float32 as
+    onset, offset, pitch, padded with -1, for the metrics (2 µs off at most).
     """
     frames = max(example.features.frames for example in examples)
     batch = {
@@ -215,10 +215,10 @@ def _padded(picture: torch.Tensor, width: int) -> torch.Tensor:
 
 
 def _note_table(songs: Sequence[tuple[Note, ...]]) -> torch.Tensor:
-    table = torch.full((len(songs), max(1, *map(len, songs)), 3), -1.0, dtype=torch.float64)
+    table = torch.full((len(songs), max(1, *map(len, songs)), 3), -1.0)
     for row, notes in zip(table, songs, strict=True):
         for cell, note in zip(row, notes, strict=False):
-            cell[:] = torch.tensor([note.onset, note.offset, note.pitch], dtype=torch.float64)
+            cell[:] = torch.tensor([note.onset, note.offset, note.pitch])
     return table
 
 

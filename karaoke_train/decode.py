@@ -48,9 +48,9 @@ class DecodeOptions:
     apart: frames; of two onset peaks closer than this the higher one counts.
     """
 
-    onset: float = 0.35
+    onset: float = 0.4
     voicing: float = 0.5
-    gap: int = 2
+    gap: int = 1
     shortest: float = 0.06
     apart: int = 3
 

@@ -64,8 +64,8 @@ def test_onset_peak_in_silence_is_no_note() -> None:
     assert decode(Posteriors(whole.onset, whole.offset, unvoiced, whole.pitch), SETTINGS) == []
 
 
-def test_two_unvoiced_frames_do_not_end_a_note_and_three_do() -> None:
-    for gap, count in ((2, 1), (3, 2)):
+def test_one_unvoiced_frame_does_not_end_a_note_and_two_do() -> None:
+    for gap, count in ((1, 1), (2, 2)):
         whole = perfect([Note(0.2, 0.8, 60.0)])
         voicing = whole.voicing.copy()
         voicing[20 : 20 + gap] = 0
