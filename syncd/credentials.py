@@ -1,6 +1,8 @@
 """The server, account and API key that wandb itself would use: environment, netrc, settings.
 
-The key is held in memory alone. It is never written, logged or shown.
+Two places more, for the service: a systemd credential, and the environment file that its unit
+reads, which the other commands read as well so that all see the same login. The key is held in
+memory alone. It is never written, logged or shown.
 """
 
 from __future__ import annotations
@@ -9,13 +11,16 @@ import configparser
 import netrc
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
+from syncd.settings import config_path
+
 DEFAULT_URL: Final = "https://api.wandb.ai"
+CREDENTIAL: Final = "wandb-api-key"  # LoadCredential=wandb-api-key:PATH
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,16 +38,59 @@ def find_login(
     env: Mapping[str, str] = os.environ, *, base_url: str = "", entity: str = ""
 ) -> Login:
     """The login in force. `base_url` and `entity` given here win over wandb's own places."""
-    settings = _wandb_settings(env)
-    url = base_url or env.get("WANDB_BASE_URL") or settings.get("base_url") or DEFAULT_URL
-    who = entity or env.get("WANDB_ENTITY") or settings.get("entity", "")
+    file = env_file(env)
+    filed = read_env_file(file)
+    named = {**filed, **env}
+    settings = _wandb_settings(named)
+    url = base_url or named.get("WANDB_BASE_URL") or settings.get("base_url") or DEFAULT_URL
+    who = entity or named.get("WANDB_ENTITY") or settings.get("entity", "")
     url = url.rstrip("/")
     if key := env.get("WANDB_API_KEY"):
-        return Login(url, who, key, "WANDB_API_KEY")
-    path = _netrc_path(env)
+        return Login(url, who, key, "WANDB_API_KEY", _filed_warning(file, filed))
+    if key := _credential(env):
+        return Login(url, who, key, f"systemd credential {CREDENTIAL}")
+    if key := filed.get("WANDB_API_KEY"):
+        return Login(url, who, key, str(file), _exposed(file))
+    path = _netrc_path(named)
     if key := _netrc_key(path, url):
         return Login(url, who, key, str(path), _exposed(path))
     return Login(url, who)
+
+
+def env_file(env: Mapping[str, str] = os.environ) -> Path:
+    """The environment file of the service, KEY=VALUE lines: systemd.exec(5), EnvironmentFile=."""
+    return config_path(env).with_name("env")
+
+
+def read_env_file(path: Path) -> Mapping[str, str]:
+    """Its variables; none when it is missing or can't be read."""
+    try:
+        lines = path.read_text("utf-8").splitlines()
+    except (OSError, UnicodeDecodeError):
+        return {}
+    pairs = (line.strip().partition("=") for line in lines if line.strip()[:1] not in ("#", ";"))
+    return {key.strip(): value.strip().strip("\"'") for key, found, value in pairs if found}
+
+
+def leave_to_file(env: MutableMapping[str, str]) -> None:
+    """Take out of a daemon's environment what its manager took from the environment file, so that
+    a reload finds what the file says by then."""
+    for key, value in read_env_file(env_file(env)).items():
+        if key.startswith("WANDB_") and env.get(key) == value:
+            del env[key]
+
+
+def _filed_warning(file: Path, filed: Mapping[str, str]) -> str:
+    return _exposed(file) if "WANDB_API_KEY" in filed else ""
+
+
+def _credential(env: Mapping[str, str]) -> str:
+    """The key that LoadCredential= of the unit hands over: systemd.exec(5)."""
+    folder = env.get("CREDENTIALS_DIRECTORY")
+    try:
+        return Path(folder, CREDENTIAL).read_text("utf-8").strip() if folder else ""
+    except (OSError, UnicodeDecodeError):
+        return ""
 
 
 def _wandb_settings(env: Mapping[str, str]) -> Mapping[str, str]:

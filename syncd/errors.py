@@ -17,6 +17,8 @@ class Exit(IntEnum):
     DECISION = 6  # a run waits for a decision of yours; `status` names it
     BUSY = 7  # another daemon holds this state folder
     DIFFERENT = 8  # `verify` found the server's records different from the file's
+    WARNINGS = 9  # `doctor` found nothing worse than warnings
+    ERRORS = 10  # `doctor` found what keeps records from arriving
     INTERRUPTED = 130
 
 
@@ -30,6 +32,8 @@ EXIT_HELP = {
     Exit.DECISION: "a run waits for a decision of yours; `status` names it",
     Exit.BUSY: "another daemon holds this state folder",
     Exit.DIFFERENT: "`verify` found the server's records different from the file's",
+    Exit.WARNINGS: "`doctor` found nothing worse than warnings",
+    Exit.ERRORS: "`doctor` found what keeps records from arriving",
     Exit.INTERRUPTED: "interrupted (Ctrl-C)",
 }
 

@@ -13,6 +13,7 @@ from typing import Final
 
 from karaoke_train.runlog.lock import holder_of
 from syncd import unit
+from syncd.credentials import env_file
 from syncd.errors import SyncError
 from syncd.lease import state_lock
 from syncd.settings import Settings, config_path
@@ -109,6 +110,7 @@ def installation(settings: Settings, arguments: Sequence[str]) -> unit.Installat
         arguments=arguments,
         # the state folder's parent, so that a lost state folder can be made again
         writable=(settings.state_dir.parent, *settings.log_dir),
+        env_file=env_file(),
         environment=unit.kept_environment(),
         namespaces=namespaces(),
         systemd=version(),

@@ -99,7 +99,7 @@ def collect(settings: Settings, login: Login) -> Status:
         server=login.base_url,
         entity=entity,
         project=settings.project,
-        login=login.source,
+        login=login.source or _daemons_login(last, same=same),
         reach=reach,
         reach_words=words,
         reach_remedy=remedy,
@@ -138,9 +138,15 @@ def to_json(status: Status) -> dict[str, Any]:
 
 
 def _reach(last: Mapping[str, Any], login: Login) -> tuple[str, str, str]:
-    if not login.key and last.get("reach") != "online":
+    if not (login.key or last.get("login")) and last.get("reach") != "online":
         return _unasked(login)
     return str(last.get("reach")), str(last.get("words", "")), str(last.get("remedy", ""))
+
+
+def _daemons_login(last: Mapping[str, Any], *, same: bool) -> str:
+    """The daemon may have a key that this shell hasn't: a credential of its service, say."""
+    source = str(last.get("login") or "") if same else ""
+    return f"{source} (the daemon's)" if source else ""
 
 
 def _unasked(login: Login) -> tuple[str, str, str]:

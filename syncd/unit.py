@@ -35,11 +35,13 @@ TEMPORARY: Final = (Path("/tmp"), Path("/var/tmp"))
 @dataclass(frozen=True, slots=True)
 class Installation:
     """What a unit is made for. arguments: after `start`; writable: folders for state and logs;
-    namespaces: whether users may have user namespaces; systemd: its version."""
+    env_file: of variables for the service; namespaces: whether users may have user namespaces;
+    systemd: its version."""
 
     command: Sequence[str]
     arguments: Sequence[str] = ()
     writable: Sequence[Path] = ()
+    env_file: Path = Path("~/.config/karaoke-syncd/env")
     environment: Mapping[str, str] = field(default_factory=dict)
     namespaces: bool = True
     systemd: int = 0
@@ -65,6 +67,9 @@ def _lines(key: str, line: str, installation: Installation) -> list[str]:
                 for name, value in installation.environment.items()
             ]
             return [f"ExecStart={' '.join(map(quoted, words))}", *environment]
+        case "EnvironmentFile":
+            # the one line that takes a path as it is, without quotes
+            return ["EnvironmentFile=-" + str(installation.env_file).replace("%", "%%")]
         case "ReadWritePaths":
             paths = [quoted(f"-{path}", dollars=False) for path in installation.writable]
             return [f"ReadWritePaths={' '.join(paths)}"]

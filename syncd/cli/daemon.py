@@ -15,7 +15,7 @@ from rich.console import Console
 
 from syncd import logs
 from syncd.cli.common import add_command, login_of
-from syncd.credentials import Login
+from syncd.credentials import Login, leave_to_file
 from syncd.errors import Exit
 from syncd.settings import Settings
 
@@ -58,6 +58,7 @@ def _start(arguments: argparse.Namespace, settings: Settings, console: Console) 
 
     if arguments.detach:
         return _detach(settings, console)
+    leave_to_file(os.environ)
     try:
         return serve(settings, login_of(settings), reload=reload)
     except DaemonRuns as error:
@@ -122,6 +123,15 @@ def _stop(arguments: argparse.Namespace, settings: Settings, console: Console) -
 
 
 def _restart(arguments: argparse.Namespace, settings: Settings, console: Console) -> Exit:
+    from karaoke_train.runlog.lock import holder_of
+    from syncd import service
+    from syncd.lease import state_lock
+
+    holder = holder_of(state_lock(settings.state_dir).path)
+    if holder and holder.pid == service.state().pid:  # its manager's to restart, with its flags
+        service.ask("restart")
+        console.print("The service was restarted. See karaoke-syncd service status")
+        return Exit.OK
     stopped = _stop(arguments, settings, console)
     return _detach(settings, console) if stopped is Exit.OK else stopped
 

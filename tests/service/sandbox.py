@@ -98,9 +98,14 @@ class Sandbox:
 
     def journal(self, *arguments: str) -> str:
         """The user's journal of the unit."""
-        return self.ok(
-            "journalctl", "--no-pager", "--user-unit=karaoke-syncd.service", *arguments
-        )
+        return self.ok("journalctl", "--no-pager", "--user-unit=karaoke-syncd.service", *arguments)
+
+    def as_root(self, *command: str) -> str:
+        """Run a command on this machine as its root; what it wrote."""
+        line = ["nsenter", f"--target={self.pid}", "--mount", "--pid", *command]
+        return subprocess.run(
+            line, capture_output=True, text=True, errors="replace", timeout=60, check=True
+        ).stdout
 
     def folder(self, name: str) -> Path:
         """A folder of the user's."""

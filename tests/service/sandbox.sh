@@ -44,11 +44,12 @@ mount --bind /run/passwd /etc/passwd
 }
 
 # The manager's own group, in the hierarchy where systemd looks for it: unified, or name=systemd
+groups=()
 for root in /sys/fs/cgroup/unified /sys/fs/cgroup/systemd /sys/fs/cgroup; do
     [[ -w $root/cgroup.procs ]] || continue
     mkdir -p "$root/$group"
     chown -R "$uid:$uid" "$root/$top"
-    echo 0 > "$root/$group/cgroup.procs"
+    groups+=("$root/$group")
 done
 
 mkdir -p /var/log/journal
@@ -58,10 +59,16 @@ printf '[Journal]\nStorage=persistent\nReadKMsg=no\nAudit=no\nRateLimitBurst=0\n
     > /run/systemd/journald.conf.d/test.conf
 /lib/systemd/systemd-journald 2> "$words/journald" &
 
-# Not the environment of whoever runs the tests
-exec env -i setpriv --reuid="$uid" --regid="$uid" --clear-groups --inh-caps=-all \
-    env HOME="$home" USER=karaoke LOGNAME=karaoke SHELL=/bin/sh LANG=C.UTF-8 \
-    PATH=/usr/local/bin:/usr/bin:/bin \
-    XDG_RUNTIME_DIR="/run/user/$uid" DBUS_SESSION_BUS_ADDRESS="unix:path=/run/user/$uid/bus" \
-    bash -c '/lib/systemd/systemd --user --log-target=journal & wait' \
-    2> "$words/manager"
+# Not the environment of whoever runs the tests. This shell stays outside of the group, since
+# journald takes paths from the first process's group on.
+(
+    for path in "${groups[@]}"; do
+        echo "$BASHPID" > "$path/cgroup.procs"
+    done
+    exec env -i setpriv --reuid="$uid" --regid="$uid" --clear-groups --inh-caps=-all \
+        env HOME="$home" USER=karaoke LOGNAME=karaoke SHELL=/bin/sh LANG=C.UTF-8 \
+        PATH=/usr/local/bin:/usr/bin:/bin \
+        XDG_RUNTIME_DIR="/run/user/$uid" DBUS_SESSION_BUS_ADDRESS="unix:path=/run/user/$uid/bus" \
+        /lib/systemd/systemd --user --log-target=journal 2> "$words/manager"
+) &
+wait $!
