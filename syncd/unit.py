@@ -14,14 +14,14 @@ from syncd.errors import SyncError
 
 NAME: Final = "karaoke-syncd.service"
 GROWING_DELAYS: Final = 254  # the systemd that knows RestartSteps
-# What a user manager can do in a user namespace alone (measured with systemd 252, exit statuses
-# 217, 218 and 226); the first two keep mounts of their own from being asked for without one
+# What a user manager can do in a user namespace alone; without one it either leaves it out in
+# silence or does not start the service (measured with systemd 252: exit statuses 217, 218, 226)
 NEEDS_NAMESPACE: Final = frozenset(
     {
         *("PrivateUsers", "PrivateMounts", "ProtectSystem", "ProtectHome", "ReadWritePaths"),
         *("InaccessiblePaths", "PrivateTmp", "PrivateDevices", "DevicePolicy", "ProtectHostname"),
         *("ProtectClock", "ProtectControlGroups", "ProtectKernelLogs", "ProtectKernelModules"),
-        *("ProtectKernelTunables", "ProtectProc", "ProcSubset", "CapabilityBoundingSet"),
+        *("ProtectKernelTunables", "CapabilityBoundingSet"),
     }
 )
 # Not secret, and the service has to see them as the commands of this shell do

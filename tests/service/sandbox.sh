@@ -10,7 +10,7 @@ group=$top/user-$uid.slice/user@$uid.service
 
 mount -t tmpfs -o mode=755 tmpfs /run
 # What PID 1 would have made there
-mkdir -p /run/systemd/{system,journal,journald.conf.d,unit-root,empty,propagate,incoming,units} \
+mkdir -p /run/credentials /run/systemd/{system,journal,journald.conf.d,unit-root,empty,propagate,incoming,units} \
     "/run/user/$uid"
 chmod 700 "/run/user/$uid"
 chown "$uid:$uid" "/run/user/$uid"

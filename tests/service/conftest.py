@@ -1,0 +1,28 @@
+"""A machine of its own with systemd, and the W&B stand-in, for the tests in here."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.fakes.wandb_server import WandbServer
+from tests.service.sandbox import REQUIRE, Sandbox, missing, sandbox
+
+
+@pytest.fixture
+def box() -> Iterator[Sandbox]:
+    """Skipped, with the reason, where there can be none; fails then, if KARAOKE_REQUIRE_SYSTEMD."""
+    if reason := missing():
+        assert not os.environ.get(REQUIRE), f"{REQUIRE} is set, but {reason}"
+        pytest.skip(reason)
+    with sandbox() as made:
+        yield made
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[WandbServer]:
+    with WandbServer(tmp_path / "wandb") as running:
+        yield running
