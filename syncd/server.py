@@ -32,6 +32,18 @@ query RunResumeStatus($project: String, $entity: String, $name: String!) {
   }
 }
 """  # the SDK's own question on resuming, so that we see what it will see
+_FILES: Final = """
+query RunFiles($project: String!, $entity: String!, $name: String!, $after: String) {
+  project(name: $project, entityName: $entity) {
+    run(name: $name) {
+      files(first: 500, after: $after) {
+        edges { node { name sizeBytes } cursor }
+        pageInfo { endCursor hasNextPage }
+      }
+    }
+  }
+}
+"""
 
 
 class Server:
@@ -71,6 +83,21 @@ class Server:
             )
         except (KeyError, TypeError, ValueError):
             raise self._no_server("its answer has no line count") from None
+
+    def files(self, entity: str, project: str, run_id: str) -> set[str]:
+        """The names of the run's files that were uploaded. Raises Unreachable or Refused."""
+        names: set[str] = set()
+        asked = {"entity": entity, "project": project, "name": run_id}
+        while True:
+            run = (self._ask(_FILES, asked).get("project") or {}).get("run") or {}
+            files = run.get("files") or {}
+            nodes = [edge["node"] for edge in files.get("edges") or []]
+            # one that was announced and never came has a size of 0
+            names |= {str(node["name"]) for node in nodes if node.get("sizeBytes") not in (0, "0")}
+            page = files.get("pageInfo") or {}
+            if not nodes or not page.get("hasNextPage"):
+                return names
+            asked["after"] = str(page.get("endCursor"))
 
     def _ask(self, query: str, variables: Mapping[str, str]) -> dict[str, Any]:
         if self._closed:

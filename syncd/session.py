@@ -210,9 +210,9 @@ class Session:
         return Confirmed(at)
 
     def _close(self, outcome: Outcome | None, confirmed: Position) -> Event:
-        epochs = tail.survey(self.path).epochs if outcome else ()
+        survey = tail.survey(self.path) if outcome else tail.Survey()
         failpoint("close.before")
-        self._alive().close(outcome, epochs)
+        self._alive().close(outcome, survey.epochs, survey.media)
         failpoint("close.after")
         self._uploader = None
         if outcome:

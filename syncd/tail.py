@@ -46,6 +46,7 @@ class Survey:
     at: Position | None = None  # where the asked ordinal begins; None when the file ends before
     config: Record = field(default_factory=dict)
     epochs: tuple[Record, ...] = ()
+    media: tuple[Line, ...] = ()  # lines of pictures and sounds
     last: Record = field(default_factory=dict)  # the last line's record
 
 
@@ -134,12 +135,14 @@ def _surveyed(found: Survey, chunk: Chunk, ordinal: int) -> Survey:
     records = [line.record for line in chunk.lines if line.record]
     configs = [record for record in records if record.get("type") == "config"]
     epochs = [record for record in records if record.get("type") == "epoch_summary"]
+    media = [line for line in chunk.lines if line.record and line.record.get("type") == "media"]
     return replace(
         found,
         end=chunk.end,
         at=at,
         config=configs[-1] if configs else found.config,
         epochs=(*found.epochs, *epochs),
+        media=(*found.media, *media),
         last=chunk.lines[-1].record or {},
     )
 

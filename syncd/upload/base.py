@@ -53,8 +53,11 @@ class Uploader(Protocol):
     def confirm(self) -> int:
         """The server's history line count now."""
 
-    def close(self, outcome: Outcome | None, epochs: Sequence[Record]) -> None:
-        """End the session; with an outcome, the run, whose epoch summaries become its table."""
+    def close(
+        self, outcome: Outcome | None, epochs: Sequence[Record], media: Sequence[Line] = ()
+    ) -> None:
+        """End the session; with an outcome, the run: its epoch summaries become its table, and
+        the pictures and sounds that its media lines name are at the server, or it's an error."""
 
     def abandon(self) -> None:
         """Drop the session as a crash would, within seconds. Never raises."""

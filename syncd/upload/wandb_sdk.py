@@ -6,6 +6,9 @@ and finishes without an error. Only the server's own count says what arrived.
 
 from __future__ import annotations
 
+import hashlib
+import re
+import time
 from collections.abc import Sequence
 from typing import Any, Final, Protocol
 
@@ -16,13 +19,14 @@ from syncd.errors import RunRefused, RunTrouble
 from syncd.upload.base import Outcome, Standing, Target
 from syncd.upload.pool import Pool, Worker, WorkerFailed
 from syncd.upload.rows import epoch_table, row, seconds
-from syncd.upload.worker import Configure, Finish, Log, Open
+from syncd.upload.worker import Again, Configure, Finish, Log, Open
 
 ANSWER: Final = 15.0  # seconds that a server may take for an answer; wandb.init asks two in turn
 SETTLE: Final = 5.0  # counts were seen to lag 2 to 4 s behind what was written
 HAND_OVER: Final = 60.0  # to take a chunk of rows
 STARTS: Final = 10.0  # to import the SDK and start wandb-core, on a busy machine
 FINISH: Final = 60.0  # to upload summary, table and media at the end
+_MEDIA_ID: Final = re.compile(r"_\d+_[0-9a-f]{20}\.")  # in media/images/KEY_STEP_SHA256.png
 
 
 class AsksServer(Protocol):
@@ -35,6 +39,9 @@ class AsksServer(Protocol):
 
     def standing(self, entity: str, project: str, run_id: str) -> Standing | None:
         """The run as the server has it."""
+
+    def files(self, entity: str, project: str, run_id: str) -> set[str]:
+        """The names of the run's files that were uploaded."""
 
 
 class WandbSdk:
@@ -108,17 +115,63 @@ class WandbSdk:
         standing = self._ask()
         return standing.count if standing else 0
 
-    def close(self, outcome: Outcome | None, epochs: Sequence[Record]) -> None:
+    def close(
+        self, outcome: Outcome | None, epochs: Sequence[Record], media: Sequence[Line] = ()
+    ) -> None:
         """Finish the run. Without an outcome, and after a crash, the session just ends: the
         server then sees no more of it, as it would of any crashed run."""
-        if outcome is None or outcome.status == "crashed":
+        if outcome is None:
+            self.abandon()
+            return
+        hopeless = self._bring_again(media)
+        if outcome.status == "crashed":
+            deadline = time.monotonic() + FINISH
+            while len(self._absent(media)) > hopeless and time.monotonic() < deadline:
+                time.sleep(1.0)
+            self._insist(media, hopeless)
             self.abandon()
             return
         code = outcome.exit_code or (0 if outcome.status == "finished" else 1)
         self._call(Finish(code, epoch_table(epochs)), FINISH)
+        self._insist(media, hopeless)
         if self._worker:
             self._pool.give_back(self._worker)
             self._worker = None
+
+    def _bring_again(self, media: Sequence[Line]) -> int:
+        """Have the files uploaded that aren't at the server: the SDK brings them some time after
+        their rows, and never if it's killed or refused meanwhile. Answers how many can't be."""
+        absent = self._absent(media)
+        if not absent:
+            return 0
+        rows = [(line.at.ordinal, row(line, self._started)) for line in absent]
+        return len(absent) - self._call(Again(rows, self._target.media), HAND_OVER)
+
+    def _insist(self, media: Sequence[Line], hopeless: int) -> None:
+        if (absent := len(self._absent(media))) > hopeless:
+            raise RunTrouble(
+                f"{absent - hopeless} of the run's pictures and sounds did not get to the server",
+                meaning="All its records did, and the files are safe on disk",
+                remedy="They are sent again by itself",
+            )
+
+    def _absent(self, media: Sequence[Line]) -> list[Line]:
+        """The lines whose file is here, and not at the server."""
+        here = {line.at.ordinal: name for line in media if (name := self._media_id(line))}
+        if not here:
+            return []
+        target = self._target
+        names = self._server.files(target.entity, target.project, target.header.run_id)
+        there = {found.group() for name in names if (found := _MEDIA_ID.search(name))}
+        return [line for line in media if here.get(line.at.ordinal, "") not in there | {""}]
+
+    def _media_id(self, line: Line) -> str:
+        """What the SDK calls the line's file: the step and the hash; empty if it isn't here."""
+        try:
+            data = (self._target.media / str((line.record or {}).get("path", ""))).read_bytes()
+        except OSError:
+            return ""
+        return f"_{line.at.ordinal}_{hashlib.sha256(data).hexdigest()[:20]}."
 
     def abandon(self) -> None:
         """Kill the session."""

@@ -53,6 +53,15 @@ class Log:
 
 
 @dataclass(frozen=True, slots=True)
+class Again:
+    """Upload the media of these rows again, whose lines are at the server already. Answers how
+    many of them can be uploaded at all."""
+
+    rows: Sequence[tuple[int, dict[str, Any]]]
+    media: Path
+
+
+@dataclass(frozen=True, slots=True)
 class Configure:
     """Bring the run's config up to date."""
 
@@ -67,7 +76,7 @@ class Finish:
     table: tuple[list[str], list[list[Any]]]
 
 
-Order = Open | Log | Configure | Finish
+Order = Open | Log | Again | Configure | Finish
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +103,8 @@ class _Sdk:
                     self._alive().log(_loaded(row, media), step=step, commit=True)
                     failpoint("log.after")
                 return len(rows)
+            case Again(rows, media):
+                return sum(self._bring(step, row, media) for step, row in rows)
             case Configure(config):
                 self._alive().config.update(config, allow_val_change=True)  # type: ignore[no-untyped-call]
                 return 0
@@ -141,6 +152,13 @@ class _Sdk:
             self._run.define_metric(pattern, step_metric=axis, step_sync=False)
         return int(self._run.starting_step)
 
+    def _bring(self, step: int, row: dict[str, Any], folder: Path) -> int:
+        loaded = {key: value for key, value in _loaded(row, folder).items() if _is_media(row[key])}
+        usable = {key: value for key, value in loaded.items() if not isinstance(value, str)}
+        for key, value in usable.items():
+            value.bind_to_run(self._alive(), key, step)  # as logging it does, under the same name
+        return len(usable)
+
     def _finish(self, exit_code: int, table: tuple[list[str], list[list[Any]]]) -> int:
         import wandb
 
@@ -158,6 +176,10 @@ class _Sdk:
         if self._run is None:
             raise RuntimeError("no run is open")
         return self._run
+
+
+def _is_media(value: object) -> bool:
+    return isinstance(value, Media)
 
 
 def _loaded(row: dict[str, Any], folder: Path) -> dict[str, Any]:

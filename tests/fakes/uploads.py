@@ -187,7 +187,9 @@ class FakeUploader:
         self._confirmed = max(self._confirmed, count)
         return count
 
-    def close(self, outcome: Outcome | None, epochs: Sequence[Record]) -> None:
+    def close(
+        self, outcome: Outcome | None, epochs: Sequence[Record], media: Sequence[Line] = ()
+    ) -> None:
         self._touch("close")
         if outcome is None or outcome.status == "crashed":
             self.abandon()

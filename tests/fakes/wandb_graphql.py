@@ -87,6 +87,7 @@ class Graphql:
             "RunFullHistory": self.full_history,
             "DeleteRun": self.delete_run,
             "CreateRunFiles": self.create_run_files,
+            "RunFiles": self.run_files,
             "ArtifactType": self.artifact_type,
             "CreateArtifact": self.create_artifact,
             "CreateArtifactManifest": self.artifact_manifest,
@@ -184,6 +185,20 @@ class Graphql:
         files = [{"name": n, "uploadUrl": upload_url(ask, key, n)} for n in ask["files"]]
         reply = {"runID": key.storage_id, "uploadHeaders": [], "files": files}
         return {"createRunFiles": reply}
+
+    def run_files(self, ask: Ask) -> Json:
+        """The files that were uploaded, a page of two at a time."""
+        run = self.store.need(self._key(ask, "name"))
+        names = sorted(run.files)
+        begin = int(ask.get("after") or 0)
+        page = names[begin : begin + 2]
+        edges = [
+            {"node": {"id": name, "name": name, "sizeBytes": run.files[name]}, "cursor": str(place)}
+            for place, name in enumerate(page, begin + 1)
+        ]
+        info = {"endCursor": str(begin + 2), "hasNextPage": begin + 2 < len(names)}
+        reply = {"fileCount": len(names), "files": {"edges": edges, "pageInfo": info}}
+        return {"project": {"run": reply}}
 
     # --- artifacts, as far as a logged wandb.Table makes one ---
 

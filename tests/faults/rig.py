@@ -43,6 +43,10 @@ FAST = {  # the daemon's times, in seconds
     "PROBE_EVERY": "1",
 }
 Server = WandbServer | WandbProcess
+WAV = (  # 8 kHz, mono, two silent samples
+    b"RIFF\x28\0\0\0WAVEfmt \x10\0\0\0\x01\0\x01\0\x40\x1f\0\0\x80\x3e\0\0\x02\0\x10\0"
+    b"data\x04\0\0\0\0\0\0\0"
+)
 
 
 def until(

@@ -16,13 +16,8 @@ import pytest
 from karaoke_train.runlog import RunLog, opening
 from syncd.errors import Exit
 from tests.fakes.wandb_server import WandbServer
-from tests.faults.rig import ROOT, Rig, write
+from tests.faults.rig import ROOT, WAV, Rig, write
 from tests.runlog.files import lines_of
-
-WAV = (  # 8 kHz, mono, two silent samples
-    b"RIFF\x28\0\0\0WAVEfmt \x10\0\0\0\x01\0\x01\0\x40\x1f\0\0\x80\x3e\0\0\x02\0\x10\0"
-    b"data\x04\0\0\0\0\0\0\0"
-)
 
 
 def change_a_value(history: list[str]) -> None:

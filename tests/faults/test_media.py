@@ -1,0 +1,117 @@
+"""A picture or sound gets to the server, too: wandb's SDK brings it some time after its row, which
+a kill or a refusal in between would leave referring to nothing."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from karaoke_train.runlog import RunLog, opening
+from tests.fakes.wandb_server import WandbServer
+from tests.faults.rig import WAV, Lanes, Rig, descendants, lanes, selected, until, write
+
+
+def sing(rig: Rig, log: RunLog, data: bytes = WAV) -> None:
+    """A record with a sound, and some more."""
+    sound = rig.folder / "sound.wav"
+    sound.write_bytes(data)
+    log.media(3, "sung", sound, kind="audio")
+    write(log, 3, start=5)
+
+
+def begin(rig: Rig) -> RunLog:
+    rig.start()
+    log = RunLog.create(rig.logs, project="songs")
+    write(log, 5)
+    rig.await_all(log)
+    return log
+
+
+def sounds(rig: Rig, log: RunLog) -> list[int]:
+    """The sizes of the run's sounds at the server."""
+    files = rig.server.run(log.run_id)["files"]
+    return [size for name, size in files.items() if name.startswith("media/audio/sung_6_")]
+
+
+def is_there(rig: Rig, log: RunLog) -> None:
+    rig.await_end(log)
+    assert sounds(rig, log) == [len(WAV)]
+    assert rig.server.run(log.run_id)["overwrites"] == []
+
+
+def killed_before_it_went(rig: Rig) -> None:
+    """Its row is confirmed, so the next session doesn't send that again."""
+    log = begin(rig)
+    sing(rig, log)
+    rig.await_all(log)
+    for pid in [rig.pid, *descendants(rig.pid)]:
+        os.kill(pid, signal.SIGKILL)
+    rig.dies()
+    assert sounds(rig, log) == []
+    rig.start()
+    log.close()
+    is_there(rig, log)
+
+
+def refused(rig: Rig) -> None:
+    """The SDK takes no for an answer, and says nothing of it."""
+    log = begin(rig)
+    rig.server.fault("status", endpoint="files", status=403)
+    sing(rig, log)
+    log.close()
+    until(lambda: "did not get to the server" in rig.said(), "the daemon says so")
+    assert sounds(rig, log) == []
+    rig.server.clear()
+    is_there(rig, log)
+
+
+def trainer_crashed(rig: Rig) -> None:
+    """A run that nobody ended isn't finished at the server either, and has its sound."""
+    log = begin(rig)
+    sing(rig, log)
+    log._leave()  # the lock is free, no word on how it ended
+    is_there(rig, log)
+    assert rig.server.run(log.run_id)["state"] == "running"
+
+
+def no_sound_at_all(rig: Rig) -> None:
+    """What can't be uploaded keeps no run from its end."""
+    log = begin(rig)
+    sing(rig, log, data=b"")
+    (rig.logs / "media" / log.run_id / "sung_3.wav").unlink()
+    (rig.logs / "media" / log.run_id / "sung_3.wav").mkdir()
+    log.close()
+    rig.await_end(log)
+    assert sounds(rig, log) == []
+
+
+SCENARIOS: dict[str, Callable[[Rig], None]] = {
+    "killed before it went": killed_before_it_went,
+    "refused": refused,
+    "trainer crashed": trainer_crashed,
+    "no sound at all": no_sound_at_all,
+}
+
+
+def new_rig(folder: Path) -> Rig:
+    return Rig(folder, WandbServer(folder / "server"))
+
+
+@pytest.fixture(scope="module")
+def played(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Lanes]:
+    with pytest.MonkeyPatch.context() as patch:  # three git processes a run
+        patch.setattr(opening, "origin", lambda argv: {"host": "here", "pid": os.getpid()})
+        scenarios = {name: SCENARIOS[name] for name in selected(request, "case")}
+        with lanes(scenarios, new_rig, tmp_path_factory.mktemp("media")) as playing:
+            yield playing
+
+
+@pytest.mark.parametrize("case", SCENARIOS)
+def test_a_sound_gets_to_the_server_with_its_row(played: Lanes, case: str) -> None:
+    played.result(case)
