@@ -301,6 +301,7 @@ def _transcribe(words: Sequence[str]) -> int:
         metavar="LIST",
         help="of mid, csv, json, txt (UltraStar), png (piano roll); default mid,csv",
     )
+    parser.add_argument("--overwrite", action="store_true", help="replace files that are there")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N, mps")
     args = parser.parse_args(words)
     args.formats = [word.strip() for word in args.formats.split(",") if word.strip()]

@@ -169,7 +169,7 @@ def _opening(settings: TrainSettings, data: train.Data, model: Any) -> str:
 
 
 def _closing(outcome: train.Outcome, log_path: Path, place: Path) -> str:
-    lines = [f"{outcome.status} after {outcome.epochs:g} epochs"]
+    lines = [f"{outcome.status} after {outcome.epochs:g} epoch{'' if outcome.epochs == 1 else 's'}"]
     curves = _curves(outcome.history)
     lines += [_curve_line(name, points) for name, points in curves.items() if points]
     picture = place / "curves.png"

@@ -93,12 +93,15 @@ def _model(args: argparse.Namespace) -> VoiceToNotes:
 
 
 def _transcribe_one(model: VoiceToNotes, path: Path, args: argparse.Namespace) -> str:
+    folder = Path(args.out) if args.out else path.parent
+    targets = [folder / f"{path.stem}.{suffix}" for suffix in args.formats]
+    there = [str(target) for target in targets if target.exists()]
+    if there and not args.overwrite:  # it may be somebody's labels
+        raise FileExistsError(f"{path}: {', '.join(there)} exists; give --out DIR or --overwrite")
     sound = FileSound.open(path)
     posteriors = model.posteriors(sound, progress=sys.stderr.isatty())
     notes = decode(posteriors, model.settings)
-    folder = Path(args.out) if args.out else path.parent
     folder.mkdir(parents=True, exist_ok=True)
-    targets = [folder / f"{path.stem}.{suffix}" for suffix in args.formats]
     for target in targets:
         if target.suffix == ".png":
             _draw(target, model, sound, notes)

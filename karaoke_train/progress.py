@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from typing import TYPE_CHECKING, Any
@@ -98,8 +99,10 @@ class StopOnSignal(TrainerCallback):
         self.caught: signal.Signals | None = None
         self.accelerator: Accelerator | None = None
         self._before: dict[int, Any] = {}
+        self._owner = 0  # process id
 
     def __enter__(self) -> StopOnSignal:
+        self._owner = os.getpid()
         for number in (signal.SIGINT, signal.SIGTERM):
             self._before[number] = signal.signal(number, self._note)
         return self
@@ -136,6 +139,10 @@ class StopOnSignal(TrainerCallback):
         return worst > 0
 
     def _note(self, number: int, frame: FrameType | None) -> None:
+        if os.getpid() != self._owner:  # a data worker, forked with this handler in place
+            if number == signal.SIGTERM:
+                os._exit(128 + number)
+            return  # a terminal's Ctrl-C reaches workers too; training still needs them
         if self.caught is not None:
             raise KeyboardInterrupt
         self.caught = signal.Signals(number)

@@ -308,6 +308,7 @@ def _arguments(settings: TrainSettings, run_dir: Path, *, validates: bool) -> Tr
         fp16=precision == "fp16",
         torch_compile=settings.compile,
         logging_strategy="steps",
+        logging_nan_inf_filter=False,  # a loss that is no number must show in the log
         logging_steps=1 if settings.fast_dev else 10,
         eval_strategy="epoch" if validates else "no",
         save_strategy="epoch",

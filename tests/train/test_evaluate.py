@@ -87,6 +87,16 @@ def test_transcribe_command_writes_all_formats_and_names_the_bad_file(
     assert len(by_format[0]) >= 3
 
 
+def test_labels_that_lie_beside_the_recording_are_not_overwritten(
+    fast_dev: Ran, songs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = (songs / "song0.csv").read_bytes()
+    words = ["transcribe", "--checkpoint", str(fast_dev.best()), "--device", "cpu"]
+    assert cli.main([*words, str(songs / "song0.wav")]) == 1
+    assert "song0.csv exists; give --out DIR or --overwrite" in capsys.readouterr().err
+    assert (songs / "song0.csv").read_bytes() == before
+
+
 def test_checkpoint_that_is_none_is_a_sentence(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -193,22 +193,24 @@ def wait_for(path: Path, text: bytes, process: subprocess.Popen[str]) -> None:
 
 
 def test_ctrl_c_prints_the_command_that_resumes_the_same_run(tmp_path: Path) -> None:
-    few = ["--fast_dev", "--offline", "--synthetic", "6", "--max_samples", "8"]
+    few = ["--fast_dev", "--offline", "--synthetic", "6", "--max_samples", "8", "--workers", "1"]
     process = subprocess.Popen(
         [*PROGRAM, *few, "--epochs", "5000", "--patience", "5000"],
         cwd=tmp_path,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        start_new_session=True,
     )
     try:
         wait_for(tmp_path / "logs", b'"type":"val"', process)
-        process.send_signal(signal.SIGINT)
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does: data workers get it, too
         out, err = process.communicate(timeout=60)
     finally:
         process.kill()
         process.wait()
     assert process.returncode == 130, err
+    assert err.count("stopping after this step") == 1
     ran = Ran(tmp_path, process.returncode, out, err)
     assert ran.records()[-1]["status"] == "interrupted"
     assert ran.records()[-1]["exit_code"] == 130
@@ -232,7 +234,8 @@ def test_two_processes_write_one_log_and_reduce_their_metrics(tmp_path: Path) ->
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     # 11 segments: one rank's share is filled up with a segment that must not count twice.
-    flags = ["--fast_dev", "--offline", "--max_samples", "11", "--batch_size", "2"]
+    flags = ["--fast_dev", "--max_samples", "11", "--batch_size", "2", "--no_wandb"]
+    flags += ["--run_name", "pair", "--wandb_project", "mine"]
     done = subprocess.run(
         [
             *(sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2"),
@@ -249,6 +252,8 @@ def test_two_processes_write_one_log_and_reduce_their_metrics(tmp_path: Path) ->
     steps = [record["step"] for record in ran.records("train")]
     assert steps == list(range(1, 7))  # 11 segments in threes: two ranks of two, twice
     assert [record["epoch"] for record in ran.records("epoch_summary")] == [1, 2]
+    [config] = ran.records("config")
+    assert (config["run_name"], config["project"], config["upload"]) == ("pair", "mine", False)
 
     best = max(ran.records("val"), key=lambda r: r["val/onset_pitch_f1"])
     alone = validated(ran.best(), max_samples=11)
