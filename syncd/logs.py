@@ -18,7 +18,6 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Final, TextIO
 
 from syncd.errors import SyncError
@@ -54,10 +53,16 @@ def set_up(level: str) -> None:
     root.setLevel(level.upper())
     for noisy in _NOISY:
         logging.getLogger(noisy).setLevel(logging.WARNING)
-    sys.excepthook = _unexpected
-    threading.excepthook = lambda hook: _unexpected(
-        hook.exc_type, hook.exc_value or hook.exc_type(), hook.exc_traceback
-    )
+
+
+def catch_threads() -> None:
+    """Log what ends a thread, as `unexpected` does."""
+    threading.excepthook = lambda hook: unexpected(hook.exc_value or hook.exc_type())
+
+
+def unexpected(error: BaseException) -> None:
+    """Log a bug's traceback: it goes the way of all records, so that no key is in it."""
+    logging.getLogger(NAME).critical("unexpected, please report it", exc_info=error)
 
 
 def hide(secret: str) -> None:
@@ -96,7 +101,7 @@ class Repeats(logging.Filter):
 
     The same: of equal logger, level, place and words, whatever the numbers in them. Silence
     doubles from FIRST_SILENCE to LONGEST_SILENCE, and starts anew when a record stayed away for
-    as long as it would have been held back. Debug records all pass.
+    as long as it would have been held back. Debug and critical records all pass.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -107,7 +112,7 @@ class Repeats(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Whether the record is said; `record.held_back` counts its like since the last one."""
-        if record.levelno <= logging.DEBUG:
+        if record.levelno <= logging.DEBUG or record.levelno >= logging.CRITICAL:
             return True
         with self._guard:
             return self._passes(record, self._clock())
@@ -221,12 +226,3 @@ def datagram(fields: Mapping[str, str]) -> bytes:
 def _error_of(record: logging.LogRecord) -> SyncError | None:
     arguments = record.args if isinstance(record.args, tuple) else ()
     return next((item for item in arguments if isinstance(item, SyncError)), None)
-
-
-def _unexpected(
-    kind: type[BaseException], error: BaseException, trace: TracebackType | None
-) -> None:
-    """A bug's traceback goes the way of all records, so that no key is in it."""
-    if issubclass(kind, KeyboardInterrupt):
-        return
-    logging.getLogger(NAME).critical("unexpected", exc_info=(kind, error, trace))

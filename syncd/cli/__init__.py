@@ -46,11 +46,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _complain(error, arguments, Exit.USAGE)
     except SyncError as error:
         return _complain(error, arguments, Exit.FAILED)
-    except KeyboardInterrupt:
-        return int(Exit.INTERRUPTED)
     except BrokenPipeError:  # `… | head` has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return int(Exit.OK)
+    except Exception as error:
+        logs.unexpected(error)
+        return int(Exit.FAILED)
+    except KeyboardInterrupt:
+        return int(Exit.INTERRUPTED)
 
 
 def parser() -> argparse.ArgumentParser:

@@ -58,6 +58,7 @@ def _start(arguments: argparse.Namespace, settings: Settings, console: Console) 
 
     if arguments.detach:
         return _detach(settings, console)
+    logs.catch_threads()
     leave_to_file(os.environ)
     try:
         return serve(settings, login_of(settings), reload=reload)
