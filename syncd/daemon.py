@@ -317,6 +317,7 @@ class Daemon:
             ),
             make_uploader=self._make_uploader,
             document=found.path in self._documents,
+            first=found.first,
         )
         key = found.header.run_id
         self.runs[key] = session.initial(self._clock())

@@ -9,16 +9,16 @@ from pathlib import Path
 
 from karaoke_train.runlog.format import DEFAULT_PROJECT, BadRecord, RunHeader, decode
 from karaoke_train.runlog.layout import LOG_FILES, media_folder
-from syncd.tail import first_line
+from syncd.tail import digest, first_line
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
     """A log file.
 
-    header: None while its first line isn't written yet, or can't be read. media: where the run's
-    pictures are. problem: why the file can't be uploaded as it is, in words; code: the same as a
-    stable word.
+    header: None while its first line isn't written yet, or can't be read. first: that line's
+    digest. media: where the run's pictures are. problem: why the file can't be uploaded as it is,
+    in words; code: the same as a stable word.
     """
 
     path: Path
@@ -26,21 +26,33 @@ class Found:
     inode: int = 0
     size: int = 0
     header: RunHeader | None = None
+    first: str = ""
     media: Path = Path()
     code: str = ""
     problem: str = ""
     remedy: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """A file's first line when the file looked like `mark`."""
+
+    mark: tuple[int, ...]  # device, inode, mtime, size
+    first: str
+    alias: str
+    header: RunHeader
+
+
 class Roster:
-    """The files of some folders. First lines never change, so each is read once.
+    """The files of some folders. First lines never change, so each is parsed once; but a file may
+    give way to another one, so each is read again when its file has changed.
 
     aliases: `alias_key` -> run_id of the files that were made runs of their own.
     """
 
     def __init__(self, aliases: Callable[[], Mapping[str, str]] = dict) -> None:
         self._aliases = aliases
-        self._headers: dict[tuple[str, int, int], tuple[str, RunHeader]] = {}
+        self._known: dict[Path, _Known] = {}
 
     def scan(self, folders: Iterable[Path]) -> Iterator[Found]:
         """Every log file in the folders, by path; a missing folder has none."""
@@ -51,15 +63,13 @@ class Roster:
         """One file. Never raises: what keeps it from being read is its problem."""
         try:
             stat = path.stat()
-            key = (str(path), stat.st_dev, stat.st_ino)
-            if key not in self._headers and stat.st_size and (line := first_line(path)):
-                self._headers[key] = alias_key(path, line), header_of(line, path)
-            if key not in self._headers:
+            known = self._read(path, (stat.st_dev, stat.st_ino, stat.st_mtime_ns, stat.st_size))
+            if known is None:
                 return Found(path, stat.st_dev, stat.st_ino, stat.st_size)
-            alias, header = self._headers[key]
-            media = media_folder(path, header.run_id)
-            header = replace(header, run_id=self._aliases().get(alias, header.run_id))
-            return Found(path, stat.st_dev, stat.st_ino, stat.st_size, header, media)
+            media = media_folder(path, known.header.run_id)
+            run_id = self._aliases().get(known.alias, known.header.run_id)
+            header = replace(known.header, run_id=run_id)
+            return Found(path, stat.st_dev, stat.st_ino, stat.st_size, header, known.first, media)
         except OSError as error:
             return Found(
                 path,
@@ -68,14 +78,29 @@ class Roster:
                 remedy="Make the file readable for this user; its upload then goes on by itself",
             )
 
+    def _read(self, path: Path, mark: tuple[int, ...]) -> _Known | None:
+        known = self._known.get(path)
+        if known is None or known.mark != mark:
+            line = first_line(path)
+            if not line:
+                self._known.pop(path, None)
+                return None
+            first = digest(line)
+            if known is None or known.first != first:
+                known = _Known(mark, first, alias_key(path, line), header_of(line, path))
+            self._known[path] = known = replace(known, mark=mark)
+        return known
+
 
 def header_of(line: bytes, path: Path) -> RunHeader:
     """The run that a file's first line names. A line that names none gives an id of its own,
-    from its bytes, so that whatever follows is uploaded all the same."""
+    from its bytes and the file's name, so that whatever follows is uploaded all the same; from
+    the bytes alone, all files that begin with a blank line would be one run."""
     try:
         return RunHeader.of(decode(line))
     except BadRecord:
-        identity = hashlib.sha256(line).hexdigest()[:16]
+        name = path.name.encode(errors="surrogateescape")
+        identity = hashlib.sha256(name + b"\0" + line).hexdigest()[:16]
         return RunHeader(run_id=f"log-{identity}", run_name=path.stem, project=DEFAULT_PROJECT)
 
 

@@ -128,7 +128,10 @@ def _verdict(daemon: Daemon, work: Work, console: Console) -> Exit:
     for found in daemon.left_out:
         console.print(f"[red]{found.path}: {found.problem}. {found.remedy}.[/]", highlight=False)
     confirmed = sum(run.confirmed.ordinal for run in daemon.runs.values())
-    unsent = [key for key, run in daemon.runs.items() if run.confirmed.offset < run.size]
+    # a torn tail is no record until its writer, or who resumes the run, has ended it
+    unsent = [
+        key for key, run in daemon.runs.items() if run.seen != run.size or run.sent != run.confirmed
+    ]
     if unsent:
         words = f"{len(unsent)} of {len(daemon.runs)} runs have records to send, safe on disk"
     else:

@@ -49,6 +49,7 @@ class Session:
         standing: AskStanding,
         make_uploader: MakeUploader,
         document: bool = False,
+        first: str = "",
     ) -> None:
         self.path = path
         self.header = header
@@ -59,6 +60,7 @@ class Session:
         self._entity = entity
         self._standing = standing
         self._make_uploader = make_uploader
+        self._first = first  # digest of the first line that named the run
         self._document = document  # made from an older document: no writer, no lock
         self._uploader: Uploader | None = None
         self._lease: Lock | None = None
@@ -148,6 +150,8 @@ class Session:
     def _open(self) -> Event:
         self._take_lease()
         failpoint("open.before")
+        if self._first and tail.digest(tail.first_line(self.path)) != self._first:
+            raise tail.FileChanged("replaced", "the file begins otherwise than when it was found")
         known = self._cursor()
         standing = self._standing(self.project, self.header.run_id)
         count = standing.count if standing else 0
@@ -175,7 +179,7 @@ class Session:
 
     def _send(self, start: Position, most: int) -> Event:
         failpoint("read.before")
-        chunk = tail.read(self.path, start)
+        chunk = tail.read(self.path, start, expect=self._shown)
         failpoint("read.after")
         lines = chunk.lines[:most]
         if not lines:
@@ -211,6 +215,8 @@ class Session:
 
     def _close(self, outcome: Outcome | None, confirmed: Position) -> Event:
         survey = tail.survey(self.path) if outcome else tail.Survey()
+        if outcome and self._shown:
+            tail.check(self.path, confirmed, self._shown)
         failpoint("close.before")
         self._alive().close(outcome, survey.epochs, survey.media)
         failpoint("close.after")

@@ -173,8 +173,11 @@ def _runs(
         yield _run(
             found, cursors.get(run_id), known.get(run_id), run_id in ignored, bad, settings, app
         )
-    here = {found.header.run_id for found in files if found.header}
+    here = {found.header.run_id: str(found.path) for found in files if found.header}
+    made_new = {here[run_id] for run_id in aliases.values() if run_id in here}
     for run_id in cursors.keys() - here - ignored:
+        if cursors[run_id].path in made_new:  # the user has decided about it
+            continue
         if not cursors[run_id].ended and _belongs(cursors[run_id], settings):
             yield _missing(cursors[run_id])
 

@@ -96,7 +96,7 @@ def _check(file: BinaryIO, size: int, at: Position, expect: Fingerprint) -> None
         raise FileChanged("replaced", "the file begins otherwise than the uploaded one")
     if size < at.offset:
         raise FileChanged(
-            "truncated", f"the file has {size:,} bytes, of which {at.offset:,} were read before"
+            "truncated", f"the file has {size:,} bytes; {at.offset:,} were read before"
         )
     if shown.before != expect.before:
         raise FileChanged("rewritten", "lines of the file that were read before are changed")
@@ -107,7 +107,7 @@ def _fingerprint(file: BinaryIO, at: Position) -> Fingerprint:
     first = file.readline(MAX_LINE) if at.offset else b""
     start = max(0, at.offset - BEFORE)
     file.seek(start)
-    return Fingerprint(_digest(first), _digest(file.read(at.offset - start)))
+    return Fingerprint(digest(first), digest(file.read(at.offset - start)))
 
 
 def survey(
@@ -158,5 +158,6 @@ def _long_line(file: BinaryIO, start: Position, head: bytes) -> Line | None:
     return None
 
 
-def _digest(data: bytes) -> str:
+def digest(data: bytes) -> str:
+    """What tells these bytes from others."""
     return hashlib.sha256(data).hexdigest()[:32]
