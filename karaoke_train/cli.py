@@ -170,8 +170,8 @@ def _data_flags(parser: argparse.ArgumentParser) -> None:
     )
     add("--no_augment", dest="augment", action="store_false", help="use recordings as they are "
         "(else shifted in pitch, given noise and rooms, unless --cache_features)")  # fmt: skip
-    add("--workers", type=_whole, default=TrainSettings.workers, metavar="N",
-        help="processes that load data (default 0: none beside the training)")  # fmt: skip
+    add("--workers", type=_whole, metavar="N",
+        help="processes that load data (default: none on a CPU, up to 8 with a GPU)")  # fmt: skip
 
 
 def _model_flags(parser: argparse.ArgumentParser) -> None:

@@ -16,9 +16,11 @@ import transformers
 
 from karaoke_train import train
 from karaoke_train.beside import Beside
+from karaoke_train.build import build_model
 from karaoke_train.callback import RunLogCallback
 from karaoke_train.checkpoints import CheckpointError, Resumable, find_resumable
 from karaoke_train.plot import curves_png, sparkline
+from karaoke_train.prepare import Data, load_data
 from karaoke_train.progress import SHOWN
 from karaoke_train.runlog import RunLog
 from karaoke_train.settings import TrainSettings
@@ -62,17 +64,17 @@ def run(args: argparse.Namespace, resumable: Resumable | None) -> int:
 def _run(args: argparse.Namespace, resumable: Resumable | None) -> int:
     settings = _settings(args)
     transformers.utils.logging.disable_progress_bar()
-    # Whisper's STFT and SDPA give no reason to fear TF32, and matmuls are three times as fast.
+    # TF32 on GPUs that have it: a model that may train in bf16 needs no more.
     torch.set_float32_matmul_precision("high")
     if settings.fast_dev:
         torch.set_num_threads(1)  # so small a model gains nothing from a second one (24 s, 23 s)
     _check_device(settings.device)
     rank = train.rank(settings)
-    data = train.load_data(settings)
+    data = load_data(settings)
     if rank == 0:
         for problem in data.problems:
             print(f"left out: {problem}", file=sys.stderr)
-    model = train.build_model(settings)
+    model = build_model(settings)
     if rank == 0:
         print(_opening(settings, data, model))
         return _logged_run(args, settings, data, model, resumable)
@@ -91,7 +93,7 @@ def _run(args: argparse.Namespace, resumable: Resumable | None) -> int:
 def _logged_run(
     args: argparse.Namespace,
     settings: TrainSettings,
-    data: train.Data,
+    data: Data,
     model: Any,
     resumable: Resumable | None,
 ) -> int:
@@ -154,7 +156,7 @@ def _check_device(device: str) -> None:
         raise DeviceError(f"--device {device}: torch sees no Apple GPU here; try --device cpu")
 
 
-def _opening(settings: TrainSettings, data: train.Data, model: Any) -> str:
+def _opening(settings: TrainSettings, data: Data, model: Any) -> str:
     millions = model.num_parameters() / 1e6
     if settings.scratch is not None:
         encoder = f"a small Whisper encoder with random weights ({settings.scratch})"

@@ -2,7 +2,8 @@
 
 `log_mel` equals transformers' WhisperFeatureExtractor on 30 s of audio (a test holds it), and is
 cropped to the audio's own length instead of always being 30 s long. `log_frequency` is the finer
-picture of pitch beside it: 80 mel bands are 2 to 8 semitones wide below 500 Hz, where singing is.
+picture of pitch beside it: below 1 kHz, 80 mel bands lie 37 Hz apart, which is 5 semitones at
+110 Hz and 2 at 330 Hz.
 
 One *frame* is 20 ms everywhere in this package: the mel's hop is 10 ms, and Whisper's second
 convolution has stride 2.
@@ -108,8 +109,8 @@ def log_mel(wave: torch.Tensor, bands: int) -> torch.Tensor:
 def log_frequency(wave: torch.Tensor, settings: FeatureSettings) -> torch.Tensor:
     """Power at equal-tempered steps, float32 (frequency_bins, samples // 320).
 
-    A 128 ms STFT read off at log-spaced frequencies: cheaper than a constant-Q transform and as
-    sharp where a voice's lower harmonics lie. Row k is MIDI pitch `lowest - below + k / bins`.
+    A 128 ms STFT read off at log-spaced frequencies: cheaper than a constant-Q transform, and a
+    voice's lower harmonics lie apart in it. Row k is MIDI pitch `lowest - below + k / bins`.
     """
     spectrum = torch.stft(
         _reflectable(wave, PITCH_FFT),

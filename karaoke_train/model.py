@@ -12,7 +12,7 @@ that a pretrained encoder starts as itself).
 The pitch front-end stacks shifted copies of a log-frequency spectrogram, so that a small
 convolution sees a pitch's harmonics side by side, wherever the pitch lies (the harmonic CQT of
 Bittner et al. 2017, "Deep salience representations for F0 estimation", also in basic-pitch).
-Whisper's 80 mel bands alone cannot tell semitones apart below 500 Hz.
+Whisper's 80 mel bands alone lie 37 Hz apart, more than a semitone up to 600 Hz.
 """
 
 # mypy: allow-untyped-calls

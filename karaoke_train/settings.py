@@ -27,7 +27,8 @@ class TrainSettings:
     a better onset_pitch_f1 before training stops. max_samples: at most this many segments.
     corpus: the public set that `voices_dir` holds, by its name. augment: change recordings each
     time they are heard, unless their features are cached. longest: seconds of a segment.
-    precision: auto, fp32, bf16 or fp16. workers: processes that load data.
+    precision: auto, fp32, bf16 or fp16. workers: processes that load
+    data, None for as many as suit the device.
     """
 
     fast_dev: bool = False
@@ -54,7 +55,7 @@ class TrainSettings:
     device: str = "auto"
     precision: str = "auto"
     compile: bool = False
-    workers: int = 0
+    workers: int | None = None
     checkpoint_dir: str = "checkpoints"
 
     def as_config(self) -> dict[str, Any]:

@@ -7,11 +7,11 @@ import pytest
 import torch
 from transformers import WhisperConfig, WhisperModel
 
+from karaoke_train.build import EncoderError, build_model
 from karaoke_train.checkpoints import CheckpointError, load_model, save_model
 from karaoke_train.features import MAX_FRAMES, FeatureSettings
 from karaoke_train.model import FramePosteriors, VoiceToNotesConfig, VoiceToNotesModel
 from karaoke_train.settings import TrainSettings
-from karaoke_train.train import EncoderError, build_model
 
 SETTINGS = FeatureSettings()
 LOGITS = ("onset", "offset", "voicing", "pitch")

@@ -19,11 +19,13 @@ import torch
 from transformers import TrainerCallback
 
 from karaoke_train import annotations, train
+from karaoke_train.build import build_model
 from karaoke_train.callback import RunLogCallback
 from karaoke_train.checkpoints import CheckpointError, find_resumable, load_model
 from karaoke_train.data import SegmentDataset, collate
 from karaoke_train.decode import decode, frame_pitch
 from karaoke_train.metrics import Counts, count_notes, count_pitches
+from karaoke_train.prepare import DataError, load_data
 from karaoke_train.runlog import RunLog
 from karaoke_train.settings import FAST_DEV, TrainSettings
 from karaoke_train.synth import synthetic_songs
@@ -83,10 +85,10 @@ def trained(
 ) -> tuple[train.Outcome, torch.nn.Module]:
     """An in-process training on eight synthetic segments, and its last weights."""
     settings = TrainSettings(**{**QUICK.as_config(), **changes})
-    model = train.build_model(settings)
+    model = build_model(settings)
     outcome = train.fit(
         settings,
-        train.load_data(settings),
+        load_data(settings),
         model,
         run_dir=folder,
         callbacks=callbacks,
@@ -171,15 +173,15 @@ def test_own_recordings_train_and_a_bad_file_is_left_out(tmp_path: Path) -> None
     (tmp_path / "broken.wav").write_bytes(b"no audio")
     (tmp_path / "broken.csv").write_text("onset,offset,pitch\n0,1,60\n")
     changes = {"synthetic": None, "voices_dir": str(tmp_path), "epochs": 1, "fast_dev": False}
-    data = train.load_data(TrainSettings(**{**QUICK.as_config(), **changes}))
+    data = load_data(TrainSettings(**{**QUICK.as_config(), **changes}))
     assert [problem.path.name for problem in data.problems] == ["broken.wav"]
     outcome, _ = trained(tmp_path / "run", [], **changes)
     assert outcome.status == "finished"
 
 
 def test_folder_without_a_usable_song_is_an_error_in_words(tmp_path: Path) -> None:
-    with pytest.raises(train.DataError, match=r"no usable song in .* data check"):
-        train.load_data(TrainSettings(voices_dir=str(tmp_path)))
+    with pytest.raises(DataError, match=r"no usable song in .* data check"):
+        load_data(TrainSettings(voices_dir=str(tmp_path)))
 
 
 def wait_for(path: Path, text: bytes, process: subprocess.Popen[str]) -> None:
@@ -270,7 +272,7 @@ def validated(checkpoint: Path, **changes: Any) -> Counts:
     settings = TrainSettings(**{**FAST_DEV, "fast_dev": True, **changes})
     model = load_model(checkpoint)
     features = model.config.feature_settings
-    dataset = SegmentDataset(train.load_data(settings).val, features)
+    dataset = SegmentDataset(load_data(settings).val, features)
     counts = Counts()
     for index in range(len(dataset)):
         example = dataset[index]
