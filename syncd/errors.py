@@ -112,3 +112,8 @@ class RunRefused(UploadError):
     ) -> None:
         super().__init__(what, where=where, meaning=meaning, remedy=remedy)
         self.code = code
+
+
+class Shortfall(RunRefused):
+    """The server holds less than it had confirmed. Nothing is sent again before somebody says so;
+    a server that was only late is found out by looking again now and then."""

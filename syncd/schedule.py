@@ -22,7 +22,7 @@ from enum import StrEnum
 from typing import Final
 
 from karaoke_train.runlog.reader import Position
-from syncd.errors import Leased, Refused, RunRefused, Unreachable, UploadError
+from syncd.errors import Leased, Refused, RunRefused, Shortfall, Unreachable, UploadError
 from syncd.upload.base import Outcome
 
 RunKey = str
@@ -271,9 +271,12 @@ def _after_failed(run: Run, error: UploadError, now: float, jitter: float, limit
     wait = error.retry_after or backoff(failures, jitter, limits)
     if isinstance(error, Leased):
         wait = limits.takeover
+    if isinstance(error, Shortfall):
+        wait = limits.backoff_most
+    blocked = isinstance(error, RunRefused) and not isinstance(error, Shortfall)
     return replace(
         run,
-        phase=Phase.BLOCKED if isinstance(error, RunRefused) else Phase.IDLE,
+        phase=Phase.BLOCKED if blocked else Phase.IDLE,
         sent=run.confirmed,
         seen=run.confirmed.offset,
         failures=failures,

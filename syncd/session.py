@@ -19,7 +19,7 @@ from karaoke_train.runlog.lock import Lock, holder_of
 from karaoke_train.runlog.reader import Line, Position
 from syncd import cursor, lease, quarantine, tail
 from syncd.cursor import Cursor, Fingerprint
-from syncd.errors import Leased, RunRefused, RunTrouble, UploadError
+from syncd.errors import Leased, RunRefused, RunTrouble, Shortfall, UploadError
 from syncd.failpoints import failpoint
 from syncd.schedule import Checked, Closed, Confirmed, Event, Failed, Opened, Run, Sent, Settled
 from syncd.upload.base import Outcome, Standing, Target, Uploader
@@ -262,7 +262,7 @@ class Session:
                 what, where=self.path.name, meaning="It may be catching up; asked again by itself"
             )
         run = self.header.run_id
-        raise RunRefused(
+        raise Shortfall(
             "lost_at_server",
             what,
             where=self.path.name,
