@@ -173,7 +173,7 @@ def played(
     with pytest.MonkeyPatch.context() as patch:  # three git processes a run
         patch.setattr(opening, "origin", lambda argv: {"host": "here", "pid": os.getpid()})
         scenarios = {name: SCENARIOS[name] for name in selected(request, "point")}
-        with lanes(scenarios, new_rig, tmp_path_factory.mktemp("crash")) as playing:
+        with lanes(scenarios, new_rig, tmp_path_factory.mktemp("crash"), 6) as playing:
             yield playing
 
 

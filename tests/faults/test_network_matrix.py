@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -41,6 +42,7 @@ class Case:
     words: str = ""
     exit: Exit = Exit.OK
     how: dict[str, Any] = field(default_factory=dict)
+    reopen: bool = False  # the session has to be opened anew for the fault to be met
 
 
 OFFLINE, TROUBLE = partial(Case, exit=Exit.OFFLINE), partial(Case, exit=Exit.OFFLINE)
@@ -84,6 +86,24 @@ CASES: dict[str, Case] = {
     ),
     "records: captive portal": Case("html", "online", STANDS_STILL, how=STREAM),
     "records: never answered": Case("hang", "online", STANDS_STILL, how=STREAM),
+    # only what a session asks for when it's opened
+    "opening: HTTP 403": Case(
+        "status",
+        "online",
+        "wandb's SDK: ",
+        how={"operation": "UpsertBucket", "status": 403},
+        reopen=True,
+    ),
+    "opening: HTTP 500": Case(
+        "status",
+        "online",
+        "wandb's SDK: ",
+        how={"operation": "UpsertBucket", "status": 500},
+        reopen=True,
+    ),
+    "opening: stale count": Case(
+        "stale", "online", "records; it had confirmed", Exit.DECISION, {"lag": 3}, reopen=True
+    ),
     "records: truncated JSON": Case("truncate", "online", how=STREAM),
     "records: applied, response dropped": Case("drop_reply", "online", how=STREAM),
 }
@@ -143,6 +163,9 @@ def disturb(rig: Rig, name: str) -> None:
             rig.server.refuse()
         else:
             rig.server.fault(case.kind, **case.how)  # type: ignore[arg-type]
+        if case.reopen:
+            for worker in rig.workers():
+                os.kill(worker, signal.SIGKILL)
         if case.words:
             is_said(rig, log, case)
         else:
@@ -294,7 +317,7 @@ def played(
     with pytest.MonkeyPatch.context() as patch:  # three git processes a run
         patch.setattr(opening, "origin", lambda argv: {"host": "here", "pid": os.getpid()})
         scenarios = {name: SCENARIOS[name] for name in selected(request, "fault")}
-        with lanes(scenarios, new_rig, tmp_path_factory.mktemp("network"), 6) as playing:
+        with lanes(scenarios, new_rig, tmp_path_factory.mktemp("network"), 8) as playing:
             yield playing
 
 

@@ -58,7 +58,7 @@ def uploaded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Uploaded]:
     with (
         pytest.MonkeyPatch.context() as patch,
         WandbServer(folder / "server") as server,
-        Rig(folder, server) as rig,
+        Rig(folder, server, KARAOKE_SYNCD_OPEN_RUNS=str(len(DAMAGE))) as rig,
     ):
         patch.setattr(opening, "origin", lambda argv: {"host": "here", "pid": os.getpid()})
         runs = {}
