@@ -227,8 +227,10 @@ class WandbSdk:
 
 
 def wandb_config(header: RunHeader) -> dict[str, Any]:
-    """The run's config as wandb shows it: the trainer's, and under `trainer` where it ran."""
-    return {**header.config, "trainer": dict(header.trainer)}
+    """The run's config as wandb shows it: the trainer's, and under `trainer` (`syncd/trainer` where
+    the config has one of its own) where it ran."""
+    name = "syncd/trainer" if "trainer" in header.config else "trainer"
+    return {**header.config, name: dict(header.trainer)}
 
 
 def _program(header: RunHeader) -> str:
