@@ -166,12 +166,13 @@ class WandbSdk:
         return [line for line in media if here.get(line.at.ordinal, "") not in there | {""}]
 
     def _media_id(self, line: Line) -> str:
-        """What the SDK calls the line's file: the step and the hash; empty if it isn't here."""
+        """What the SDK calls the line's file: the step and the hash. Empty if it isn't here, or
+        has nothing in it, which looks at the server like a file that never came."""
         try:
             data = (self._target.media / str((line.record or {}).get("path", ""))).read_bytes()
         except OSError:
             return ""
-        return f"_{line.at.ordinal}_{hashlib.sha256(data).hexdigest()[:20]}."
+        return f"_{line.at.ordinal}_{hashlib.sha256(data).hexdigest()[:20]}." if data else ""
 
     def abandon(self) -> None:
         """Kill the session."""

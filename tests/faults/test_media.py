@@ -15,10 +15,10 @@ from tests.fakes.wandb_server import WandbServer
 from tests.faults.rig import WAV, Lanes, Rig, descendants, lanes, selected, until, write
 
 
-def sing(rig: Rig, log: RunLog, data: bytes = WAV) -> None:
+def sing(rig: Rig, log: RunLog) -> None:
     """A record with a sound, and some more."""
     sound = rig.folder / "sound.wav"
-    sound.write_bytes(data)
+    sound.write_bytes(WAV)
     log.media(3, "sung", sound, kind="audio")
     write(log, 3, start=5)
 
@@ -78,22 +78,27 @@ def trainer_crashed(rig: Rig) -> None:
     assert rig.server.run(log.run_id)["state"] == "running"
 
 
-def no_sound_at_all(rig: Rig) -> None:
+def no_picture_at_all(rig: Rig) -> None:
     """What can't be uploaded keeps no run from its end."""
     log = begin(rig)
-    sing(rig, log, data=b"")
-    (rig.logs / "media" / log.run_id / "sung_3.wav").unlink()
-    (rig.logs / "media" / log.run_id / "sung_3.wav").mkdir()
+    log.media_dir.mkdir(parents=True)
+    for step, content in enumerate((b"not a picture", b"")):
+        path = log.media_dir / f"{step}.png"
+        path.write_bytes(content)
+        log.media(step, "shown", path)
+    log.append({"type": "media", "step": 2, "key": "shown", "path": "nowhere.png"})
     log.close()
     rig.await_end(log)
-    assert sounds(rig, log) == []
+    shown = [row["shown"] for row in rig.server.history(log.run_id) if "shown" in row]
+    assert len(shown) == 3
+    assert all("is missing" in words for words in shown)
 
 
 SCENARIOS: dict[str, Callable[[Rig], None]] = {
     "killed before it went": killed_before_it_went,
     "refused": refused,
     "trainer crashed": trainer_crashed,
-    "no sound at all": no_sound_at_all,
+    "no picture at all": no_picture_at_all,
 }
 
 
