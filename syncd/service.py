@@ -164,7 +164,10 @@ def namespaces() -> bool:
 
 def lingers() -> bool:
     """Whether the user's services outlive the login."""
-    return (LINGER / getpass.getuser()).exists()
+    try:
+        return (LINGER / getpass.getuser()).exists()
+    except (KeyError, OSError):  # an account without a name, as in containers
+        return False
 
 
 def enable_linger() -> str:
