@@ -65,11 +65,11 @@ class TrainSettings:
 
 FAST_DEV = {
     "scratch": "dev",
-    "synthetic": 24,
+    "synthetic": 16,
     "longest": 5.0,
     "batch_size": 8,
     "lr": SCRATCH_LR,
-    "epochs": 8,
-    "patience": 8,
+    "epochs": 12,
+    "patience": 12,
     "device": "cpu",
 }

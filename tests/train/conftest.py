@@ -44,7 +44,7 @@ class Ran:
         return path
 
 
-def karaoke_train(folder: Path, *words: str, timeout: float = 150.0) -> Ran:
+def karaoke_train(folder: Path, *words: str, timeout: float = 170.0) -> Ran:
     """Run the command line as a user would, in `folder`."""
     done = subprocess.run(
         [*PROGRAM, *words],

@@ -75,7 +75,7 @@ def test_wrong_usage_is_said_in_words(
 
 def test_fast_dev_sets_what_was_not_given() -> None:
     args = cli.parse_train(["--fast_dev", "--epochs", "3"])
-    assert (args.scratch, args.synthetic, args.epochs, args.lr) == ("dev", 24, 3, 2e-3)
+    assert (args.scratch, args.synthetic, args.epochs, args.lr) == ("dev", 16, 3, 2e-3)
 
 
 def test_fast_dev_on_own_recordings_uses_them() -> None:
