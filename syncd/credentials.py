@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
+from syncd.errors import UsageError
 from syncd.settings import config_path
 
 DEFAULT_URL: Final = "https://api.wandb.ai"
@@ -37,14 +38,17 @@ class Login:
 def find_login(
     env: Mapping[str, str] = os.environ, *, base_url: str = "", entity: str = ""
 ) -> Login:
-    """The login in force. `base_url` and `entity` given here win over wandb's own places."""
+    """The login in force. `base_url` and `entity` given here win over wandb's own places.
+
+    Raises UsageError for a server that is no web address.
+    """
     file = env_file(env)
     filed = read_env_file(file)
     named = {**filed, **env}
     settings = _wandb_settings(named)
     url = base_url or named.get("WANDB_BASE_URL") or settings.get("base_url") or DEFAULT_URL
     who = entity or named.get("WANDB_ENTITY") or settings.get("entity", "")
-    url = url.rstrip("/")
+    url = _checked(url.rstrip("/"))
     if key := env.get("WANDB_API_KEY"):
         return Login(url, who, key, "WANDB_API_KEY", _filed_warning(file, filed))
     if key := _credential(env):
@@ -55,6 +59,21 @@ def find_login(
     if key := _netrc_key(path, url):
         return Login(url, who, key, str(path), _exposed(path))
     return Login(url, who)
+
+
+def _checked(url: str) -> str:
+    try:
+        parts = urlsplit(url)
+        good = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:
+        good = False
+    if not good:
+        raise UsageError(
+            f"the server {url!r} is no web address",
+            meaning="Nothing is uploaded anywhere",
+            remedy="Set WANDB_BASE_URL or base_url to one like https://wandb.example.org",
+        )
+    return url
 
 
 def env_file(env: Mapping[str, str] = os.environ) -> Path:

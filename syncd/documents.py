@@ -23,9 +23,11 @@ def documents_in(folder: Path) -> list[Path]:
 
 def convert(path: Path, state: Path) -> Path:
     """The document as a record log, in the state folder; again, it's the same file, longer if the
-    document has grown. Raises SyncError when it can't be read or was rewritten."""
+    document has grown. Raises SyncError when it can't be read, or kept, or was rewritten."""
     try:
         document = parse_document(path.read_bytes())
+        records = list(document_records(document, name=_unnamed(path)))
+        data = b"".join(map(encode, records))
     except OSError as error:
         raise SyncError(f"can't be read: {error.strerror}", where=str(path)) from None
     except BadRecord as error:
@@ -35,10 +37,16 @@ def convert(path: Path, state: Path) -> Path:
             meaning="Nothing of it was uploaded",
             remedy="Move it away, or repair it",
         ) from None
-    records = list(document_records(document, name=_unnamed(path)))
-    data = b"".join(map(encode, records))
     target = state / "documents" / f"{records[0]['run_id']}.jsonl"
-    _extend(target, data, path)
+    try:
+        _extend(target, data, path)
+    except OSError as error:
+        raise SyncError(
+            f"can't be written: {error.strerror}",
+            where=str(target),
+            meaning=f"Nothing of {path.name} was uploaded",
+            remedy="Make the state folder writable, or set XDG_STATE_HOME",
+        ) from None
     return target
 
 

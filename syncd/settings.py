@@ -56,9 +56,16 @@ def load(flags: Mapping[str, Any], env: Mapping[str, str] = os.environ) -> Setti
     settings = _with(settings, given, "command line")
     return replace(
         settings,
-        log_dir=tuple(folder.expanduser().absolute() for folder in settings.log_dir),
-        state_dir=settings.state_dir.expanduser().absolute(),
+        log_dir=tuple(map(_absolute, settings.log_dir)),
+        state_dir=_absolute(settings.state_dir),
     )
+
+
+def _absolute(folder: Path) -> Path:
+    try:
+        return folder.expanduser().absolute()
+    except RuntimeError:
+        raise UsageError("there's no such home folder", where=str(folder)) from None
 
 
 def _with(settings: Settings, values: Mapping[str, Any], source: str) -> Settings:
@@ -90,9 +97,9 @@ def _with_limit(settings: Settings, key: str, value: Any, source: str) -> Settin
         raise UsageError(f"there's no limit {key!r}", where=source)
     try:
         number = type(_LIMITS[key])(value)
-        if number <= 0:
+        if not number > 0:
             raise ValueError("it has to be more than 0")
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise UsageError(f"{key} = {value!r} is not usable: {error}", where=source) from None
     limits = replace(settings.limits, **{key: number})
     return replace(settings, limits=limits, origin={**settings.origin, key: source})

@@ -1,0 +1,115 @@
+"""What is in force, who said so, and words for what can't be."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from syncd import settings
+from syncd.errors import UsageError
+from syncd.schedule import Limits
+
+
+@pytest.fixture
+def env(tmp_path: Path) -> dict[str, str]:
+    return {"XDG_CONFIG_HOME": str(tmp_path / "config"), "XDG_STATE_HOME": str(tmp_path / "state")}
+
+
+def write(env: dict[str, str], text: str) -> Path:
+    path = settings.config_path(env)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    return path
+
+
+def test_without_a_word_the_defaults_are_in_force(env: dict[str, str]) -> None:
+    found = settings.load({}, env)
+    assert found.log_dir == (Path("logs").absolute(),)
+    assert found.state_dir == Path(env["XDG_STATE_HOME"]) / "karaoke-syncd"
+    assert (found.limits, dict(found.origin)) == (Limits(), {})
+
+
+def test_flags_win_over_the_environment_over_the_file(env: dict[str, str]) -> None:
+    path = write(env, 'project = "file"\nentity = "file"\nwatcher = "polling"\n')
+    env |= {"KARAOKE_SYNCD_PROJECT": "env", "KARAOKE_SYNCD_ENTITY": "env"}
+    found = settings.load({"project": "flag", "log_dir": None}, env)
+    assert (found.project, found.entity, found.watcher) == ("flag", "env", "polling")
+    assert found.origin == {
+        "project": "command line",
+        "entity": "KARAOKE_SYNCD_ENTITY",
+        "watcher": str(path),
+    }
+
+
+def test_log_folders_come_one_or_several_and_become_absolute(env: dict[str, str]) -> None:
+    env["KARAOKE_SYNCD_LOG_DIR"] = "a:~/b"
+    assert settings.load({}, env).log_dir == (Path("a").absolute(), Path("~/b").expanduser())
+    write(env, 'log_dir = ["/x", "/y"]')
+    del env["KARAOKE_SYNCD_LOG_DIR"]
+    assert settings.load({}, env).log_dir == (Path("/x"), Path("/y"))
+    assert settings.load({"log_dir": [Path("/z")]}, env).log_dir == (Path("/z"),)
+
+
+def test_limits_are_set_in_a_table_or_by_name(env: dict[str, str]) -> None:
+    write(env, "[limits]\nstall = 9\nlinger = inf\n")
+    env["KARAOKE_SYNCD_OPEN_RUNS"] = "7"
+    found = settings.load({}, env)
+    assert (found.limits.stall, found.limits.open_runs) == (9.0, 7)
+    assert found.origin["open_runs"] == "KARAOKE_SYNCD_OPEN_RUNS"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("projekt = 1", "there's no setting 'projekt'"),
+        ("[limits]\nspeed = 1", "there's no limit 'speed'"),
+        ("[limits]\nstall = 0", "stall = 0 is not usable: it has to be more than 0"),
+        ("[limits]\nstall = nan", "stall = nan is not usable"),
+        ("[limits]\nopen_runs = inf", "open_runs = inf is not usable"),
+        ("[limits]\nstall = []", "stall"),
+        ("limits = 3", "limits"),
+        ('watcher = "magic"', "it has to be one of auto, inotify, polling"),
+        ("rescan = -1", "rescan = -1 is not usable"),
+        ("rescan = nan", "rescan"),
+        ("log_dir = []", "at least one folder is needed"),
+        ("log_dir = 5", "log_dir = 5 is not usable"),
+        ("log_dir = [5]", "log_dir"),
+        ("state_dir = 5", "state_dir"),
+        ("log_dir = '~nobody_of_that_name/x'", "home"),
+        ("not toml", "can't be read"),
+    ],
+)
+def test_what_cannot_be_is_said_with_the_file_it_stands_in(
+    env: dict[str, str], text: str, words: str
+) -> None:
+    path = write(env, text)
+    with pytest.raises(UsageError) as error:
+        settings.load({}, env)
+    assert words in str(error.value)
+    assert "nobody" in text or str(path) in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("RESCAN", "soon"), ("OPEN_RUNS", "1e9999"), ("LOG_DIR", ""), ("X", "1")]
+)
+def test_an_environment_that_cannot_be_is_named(env: dict[str, str], name: str, value: str) -> None:
+    with pytest.raises(UsageError, match=f"KARAOKE_SYNCD_{name}"):
+        settings.load({}, env | {f"KARAOKE_SYNCD_{name}": value})
+
+
+def test_a_config_file_that_is_a_folder_is_said_to_be_unreadable(env: dict[str, str]) -> None:
+    settings.config_path(env).mkdir(parents=True)
+    with pytest.raises(UsageError, match="can't be read"):
+        settings.load({}, env)
+
+
+def test_every_setting_can_be_given_each_way(env: dict[str, str]) -> None:
+    values: dict[str, Any] = {
+        "log_dir": "/a", "state_dir": "/s", "base_url": "http://x", "entity": "e",
+        "project": "p", "watcher": "polling", "rescan": "2", "log_level": "debug",
+    }  # fmt: skip
+    named = {f"KARAOKE_SYNCD_{key.upper()}": value for key, value in values.items()}
+    assert settings.load({}, env | named).rescan == 2.0
+    assert set(settings.load(values, env).origin) == set(values)
