@@ -19,7 +19,9 @@ class Note:
 
     def __post_init__(self) -> None:
         if not 0 <= self.onset < self.offset:
-            raise ValueError(f"a note needs 0 <= onset < offset, not {self.onset} and {self.offset}")
+            raise ValueError(
+                f"a note needs 0 <= onset < offset, not {self.onset} and {self.offset}"
+            )
         if not 0 <= self.pitch <= 127:
             raise ValueError(f"a note's pitch is a MIDI number from 0 to 127, not {self.pitch}")
 
