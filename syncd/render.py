@@ -54,6 +54,8 @@ def _verdict(status: Status) -> str:
             f"[bold yellow]{status.left:,} {_records(status.left)} wait[/], safe on disk; "
             f"{uploaded:,} are on the server"
         )
+    if any(run.state == "blocked" for run in runs):
+        return f"[bold yellow]A decision of yours is needed[/]; {uploaded:,} records were uploaded"
     return f"[bold green]All {uploaded:,} records are on the server[/] ({len(runs)} runs)"
 
 

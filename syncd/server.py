@@ -81,7 +81,7 @@ class Server:
                 last_step=_last_step(run.get("historyTail")),
                 state=str(run.get("state") or ""),
             )
-        except (KeyError, TypeError, ValueError):
+        except (AttributeError, KeyError, TypeError, ValueError):
             raise self._no_server("its answer has no line count") from None
 
     def files(self, entity: str, project: str, run_id: str) -> set[str]:
@@ -199,7 +199,7 @@ def describe(error: requests.RequestException, host: str) -> str:
 
 def retry_after(header: str, now: float) -> float:
     """Seconds that a Retry-After header asks for (RFC 9110 10.2.3); 0 when it says nothing."""
-    if header.strip().isdigit():
+    if header.strip().isdecimal():
         return min(float(header), MAX_WAIT)
     try:
         moment = email.utils.parsedate_to_datetime(header)
@@ -209,12 +209,13 @@ def retry_after(header: str, now: float) -> float:
 
 
 def _last_step(tail: object) -> int:
-    """The `_step` of the last history row in GraphQL's historyTail, a JSON list of JSON texts."""
+    """The `_step` of the last history row in GraphQL's historyTail, a JSON list of JSON texts. A
+    row that has none was written by nobody of ours: -1, which no count agrees with."""
     rows = json.loads(tail) if isinstance(tail, str) and tail else []
     if not rows:
         return -1
     last = json.loads(rows[-1]) if isinstance(rows[-1], str) else rows[-1]
-    return int(last["_step"])
+    return int(last.get("_step", -1))
 
 
 def _looks_like(answer: requests.Response) -> str:

@@ -22,6 +22,9 @@ from syncd.problems import Problem
 from syncd.settings import Settings
 
 SCHEMA: Final = 1
+REACHES: Final = frozenset(
+    {"online", "offline", "captive", "trouble", "not_logged_in", "refused", "unknown"}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +89,7 @@ def collect(settings: Settings, login: Login) -> Status:
     """Look at the state folder and the log folders. Never raises for what is in them."""
     destination = destination_folder(settings.state_dir, login.base_url)
     holder = holder_of(lease.state_lock(settings.state_dir).path)
-    last = store.read(settings.state_dir / "daemon.json") or {}
+    last = daemons_word(settings.state_dir)
     same = bool(holder) and last.get("server") == login.base_url
     reach, words, remedy = _reach(last, login) if same else _unasked(login)
     entity = str((last.get("entity") if same else "") or login.entity)
@@ -109,6 +112,14 @@ def collect(settings: Settings, login: Login) -> Status:
         warnings=tuple(_warnings(settings, login, holder, last)),
         origin=settings.origin,
     )
+
+
+def daemons_word(state: Path) -> Mapping[str, Any]:
+    """What the daemon said last of itself; nothing when it is missing or damaged."""
+    last = store.read(state / "daemon.json")
+    if not isinstance(last, dict) or not isinstance(last.get("log_dir", []), list):
+        return {}
+    return last if last.get("reach", "online") in REACHES else {}
 
 
 def exit_code(status: Status) -> Exit:

@@ -8,12 +8,14 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
+from stat import S_ISDIR
 from typing import Final
 
 from watchdog.events import FileSystemEvent, FileSystemEventHandler
 from watchdog.observers import Observer
-from watchdog.observers.api import BaseObserver
+from watchdog.observers.api import BaseObserver, ObservedWatch
 from watchdog.observers.polling import PollingObserver
 
 from karaoke_train.runlog.layout import LOG_FILES
@@ -38,17 +40,21 @@ class Watcher:
         self._handler = _Handler(on_news)
         self._how = how
         self._observers: dict[str, BaseObserver] = {}
-        self._watched: set[Path] = set()
+        self._watched: dict[Path, _Watched] = {}
         self._guard = threading.Lock()
 
     def follow(self, folders: Iterable[Path]) -> None:
-        """Watch these folders as well, those that exist; call it again for those that come."""
+        """Watch these folders as well, those that exist; call it again for those that come, or
+        were removed and made again."""
         with self._guard:
             for folder in folders:
-                if folder.is_dir() and folder not in self._watched:
-                    self._watch(folder)
-                elif not folder.is_dir():
-                    self._watched.discard(folder)
+                identity = _identity(folder)
+                known = self._watched.get(folder)
+                if known and known.identity != identity:  # its observer looks at what is gone
+                    del self._watched[folder]
+                    known.observer.unschedule(known.watch)
+                if identity and folder not in self._watched:
+                    self._watched[folder] = self._watch(folder, identity)
 
     def stop(self) -> None:
         """End the threads."""
@@ -59,14 +65,15 @@ class Watcher:
                 observer.join(timeout=5)
             self._observers.clear()
 
-    def _watch(self, folder: Path) -> None:
-        how = method(folder) if self._how == "auto" else self._how
+    def _watch(self, folder: Path, identity: tuple[int, int]) -> _Watched:
+        observer = self._observer(method(folder) if self._how == "auto" else self._how)
         try:
-            self._observer(how).schedule(self._handler, str(folder))
+            watch = observer.schedule(self._handler, str(folder))
         except OSError as error:  # the inotify limit, mostly
             log.warning("%s: %s; polling instead", folder, error.strerror or error)
-            self._observer("polling").schedule(self._handler, str(folder))
-        self._watched.add(folder)
+            observer = self._observer("polling")
+            watch = observer.schedule(self._handler, str(folder))
+        return _Watched(identity, observer, watch)
 
     def _observer(self, how: str) -> BaseObserver:
         if how not in self._observers:
@@ -74,6 +81,15 @@ class Watcher:
             observer.start()
             self._observers[how] = observer
         return self._observers[how]
+
+
+@dataclass(frozen=True, slots=True)
+class _Watched:
+    """A folder that is watched: which one it was, and by whom."""
+
+    identity: tuple[int, int]
+    observer: BaseObserver
+    watch: ObservedWatch
 
 
 class _Handler(FileSystemEventHandler):
@@ -87,6 +103,15 @@ class _Handler(FileSystemEventHandler):
             path = Path(name.decode() if isinstance(name, bytes) else name)
             if path.match(LOG_FILES):
                 self._on_news(path)
+
+
+def _identity(folder: Path) -> tuple[int, int] | None:
+    """Device and inode of a folder; None when it isn't one."""
+    try:
+        stat = folder.stat()
+    except OSError:
+        return None
+    return (stat.st_dev, stat.st_ino) if S_ISDIR(stat.st_mode) else None
 
 
 def method(folder: Path) -> str:
