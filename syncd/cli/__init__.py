@@ -49,6 +49,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # `… | head` has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return int(Exit.OK)
+    except OSError as error:  # a folder that takes no writes, a file that can't be read
+        what = SyncError(error.strerror or str(error), where=str(error.filename or ""))
+        return _complain(what, arguments, Exit.FAILED)
     except Exception as error:
         logs.unexpected(error)
         return int(Exit.FAILED)

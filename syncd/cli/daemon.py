@@ -151,11 +151,11 @@ def _status(arguments: argparse.Namespace, settings: Settings, console: Console)
 
 def _watching(arguments: argparse.Namespace, settings: Settings, console: Console) -> Exit:
     from karaoke_train.runlog.lock import holder_of
-    from syncd import store
     from syncd.lease import state_lock
+    from syncd.status import daemons_word
 
     holder = holder_of(state_lock(settings.state_dir).path)
-    watched = (store.read(settings.state_dir / "daemon.json") or {}).get("log_dir", [])
+    watched = daemons_word(settings.state_dir).get("log_dir", [])
     if holder and all(str(folder) in watched for folder in settings.log_dir):
         console.print(f"Watched by {holder}.", highlight=False)
         return Exit.OK
