@@ -133,12 +133,11 @@ def _verdict(daemon: Daemon, work: Work, console: Console) -> Exit:
         key for key, run in daemon.runs.items() if run.seen != run.size or run.sent != run.confirmed
     ]
     if unsent:
-        words = f"{len(unsent)} of {len(daemon.runs)} runs have records to send, safe on disk"
+        words = f"{len(unsent)} of {_runs(daemon)} left with records to send, safe on disk"
     else:
-        words = f"{confirmed:,} records of {len(daemon.runs)} runs are on the server"
+        words = f"All {confirmed:,} records of {_runs(daemon)} are on the server"
     console.print(words, highlight=False)
-    errors = [run.error for key, run in daemon.runs.items() if key in unsent and run.error]
-    errors = [error for error in errors if isinstance(error, UploadError)]
+    errors = [run.error for run in daemon.runs.values() if run.error]
     if not daemon.reach.online and daemon.reach.error:
         errors = [daemon.reach.error]
     for error in errors:
@@ -153,4 +152,8 @@ def _code(daemon: Daemon, work: Work, errors: Sequence[UploadError], unsent: Seq
         return Exit.OFFLINE
     if daemon.left_out or any(isinstance(error, RunRefused) for error in errors):
         return Exit.DECISION
-    return Exit.FAILED if unsent or work.unusable else Exit.OK
+    return Exit.FAILED if unsent or errors or work.unusable else Exit.OK
+
+
+def _runs(daemon: Daemon) -> str:
+    return "1 run" if len(daemon.runs) == 1 else f"{len(daemon.runs)} runs"

@@ -12,6 +12,7 @@ from rich.table import Table
 from syncd.errors import Exit
 from syncd.status import RunStatus, Status, exit_code
 
+WIDE: Final = 110  # columns of a terminal that has room for links and paths
 SHOWN: Final = 20  # finished runs in the table; those with something to do are all shown
 
 _REACH: Final = {
@@ -21,20 +22,21 @@ _REACH: Final = {
     "trouble": "[yellow]server in trouble[/]",
     "not_logged_in": "[red]nobody is logged in[/]",
     "refused": "[red]refused[/]",
-    "unknown": "not asked lately",
+    "unknown": "[dim]not known[/]",
 }
 
 
 def render(status: Status, console: Console) -> None:
     """Print the status."""
-    console.print(_page(status), highlight=False, soft_wrap=True)
+    page = _page(status, with_places=console.width >= WIDE)
+    console.print(page, highlight=False, soft_wrap=True)
 
 
-def _page(status: Status) -> RenderableType:
+def _page(status: Status, *, with_places: bool) -> RenderableType:
     parts: list[RenderableType] = [_verdict(status), ""]
     parts += list(_facts(status))
     if status.runs:
-        parts += ["", _table(status)]
+        parts += ["", _table(status, with_places=with_places)]
     troubled = [run for run in status.runs if run.problem]
     if troubled:
         parts += ["", "[bold]What is wrong[/]"]
@@ -51,19 +53,20 @@ def _verdict(status: Status) -> str:
         return "[bold]No runs yet[/] in " + escape(", ".join(status.log_dirs))
     if status.left:
         return (
-            f"[bold yellow]{status.left:,} {_records(status.left)} wait[/], safe on disk; "
+            f"[bold yellow]{_some(status.left, 'record')} wait[/], safe on disk; "
             f"{uploaded:,} are on the server"
         )
     if any(run.state == "blocked" for run in runs):
         return f"[bold yellow]A decision of yours is needed[/]; {uploaded:,} records were uploaded"
-    return f"[bold green]All {uploaded:,} records are on the server[/] ({len(runs)} runs)"
+    return f"[bold green]All {uploaded:,} records are on the server[/] ({_some(len(runs), 'run')})"
 
 
 def _facts(status: Status) -> Iterable[str]:
     daemon = f"running ({escape(status.daemon)})" if status.running else "[yellow]not running[/]"
     yield f"Daemon   {daemon}"
-    words = f": {escape(status.reach_words)}" if status.reach_words else ""
-    reach = f"{_REACH[status.reach]}{words}"
+    reach = _REACH[status.reach]
+    if status.reach_words and status.reach_words not in reach:
+        reach += f": {escape(status.reach_words)}"
     yield f"Server   {escape(status.server)}{_set_by(status, 'base_url')}  {reach}"
     login = f"key from {escape(status.login)}" if status.login else "no key"
     entity = escape(status.entity or "the default entity")
@@ -79,14 +82,15 @@ def _set_by(status: Status, setting: str) -> str:
     return f" [dim](set by {escape(source)})[/]" if source else ""
 
 
-def _table(status: Status) -> Table:
+def _table(status: Status, *, with_places: bool) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("Run", overflow="fold")
     table.add_column("Project")
     for column in ("Records", "Uploaded", "Left", "Bad"):
         table.add_column(column, justify="right")
     table.add_column("State")
-    table.add_column("Where", overflow="fold")
+    if with_places:
+        table.add_column("Where", overflow="fold")
     active = [run for run in status.runs if run.state != "uploaded"]
     done = [run for run in status.runs if run.state == "uploaded"]
     for run in [*active, *done[-SHOWN:]]:
@@ -98,7 +102,7 @@ def _table(status: Status) -> Table:
             f"{run.left:,}",
             f"{run.bad:,}" if run.bad else "",
             _state(run),
-            escape(run.url or run.path),
+            *([escape(run.url or run.path)] if with_places else []),
         )
     if len(done) > SHOWN:
         table.caption = f"and {len(done) - SHOWN:,} more that are uploaded"
@@ -140,5 +144,5 @@ def _upload_command(status: Status) -> str:
     )
 
 
-def _records(count: int) -> str:
-    return "record" if count == 1 else "records"
+def _some(count: int, what: str) -> str:
+    return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"

@@ -225,7 +225,7 @@ def _run(
 def _with_problem(run: RunStatus, found: Found, problem: Problem | None) -> RunStatus:
     if found.code:
         return replace(run, problem=found.problem, remedy=found.remedy, code=found.code)
-    if problem and run.state in ("waiting", "blocked"):
+    if problem and run.state in ("waiting", "blocked", "uploaded"):  # its pictures may be missing
         return replace(
             run,
             problem=problem.what,

@@ -122,7 +122,7 @@ def test_sync_without_a_server_leaves_all_on_disk(
 ) -> None:
     assert main(["sync"]) == Exit.OFFLINE
     err = capsys.readouterr().err
-    assert "1 of 1 runs have records to send, safe on disk" in err
+    assert "1 of 1 run left with records to send, safe on disk" in err
     assert "refuses the connection" in err
 
 

@@ -158,7 +158,7 @@ def test_a_run_in_trouble_is_left_after_some_tries(rig: Rig) -> None:
     rig.log("a", end_line())
     rig.server.faults += ["open"] * 9
     assert rig.sync() is Exit.FAILED
-    assert "1 of 1 runs have records to send, safe on disk" in rig.said()
+    assert "1 of 1 run left with records to send, safe on disk" in rig.said()
     assert "the session does not open" in rig.said()
 
 

@@ -30,7 +30,7 @@ def first_and_next(status: Status) -> tuple[str, str]:
     ("status", "first", "then"),
     [
         (STATUS, "No runs yet in /logs", "Next  nothing to do"),
-        (replace(STATUS, runs=(DONE,)), "All 5 records are on the server (1 runs)",
+        (replace(STATUS, runs=(DONE,)), "All 5 records are on the server (1 run)",
          "Next  nothing to do"),
         (replace(STATUS, runs=(WAITS, DONE)), "3 records wait, safe on disk; 7 are on the server",
          "Next  nothing to do: the records are being uploaded"),
