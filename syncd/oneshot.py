@@ -132,6 +132,9 @@ def _verdict(daemon: Daemon, work: Work, console: Console) -> Exit:
     unsent = [
         key for key, run in daemon.runs.items() if run.seen != run.size or run.sent != run.confirmed
     ]
+    if not daemon.runs:
+        console.print("There is nothing to upload", highlight=False)
+        return Exit.FAILED if work.unusable else Exit.DECISION if daemon.left_out else Exit.OK
     if unsent:
         words = f"{len(unsent)} of {_runs(daemon)} left with records to send, safe on disk"
     else:

@@ -185,3 +185,9 @@ def test_folders_files_and_documents_are_gathered_in_order(rig: Rig, tmp_path: P
     assert work.files == (log, *work.documents)
     assert work.documents[0].parent == tmp_path / "state" / "documents"
     assert ["no such file" in str(error) for error in work.unusable] == [True]
+
+
+def test_nothing_to_upload_asks_for_no_login(rig: Rig) -> None:
+    rig.server.down = Refused("no key", kind="not_logged_in", remedy="log in")
+    assert rig.sync() is Exit.OK
+    assert "There is nothing to upload" in rig.said()
