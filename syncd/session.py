@@ -126,7 +126,6 @@ class Session:
             self._uploader = None
         if self._lease is not None:
             self._lease.release()
-            self._lease = None
         self._unconfirmed.clear()
 
     def _guarded(self, act: Callable[[], Event]) -> Event:
@@ -233,14 +232,15 @@ class Session:
 
     def _take_lease(self) -> None:
         run_lease = lease.run_lease(self.path, self.header.run_id)
-        if not lease.take(run_lease):
-            holder = lease.holder(run_lease)
+        if self._lease is None or self._lease.path != run_lease.path:
+            self._lease = run_lease  # kept: it's the time between its tries that shows a dead host
+        if not lease.take(self._lease):
+            holder = lease.holder(self._lease)
             raise Leased(
                 f"another uploader has this run: {holder or 'a process that left no name'}",
                 where=self.path.name,
                 meaning="Its records are uploaded from there",
             )
-        self._lease = run_lease
 
     def _cursor(self) -> Cursor | None:
         known = cursor.load(self._cursors, self.header.run_id)

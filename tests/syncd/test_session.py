@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -180,6 +183,29 @@ def test_another_uploader_keeps_the_run(path: Path, server: FakeServer) -> None:
     assert isinstance(failed(other.open()), Leased)
     one.drop()
     assert other.open() == Opened(at(0))
+
+
+def test_a_dead_hosts_lease_is_taken_over_where_there_are_no_locks(
+    path: Path, server: FakeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def flock(*_: object) -> None:
+        raise OSError(errno.ENOSYS, "no locks here")
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    monkeypatch.setattr("karaoke_train.runlog.lock.LEASE", 0.2)
+    lock = lease.run_lease(path, "run-1").path
+    lock.parent.mkdir()
+    lock.write_text('{"host": "elsewhere", "pid": 1, "since": "then"}')
+    lock.with_name(lock.name + ".lease").write_text(
+        "filelock/2\npid=1\nhost=elsewhere\nmode=lease\ntoken=t\nduration=0.2\n"
+    )
+    one = session(path, server)
+    assert "process 1 on elsewhere" in failed(one.open()).what
+    deadline = time.monotonic() + 10
+    while isinstance(event := one.open(), Failed) and time.monotonic() < deadline:
+        time.sleep(0.02)  # as a daemon asks, now and then
+    assert event == Opened(at(0))
+    one.drop()
 
 
 def test_a_bug_costs_its_run_a_retry(path: Path, server: FakeServer) -> None:

@@ -13,6 +13,7 @@ from karaoke_train.runlog.reader import Line, Position
 from syncd import tail
 
 START = Position()
+LENGTHS = [MAX_LINE - 1, MAX_LINE, MAX_LINE + 1, 5 << 19, tail.CHUNK + 3, 2 * tail.CHUNK]
 
 
 @pytest.fixture
@@ -50,7 +51,7 @@ def test_a_part_of_a_file_is_not_looked_at_beyond_its_end(log: Path) -> None:
     assert len(read_all(log)[0]) == 25
 
 
-@pytest.mark.parametrize("length", [MAX_LINE - 1, MAX_LINE, MAX_LINE + 1, 5 << 19, 2 * tail.CHUNK])
+@pytest.mark.parametrize("length", LENGTHS)
 def test_a_long_line_takes_its_ordinal_and_the_next_one_comes(log: Path, length: int) -> None:
     pad = b"x" * (length - len('{"p":""}\n'))
     log.write_bytes(b'{"a":1}\n{"p":"' + pad + b'"}\n{"b":2}\n')
