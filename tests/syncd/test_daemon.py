@@ -60,7 +60,7 @@ def world(**how: object) -> Iterator[World]:
             made.daemon.drop()
 
 
-@settings(max_examples=120)
+@settings(max_examples=90)
 @given(histories, st.sampled_from([3, 20_000]))
 @example([("train", 3), ("tick", 1), ("tick", 1), ("silent", 1), ("train", 5), ("tick", 5),
           ("deliver", 20), ("tick", 5), ("tick", 70)], 20_000)  # fmt: skip
