@@ -103,6 +103,7 @@ class Daemon:
         self._uploaded_from = {
             run_id: known.path for run_id, known in cursor.load_all(destination / "cursors").items()
         }
+        self._ignored: set[str] = set()  # runs that people want left alone
         self._aliases: dict[str, str] = {}
         self._roster = Roster(lambda: self._aliases)
         self._events: queue.SimpleQueue[tuple[RunKey, Event] | Path | _Answer] = queue.SimpleQueue()
@@ -244,7 +245,7 @@ class Daemon:
             if run_id in self.runs:
                 self._retry(run_id)
         self._aliases = decisions.aliases(self.destination)
-        ignored = decisions.forgotten(self.destination)
+        self._ignored = ignored = decisions.forgotten(self.destination)
         files = settle_claims(self._with_progress(self._scan()), self._owners())
         self.left_out = [found for found in files if found.code]
         for found in self._with_progress(files):
@@ -281,11 +282,15 @@ class Daemon:
         session = self.sessions.get(run_id)
         if session is not None and session.path == path and not found.code:
             self._happened(run_id, Dirty(found.size))
-        elif self._files is None and not self._known_copy(found):
+        elif self._files is None and not self._no_news(found):
             self._rescan_at = 0.0
 
-    def _known_copy(self, found: Found) -> bool:
-        return found.header is not None and found.header.run_id in self.sessions
+    def _no_news(self, found: Found) -> bool:
+        """Whether all of the file's run is known already: a copy, a forgotten or a local run."""
+        if found.header is None:
+            return False
+        run_id = found.header.run_id
+        return run_id in self.sessions or run_id in self._ignored or not found.header.upload
 
     def _seen(self, found: Found) -> None:
         """A run's own file, as it is now."""

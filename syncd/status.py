@@ -93,9 +93,12 @@ def collect(settings: Settings, login: Login) -> Status:
     same = bool(holder) and last.get("server") == login.base_url
     reach, words, remedy = _reach(last, login) if same else _unasked(login)
     entity = str((last.get("entity") if same else "") or login.entity)
-    cursors = cursor.load_all(destination / "cursors")
-    known = problems.load_all(destination)
-    runs = _runs(settings, destination, cursors, known, _app(login))
+    cursors = {
+        run_id: known
+        for run_id, known in cursor.load_all(destination / "cursors").items()
+        if not entity or known.entity == entity  # what another account has is not here
+    }
+    runs = _runs(settings, destination, cursors, problems.load_all(destination), _app(login))
     return Status(
         running=holder is not None,
         daemon=str(holder) if holder else "",

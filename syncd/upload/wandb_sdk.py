@@ -78,7 +78,6 @@ class WandbSdk:
             run_id=header.run_id,
             run_name=header.run_name,
             config=wandb_config(header),
-            host=str(header.trainer.get("host") or ""),
             program=_program(header),
             timeout=self._init,
         )

@@ -39,7 +39,6 @@ class Open:
     run_id: str
     run_name: str
     config: dict[str, Any]
-    host: str  # the trainer's
     program: str  # the trainer's
     timeout: float
 
@@ -131,7 +130,6 @@ class _Sdk:
                 init_timeout=order.timeout,
                 x_file_stream_transmit_interval=TRANSMIT,
                 x_skip_transaction_log=True,  # the record log is one already
-                host=order.host or None,
                 program=order.program or None,
                 # This machine is not the trainer's: nothing of it belongs into the run
                 x_disable_stats=True,

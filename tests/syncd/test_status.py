@@ -111,6 +111,15 @@ def test_what_is_uploaded_to_another_project_is_not_here(here: World) -> None:
     assert here.run_status().uploaded == 0
 
 
+def test_what_another_account_has_is_not_here(here: World) -> None:
+    here.begin()
+    here.append(end_line())
+    here.run_on()
+    login = Login(URL, "somebody-else", "key", "netrc")
+    (run,) = collect(here.settings, login).runs
+    assert (run.state, run.uploaded, run.left) == ("waiting", 0, 2)
+
+
 def test_what_is_uploaded_to_another_server_is_not_here(here: World) -> None:
     here.begin()
     here.run_on()

@@ -132,7 +132,7 @@ def test_a_users_config_named_trainer_is_not_lost() -> None:
 def test_the_key_is_in_no_order_as_shown(bench: WandbBench) -> None:
     from syncd.upload.worker import Open
 
-    order = Open("url", bench.server.key, "e", "p", "r", "n", {}, "", "", 1.0)
+    order = Open("url", bench.server.key, "e", "p", "r", "n", {}, "", 1.0)
     assert bench.server.key not in repr(order)
     assert bench.server.key not in repr(bench.asks.login)
 
