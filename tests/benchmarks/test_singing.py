@@ -51,3 +51,7 @@ def test_a_loud_note_inside_a_long_quiet_one_ends_it() -> None:
 def test_a_note_moved_before_the_sound_is_cut_or_gone() -> None:
     moved = as_notes([(0.0, 0.02, 60.0, 1.0), (0.01, 0.5, 62.0, 1.0)], earlier=0.02)
     assert [(note.onset, note.offset) for note in moved] == [(0.0, 0.48)]
+
+
+def test_a_quieter_note_that_is_mostly_covered_leaves_no_tail() -> None:
+    assert one_voice([(0.0, 1.0, 60.0, 0.9), (0.25, 1.5, 67.0, 0.5)]) == [(0.0, 1.0, 60.0, 0.9)]
