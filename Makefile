@@ -21,7 +21,7 @@ demo: $(VENV)/ready
 	PATH="$(abspath $(bin)):$$PATH" sh docs/demo.sh $(DEMO)
 
 test: $(VENV)/ready
-	$(bin)/pytest
+	$(bin)/pytest -n auto --dist loadfile
 
 lint: $(VENV)/ready
 	$(bin)/ruff format --check .
