@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -132,6 +132,15 @@ class Sandbox:
             file.write(text)
 
 
+def walls(paths: Iterable[Path]) -> set[Path]:
+    """The outermost folders above the paths that other users can't enter."""
+    closed = (
+        [above for above in reversed(path.parents) if not above.stat().st_mode & 0o001]
+        for path in paths
+    )
+    return {folders[0] for folders in closed if folders}
+
+
 @contextmanager
 def sandbox() -> Iterator[Sandbox]:
     """A machine of its own, with its user manager running."""
@@ -142,7 +151,7 @@ def sandbox() -> Iterator[Sandbox]:
     visible = sorted({ROOT, Path(sys.prefix), Path(sys.base_prefix).resolve()})
     process = subprocess.Popen(
         ["unshare", "--mount", "--pid", "--fork", "--mount-proc", "--propagation", "private",
-         "bash", SCRIPT, str(UID), home, words, *visible],
+         "bash", SCRIPT, str(UID), home, words, *sorted(walls(visible)), "--", *visible],
         stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
     )  # fmt: skip
     inner = 0

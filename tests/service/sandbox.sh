@@ -1,6 +1,7 @@
 #!/bin/bash
 # A machine of its own for `systemd --user`: run by sandbox.py as root, in new mount and process
-# namespaces. Arguments: uid, home, folder for this script's words, paths to keep visible.
+# namespaces. Arguments: uid, home, folder for this script's words, folders that hide things from the
+# user, --, paths that have to be seen all the same.
 set -eu
 uid=$1 home=$2 words=$3
 shift 3
@@ -15,25 +16,28 @@ mkdir -p /run/credentials /run/systemd/{system,journal,journald.conf.d,unit-root
 chmod 700 "/run/user/$uid"
 chown "$uid:$uid" "/run/user/$uid"
 
-# Another /root, since a user can't look into the real one, where Python may be
+# Folders that only their owner can enter (/root, a temporary one) hide what the user has to see:
+# others in their place, with nothing but that in them
 mkdir /run/keep
-kept=0
-for path in "$@"; do
-    [[ $path == /root/* ]] || continue
-    mkdir "/run/keep/$kept"
-    mount --bind "$path" "/run/keep/$kept"
-    kept=$((kept + 1))
-done
-if ((kept)); then
-    mount -t tmpfs -o mode=755 tmpfs /root
-    kept=0
-    for path in "$@"; do
-        [[ $path == /root/* ]] || continue
-        mkdir -p "$path"
-        mount --move "/run/keep/$kept" "$path"
+while [[ $1 != -- ]]; do
+    wall=$1 kept=0
+    shift
+    for path in "${@}"; do
+        [[ $path == "$wall"/* ]] || continue
+        mkdir "/run/keep/$kept"
+        mount --bind "$path" "/run/keep/$kept"
         kept=$((kept + 1))
     done
-fi
+    mount -t tmpfs -o mode=755 tmpfs "$wall"
+    kept=0
+    for path in "${@}"; do
+        [[ $path == "$wall"/* ]] || continue
+        mkdir -p "$path"
+        mount --move "/run/keep/$kept" "$path"
+        rmdir "/run/keep/$kept"
+        kept=$((kept + 1))
+    done
+done
 
 { cat /etc/passwd; echo "karaoke:x:$uid:$uid::$home:/bin/sh"; } > /run/passwd
 mount --bind /run/passwd /etc/passwd
