@@ -110,6 +110,7 @@ def installation(settings: Settings, arguments: Sequence[str]) -> unit.Installat
         arguments=arguments,
         # the state folder's parent, so that a lost state folder can be made again
         writable=(settings.state_dir.parent, *settings.log_dir),
+        program=unit.program(),
         env_file=env_file(),
         environment=unit.kept_environment(),
         namespaces=namespaces(),

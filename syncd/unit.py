@@ -35,12 +35,13 @@ TEMPORARY: Final = (Path("/tmp"), Path("/var/tmp"))
 @dataclass(frozen=True, slots=True)
 class Installation:
     """What a unit is made for. arguments: after `start`; writable: folders for state and logs;
-    env_file: of variables for the service; namespaces: whether users may have user namespaces;
-    systemd: its version."""
+    program: folders that the program runs from; env_file: of variables for the service;
+    namespaces: whether users may have user namespaces; systemd: its version."""
 
     command: Sequence[str]
     arguments: Sequence[str] = ()
     writable: Sequence[Path] = ()
+    program: Sequence[Path] = ()
     env_file: Path = Path("~/.config/karaoke-syncd/env")
     environment: Mapping[str, str] = field(default_factory=dict)
     namespaces: bool = True
@@ -75,6 +76,9 @@ def _lines(key: str, line: str, installation: Installation) -> list[str]:
             return [f"ReadWritePaths={' '.join(paths)}"]
         case "PrivateTmp" if any(map(_is_temporary, installation.writable)):
             return ["# not PrivateTmp: a log folder is in there"]
+        case "PrivateTmp" if shown := list(filter(_is_temporary, installation.program)):
+            paths = [quoted(str(path), dollars=False) for path in shown]
+            return [line, f"BindReadOnlyPaths={' '.join(paths)}"]  # or nothing could be run
         case "RestartSec" if installation.systemd >= GROWING_DELAYS:
             return [line, "RestartSteps=6", "RestartMaxDelaySec=5min"]
         case _:
@@ -120,6 +124,12 @@ def command() -> list[str]:
         return [str(script)]
     # -P: a folder `syncd` where the service runs is none of ours
     return [sys.executable, "-P", "-m", "syncd"]
+
+
+def program() -> list[Path]:
+    """The folders that this very environment runs from."""
+    package = Path(__file__).parents[1]
+    return sorted({Path(sys.prefix), Path(sys.base_prefix).resolve(), package})
 
 
 def path(env: Mapping[str, str] = os.environ) -> Path:

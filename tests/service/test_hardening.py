@@ -87,6 +87,7 @@ def test_each_directive_forbids_what_it_says_and_the_daemons_work_is_allowed(
     installation = unit.Installation(
         command=[sys.executable, str(probe), *map(str, arguments)],
         writable=[box.home / ".local/state", logs],
+        program=unit.program(),
     )
     text = unit.render(unit.template(), installation)
     text = text.replace("Type=notify", "Type=oneshot").replace("Restart=on-failure", "Restart=no")

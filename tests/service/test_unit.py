@@ -159,3 +159,10 @@ def test_key_is_in_no_representation(env: dict[str, str]) -> None:
     env_file(env, "WANDB_API_KEY=abc123\n")
     assert "abc123" not in repr(find_login(env))
     assert "abc123" not in repr(Settings())
+
+
+def test_a_program_in_a_temporary_folder_stays_in_sight() -> None:
+    programs = [Path("/tmp/a b/venv"), Path("/opt/python")]
+    text = unit.render(unit.template(), unit.Installation(command=["x"], program=programs))
+    assert 'PrivateTmp=yes\nBindReadOnlyPaths="/tmp/a b/venv"\n' in text
+    assert "BindReadOnlyPaths" not in unit.render(unit.template(), unit.Installation(["x"]))
