@@ -31,7 +31,7 @@ class ProgressBar(TrainerCallback):
 
     def __init__(self) -> None:
         self._bar: tqdm[Any] | None = None
-        self._loss = float("nan")
+        self._loss: float | None = None  # until a first one is logged
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -73,7 +73,8 @@ class ProgressBar(TrainerCallback):
         if "eval_loss" in logs:
             values = [f"{word} {logs[key]:.3f}" for key, word in SHOWN.items() if key in logs]
             epoch = f"epoch {state.epoch or 0:g}/{args.num_train_epochs:g}"
-            self._bar.write("  ".join([epoch, f"loss {self._loss:.3f}", *values]), file=sys.stderr)
+            loss = [] if self._loss is None else [f"loss {self._loss:.3f}"]
+            self._bar.write("  ".join([epoch, *loss, *values]), file=sys.stderr)
 
     def on_train_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any

@@ -69,7 +69,7 @@ def fit(
     stop, bar = StopOnSignal(), ProgressBar()
     trainer = NoteTrainer(
         model=model,
-        args=_arguments(settings, run_dir, validates=bool(data.val)),
+        args=_arguments(settings, run_dir, data),
         train_dataset=dataset(data.train, features, settings, augments=settings.augment),
         eval_dataset=dataset(data.val, features, settings) if data.val else None,
         data_collator=collate,
@@ -158,8 +158,11 @@ class _EpochOrder(TrainerCallback):
         self.trainer.bucket_sampler.set_epoch(int(state.epoch or 0))
 
 
-def _arguments(settings: TrainSettings, run_dir: Path, *, validates: bool) -> TrainingArguments:
+def _arguments(settings: TrainSettings, run_dir: Path, data: Data) -> TrainingArguments:
     precision, workers = _precision(settings), worker_count(settings)
+    validates = bool(data.val)
+    at_once = settings.batch_size * settings.grad_accum_steps * PartialState().num_processes
+    steps = max(1, len(data.train) // at_once)  # an epoch
     arguments = TrainingArguments(
         output_dir=str(run_dir),
         per_device_train_batch_size=settings.batch_size,
@@ -178,7 +181,7 @@ def _arguments(settings: TrainSettings, run_dir: Path, *, validates: bool) -> Tr
         torch_compile=settings.compile,
         logging_strategy="steps",
         logging_nan_inf_filter=False,  # a loss that is no number must show in the log
-        logging_steps=1 if settings.fast_dev else 10,
+        logging_steps=1 if settings.fast_dev else min(10, steps),
         eval_strategy="epoch" if validates else "no",
         save_strategy="epoch",
         save_total_limit=2,  # the best and the last
