@@ -50,7 +50,8 @@ def load_data(settings: TrainSettings) -> Data:
         songs, problems = _recordings(settings)
         if not songs:
             raise DataError(
-                f"no usable song in {settings.voices_dir} with notes in {settings.notes_dir}. "
+                f"no usable song in {settings.voices_dir} with notes in "
+                f"{settings.notes_dir or settings.voices_dir}. "
                 "`karaoke-train data check` says what is wrong with each file."
             )
         train, val = split(songs, settings.seed, VAL_SHARE)
@@ -97,6 +98,9 @@ def _synthetic(settings: TrainSettings) -> tuple[list[Song], list[Song]]:
 
 def _recordings(settings: TrainSettings) -> tuple[list[Song], list[Problem]]:
     assert settings.voices_dir is not None
+    for folder in filter(None, (settings.voices_dir, settings.notes_dir)):
+        if not Path(folder).is_dir():
+            raise DataError(f"there is no folder {folder} to read songs from")
     if settings.corpus is not None:
         return read_corpus(settings.corpus, settings.voices_dir)
     return read_folder(settings.voices_dir, settings.notes_dir or settings.voices_dir)

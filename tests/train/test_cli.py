@@ -109,6 +109,7 @@ def test_arguments_are_read_without_torch() -> None:
     [
         ([], "no data to train on"),
         (["--voices_dir", "."], "no usable song"),
+        (["--voices_dir", "nowhere"], "there is no folder nowhere"),
         (["--voices_dir", ".", "--corpus", "none"], "no corpus is called 'none'"),
         (["--resume"], "nothing to resume in checkpoints"),
         (["--synthetic", "4", "--encoder", "./none"], "--encoder PATH"),
