@@ -11,5 +11,9 @@ say() { printf '\n\033[1m$ %s\033[0m\n' "$*"; "$@"; }
 
 say karaoke-train --fast_dev --offline
 say karaoke-syncd start --detach
-trap 'say karaoke-syncd stop' EXIT
+finish() {
+    say karaoke-syncd stop
+    printf '\nTo see it on wandb: wandb login, then karaoke-syncd sync --log_dir %s/logs\n' "$PWD"
+}
+trap finish EXIT
 say karaoke-syncd status || true   # its exit code says what waits; here that is the point
