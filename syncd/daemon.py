@@ -114,6 +114,10 @@ class Daemon:
         """This file may have news. Called from any thread."""
         self._events.put(path)
 
+    def rescan(self) -> None:
+        """Look at all folders with the next tick."""
+        self._rescan_at = 0.0
+
     def tick(self) -> None:
         """Fold what has happened, look where it's due, start what is to be done. Never waits."""
         while not self._events.empty():
@@ -283,7 +287,7 @@ class Daemon:
         if session is not None and session.path == path and not found.code:
             self._happened(run_id, Dirty(found.size))
         elif self._files is None and not self._no_news(found):
-            self._rescan_at = 0.0
+            self.rescan()
 
     def _no_news(self, found: Found) -> bool:
         """Whether all of the file's run is known already: a copy, a forgotten or a local run."""

@@ -164,13 +164,12 @@ def _passes(
     daemon.on_progress = attendant.progress
     watcher = Watcher(daemon.news, settings.watcher)
     said: dict[str, Any] = {}
-    said_at = follow_at = 0.0
+    said_at = 0.0
     try:
         while True:
             now = time.monotonic()
-            if now >= follow_at:
-                watcher.follow(settings.log_dir)
-                follow_at = now + settings.rescan
+            if watcher.follow(settings.log_dir):
+                daemon.rescan()
             daemon.tick()
             if (says := snapshot(daemon, settings, login)) != said or now - said_at > SAY_EVERY:
                 _say(settings, says)

@@ -43,9 +43,10 @@ class Watcher:
         self._watched: dict[Path, _Watched] = {}
         self._guard = threading.Lock()
 
-    def follow(self, folders: Iterable[Path]) -> None:
+    def follow(self, folders: Iterable[Path]) -> bool:
         """Watch these folders as well, those that exist; call it again for those that come, or
-        were removed and made again."""
+        were removed and made again. Answers whether one came: what is in it raised no event."""
+        came = False
         with self._guard:
             for folder in folders:
                 identity = _identity(folder)
@@ -55,6 +56,8 @@ class Watcher:
                     known.observer.unschedule(known.watch)
                 if identity and folder not in self._watched:
                     self._watched[folder] = self._watch(folder, identity)
+                    came = True
+        return came
 
     def stop(self) -> None:
         """End the threads."""

@@ -71,6 +71,13 @@ def test_a_file_that_is_moved_in_is_news(watched: Watched, tmp_path: Path) -> No
     assert watched.hears_of(target, move)
 
 
+def test_a_folder_that_comes_is_told_once(watched: Watched, tmp_path: Path) -> None:
+    assert not watched.watcher.follow([tmp_path / "logs"])
+    (tmp_path / "logs").mkdir()
+    assert watched.watcher.follow([tmp_path / "logs"])
+    assert not watched.watcher.follow([tmp_path / "logs"])
+
+
 def test_other_files_are_none(watched: Watched, tmp_path: Path) -> None:
     watched.watcher.follow([tmp_path])
     assert not watched.hears_of(
