@@ -9,9 +9,9 @@ from pathlib import Path
 from syncd import cursor, store
 
 
-def forget(destination: Path, run_id: str, why: str = "") -> None:
+def forget(destination: Path, run_id: str) -> None:
     """Leave the run alone for good: nothing more of it is uploaded, nothing more is said of it."""
-    store.write(destination / "forgotten" / f"{run_id}.json", {"run_id": run_id, "why": why})
+    store.write(destination / "forgotten" / f"{run_id}.json", {"run_id": run_id})
 
 
 def forgotten(destination: Path) -> set[str]:

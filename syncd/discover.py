@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,8 +21,6 @@ class Found:
     """
 
     path: Path
-    device: int = 0
-    inode: int = 0
     size: int = 0
     header: RunHeader | None = None
     first: str = ""
@@ -65,11 +62,11 @@ class Roster:
             stat = path.stat()
             known = self._read(path, (stat.st_dev, stat.st_ino, stat.st_mtime_ns, stat.st_size))
             if known is None:
-                return Found(path, stat.st_dev, stat.st_ino, stat.st_size)
+                return Found(path, stat.st_size)
             media = media_folder(path, known.header.run_id)
             run_id = self._aliases().get(known.alias, known.header.run_id)
             header = replace(known.header, run_id=run_id)
-            return Found(path, stat.st_dev, stat.st_ino, stat.st_size, header, known.first, media)
+            return Found(path, stat.st_size, header, known.first, media)
         except OSError as error:
             return Found(
                 path,
@@ -100,15 +97,13 @@ def header_of(line: bytes, path: Path) -> RunHeader:
         return RunHeader.of(decode(line))
     except BadRecord:
         name = path.name.encode(errors="surrogateescape")
-        identity = hashlib.sha256(name + b"\0" + line).hexdigest()[:16]
+        identity = digest(name + b"\0" + line)[:16]
         return RunHeader(run_id=f"log-{identity}", run_name=path.stem, project=DEFAULT_PROJECT)
 
 
 def alias_key(path: Path, line: bytes) -> str:
     """What tells a file with this first line, at this path, from its copies."""
-    return hashlib.sha256(str(path).encode(errors="surrogateescape") + b"\0" + line).hexdigest()[
-        :16
-    ]
+    return digest(str(path).encode(errors="surrogateescape") + b"\0" + line)[:16]
 
 
 def settle_claims(found: Iterable[Found], owners: Mapping[str, str]) -> list[Found]:

@@ -320,7 +320,7 @@ def _service(settings: Settings, login: Login) -> Iterable[Finding]:
 
 
 def _daemon(settings: Settings, login: Login) -> Iterable[Finding]:
-    holder = holder_of(lease.state_lock(settings.state_dir).path)
+    holder = lease.daemon_of(settings.state_dir)
     if not holder:
         remedy = "karaoke-syncd service install, or karaoke-syncd start --detach"
         yield Finding("daemon", "warning", "no daemon is running", remedy)
@@ -337,7 +337,7 @@ def _daemon(settings: Settings, login: Login) -> Iterable[Finding]:
 
 def _leases(settings: Settings, login: Login) -> Iterable[Finding]:
     """Runs that other machines' daemons upload."""
-    ours = holder_of(lease.state_lock(settings.state_dir).path)
+    ours = lease.daemon_of(settings.state_dir)
     for folder in settings.log_dir:
         for path in sorted(folder.glob(".locks/*.lease")):
             holder = holder_of(path)

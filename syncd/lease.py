@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from karaoke_train.runlog.lock import Held, Holder, Lock, read_holder
+from karaoke_train.runlog.lock import Held, Holder, Lock, holder_of, read_holder
 
 
 def state_lock(state: Path) -> Lock:
     """The lock of the daemon that owns a state folder."""
     return Lock(state / "daemon.lock")
+
+
+def daemon_of(state: Path) -> Holder | None:
+    """The daemon that owns a state folder now; None when none runs."""
+    return holder_of(state_lock(state).path)
 
 
 def run_lease(log: Path, run_id: str) -> Lock:

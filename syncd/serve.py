@@ -151,9 +151,6 @@ def snapshot(daemon: Daemon, settings: Settings, login: Login) -> dict[str, Any]
         "reach": "online" if reach.online else kind,
         "words": error.what if error else "",
         "remedy": error.remedy if error else "",
-        "open": sorted(
-            key for key, run in daemon.runs.items() if run.phase not in ("idle", "blocked")
-        ),
     }
 
 

@@ -11,11 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from karaoke_train.runlog.lock import holder_of
 from syncd import unit
 from syncd.credentials import env_file
 from syncd.errors import SyncError
-from syncd.lease import state_lock
+from syncd.lease import daemon_of
 from syncd.settings import Settings, config_path
 
 TIMEOUT: Final = 120.0  # seconds that systemctl may take; a start waits for READY
@@ -178,7 +177,7 @@ def enable_linger() -> str:
 
 def _refuse_rival(settings: Settings, before: State) -> None:
     """Another daemon on the state folder would make ours end at once."""
-    holder = holder_of(state_lock(settings.state_dir).path)
+    holder = daemon_of(settings.state_dir)
     if holder and not (before.active == "active" and holder.pid == before.pid):
         raise SyncError(
             f"a daemon is running already: {holder}",

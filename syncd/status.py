@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from karaoke_train.runlog.lock import Holder, holder_of
+from karaoke_train.runlog.lock import Holder
 from syncd import cursor, decisions, lease, problems, quarantine, store
 from syncd.credentials import DEFAULT_URL, Login
 from syncd.cursor import Cursor
@@ -29,7 +29,7 @@ REACHES: Final = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class RunStatus:
-    """One run: its file, its records, and where they are. state: uploaded, waiting, uploading,
+    """One run: its file, its records, and where they are. state: uploaded, waiting,
     local (never to be uploaded), forgotten, blocked, copy, unreadable, missing, or empty."""
 
     run_id: str
@@ -88,7 +88,7 @@ def destination_folder(state: Path, base_url: str) -> Path:
 def collect(settings: Settings, login: Login) -> Status:
     """Look at the state folder and the log folders. Never raises for what is in them."""
     destination = destination_folder(settings.state_dir, login.base_url)
-    holder = holder_of(lease.state_lock(settings.state_dir).path)
+    holder = lease.daemon_of(settings.state_dir)
     last = daemons_word(settings.state_dir)
     same = bool(holder) and last.get("server") == login.base_url
     reach, words, remedy = _reach(last, login) if same else _unasked(login)

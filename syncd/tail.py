@@ -14,9 +14,7 @@ from karaoke_train.runlog.format import MAX_LINE, Record
 from karaoke_train.runlog.reader import HEAD, Line, Position, overlong, split_lines
 from syncd.cursor import Fingerprint
 
-CHUNK: Final = (
-    2 << 20
-)  # bytes a read; over MAX_LINE, so that it holds a line or shows an over-long one
+CHUNK: Final = 2 << 20  # bytes a read; over MAX_LINE: it holds a line, or shows an over-long one
 START: Final = Position()
 BEFORE: Final = 256  # bytes before a position that its fingerprint covers
 

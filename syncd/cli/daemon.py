@@ -68,11 +68,9 @@ def _start(arguments: argparse.Namespace, settings: Settings, console: Console) 
 
 
 def _detach(settings: Settings, console: Console) -> Exit:
-    from karaoke_train.runlog.lock import holder_of
-    from syncd.lease import state_lock
+    from syncd.lease import daemon_of
 
-    lock = state_lock(settings.state_dir).path
-    if holder := holder_of(lock):
+    if holder := daemon_of(settings.state_dir):
         console.print(f"A daemon is running already: {holder}.", highlight=False)
         return Exit.BUSY
     settings.state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -88,7 +86,7 @@ def _detach(settings: Settings, console: Console) -> Exit:
         )
     deadline = time.monotonic() + START_WAIT
     while time.monotonic() < deadline and process.poll() is None:
-        holder = holder_of(lock)
+        holder = daemon_of(settings.state_dir)
         if holder and holder.pid == process.pid:
             console.print(f"The daemon runs (process {process.pid}). Its words: {output}")
             return Exit.OK
@@ -100,11 +98,9 @@ def _detach(settings: Settings, console: Console) -> Exit:
 def _stop(arguments: argparse.Namespace, settings: Settings, console: Console) -> Exit:
     import socket
 
-    from karaoke_train.runlog.lock import holder_of
-    from syncd.lease import state_lock
+    from syncd.lease import daemon_of
 
-    lock = state_lock(settings.state_dir).path
-    holder = holder_of(lock)
+    holder = daemon_of(settings.state_dir)
     if holder is None:
         console.print("No daemon is running.")
         return Exit.OK
@@ -115,7 +111,7 @@ def _stop(arguments: argparse.Namespace, settings: Settings, console: Console) -
         os.kill(holder.pid, number)
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
-            if holder_of(lock) is None:
+            if daemon_of(settings.state_dir) is None:
                 console.print("The daemon has stopped. What is not uploaded is safe on disk.")
                 return Exit.OK
             time.sleep(0.05)
@@ -124,11 +120,10 @@ def _stop(arguments: argparse.Namespace, settings: Settings, console: Console) -
 
 
 def _restart(arguments: argparse.Namespace, settings: Settings, console: Console) -> Exit:
-    from karaoke_train.runlog.lock import holder_of
     from syncd import service
-    from syncd.lease import state_lock
+    from syncd.lease import daemon_of
 
-    holder = holder_of(state_lock(settings.state_dir).path)
+    holder = daemon_of(settings.state_dir)
     if holder and holder.pid == service.state().pid:  # its manager's to restart, with its flags
         service.ask("restart")
         console.print("The service was restarted. See karaoke-syncd service status")
@@ -150,11 +145,10 @@ def _status(arguments: argparse.Namespace, settings: Settings, console: Console)
 
 
 def _watching(arguments: argparse.Namespace, settings: Settings, console: Console) -> Exit:
-    from karaoke_train.runlog.lock import holder_of
-    from syncd.lease import state_lock
+    from syncd.lease import daemon_of
     from syncd.status import daemons_word
 
-    holder = holder_of(state_lock(settings.state_dir).path)
+    holder = daemon_of(settings.state_dir)
     watched = daemons_word(settings.state_dir).get("log_dir", [])
     if holder and all(str(folder) in watched for folder in settings.log_dir):
         console.print(f"Watched by {holder}.", highlight=False)

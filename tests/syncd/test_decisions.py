@@ -18,7 +18,7 @@ def test_a_retry_is_answered_once(tmp_path: Path) -> None:
 def test_a_retry_takes_the_cursor_and_a_forgetting_back(tmp_path: Path) -> None:
     cursor = tmp_path / "cursors" / "run-1.json"
     store.write(cursor, {})
-    decisions.forget(tmp_path, "run-1", "why not")
+    decisions.forget(tmp_path, "run-1")
     assert decisions.forgotten(tmp_path) == {"run-1"}
     decisions.retry(tmp_path, "run-1")
     assert decisions.forgotten(tmp_path) == set()
