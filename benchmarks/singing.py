@@ -34,20 +34,20 @@ from typing import TYPE_CHECKING, Any
 
 import soundfile
 
-from karaoke_train.audio import SAMPLE_RATE
-from karaoke_train.checkpoints import CheckpointError
-from karaoke_train.evaluate import NAMES, SCORES, Evaluation, SongScore
-from karaoke_train.features import extract
-from karaoke_train.metrics import count_notes
+from karaoke_train.audio.features import extract
+from karaoke_train.audio.io import SAMPLE_RATE
+from karaoke_train.inference.evaluate import NAMES, SCORES, Evaluation, SongScore
+from karaoke_train.inference.metrics import count_notes
+from karaoke_train.inference.plot import piano_roll_png
+from karaoke_train.inference.transcribe import VoiceToNotes
+from karaoke_train.model.checkpoints import CheckpointError
 from karaoke_train.notes import Note
-from karaoke_train.plot import piano_roll_png
 from karaoke_train.synth import HELD_OUT_VOICES, synthetic_songs
-from karaoke_train.transcribe import VoiceToNotes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from karaoke_train.features import FeatureSettings
+    from karaoke_train.audio.features import FeatureSettings
     from karaoke_train.synth import SyntheticSong
 
 SEED = 20_231_107  # training draws from 42 and 43, thresholds were chosen on 777

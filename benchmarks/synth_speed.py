@@ -22,8 +22,8 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 import numpy as np
 import soundfile
 
-from karaoke_train.audio import SAMPLE_RATE
-from karaoke_train.augment import augment
+from karaoke_train.audio.augment import augment
+from karaoke_train.audio.io import SAMPLE_RATE
 from karaoke_train.synth import DURATION, sing
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from syncd.errors import UsageError
 from syncd.failpoints import VARIABLE
-from syncd.schedule import Limits
+from syncd.sync.scheduler import Limits
 
 PREFIX: Final = "KARAOKE_SYNCD_"  # KARAOKE_SYNCD_LOG_DIR=logs:other/logs
 WATCHERS: Final = ("auto", "inotify", "polling")

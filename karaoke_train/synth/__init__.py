@@ -1,7 +1,7 @@
 """Seeds -> singing with the exact truth of its notes, made at run time, nothing stored.
 
 A seed gives a singer (`voice`), a melody (`melody`), what the one makes of the other
-(`performance`), its sound (`singer`) and a recording of it (`karaoke_train.recording`). The
+(`performance`), its sound (`singer`) and a recording of it (`karaoke_train.audio.degrade`). The
 truth is that of the performance: see there what onset, offset and pitch mean.
 """
 
@@ -12,8 +12,8 @@ from functools import cached_property
 
 import numpy as np
 
-from karaoke_train import recording
-from karaoke_train.audio import SAMPLE_RATE
+from karaoke_train.audio import degrade
+from karaoke_train.audio.io import SAMPLE_RATE
 from karaoke_train.notes import Note
 from karaoke_train.synth import melody, performance, singer
 from karaoke_train.synth.voice import (
@@ -54,7 +54,7 @@ def sing(
     """
     rng, voice, syllables = _performed(seed, duration, SIMPLE_VOICES if simple else voices, simple)
     sound = singer.render(rng, syllables, voice, round(duration * SAMPLE_RATE))
-    sound = recording.record(rng, sound, recording.STUDIO if simple else recording.ANYWHERE)
+    sound = degrade.record(rng, sound, degrade.STUDIO if simple else degrade.ANYWHERE)
     return np.clip(sound, -1.0, 1.0), performance.truth(syllables)
 
 

@@ -11,7 +11,7 @@ from typing import Final
 
 from rich.console import Console
 
-from syncd import logs
+from syncd import logging_setup
 from syncd import settings as settings_module
 from syncd.cli import daemon, decide, doctor, service, upload, verify
 from syncd.cli.common import Run, exit_status
@@ -39,7 +39,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     console = Console(stderr=arguments.command not in _TO_STDOUT)
     try:
         settings = load_settings(arguments)
-        logs.set_up(arguments.log_level or _LEVELS.get(arguments.command, settings.log_level))
+        logging_setup.set_up(
+            arguments.log_level or _LEVELS.get(arguments.command, settings.log_level)
+        )
         run: Run = arguments.run
         return int(run(arguments, settings, console))
     except UsageError as error:
@@ -53,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         what = SyncError(error.strerror or str(error), where=str(error.filename or ""))
         return _complain(what, arguments, Exit.FAILED)
     except Exception as error:
-        logs.unexpected(error)
+        logging_setup.unexpected(error)
         return int(Exit.FAILED)
     except KeyboardInterrupt:
         return int(Exit.INTERRUPTED)

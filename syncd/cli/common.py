@@ -9,8 +9,8 @@ from typing import Any, Final
 
 from rich.console import Console
 
-from syncd import logs
-from syncd.credentials import Login, find_login
+from syncd import logging_setup
+from syncd.destination.wandb.credentials import Login, find_login
 from syncd.errors import EXIT_HELP, Exit
 from syncd.settings import LEVELS, Settings
 
@@ -48,5 +48,5 @@ def exit_status(codes: Iterable[Exit]) -> str:
 def login_of(settings: Settings) -> Login:
     """The login in force; whatever is logged from now on has its key blotted out."""
     login = find_login(base_url=settings.base_url, entity=settings.entity)
-    logs.hide(login.key)
+    logging_setup.hide(login.key)
     return login

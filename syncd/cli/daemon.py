@@ -13,9 +13,9 @@ from typing import Any, Final
 
 from rich.console import Console
 
-from syncd import logs
+from syncd import logging_setup
 from syncd.cli.common import add_command, login_of
-from syncd.credentials import Login, leave_to_file
+from syncd.destination.wandb.credentials import Login, leave_to_file
 from syncd.errors import Exit
 from syncd.settings import Settings
 
@@ -47,28 +47,28 @@ def add(commands: Any) -> None:
 
 
 def _start(arguments: argparse.Namespace, settings: Settings, console: Console) -> Exit:
-    from syncd.serve import DaemonRuns, serve
+    from syncd.service.process import DaemonRuns, serve
 
     def reload() -> tuple[Settings, Login]:
         from syncd.cli import load_settings
 
         fresh = load_settings(arguments)
-        logs.set_up(fresh.log_level)
+        logging_setup.set_up(fresh.log_level)
         return fresh, login_of(fresh)
 
     if arguments.detach:
         return _detach(settings, console)
-    logs.catch_threads()
+    logging_setup.catch_threads()
     leave_to_file(os.environ)
     try:
         return serve(settings, login_of(settings), reload=reload)
     except DaemonRuns as error:
-        logs.complain(str(error))
+        logging_setup.complain(str(error))
         return Exit.BUSY
 
 
 def _detach(settings: Settings, console: Console) -> Exit:
-    from syncd.lease import daemon_of
+    from syncd.state.lease import daemon_of
 
     if holder := daemon_of(settings.state_dir):
         console.print(f"A daemon is running already: {holder}.", highlight=False)
@@ -98,7 +98,7 @@ def _detach(settings: Settings, console: Console) -> Exit:
 def _stop(arguments: argparse.Namespace, settings: Settings, console: Console) -> Exit:
     import socket
 
-    from syncd.lease import daemon_of
+    from syncd.state.lease import daemon_of
 
     holder = daemon_of(settings.state_dir)
     if holder is None:
@@ -120,12 +120,12 @@ def _stop(arguments: argparse.Namespace, settings: Settings, console: Console) -
 
 
 def _restart(arguments: argparse.Namespace, settings: Settings, console: Console) -> Exit:
-    from syncd import service
-    from syncd.lease import daemon_of
+    from syncd.service import systemd
+    from syncd.state.lease import daemon_of
 
     holder = daemon_of(settings.state_dir)
-    if holder and holder.pid == service.state().pid:  # its manager's to restart, with its flags
-        service.ask("restart")
+    if holder and holder.pid == systemd.state().pid:  # its manager's to restart, with its flags
+        systemd.ask("restart")
         console.print("The service was restarted. See karaoke-syncd service status")
         return Exit.OK
     stopped = _stop(arguments, settings, console)
@@ -133,8 +133,8 @@ def _restart(arguments: argparse.Namespace, settings: Settings, console: Console
 
 
 def _status(arguments: argparse.Namespace, settings: Settings, console: Console) -> Exit:
-    from syncd.render import render
-    from syncd.status import collect, exit_code, to_json
+    from syncd.report.render import render
+    from syncd.report.status import collect, exit_code, to_json
 
     status = collect(settings, login_of(settings))
     if arguments.json:
@@ -145,8 +145,8 @@ def _status(arguments: argparse.Namespace, settings: Settings, console: Console)
 
 
 def _watching(arguments: argparse.Namespace, settings: Settings, console: Console) -> Exit:
-    from syncd.lease import daemon_of
-    from syncd.status import daemons_word
+    from syncd.report.status import daemons_word
+    from syncd.state.lease import daemon_of
 
     holder = daemon_of(settings.state_dir)
     watched = daemons_word(settings.state_dir).get("log_dir", [])

@@ -31,8 +31,8 @@ def _forget(arguments: argparse.Namespace, settings: Settings, console: Console)
 
 
 def _decide(arguments: argparse.Namespace, settings: Settings, console: Console, what: str) -> Exit:
-    from syncd import decisions, problems
-    from syncd.status import collect, destination_folder
+    from syncd.report.status import collect, destination_folder
+    from syncd.state import decisions, failures
 
     login = login_of(settings)
     destination = destination_folder(settings.state_dir, login.base_url)
@@ -43,7 +43,7 @@ def _decide(arguments: argparse.Namespace, settings: Settings, console: Console,
                 f"no run {run_id!r} is known here",
                 remedy="`karaoke-syncd status --json` lists the run ids; name its --log_dir",
             )
-        problems.clear(destination, run_id)
+        failures.clear(destination, run_id)
         getattr(decisions, what)(destination, run_id)
         words = "is tried at once" if what == "retry" else "is left alone from now on"
         console.print(f"{known[run_id].name} ({run_id}) {words}", highlight=False)

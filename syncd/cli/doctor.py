@@ -30,7 +30,7 @@ def add(commands: Any) -> None:
 
 
 def _doctor(arguments: argparse.Namespace, settings: Settings, console: Console) -> Exit:
-    from syncd.doctor import examine, exit_code, to_json
+    from syncd.report.doctor import examine, exit_code, to_json
 
     findings = []
     for finding in examine(settings, login_of(settings)):

@@ -45,20 +45,20 @@ def add(commands: Any) -> None:
 
 
 def _install(arguments: argparse.Namespace, settings: Settings, console: Console) -> Exit:
-    from syncd import service, unit
-    from syncd.credentials import find_login
+    from syncd.destination.wandb.credentials import find_login
+    from syncd.service import systemd, unit_file
 
-    given = service.start_arguments(settings)
-    service.require_manager(shlex.join(given))
-    changed = service.install(settings, given)
-    console.print(f"{'Wrote' if changed else 'Unchanged:'} {unit.path()}", highlight=False)
+    given = systemd.start_arguments(settings)
+    systemd.require_manager(shlex.join(given))
+    changed = systemd.install(settings, given)
+    console.print(f"{'Wrote' if changed else 'Unchanged:'} {unit_file.path()}", highlight=False)
     for folder in settings.log_dir:
         missing = "" if folder.is_dir() else " (watched as soon as it exists)"
         console.print(f"Uploads from {folder}{missing}", highlight=False)
-    if arguments.linger and not service.lingers() and (problem := service.enable_linger()):
+    if arguments.linger and not systemd.lingers() and (problem := systemd.enable_linger()):
         console.print(f"Lingering was refused: {problem}. Ask an administrator.", highlight=False)
-    elif not service.lingers():
-        console.print(service.LINGER_HINT, highlight=False)
+    elif not systemd.lingers():
+        console.print(systemd.LINGER_HINT, highlight=False)
     login = find_login(base_url=settings.base_url, entity=settings.entity)
     if not login.key or login.source == "WANDB_API_KEY":
         console.print(
@@ -71,10 +71,10 @@ def _install(arguments: argparse.Namespace, settings: Settings, console: Console
 
 
 def _uninstall(arguments: argparse.Namespace, settings: Settings, console: Console) -> Exit:
-    from syncd import service
+    from syncd.service import systemd
 
-    service.require_manager("")
-    if service.uninstall():
+    systemd.require_manager("")
+    if systemd.uninstall():
         console.print("Stopped and removed. Logs and state stay; nothing of them is lost.")
     else:
         console.print("There is no service to remove.")
@@ -82,36 +82,36 @@ def _uninstall(arguments: argparse.Namespace, settings: Settings, console: Conso
 
 
 def _status(arguments: argparse.Namespace, settings: Settings, console: Console) -> Exit:
-    from syncd import service, unit
+    from syncd.service import systemd, unit_file
 
-    state = service.state()
+    state = systemd.state()
     if state.manager:
-        service.require_manager(shlex.join(service.start_arguments(settings)))
+        systemd.require_manager(shlex.join(systemd.start_arguments(settings)))
     if not state.installed:
         console.print("Not installed: karaoke-syncd service install --log_dir DIR")
         return Exit.NOT_RUNNING
-    console.print(f"Unit     {unit.path()}", highlight=False)
+    console.print(f"Unit     {unit_file.path()}", highlight=False)
     console.print(f"Enabled  {'yes' if state.enabled else 'no: karaoke-syncd service install'}")
     process = f", process {state.pid}" if state.pid else ""
     restarts = f", restarted {state.restarts} times" if state.restarts else ""
     console.print(f"Active   {state.active}{process}{restarts}", highlight=False)
     if state.words:
         console.print(f"Says     {state.words}", highlight=False, markup=False)
-    console.print(f"Linger   {'yes' if state.linger else 'no: ' + service.LINGER_HINT}")
+    console.print(f"Linger   {'yes' if state.linger else 'no: ' + systemd.LINGER_HINT}")
     return Exit.OK if state.active in ("active", "reloading") else Exit.NOT_RUNNING
 
 
 def _ask_manager(arguments: argparse.Namespace, settings: Settings, console: Console) -> Exit:
-    from syncd import service
+    from syncd.service import systemd
 
-    service.require_manager(shlex.join(service.start_arguments(settings)))
-    service.ask(arguments.kind)
+    systemd.require_manager(shlex.join(systemd.start_arguments(settings)))
+    systemd.ask(arguments.kind)
     console.print(f"Asked to {arguments.kind}; see karaoke-syncd service logs")
     return Exit.OK
 
 
 def _logs(arguments: argparse.Namespace, settings: Settings, console: Console) -> Exit:
-    from syncd import unit
+    from syncd.service import unit_file
 
     journalctl = shutil.which("journalctl")
     if journalctl is None:
@@ -122,7 +122,7 @@ def _logs(arguments: argparse.Namespace, settings: Settings, console: Console) -
     command = [
         journalctl,
         "--no-hostname",
-        f"--user-unit={unit.NAME}",
+        f"--user-unit={unit_file.NAME}",
         f"--lines={arguments.lines}",
     ]
     os.execv(journalctl, [*command, *(["--follow"] if arguments.follow else [])])

@@ -11,7 +11,7 @@ from typing import Any
 from rich.console import Console
 
 from syncd.cli.common import add_command, login_of
-from syncd.credentials import Login
+from syncd.destination.wandb.credentials import Login
 from syncd.errors import Exit, UsageError
 from syncd.settings import Settings
 
@@ -39,7 +39,7 @@ def add(commands: Any) -> None:
 
 
 def _sync(arguments: argparse.Namespace, settings: Settings, console: Console) -> Exit:
-    from syncd.oneshot import gather, sync
+    from syncd.sync.run_once import gather, sync
 
     if arguments.run_name and (len(arguments.paths) != 1 or arguments.paths[0].is_dir()):
         raise UsageError("--run_name names one run: give it with one file")
@@ -62,10 +62,10 @@ def _sync(arguments: argparse.Namespace, settings: Settings, console: Console) -
 
 
 def _make_new(files: Sequence[Path], settings: Settings, login: Login) -> None:
-    from syncd import decisions
-    from syncd.discover import alias_key, header_of
-    from syncd.status import destination_folder
-    from syncd.tail import first_line
+    from syncd.report.status import destination_folder
+    from syncd.source.scanner import alias_key, header_of
+    from syncd.source.tailer import first_line
+    from syncd.state import decisions
 
     destination = destination_folder(settings.state_dir, login.base_url)
     for path in files:
@@ -74,7 +74,7 @@ def _make_new(files: Sequence[Path], settings: Settings, login: Login) -> None:
 
 
 def _sync_offline(settings: Settings, console: Console) -> Exit:
-    from syncd.offline_runs import offline_runs, sync
+    from syncd.destination.wandb.offline_runs import offline_runs, sync
 
     runs = offline_runs([*settings.log_dir, *(folder.parent for folder in settings.log_dir)])
     console.print(f"{len(runs)} offline runs of wandb's own found")
@@ -86,7 +86,7 @@ def _sync_offline(settings: Settings, console: Console) -> Exit:
 
 
 def _export(arguments: argparse.Namespace, settings: Settings, console: Console) -> Exit:
-    from syncd.export import export
+    from syncd.report.export import export
 
     text, skipped = export(arguments.file, arguments.format)
     if skipped:

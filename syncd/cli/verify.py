@@ -13,13 +13,13 @@ from rich.markup import escape
 from rich.table import Table
 
 from syncd.cli.common import add_command, login_of
-from syncd.credentials import Login
-from syncd.discover import Found
+from syncd.destination.wandb.credentials import Login
 from syncd.errors import Exit, Refused, SyncError, Unreachable, UsageError
 from syncd.settings import Settings
+from syncd.source.scanner import Found
 
 if TYPE_CHECKING:  # it brings requests, which no other command has to wait for
-    from syncd.verify import Comparison
+    from syncd.report.verify import Comparison
 
 
 def add(commands: Any) -> None:
@@ -38,8 +38,8 @@ def add(commands: Any) -> None:
 
 
 def _verify(arguments: argparse.Namespace, settings: Settings, console: Console) -> Exit:
-    from syncd.server import Server
-    from syncd.verify import verify
+    from syncd.destination.wandb.api import Server
+    from syncd.report.verify import verify
 
     login = login_of(settings)
     server = Server(login, settings.limits.answer)
@@ -66,10 +66,10 @@ def _verify(arguments: argparse.Namespace, settings: Settings, console: Console)
 
 def _chosen(wanted: Sequence[str], settings: Settings, login: Login) -> list[Found]:
     """The runs to verify, one file each. Raises UsageError for what names none."""
-    from syncd import decisions
-    from syncd.discover import Roster, settle_claims
-    from syncd.oneshot import gather
-    from syncd.status import destination_folder
+    from syncd.report.status import destination_folder
+    from syncd.source.scanner import Roster, settle_claims
+    from syncd.state import decisions
+    from syncd.sync.run_once import gather
 
     aliases = decisions.aliases(destination_folder(settings.state_dir, login.base_url))
     roster = Roster(lambda: aliases)

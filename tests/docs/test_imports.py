@@ -12,7 +12,10 @@ import pytest
 ROOT = Path(__file__).parents[2]
 HEAVY = ("torch", "transformers", "accelerate", "numpy", "scipy")
 NETWORK = ("wandb", "requests")
-WANDB_USERS = {"syncd/upload/worker.py", "syncd/upload/history.py"}  # processes of their own
+WANDB_USERS = {
+    "syncd/destination/wandb/worker.py",
+    "syncd/destination/wandb/history.py",
+}  # processes of their own
 
 
 def sources(*folders: str) -> list[str]:
@@ -77,7 +80,7 @@ def test_wandb_is_imported_in_processes_of_its_own_and_on_use(file: str) -> None
 
 
 def test_the_schedule_knows_no_clock_file_or_thread() -> None:
-    outside = {name for name in imports("syncd/schedule.py") if not name.startswith("syncd")}
+    outside = {name for name in imports("syncd/sync/scheduler.py") if not name.startswith("syncd")}
     tops = {name.partition(".")[0] for name in outside}
     assert tops <= {"__future__", "math", "collections", "dataclasses", "enum", "typing",
                     "karaoke_train"}  # fmt: skip
@@ -91,7 +94,12 @@ def test_nobody_imports_the_command_line(file: str) -> None:
 
 @pytest.mark.parametrize("module", ["status", "render"])
 def test_status_needs_neither_daemon_nor_transport(module: str) -> None:
-    assert reaches(imports(f"syncd/{module}.py"), "syncd.daemon", "syncd.upload") == set()
+    assert (
+        reaches(
+            imports(f"syncd/report/{module}.py"), "syncd.sync.loop", "syncd.destination.wandb.sdk"
+        )
+        == set()
+    )
 
 
 def loaded(code: str) -> set[str]:
@@ -104,14 +112,15 @@ def loaded(code: str) -> set[str]:
 
 
 def test_the_daemon_process_loads_neither_wandb_nor_torch() -> None:
-    modules = ", ".join(f"syncd.{name}" for name in ("serve", "engine", "cli", "oneshot", "render"))
-    found = loaded(f"import {modules}, syncd.upload.worker; import requests, watchdog")
+    rooms = ("service.process", "sync.assemble", "sync.run_once", "report.render", "cli")
+    modules = ", ".join(f"syncd.{name}" for name in rooms)
+    found = loaded(f"import {modules}, syncd.destination.wandb.worker; import requests, watchdog")
     assert found & {*HEAVY, "wandb"} == set()
     assert "syncd" in found
 
 
 def test_a_worker_loads_no_torch_even_with_wandb() -> None:
-    assert "torch" not in loaded("import syncd.upload.worker, wandb")
+    assert "torch" not in loaded("import syncd.destination.wandb.worker, wandb")
 
 
 def test_the_record_log_loads_no_network_and_nothing_heavy() -> None:

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from karaoke_train.runlog import RunLog
-from syncd.upload.rows import Media
+from syncd.destination.rows import Media
 from tests.fakes.wandb_server import WandbServer
 from tests.faults.rig import Rig, comparable, expected_rows, until
-from tests.runlog.files import lines_of
+from tests.karaoke_train.runlog.files import lines_of
 
 TRAIN = ["--fast_dev", "--offline", "--epochs", "2", "--max_samples", "8"]
 

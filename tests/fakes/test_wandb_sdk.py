@@ -1,6 +1,7 @@
 """What the real wandb SDK does against the stand-in: the facts that our uploader is built on.
 
-A failure here after wandb moved means that a fact changed, and `syncd.upload` has to be read again.
+A failure here after wandb moved means that a fact changed, and `syncd.destination.wandb` has to be
+read again.
 """
 
 from __future__ import annotations

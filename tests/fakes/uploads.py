@@ -15,16 +15,16 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
+from syncd.destination.base import Standing
+from syncd.destination.rows import row, seconds
 from syncd.errors import RunRefused, RunTrouble, Unreachable, UploadError
-from syncd.upload.base import Standing
-from syncd.upload.rows import row, seconds
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from karaoke_train.runlog.format import Record
     from karaoke_train.runlog.reader import Line
-    from syncd.upload.base import Outcome, Target
+    from syncd.destination.base import Outcome, Target
 
 Fault = Literal[
     "open",  # the session does not open
@@ -91,7 +91,7 @@ class FakeServer:
         return FakeUploader(self, target)
 
     def close(self) -> None:
-        """As `syncd.server.Server` has it."""
+        """As `syncd.destination.wandb.api.Server` has it."""
 
     # --- what a test does ---
 

@@ -20,14 +20,15 @@ import pytest
 
 from karaoke_train.runlog import RunLog
 from karaoke_train.runlog.reader import Line
-from syncd import cursor, settings
-from syncd.credentials import Login, find_login
+from syncd import settings
+from syncd.destination.rows import row, seconds
+from syncd.destination.wandb.credentials import Login, find_login
 from syncd.failpoints import VARIABLE
-from syncd.status import RunStatus, Status, collect, destination_folder
-from syncd.upload.rows import row, seconds
+from syncd.report.status import RunStatus, Status, collect, destination_folder
+from syncd.state import cursor
 from tests.fakes.wandb_process import WandbProcess
 from tests.fakes.wandb_server import KEY, WandbServer
-from tests.runlog.files import lines_of
+from tests.karaoke_train.runlog.files import lines_of
 
 ROOT = Path(__file__).parents[2]
 PATIENCE = 45.0  # seconds for anything to come true on a machine that is busy with other things

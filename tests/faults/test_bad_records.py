@@ -17,12 +17,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from karaoke_train.runlog.format import BadRecord, encode
-from syncd import quarantine
-from syncd.credentials import Login
-from syncd.engine import engine
-from syncd.schedule import Limits
+from syncd.destination.wandb.credentials import Login
+from syncd.report.status import destination_folder
 from syncd.settings import Settings
-from syncd.status import destination_folder
+from syncd.state import quarantine
+from syncd.sync.assemble import engine
+from syncd.sync.scheduler import Limits
 from tests.fakes.wandb_server import WandbServer
 from tests.syncd.world import World, config_line, train_line
 

@@ -18,13 +18,13 @@ import pytest
 
 from karaoke_train.runlog import RunLog, opening
 from syncd.errors import Exit
-from syncd.status import exit_code
+from syncd.report.status import exit_code
 from tests.fakes.faults import Seen
 from tests.fakes.proxy import Proxy
 from tests.fakes.wandb_http import self_signed
 from tests.fakes.wandb_server import WandbServer
 from tests.faults.rig import ROOT, Lanes, Rig, lanes, selected, until, write
-from tests.runlog.files import lines_of
+from tests.karaoke_train.runlog.files import lines_of
 
 EVERY = 0.05  # seconds between two records
 

@@ -21,7 +21,7 @@ import pytest
 from karaoke_train.runlog.format import RunHeader
 from tests.fakes.wandb_process import WandbProcess
 from tests.faults.rig import ROOT, Rig, alive, descendants, same_rows, until
-from tests.runlog.files import lines_of, python
+from tests.karaoke_train.runlog.files import lines_of, python
 
 ROUNDS = int(os.environ.get("KARAOKE_FAULT_ROUNDS", "10"))
 SEED = int(os.environ.get("KARAOKE_FAULT_SEED", "7"))

@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from karaoke_train.runlog import RunLog, RunLogError, opening
-from syncd import lease
+from syncd.state import lease
 from tests.fakes.wandb_server import WandbServer
 from tests.faults.rig import Rig, until, write
-from tests.runlog.files import lines_of
+from tests.karaoke_train.runlog.files import lines_of
 
 RUNS = 4
 EVERY = 0.1  # seconds between a run's records

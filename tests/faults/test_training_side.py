@@ -23,7 +23,15 @@ from karaoke_train.runlog.format import RunHeader, decode
 from karaoke_train.runlog.layout import lock_path
 from karaoke_train.runlog.lock import holder_of
 from karaoke_train.runlog.reader import Position, split_lines
-from tests.runlog.files import IMPORTS, lines_of, notices, python, records_of, run_python, steps_of
+from tests.karaoke_train.runlog.files import (
+    IMPORTS,
+    lines_of,
+    notices,
+    python,
+    records_of,
+    run_python,
+    steps_of,
+)
 
 NOBODY = 65534
 WRITE_FOR_EVER = """

@@ -17,7 +17,7 @@ from karaoke_train.runlog import RunLog, opening
 from syncd.errors import Exit
 from tests.fakes.wandb_server import WandbServer
 from tests.faults.rig import ROOT, WAV, Rig, write
-from tests.runlog.files import lines_of
+from tests.karaoke_train.runlog.files import lines_of
 
 
 def change_a_value(history: list[str]) -> None:

@@ -1,14 +1,12 @@
-"""A machine of its own with systemd, and the W&B stand-in, for the tests in here."""
+"""A machine of its own with systemd, for the tests in here."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from tests.fakes.wandb_server import WandbServer
 from tests.service.sandbox import REQUIRE, Sandbox, missing, sandbox
 
 
@@ -20,9 +18,3 @@ def box() -> Iterator[Sandbox]:
         pytest.skip(reason)
     with sandbox() as made:
         yield made
-
-
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[WandbServer]:
-    with WandbServer(tmp_path / "wandb") as running:
-        yield running

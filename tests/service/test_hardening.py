@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from syncd import unit
+from syncd.service import unit_file
 from tests.service.sandbox import ROOT, Sandbox
 
 EXPOSURE = 1.8  # of 10, by systemd 252; what is left is the network, AF_UNIX and the user's name
@@ -84,12 +84,12 @@ def test_each_directive_forbids_what_it_says_and_the_daemons_work_is_allowed(
     outside.write_text("seen")
     out = logs / "out.json"
     arguments = [box.home, logs, outside, out, what]
-    installation = unit.Installation(
+    installation = unit_file.Installation(
         command=[sys.executable, str(probe), *map(str, arguments)],
         writable=[box.home / ".local/state", logs],
-        program=unit.program(),
+        program=unit_file.program(),
     )
-    text = unit.render(unit.template(), installation)
+    text = unit_file.render(unit_file.template(), installation)
     text = text.replace("Type=notify", "Type=oneshot").replace("Restart=on-failure", "Restart=no")
     box.write(".config/systemd/user/probe.service", text)
     try:
@@ -102,7 +102,7 @@ def test_each_directive_forbids_what_it_says_and_the_daemons_work_is_allowed(
 
 
 def test_every_sandbox_directive_is_probed_or_can_not_be_seen_from_inside() -> None:
-    sandbox = unit.template().partition("# Sandbox")[2].partition("[Install]")[0]
+    sandbox = unit_file.template().partition("# Sandbox")[2].partition("[Install]")[0]
     there = set(re.findall(r"^(\w+)=", sandbox, re.MULTILINE))
     unseen = {"SystemCallArchitectures", "SystemCallErrorNumber", "KeyringMode", "PrivateMounts",
               "DevicePolicy", "AmbientCapabilities", "ReadWritePaths"}  # fmt: skip
@@ -110,7 +110,7 @@ def test_every_sandbox_directive_is_probed_or_can_not_be_seen_from_inside() -> N
 
 
 def test_systemd_has_no_word_against_the_unit_and_finds_it_tight(box: Sandbox) -> None:
-    path = box.write(".config/systemd/user/karaoke-syncd.service", unit.template())
+    path = box.write(".config/systemd/user/karaoke-syncd.service", unit_file.template())
     verified = box.run("systemd-analyze", "--user", "verify", path)
     assert (verified.returncode, verified.stdout + verified.stderr) == (0, "")
     said = box.ok("systemd-analyze", "--user", "security", "--offline=yes", path)
@@ -121,14 +121,16 @@ def test_systemd_has_no_word_against_the_unit_and_finds_it_tight(box: Sandbox) -
 
 def test_installed_unit_has_odd_names_as_systemd_reads_them(box: Sandbox) -> None:
     name = 'a "b" $HOME 100% \\d; #e'
-    installation = unit.Installation(
+    installation = unit_file.Installation(
         command=["/bin/true"],
         arguments=[f"--log_dir={name}"],
         writable=[box.folder("x y"), box.folder("50%")],
         environment={"NAME": name},
         env_file=box.home / "50% env",
     )
-    path = box.write(".config/systemd/user/odd.service", unit.render(unit.template(), installation))
+    path = box.write(
+        ".config/systemd/user/odd.service", unit_file.render(unit_file.template(), installation)
+    )
     assert box.run("systemd-analyze", "--user", "verify", path).stderr == ""
     box.systemctl("daemon-reload")
     assert f"--log_dir={name}" in box.show("ExecStart", "odd").replace("$$", "$")

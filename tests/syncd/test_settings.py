@@ -9,7 +9,7 @@ import pytest
 
 from syncd import settings
 from syncd.errors import UsageError
-from syncd.schedule import Limits
+from syncd.sync.scheduler import Limits
 
 
 @pytest.fixture

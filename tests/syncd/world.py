@@ -8,14 +8,14 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from syncd import cursor, decisions
-from syncd.credentials import Login
-from syncd.daemon import Daemon
+from syncd.destination.rows import row, seconds
+from syncd.destination.wandb.credentials import Login
 from syncd.errors import RunTrouble
-from syncd.schedule import Limits, Phase, wanted
+from syncd.report.status import RunStatus, Status, collect, destination_folder
 from syncd.settings import Settings
-from syncd.status import RunStatus, Status, collect, destination_folder
-from syncd.upload.rows import row, seconds
+from syncd.state import cursor, decisions
+from syncd.sync.loop import Daemon
+from syncd.sync.scheduler import Limits, Phase, wanted
 from tests.fakes.clock import FakeClock
 from tests.fakes.executor import InlineExecutor
 from tests.fakes.uploads import ENTITY, FakeServer

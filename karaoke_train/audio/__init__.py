@@ -1,0 +1,1 @@
+"""Audio files in, samples and the model's input frames out."""

@@ -1,0 +1,1 @@
+"""Folders of recordings and notes in, padded batches out."""

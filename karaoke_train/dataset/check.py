@@ -1,0 +1,116 @@
+"""A folder of songs -> what is usable, what is not and why, as rows and as a table."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from karaoke_train.dataset.songs import AudioError, Problem, Song, read_folder
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from pathlib import Path
+
+_BLOCK = 60.0  # s read at once, so that a two-hour file needs no more memory than a short one
+_NAMES = ("C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One song, or one file that is none.
+
+    name: of the song, or the path. problem: why it cannot be used, empty when it can; the other
+    fields are then of use. duration: s. lowest, highest: MIDI pitch.
+    """
+
+    name: str
+    problem: str = ""
+    duration: float = 0.0
+    notes: int = 0
+    lowest: float = 0.0
+    highest: float = 0.0
+
+    @property
+    def usable(self) -> bool:
+        """Whether training would use it."""
+        return not self.problem
+
+
+def check_folder(voices_dir: Path | str, notes_dir: Path | str | None = None) -> list[Row]:
+    """A row for each song and each unusable file, usable ones first.
+
+    Reads every sample, so that damage in the middle of a file shows. `notes_dir` is `voices_dir`
+    when it is not given: audio and labels may lie side by side or in subfolders.
+    """
+    return check_songs(*read_folder(voices_dir, notes_dir or voices_dir))
+
+
+def check_songs(songs: Iterable[Song], problems: Iterable[Problem] = ()) -> list[Row]:
+    """Rows of songs, read whole, and of problems already known."""
+    rows = [_row(song) for song in songs]
+    rows += [Row(str(problem.path), problem.reason) for problem in problems]
+    return sorted(rows, key=lambda row: (not row.usable, row.name))
+
+
+def render(rows: Sequence[Row]) -> str:
+    """The rows as a text table with a line of totals."""
+    usable = [row for row in rows if row.usable]
+    lines = []
+    if usable:
+        width = max(4, *(len(row.name) for row in usable))
+        lines.append(f"{'song':{width}}  {'length':>8}  {'notes':>6}  range")
+        lines += [
+            f"{row.name:{width}}  {_clock(row.duration):>8}  {row.notes:>6}  {_range([row])}"
+            for row in usable
+        ]
+        lines.append("")
+    lines += [f"not usable: {row.name}: {row.problem}" for row in rows if not row.usable]
+    if len(usable) < len(rows):
+        lines.append("")
+    lines.append(_totals(usable, len(rows) - len(usable)))
+    return "\n".join(lines)
+
+
+def _row(song: Song) -> Row:
+    start = 0.0
+    try:
+        while start < song.duration:
+            song.load(start, min(start + _BLOCK, song.duration))
+            start += _BLOCK
+    except AudioError as error:
+        return Row(str(error.path), error.reason)
+    pitches = [note.pitch for note in song.notes]
+    return Row(
+        song.name,
+        duration=song.duration,
+        notes=len(pitches),
+        lowest=min(pitches),
+        highest=max(pitches),
+    )
+
+
+def _totals(usable: Sequence[Row], unusable: int) -> str:
+    rest = f"{unusable} file{'s' if unusable != 1 else ''} not usable"
+    if not usable:
+        return f"no usable song, {rest}"
+    length = _clock(sum(row.duration for row in usable))
+    notes = sum(row.notes for row in usable)
+    count = f"{len(usable)} usable song{'s' if len(usable) != 1 else ''}"
+    return f"{count}: {length}, {notes} notes, {_range(usable)}; {rest}"
+
+
+def _range(rows: Sequence[Row]) -> str:
+    lowest, highest = min(row.lowest for row in rows), max(row.highest for row in rows)
+    return f"{_name(lowest)} to {_name(highest)}"
+
+
+def _name(pitch: float) -> str:
+    """The name of a MIDI pitch, C4 being 60."""
+    nearest = round(pitch)
+    return f"{_NAMES[nearest % 12]}{nearest // 12 - 1}"
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

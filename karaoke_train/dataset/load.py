@@ -1,0 +1,106 @@
+"""Settings in, segments to train and validate on out: read or sung, split by song."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from karaoke_train.audio.augment import augment
+from karaoke_train.dataset.batches import FeatureCache, SegmentDataset
+from karaoke_train.dataset.corpora import read_corpus
+from karaoke_train.dataset.songs import Problem, Segment, Song, read_folder, segments, split
+from karaoke_train.synth import HELD_OUT_VOICES, synthetic_songs
+
+if TYPE_CHECKING:
+    from karaoke_train.audio.features import FeatureSettings
+    from karaoke_train.settings import TrainSettings
+
+VAL_SHARE = 0.1
+FAST_DEV_VAL_SONGS = 6
+
+
+class DataError(ValueError):
+    """There is nothing to train on; the message says why and what to do."""
+
+
+@dataclass(frozen=True)
+class Data:
+    """What a run trains and validates on, and the files that could not be used."""
+
+    train: list[Segment]
+    val: list[Segment]
+    problems: list[Problem] = field(default_factory=list)
+
+
+def load_data(settings: TrainSettings) -> Data:
+    """Songs as segments, split by song. Raises DataError when no song is usable."""
+    problems: list[Problem] = []
+    if settings.synthetic is not None:
+        train, val = _synthetic(settings)
+    else:
+        if settings.voices_dir is None:
+            raise DataError(
+                "no data to train on: give --voices_dir and --notes_dir, or --synthetic N for "
+                "synthetic singing, or --fast_dev for a quick run"
+            )
+        songs, problems = _recordings(settings)
+        if not songs:
+            raise DataError(
+                f"no usable song in {settings.voices_dir} with notes in "
+                f"{settings.notes_dir or settings.voices_dir}. "
+                "`karaoke-train data check` says what is wrong with each file."
+            )
+        train, val = split(songs, settings.seed, VAL_SHARE)
+    pieces = [segment for song in train for segment in segments(song, settings.longest)]
+    checks = [segment for song in val for segment in segments(song, settings.longest)]
+    return Data(pieces[: settings.max_samples], checks[: settings.max_samples], problems)
+
+
+def dataset(
+    parts: list[Segment],
+    features: FeatureSettings,
+    settings: TrainSettings,
+    *,
+    augments: bool = False,
+) -> SegmentDataset:
+    """Synthetic singing in memory, sung once; recordings cached on disk, or else augmented."""
+    if settings.synthetic is not None:
+        cache = FeatureCache()
+        cache.fill(parts, features, worker_count(settings))
+        return SegmentDataset(parts, features, cache=cache)
+    if settings.cache_features:
+        return SegmentDataset(parts, features, cache=FeatureCache(Path(settings.cache_features)))
+    changed = augment if augments else None
+    return SegmentDataset(parts, features, augment=changed, seed=settings.seed)
+
+
+def worker_count(settings: TrainSettings) -> int:
+    """On a GPU, features must be ready in time; on a CPU, workers would take from the training."""
+    if settings.workers is not None:
+        return settings.workers
+    on_gpu = settings.device != "cpu" and torch.cuda.is_available()
+    return min(8, (os.cpu_count() or 1) - 1) if on_gpu else 0
+
+
+def _synthetic(settings: TrainSettings) -> tuple[list[Song], list[Song]]:
+    """Training songs, and validation songs by other voices from other seeds."""
+    count = settings.synthetic or 0
+    simple = settings.fast_dev
+    held_out = FAST_DEV_VAL_SONGS if settings.fast_dev else max(4, round(count * VAL_SHARE))
+    train = synthetic_songs(count, settings.seed, simple=simple)
+    val = synthetic_songs(held_out, settings.seed + 1, simple=simple, voices=HELD_OUT_VOICES)
+    return list(train), list(val)
+
+
+def _recordings(settings: TrainSettings) -> tuple[list[Song], list[Problem]]:
+    assert settings.voices_dir is not None
+    for folder in filter(None, (settings.voices_dir, settings.notes_dir)):
+        if not Path(folder).is_dir():
+            raise DataError(f"there is no folder {folder} to read songs from")
+    if settings.corpus is not None:
+        return read_corpus(settings.corpus, settings.voices_dir)
+    return read_folder(settings.voices_dir, settings.notes_dir or settings.voices_dir)

@@ -1,0 +1,1 @@
+"""A trained model and recordings in; notes, scores and pictures out."""

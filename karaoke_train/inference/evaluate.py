@@ -1,0 +1,119 @@
+"""A model and songs in, scores out: COn, COnP and COnPOff, song by song and overall.
+
+Overall F1 is the mean over songs, as MIREX and the papers on MIR-ST500 report it; `pooled`
+counts all notes of all songs together, as validation during training does.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from tqdm import tqdm
+
+from karaoke_train.audio.io import AudioError
+from karaoke_train.inference.metrics import Counts, count_notes, count_pitches, total
+from karaoke_train.model.decode import DecodeOptions, decode, frame_pitch
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from karaoke_train.dataset.songs import Song
+    from karaoke_train.inference.transcribe import VoiceToNotes
+
+SCORES = ("onset", "onset_pitch", "note")
+NAMES = {"onset": "COn", "onset_pitch": "COnP", "note": "COnPOff"}
+
+
+@dataclass(frozen=True)
+class SongScore:
+    """One song's counts; `metrics` are shares from 0 to 1."""
+
+    name: str
+    counts: Counts
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """Note metrics and pitch metrics by name."""
+        return {**self.counts.note_metrics(), **self.counts.pitch_metrics()}
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """All songs' scores."""
+
+    songs: list[SongScore]
+    problems: list[str] = field(default_factory=list)  # songs that could not be read, and why
+
+    @property
+    def overall(self) -> dict[str, float]:
+        """Mean over songs of each metric."""
+        rows = [song.metrics for song in self.songs]
+        names = {name for row in rows for name in row}
+        return {
+            name: float(np.mean([row[name] for row in rows if name in row]))
+            for name in sorted(names)
+        }
+
+    @property
+    def pooled(self) -> dict[str, float]:
+        """The metrics of all notes counted together."""
+        counts = total(song.counts for song in self.songs)
+        return {**counts.note_metrics(), **counts.pitch_metrics()}
+
+    def as_json(self) -> dict[str, Any]:
+        """A stable document: songs, overall, pooled, problems."""
+        songs = [
+            {"name": s.name, "notes": s.counts.reference, "found": s.counts.estimated, **s.metrics}
+            for s in self.songs
+        ]
+        return {
+            "songs": songs,
+            "overall": self.overall,
+            "pooled": self.pooled,
+            "problems": self.problems,
+        }
+
+    def as_table(self) -> str:
+        """For the terminal: a line a song, then the overall lines; F1, precision and recall."""
+        width = max([12, *(len(song.name) for song in self.songs)])
+        head = f"{'':{width}}  {'notes':>6} {'found':>6}" + "".join(
+            f"  {NAMES[score]:>7} {'P':>5} {'R':>5}" for score in SCORES
+        )
+        lines = [head]
+        for song in self.songs:
+            sizes = f"{song.counts.reference:>6} {song.counts.estimated:>6}"
+            lines.append(f"{song.name:{width}}  {sizes}{_cells(song.metrics)}")
+        counts = total(song.counts for song in self.songs)
+        sizes = f"{counts.reference:>6} {counts.estimated:>6}"
+        lines.append(f"{'mean of songs':{width}}  {sizes}{_cells(self.overall)}")
+        lines.append(f"{'all notes':{width}}  {sizes}{_cells(self.pooled)}")
+        return "\n".join(lines)
+
+
+def evaluate(
+    model: VoiceToNotes,
+    songs: Sequence[Song],
+    *,
+    options: DecodeOptions | None = None,
+    progress: bool = False,
+) -> Evaluation:
+    """Transcribe each song and compare; one that can't be read is a problem, the rest goes on."""
+    scores: list[SongScore] = []
+    problems: list[str] = []
+    for song in tqdm(songs, desc="evaluating", unit="song", disable=not progress):
+        try:
+            posteriors = model.posteriors(song)
+        except AudioError as error:
+            problems.append(str(error))
+            continue
+        counts = count_notes(song.notes, decode(posteriors, model.settings, options))
+        pitches = frame_pitch(posteriors.pitch, model.settings)
+        scores.append(SongScore(song.name, counts + count_pitches(pitches, song.notes)))
+    return Evaluation(scores, problems)
+
+
+def _cells(metrics: dict[str, float]) -> str:
+    triples = [[metrics[f"{s}_{kind}"] for kind in ("f1", "precision", "recall")] for s in SCORES]
+    return "".join(f"  {f1:7.3f} {p:5.2f} {r:5.2f}" for f1, p, r in triples)

@@ -1,0 +1,134 @@
+"""Numbers in, pictures out: a line of blocks for the terminal, PNGs for curves and piano rolls."""
+
+# mypy: allow-untyped-calls
+# (matplotlib is typed in part only)
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from karaoke_train.model.decode import FRAME_SECONDS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    import numpy as np
+
+    from karaoke_train.audio.features import FeatureSettings
+    from karaoke_train.notes import Note
+
+BLOCKS = "▁▂▃▄▅▆▇█"
+REFERENCE, PREDICTED = "#ffffff", "#ff5d5d"
+
+
+def sparkline(values: Sequence[float], *, low: float | None = None) -> str:
+    """One block a value, from the lowest to the highest; what isn't finite is a space.
+
+    low: the value of the lowest block, when it shouldn't be the smallest one seen.
+    """
+    finite = [value for value in values if math.isfinite(value)]
+    if not finite:
+        return " " * len(values)
+    bottom = min(finite) if low is None else low  # a flat line is drawn half high, or lowest
+    span = max(finite) - bottom
+    level = 0.5 if low is None else 0.0
+    return "".join(_block((v - bottom) / span if span else level, v) for v in values)
+
+
+def curves_png(path: Path, curves: Mapping[str, Sequence[tuple[float, float]]]) -> None:
+    """Curves over epochs, one panel for losses and one for shares from 0 to 1.
+
+    curves: name ("train/loss", "val/note_accuracy", …) -> points (epoch, value).
+    """
+    figure = Figure(figsize=(9, 3.6), layout="constrained")
+    losses, shares = figure.subplots(1, 2)
+    for name, points in curves.items():
+        axis = losses if name.endswith("loss") else shares
+        style = {"linestyle": "--" if name.startswith("train/") else "-", "marker": "."}
+        axis.plot([p[0] for p in points], [p[1] for p in points], label=name, **style)
+    losses.set(xlabel="epoch", ylabel="loss")
+    shares.set(xlabel="epoch", ylim=(-0.02, 1.02))
+    for axis in (losses, shares):
+        axis.grid(alpha=0.3)
+        if axis.lines:
+            axis.legend(fontsize=7)
+    _save(figure, path)
+
+
+def piano_roll_png(
+    path: Path,
+    picture: np.ndarray,
+    settings: FeatureSettings,
+    predicted: Sequence[Note],
+    reference: Sequence[Note] = (),
+    *,
+    title: str = "",
+) -> None:
+    """Notes over the log-frequency spectrogram: reference outlined white, prediction red.
+
+    picture: (frequency bins, frames) as `features.log_frequency` gives it; at most some minutes
+    of it are worth drawing.
+    """
+    bottom = settings.lowest - settings.below
+    seconds = picture.shape[1] * FRAME_SECONDS
+    figure = Figure(figsize=(min(30.0, 4 + seconds * 0.8), 4.5), layout="constrained")
+    axis = figure.subplots()
+    top = bottom + picture.shape[0] / settings.bins
+    axis.imshow(
+        picture,
+        origin="lower",
+        aspect="auto",
+        cmap="viridis",
+        extent=(0, seconds, bottom, top),
+        interpolation="nearest",
+    )
+    for note in reference:
+        _bar(axis, note, REFERENCE, height=1.0, filled=False)
+    for note in predicted:
+        _bar(axis, note, PREDICTED, height=0.5, filled=True)
+    pitches = [note.pitch for note in (*predicted, *reference)] or [bottom + 12, settings.highest]
+    axis.set(
+        xlim=(0, seconds),
+        ylim=(max(bottom, min(pitches) - 5), min(top, max(pitches) + 8)),
+        xlabel="seconds",
+        ylabel="MIDI pitch",
+        title=title,
+    )
+    _save(figure, path)
+
+
+def _block(share: float, value: float) -> str:
+    if not math.isfinite(value):
+        return " "
+    return BLOCKS[max(0, min(len(BLOCKS) - 1, int(share * len(BLOCKS))))]
+
+
+def _bar(axis: object, note: Note, colour: str, *, height: float, filled: bool) -> None:
+    from matplotlib.axes import Axes
+    from matplotlib.patches import Rectangle
+
+    assert isinstance(axis, Axes)
+    corner = (note.onset, note.pitch - height / 2)
+    axis.add_patch(
+        Rectangle(
+            corner,
+            note.duration,
+            height,
+            facecolor=colour if filled else "none",
+            edgecolor=colour,
+            alpha=0.75 if filled else 1.0,
+        )
+    )
+
+
+def _save(figure: Figure, path: Path) -> None:
+    """Whole or not at all. The canvas is made here: no window system, no global state."""
+    part = path.with_name(path.name + ".part")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    FigureCanvasAgg(figure).print_png(part)
+    part.replace(path)

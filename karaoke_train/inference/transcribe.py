@@ -1,0 +1,158 @@
+"""Audio of any length in, notes out: overlapping windows, one posterior, decoded once.
+
+    VoiceToNotes.from_pretrained("checkpoints/…/best").transcribe("song.wav")
+
+Windows overlap by 4 s and each gives up 2 s at its inner edges, so that every frame is judged
+with context on both sides. The posteriors are joined before decoding: no note is found twice.
+"""
+
+# mypy: allow-untyped-calls
+# (transformers is typed in part only)
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from karaoke_train.audio import io
+from karaoke_train.audio.features import FRAME, FRAME_SECONDS, SAMPLE_RATE, extract, frame_count
+from karaoke_train.model.checkpoints import load_model
+from karaoke_train.model.decode import DecodeOptions, Posteriors, decode
+from karaoke_train.training.trainer import unpack_posteriors
+
+if TYPE_CHECKING:
+    from karaoke_train.audio.features import FeatureSettings
+    from karaoke_train.model.model import VoiceToNotesModel
+    from karaoke_train.notes import Note
+
+WINDOW = 1500  # frames, 30 s: what Whisper's position embedding holds
+EDGE = 100  # frames, 2 s given up at each inner edge of a window
+
+
+class Sound(Protocol):
+    """Anything that can be loaded in parts: a song, or a file through `FileSound`."""
+
+    @property
+    def duration(self) -> float:
+        """Seconds."""
+
+    def load(self, start: float = 0.0, end: float | None = None) -> np.ndarray:
+        """float32 mono 16 kHz, shape (samples,)."""
+
+
+@dataclass(frozen=True)
+class FileSound:
+    """An audio file, read a window at a time: two hours need no more memory than 30 s of sound."""
+
+    path: Path
+    duration: float
+
+    @classmethod
+    def open(cls, path: Path | str) -> FileSound:
+        """Raises AudioError when the file can't be used."""
+        return cls(Path(path), io.probe(Path(path)))
+
+    def load(self, start: float = 0.0, end: float | None = None) -> np.ndarray:
+        """The samples between two times. Raises AudioError."""
+        return io.read(self.path, start, end)
+
+
+@dataclass(frozen=True)
+class Window:
+    """Frames `start` to `end` are looked at; of the result, `keep_from` to `keep_to` is kept."""
+
+    start: int
+    end: int
+    keep_from: int
+    keep_to: int
+
+
+def windows(frames: int, size: int = WINDOW, edge: int = EDGE) -> Iterator[Window]:
+    """Windows whose kept parts cover `frames` frames, each frame once."""
+    step = size - 2 * edge
+    start = 0
+    while True:
+        end = min(start + size, frames)
+        keep_from = start + edge if start else 0
+        if end == frames:
+            yield Window(start, end, keep_from, frames)
+            return
+        yield Window(start, end, keep_from, end - edge)
+        start += step
+
+
+class VoiceToNotes:
+    """A trained model, ready to write down songs.
+
+    device: auto, cpu, cuda or mps. Not thread-safe.
+    """
+
+    def __init__(self, model: VoiceToNotesModel, device: str = "auto") -> None:
+        self.device = pick_device(device)
+        self.model = model.eval().to(self.device)
+        self.settings: FeatureSettings = model.config.feature_settings
+
+    @classmethod
+    def from_pretrained(cls, folder: Path | str, device: str = "auto") -> VoiceToNotes:
+        """The model in a checkpoint's folder. Raises CheckpointError."""
+        return cls(load_model(folder), device)
+
+    def transcribe(
+        self,
+        sound: Path | str | Sound,
+        *,
+        options: DecodeOptions | None = None,
+        progress: bool = False,
+    ) -> list[Note]:
+        """The notes of an audio file (or song), in order. Raises AudioError."""
+        source = FileSound.open(sound) if isinstance(sound, str | Path) else sound
+        return decode(self.posteriors(source, progress=progress), self.settings, options)
+
+    def posteriors(self, sound: Sound, *, progress: bool = False) -> Posteriors:
+        """What the model says of each 20 ms frame of the whole sound."""
+        frames = frame_count(round(sound.duration * SAMPLE_RATE))
+        parts = list(windows(frames))
+        kept = [
+            self._window(sound, part)
+            for part in tqdm(parts, desc="listening", unit="window", disable=not progress)
+        ]
+        return Posteriors(
+            **{name: np.concatenate([getattr(k, name) for k in kept]) for name in _FIELDS}
+        )
+
+    def _window(self, sound: Sound, part: Window) -> Posteriors:
+        samples = sound.load(part.start * FRAME_SECONDS, part.end * FRAME_SECONDS)
+        wanted = (part.end - part.start) * FRAME
+        # A header may promise more than the file holds: what's missing is silence.
+        samples = np.pad(samples[:wanted], (0, max(0, wanted - len(samples))))
+        features = extract(samples, self.settings)
+        with torch.inference_mode():
+            output = self.model(
+                mel=features.mel[None].to(self.device),
+                pitch=features.pitch[None].to(self.device),
+                lengths=torch.tensor([features.frames], device=self.device),
+            )
+        [heard] = unpack_posteriors(output, [features.frames])
+        cut = slice(part.keep_from - part.start, part.keep_to - part.start)
+        fields: dict[str, Any] = {name: getattr(heard, name)[cut] for name in _FIELDS}
+        fields["pitch"] = fields["pitch"].astype(np.float16)  # two hours: 124 MB, not 248
+        return Posteriors(**fields)
+
+
+_FIELDS = ("onset", "offset", "voicing", "pitch")
+
+
+def pick_device(device: str) -> str:
+    """The torch device that `auto` stands for; others as they are, `cuda:1` being made visible
+    as the only GPU by the command line."""
+    if device != "auto":
+        return device.split(":")[0]
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"

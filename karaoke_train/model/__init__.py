@@ -1,0 +1,1 @@
+"""The network, its loss, its decoder and its checkpoints."""

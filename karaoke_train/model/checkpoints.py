@@ -1,0 +1,155 @@
+"""A run's checkpoints on disk: writing what `--resume` needs, finding it again, loading models.
+
+checkpoint_dir/<run>/checkpoint-<step>/   the Trainer's own, plus karaoke_run.json
+checkpoint_dir/<run>/best/                the model alone, by `save_pretrained`
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from transformers import TrainerCallback
+
+from karaoke_train.model.model import FORMAT, VoiceToNotesConfig, VoiceToNotesModel
+
+if TYPE_CHECKING:
+    from transformers import TrainerControl, TrainerState, TrainingArguments
+
+RUN_FILE = "karaoke_run.json"
+
+
+class CheckpointError(ValueError):
+    """A checkpoint that can't be used; the message says which, why and what to do."""
+
+
+@dataclass(frozen=True)
+class Resumable:
+    """A checkpoint to go on from, its run's log and the flags it was started with."""
+
+    folder: Path
+    log_path: Path
+    flags: dict[str, Any]
+
+    @property
+    def epochs(self) -> float:
+        """Epochs trained so far, 0 when the checkpoint doesn't say."""
+        try:
+            state = json.loads((self.folder / "trainer_state.json").read_text(encoding="utf-8"))
+            return float(state["epoch"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return 0.0
+
+
+class RunFileCallback(TrainerCallback):
+    """Puts the run's log and flags into each checkpoint, last: its presence says "complete"."""
+
+    def __init__(self, log_path: Path | None, flags: dict[str, Any]) -> None:
+        self.log_path = log_path
+        self.flags = flags
+        self.latest: Path | None = None
+
+    def on_save(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """After the Trainer has written a checkpoint."""
+        folder = Path(str(args.output_dir)) / f"checkpoint-{state.global_step}"
+        self.latest = folder
+        if state.is_world_process_zero and self.log_path is not None:
+            content = {"log": str(self.log_path.resolve()), "flags": self.flags}
+            part = folder / (RUN_FILE + ".part")
+            part.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+            part.replace(folder / RUN_FILE)
+
+
+def find_resumable(place: Path) -> Resumable:
+    """The newest complete checkpoint in `place`: a checkpoint, a run's folder or all runs' folder.
+
+    Raises CheckpointError when there is none.
+    """
+    found = [*place.glob(RUN_FILE), *place.glob(f"*/{RUN_FILE}"), *place.glob(f"*/*/{RUN_FILE}")]
+    if not found:
+        raise CheckpointError(
+            f"nothing to resume in {place}: no checkpoint with a {RUN_FILE} in it. "
+            "Start a new run without --resume, or give --resume the folder of one."
+        )
+    newest = max(found, key=lambda path: path.stat().st_mtime_ns)
+    try:
+        content = json.loads(newest.read_text(encoding="utf-8"))
+        return Resumable(newest.parent, Path(content["log"]), dict(content["flags"]))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(
+            f"{newest} is damaged ({error}). Resume from another checkpoint beside it."
+        ) from None
+
+
+def save_model(model: VoiceToNotesModel, folder: Path) -> None:
+    """The model alone, whole or not at all; one that was there before is replaced."""
+    part = folder.with_name(folder.name + ".part")
+    shutil.rmtree(part, ignore_errors=True)
+    model.save_pretrained(part)
+    shutil.rmtree(folder, ignore_errors=True)
+    part.replace(folder)
+
+
+def load_model(folder: Path | str) -> VoiceToNotesModel:
+    """The model in `folder` (a `best`, a `checkpoint-…`, or a run's folder), ready for inference.
+
+    Raises CheckpointError in words when there is none, or one of another kind or version.
+    """
+    folder = _model_folder(Path(folder))
+    try:
+        described = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except OSError:
+        raise CheckpointError(
+            f"{folder} holds no model: no config.json in it. Give the folder that training named "
+            "at its end, such as checkpoints/<run>/best."
+        ) from None
+    except ValueError as error:
+        raise CheckpointError(f"{folder}/config.json is damaged: {error}") from None
+    kind, version = described.get("model_type"), described.get("format")
+    if kind != VoiceToNotesConfig.model_type:
+        raise CheckpointError(
+            f"{folder} holds a model of kind {kind!r}, not {VoiceToNotesConfig.model_type!r}. "
+            "A bare Whisper goes to training's --encoder."
+        )
+    if version != FORMAT:
+        raise CheckpointError(
+            f"{folder} was written in checkpoint format {version}, this version of karaoke-train "
+            f"reads format {FORMAT}. Use the version that wrote it, or train again."
+        )
+    return _loaded(folder)
+
+
+def _model_folder(folder: Path) -> Path:
+    best = folder / "best"
+    return best if not (folder / "config.json").exists() and best.is_dir() else folder
+
+
+def _loaded(folder: Path) -> VoiceToNotesModel:
+    loaded: Any  # with output_loading_info, transformers gives a pair
+    try:
+        loaded = VoiceToNotesModel.from_pretrained(
+            folder, local_files_only=True, output_loading_info=True, dtype=torch.float32
+        )
+    except Exception as error:  # safetensors and torch raise what they like on a damaged file
+        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise CheckpointError(
+            f"the model in {folder} can't be loaded: {first}. The file is damaged or was copied "
+            "in part; copy it again or use another checkpoint."
+        ) from error
+    model, report = loaded
+    wrong = [*report["missing_keys"], *report["unexpected_keys"]]
+    wrong += [str(key) for key in report["mismatched_keys"]]
+    if wrong:
+        raise CheckpointError(
+            f"the weights in {folder} don't belong to its config.json ({len(wrong)} differ, such "
+            f"as {wrong[0]}). Use another checkpoint."
+        )
+    model.eval()
+    assert isinstance(model, VoiceToNotesModel)
+    return model

@@ -1,0 +1,260 @@
+"""Features in, per-frame posteriors out: a Whisper encoder with heads for notes.
+
+    log-mel ── Whisper's convolutions ──┬─▶ Whisper's transformer ──┐
+                                        │            ▲              ├─▶ onset, offset, voicing
+    log-frequency ── harmonic stack ──▶ salience ────┴──────────────┴─▶ pitch
+
+The encoder is transformers' own, any checkpoint, run on the segment's length rather than always
+on 30 s. Differences from Whisper: position embeddings are cropped, padding is masked, and what
+the pitch front-end sees is added to the embeddings (through a projection that starts at zero, so
+that a pretrained encoder starts as itself).
+
+The pitch front-end stacks shifted copies of a log-frequency spectrogram, so that a small
+convolution sees a pitch's harmonics side by side, wherever the pitch lies (the harmonic CQT of
+Bittner et al. 2017, "Deep salience representations for F0 estimation", also in basic-pitch).
+Whisper's 80 mel bands alone lie 37 Hz apart, more than a semitone up to 600 Hz.
+"""
+
+# mypy: allow-untyped-calls
+# (transformers is typed in part only)
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedConfig, PreTrainedModel, WhisperConfig
+from transformers import initialization as init
+from transformers.models.whisper.modeling_whisper import WhisperEncoder
+from transformers.utils.generic import ModelOutput
+
+from karaoke_train.audio.features import FeatureSettings
+from karaoke_train.model.losses import Logits, Targets, note_loss
+
+HARMONICS = (0.5, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0)  # basic-pitch's, and an eighth
+FORMAT = 1  # raised when a checkpoint of before can no longer be read
+
+
+class VoiceToNotesConfig(PreTrainedConfig):
+    """Everything needed to rebuild the model and its input.
+
+    encoder: a WhisperConfig (or its dict); its decoder's part is not used.
+    features: FeatureSettings as a dict: mel bands, pitch range, bins a semitone.
+    pitch_frontend: whether the log-frequency picture is used at all.
+    salience_channels: width of the front-end's convolutions.
+    head_width: width of the two convolutions in front of the onset, offset and voicing outputs.
+    dropout: in the heads.
+    format: version of this layout; another one is refused by `load_model`.
+    """
+
+    model_type = "voice_to_notes"
+    sub_configs = {"encoder": WhisperConfig}  # noqa: RUF012  transformers' protocol
+
+    def __init__(
+        self,
+        encoder: WhisperConfig | dict[str, Any] | None = None,
+        features: dict[str, int] | None = None,
+        pitch_frontend: bool = True,
+        salience_channels: int = 16,
+        head_width: int = 128,
+        dropout: float = 0.1,
+        format: int = FORMAT,  # noqa: A002  the name in the file
+        **kwargs: Any,
+    ) -> None:
+        if isinstance(encoder, dict):
+            encoder = WhisperConfig(**encoder)
+        self.encoder = encoder or WhisperConfig()
+        self.features = asdict(FeatureSettings(**(features or {})))
+        self.pitch_frontend = pitch_frontend
+        self.salience_channels = salience_channels
+        self.head_width = head_width
+        self.dropout = dropout
+        self.format = format
+        super().__init__(**kwargs)
+
+    @property
+    def feature_settings(self) -> FeatureSettings:
+        """The preprocessing the model was trained with."""
+        return FeatureSettings(**self.features)
+
+
+@dataclass
+class FramePosteriors(ModelOutput):
+    """Logits per 20 ms frame: onset, offset, voicing (batch, frames); pitch (…, classes)."""
+
+    loss: Tensor | None = None
+    onset: Tensor | None = None
+    offset: Tensor | None = None
+    voicing: Tensor | None = None
+    pitch: Tensor | None = None
+    parts: Tensor | None = None  # (4,) the loss's onset, offset, voicing and pitch
+
+
+class HarmonicSalience(nn.Module):
+    """Log-frequency picture (batch, bins, frames) -> pitch salience (batch, frames, classes)."""
+
+    def __init__(self, settings: FeatureSettings, channels: int) -> None:
+        super().__init__()
+        self.classes = settings.pitch_classes
+        first = settings.below * settings.bins
+        self.shifts = [first + round(12 * settings.bins * math.log2(h)) for h in HARMONICS]
+        self.mix = nn.Conv2d(len(HARMONICS), channels, (1, 5), padding=(0, 2))
+        self.sharpen = nn.Conv2d(channels, channels, (3, 5), padding=(1, 2))
+        self.out = nn.Conv2d(channels, 1, 1)
+
+    def forward(self, pitch: Tensor) -> Tensor:
+        pitch = pitch - pitch.mean(dim=1, keepdim=True)  # loudness is no pitch
+        spectrum = pitch.transpose(1, 2)  # (batch, frames, bins)
+        missing = self.shifts[-1] + self.classes - spectrum.shape[-1]
+        spectrum = nn.functional.pad(spectrum, (0, max(missing, 0)))
+        stack = torch.stack([spectrum[..., s : s + self.classes] for s in self.shifts], dim=1)
+        hidden = nn.functional.gelu(self.mix(stack))
+        hidden = nn.functional.gelu(self.sharpen(hidden))
+        salience: Tensor = self.out(hidden).squeeze(1)
+        return salience
+
+
+class Contour(nn.Conv1d):
+    """The pitch contour on its way into the encoder; starts at zero."""
+
+
+class NoteHeads(nn.Module):
+    """Encoder states and local embeddings -> onset, offset and voicing logits, pitch logits.
+
+    The embeddings before the transformer are seen too: they are sharp in time, which onsets
+    need, while the last states of a speech encoder know phonemes and context.
+    """
+
+    def __init__(self, width: int, classes: int, config: VoiceToNotesConfig) -> None:
+        super().__init__()
+        hidden = config.head_width
+        self.norm = nn.LayerNorm(width)
+        self.local = nn.Conv1d(2 * width, hidden, 5, padding=2)
+        self.deep = nn.Conv1d(hidden, hidden, 5, padding=2)
+        self.dropout = nn.Dropout(config.dropout)
+        self.events = nn.Linear(hidden, 3)
+        self.pitch = nn.Linear(hidden, classes)
+
+    def forward(self, states: Tensor, embeddings: Tensor) -> tuple[Tensor, Tensor]:
+        both = torch.cat([states, self.norm(embeddings)], dim=-1).transpose(1, 2)
+        hidden = nn.functional.gelu(self.local(both))
+        hidden = hidden + nn.functional.gelu(self.deep(self.dropout(hidden)))
+        hidden = self.dropout(hidden.transpose(1, 2))
+        return self.events(hidden), self.pitch(hidden)
+
+
+class VoiceToNotesModel(PreTrainedModel):
+    """Whisper encoder, pitch front-end and note heads. See the module's picture."""
+
+    config_class = VoiceToNotesConfig
+    base_model_prefix = "voice_to_notes"
+    main_input_name = "mel"
+    supports_gradient_checkpointing = True
+    _supports_sdpa = True
+    _no_split_modules = ["WhisperEncoderLayer"]  # noqa: RUF012  transformers' protocol
+
+    def __init__(self, config: VoiceToNotesConfig) -> None:
+        super().__init__(config)
+        settings = config.feature_settings
+        width = config.encoder.d_model
+        self.encoder = WhisperEncoder(config.encoder)
+        self.salience = (
+            HarmonicSalience(settings, config.salience_channels) if config.pitch_frontend else None
+        )
+        self.contour = (
+            Contour(settings.pitch_classes, width, 5, padding=2) if config.pitch_frontend else None
+        )
+        self.heads = NoteHeads(width, settings.pitch_classes, config)
+        self.post_init()
+
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module) -> None:
+        super()._init_weights(module)
+        if isinstance(module, nn.Conv2d):  # transformers' normal(0, 0.02) would start it mute
+            init.kaiming_normal_(module.weight, nonlinearity="relu")
+        elif isinstance(module, Contour):
+            init.zeros_(module.weight)  # its bias, like every bias, is zero already
+        elif isinstance(module, WhisperEncoder):
+            module._init_weights(module)  # its sinusoids
+
+    def forward(
+        self,
+        mel: Tensor,
+        pitch: Tensor,
+        lengths: Tensor,
+        onset: Tensor | None = None,
+        offset: Tensor | None = None,
+        voicing: Tensor | None = None,
+        midi: Tensor | None = None,
+    ) -> FramePosteriors:
+        """Logits of a padded batch, and the loss when targets are given.
+
+        mel: (batch, bands, 2 * frames); pitch: (batch, frequency bins, frames);
+        lengths: (batch,) frames that are not padding. Targets: (batch, frames) each; onset and
+        offset in 0..1, voicing 0 or 1, midi the note's pitch (any value where voicing is 0).
+        """
+        salience = None if self.salience is None else self.salience(pitch)
+        embeddings = self._embed(mel, salience)
+        states = self._attend(embeddings, lengths)
+        events, pitches = self.heads(states, embeddings)
+        if salience is not None:
+            pitches = pitches + salience
+        logits = Logits(events[..., 0], events[..., 1], events[..., 2], pitches)
+        output = FramePosteriors(**vars(logits))
+        if onset is not None and offset is not None and voicing is not None and midi is not None:
+            targets = Targets(onset=onset, offset=offset, voicing=voicing, midi=midi)
+            output["loss"], output["parts"] = note_loss(
+                logits, targets, lengths, self.config.feature_settings
+            )
+        return output
+
+    def _embed(self, mel: Tensor, salience: Tensor | None) -> Tensor:
+        """Whisper's two convolutions, plus the projected pitch contour: (batch, frames, width)."""
+        encoder = self.encoder
+        hidden = nn.functional.gelu(encoder.conv1(mel))
+        hidden = nn.functional.gelu(encoder.conv2(hidden)).transpose(1, 2)
+        if salience is not None and self.contour is not None:
+            seen = salience.softmax(dim=-1).transpose(1, 2)
+            hidden = hidden + self.contour(seen).transpose(1, 2)
+        return hidden
+
+    def _attend(self, embeddings: Tensor, lengths: Tensor) -> Tensor:
+        """Whisper's transformer over a segment of any length up to 30 s."""
+        encoder, frames = self.encoder, embeddings.shape[1]
+        if frames > encoder.embed_positions.num_embeddings:
+            raise ValueError(
+                f"a segment of {frames} frames is longer than the encoder's "
+                f"{encoder.embed_positions.num_embeddings} (30 s); cut it first"
+            )
+        hidden = embeddings + encoder.embed_positions.weight[:frames]
+        hidden = nn.functional.dropout(hidden, p=encoder.dropout, training=self.training)
+        mask = _attention_mask(lengths, frames)
+        for layer in encoder.layers:
+            hidden = layer(hidden, mask)
+        states: Tensor = encoder.layer_norm(hidden)
+        return states
+
+    def freeze_encoder(self, unfreeze_layers: int = 0) -> None:
+        """Stop training Whisper's weights, but for its last `unfreeze_layers` layers.
+
+        Raises ValueError when the encoder has fewer layers.
+        """
+        layers = self.encoder.layers
+        if not 0 <= unfreeze_layers <= len(layers):
+            raise ValueError(f"the encoder has {len(layers)} layers, not {unfreeze_layers}")
+        self.encoder.requires_grad_(False)
+        for layer in layers[len(layers) - unfreeze_layers :]:
+            layer.requires_grad_(True)
+        if unfreeze_layers:
+            self.encoder.layer_norm.requires_grad_(True)
+
+
+def _attention_mask(lengths: Tensor, frames: int) -> Tensor | None:
+    """True where attention may look, (batch, 1, 1, frames); None when nothing is padded."""
+    if not torch.compiler.is_compiling() and bool((lengths == frames).all()):
+        return None  # lets SDPA take its fast path
+    inside = torch.arange(frames, device=lengths.device) < lengths[:, None]
+    return inside[:, None, None, :]

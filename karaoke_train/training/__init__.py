@@ -1,0 +1,1 @@
+"""A model and data in; a trained model and its record log out."""

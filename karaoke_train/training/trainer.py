@@ -1,0 +1,152 @@
+"""transformers' Trainer, taught our batches and our metrics. The loop itself is all theirs."""
+
+from __future__ import annotations
+
+from dataclasses import astuple, dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from accelerate.utils import gather_object
+from transformers import Trainer
+
+from karaoke_train.dataset.batches import BucketSampler, SegmentDataset
+from karaoke_train.inference.metrics import Counts, count_notes, count_pitches, total
+from karaoke_train.model.decode import Posteriors, decode, frame_pitch
+from karaoke_train.notes import Note
+
+if TYPE_CHECKING:
+    from torch.utils.data import DataLoader
+    from transformers.trainer_utils import EvalLoopOutput
+
+    from karaoke_train.audio.features import FeatureSettings
+    from karaoke_train.model.model import FramePosteriors
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A validated segment for the picture: (frequency bins, frames), reference, prediction."""
+
+    picture: np.ndarray
+    reference: tuple[Note, ...]
+    predicted: tuple[Note, ...]
+
+
+class NoteTrainer(Trainer):
+    """A Trainer whose `train` logs carry note metrics and whose validation compares notes.
+
+    Counts are summed over ranks; a segment that the distributed sampler doubled counts once.
+    """
+
+    def __init__(self, *args: Any, features: FeatureSettings, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        # The loss is a mean over its batch: the Trainer must divide it by the accumulated steps.
+        self.model_accepts_loss_kwargs = False
+        self.features = features
+        self.shown: Shown | None = None
+        self._train_counts = Counts()
+        self._val_counts: dict[int, Counts] = {}
+
+    def compute_loss(
+        self,
+        model: torch.nn.Module,
+        inputs: dict[str, torch.Tensor],
+        return_outputs: bool = False,
+        num_items_in_batch: Any = None,
+    ) -> Any:
+        """The model's loss; what the batch says about pitch is counted on the way."""
+        batch = {k: v for k, v in inputs.items() if k not in ("index", "notes")}
+        outputs = model(**batch)
+        if model.training:
+            pitch = outputs.pitch.detach().float().softmax(-1).cpu().numpy()
+            for row, notes in enumerate(unpack_notes(inputs["notes"])):
+                length = int(inputs["lengths"][row])
+                frames = frame_pitch(pitch[row, :length], self.features)
+                self._train_counts += count_pitches(frames, notes)
+        return (outputs.loss, outputs) if return_outputs else outputs.loss
+
+    def prediction_step(
+        self,
+        model: torch.nn.Module,
+        inputs: dict[str, torch.Tensor],
+        prediction_loss_only: bool,
+        ignore_keys: list[str] | None = None,
+    ) -> tuple[torch.Tensor, None, None]:
+        """The loss; the notes are compared here and only their counts are kept."""
+        inputs = self._prepare_inputs(inputs)
+        with torch.no_grad(), self.compute_loss_context_manager():
+            loss, outputs = self.compute_loss(model, inputs, return_outputs=True)
+        lengths = [int(length) for length in inputs["lengths"]]
+        references = unpack_notes(inputs["notes"])
+        for row, posteriors in enumerate(unpack_posteriors(outputs, lengths)):
+            index = int(inputs["index"][row])
+            predicted = decode(posteriors, self.features)
+            frames = frame_pitch(posteriors.pitch, self.features)
+            self._val_counts[index] = count_notes(references[row], predicted) + count_pitches(
+                frames, references[row]
+            )
+            if index == 0:
+                picture = inputs["pitch"][row, :, : lengths[row]].float().cpu().numpy()
+                self.shown = Shown(picture, references[row], tuple(predicted))
+        return loss.detach(), None, None
+
+    def evaluation_loop(
+        self,
+        dataloader: DataLoader[Any],
+        description: str,
+        prediction_loss_only: bool | None = None,
+        ignore_keys: list[str] | None = None,
+        metric_key_prefix: str = "eval",
+    ) -> EvalLoopOutput:
+        """Theirs, with the note metrics of all ranks added."""
+        self._val_counts = {}
+        output = super().evaluation_loop(
+            dataloader, description, prediction_loss_only, ignore_keys, metric_key_prefix
+        )
+        counted = total(dict(gather_object(list(self._val_counts.items()))).values())
+        metrics = {**counted.pitch_metrics(), **counted.note_metrics()}
+        assert output.metrics is not None
+        output.metrics.update({f"{metric_key_prefix}_{k}": v for k, v in metrics.items()})
+        output.metrics.pop(f"{metric_key_prefix}_model_preparation_time", None)
+        return output
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Theirs, with the note metrics of the steps since the last log added to train logs."""
+        if "loss" in logs:
+            mine = torch.tensor(astuple(self._train_counts), device=self.args.device)
+            summed = self.accelerator.reduce(mine, reduction="sum")
+            logs.update(Counts(*(int(n) for n in summed.tolist())).pitch_metrics())
+            self._train_counts = Counts()
+        for speed in ("eval_runtime", "eval_samples_per_second", "eval_steps_per_second"):
+            logs.pop(speed, None)
+        super().log(logs, start_time)
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> BucketSampler:
+        """Batches of similar length; `train` tells the sampler each epoch, on every rank."""
+        dataset = train_dataset if train_dataset is not None else self.train_dataset
+        assert isinstance(dataset, SegmentDataset)
+        self.bucket_sampler = BucketSampler(
+            dataset.lengths, self.args.train_batch_size, self.args.seed
+        )
+        return self.bucket_sampler
+
+
+def unpack_notes(table: torch.Tensor) -> list[tuple[Note, ...]]:
+    """The notes of each row of a batch, from `data.collate`'s padded table."""
+    return [
+        tuple(Note(*(float(x) for x in cell)) for cell in row if cell[1] > 0)
+        for row in table.cpu().numpy()
+    ]
+
+
+def unpack_posteriors(outputs: FramePosteriors, lengths: list[int]) -> list[Posteriors]:
+    """The model's logits as posteriors, one a segment, without padding."""
+    onset, offset, voicing = (
+        outputs[name].detach().float().sigmoid().cpu().numpy()
+        for name in ("onset", "offset", "voicing")
+    )
+    pitch = outputs["pitch"].detach().float().softmax(-1).cpu().numpy()
+    return [
+        Posteriors(onset[i, :n], offset[i, :n], voicing[i, :n], pitch[i, :n])
+        for i, n in enumerate(lengths)
+    ]

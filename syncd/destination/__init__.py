@@ -1,0 +1,1 @@
+"""Lines to a server, and the server's own counts back."""

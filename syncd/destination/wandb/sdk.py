@@ -1,0 +1,238 @@
+"""A run's lines to wandb through its own SDK, in a worker process; the count from the server.
+
+What the SDK says of arrival is never believed: it goes on taking rows after a refused request,
+and finishes without an error. Only the server's own count says what arrived.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import time
+from collections.abc import Sequence
+from typing import Any, Final, Protocol
+
+from karaoke_train.runlog.format import BadRecord, Record, RunHeader
+from karaoke_train.runlog.reader import Line
+from syncd.destination.base import Outcome, Standing, Target
+from syncd.destination.rows import epoch_table, row, seconds
+from syncd.destination.wandb.credentials import Login
+from syncd.destination.wandb.worker import Again, Configure, Finish, Log, Open
+from syncd.destination.wandb.worker_pool import Pool, Worker, WorkerFailed
+from syncd.errors import RunRefused, RunTrouble
+
+ANSWER: Final = 15.0  # seconds that a server may take for an answer; wandb.init asks two in turn
+SETTLE: Final = 5.0  # counts were seen to lag 2 to 4 s behind what was written
+HAND_OVER: Final = 60.0  # to take a chunk of rows
+STARTS: Final = 10.0  # to import the SDK and start wandb-core, on a busy machine
+FINISH: Final = 60.0  # to upload summary, table and media at the end
+_MEDIA_ID: Final = re.compile(r"_\d+_[0-9a-f]{20}\.")  # in media/images/KEY_STEP_SHA256.png
+
+
+class AsksServer(Protocol):
+    """What this needs of a server."""
+
+    login: Login
+
+    def viewer(self) -> str:
+        """Raises Unreachable or Refused."""
+
+    def standing(self, entity: str, project: str, run_id: str) -> Standing | None:
+        """The run as the server has it."""
+
+    def files(self, entity: str, project: str, run_id: str) -> set[str]:
+        """The names of the run's files that were uploaded."""
+
+
+class WandbSdk:
+    """An Uploader (see `upload.base`) over wandb's SDK."""
+
+    def __init__(
+        self,
+        target: Target,
+        server: AsksServer,
+        pool: Pool,
+        *,
+        answer: float = ANSWER,
+        settle: float = SETTLE,
+    ) -> None:
+        self._target = target
+        self._server = server
+        self._pool = pool
+        self._init = 2 * answer
+        self._settle = settle
+        self._worker: Worker | None = None
+        self._started = seconds(target.header.created, 0.0)
+
+    def open(self) -> int:
+        """Open the run where the server's count is. Raises RunTrouble while its answers
+        contradict each other: logged now, records would be put over others."""
+        count = self._settled_count()
+        header = self._target.header
+        self._worker = self._pool.take()
+        order = Open(
+            base_url=self._server.login.base_url,
+            key=self._server.login.key,
+            entity=self._target.entity,
+            project=self._target.project,
+            run_id=header.run_id,
+            run_name=header.run_name,
+            config=wandb_config(header),
+            program=_program(header),
+            timeout=self._init,
+        )
+        starting_step = self._call(order, self._init + STARTS)
+        again = self._ask()
+        if again is None or not starting_step == again.count == again.last_step + 1:
+            raise self._contradiction(f"counts {count}, but lets the run go on at {starting_step}")
+        return starting_step
+
+    def _settled_count(self) -> int:
+        """The count, once it agrees with the last step and has stood still for a while: the SDK
+        puts its lines where one answer of the server says, and that answer may come late."""
+        standing = self._ask()
+        if standing is None or not (standing.count or standing.last_step + 1):
+            return 0
+        self._pool.pause(self._settle)
+        again = self._ask()
+        if again is None or again.count != standing.count:
+            raise self._contradiction(f"counted {standing.count} lines, then others")
+        if again.count != again.last_step + 1:
+            raise self._contradiction(f"counts {again.count}, its last step is {again.last_step}")
+        return again.count
+
+    def send(self, lines: Sequence[Line]) -> None:
+        """Hand the lines' rows to the SDK."""
+        rows = [(line.at.ordinal, row(line, self._started)) for line in lines]
+        self._call(Log(rows, self._target.media), HAND_OVER)
+        for line in lines:
+            if line.at.ordinal and line.record and line.record.get("type") == "config":
+                self._reconfigure(line.record)
+
+    def confirm(self) -> int:
+        """The server's count."""
+        standing = self._ask()
+        return standing.count if standing else 0
+
+    def close(
+        self, outcome: Outcome | None, epochs: Sequence[Record], media: Sequence[Line] = ()
+    ) -> None:
+        """Finish the run. Without an outcome, and after a crash, the session just ends: the
+        server then sees no more of it, as it would of any crashed run."""
+        if outcome is None:
+            self.abandon()
+            return
+        hopeless = self._bring_again(media)
+        if outcome.status == "crashed":
+            deadline = time.monotonic() + FINISH
+            while len(self._absent(media)) > hopeless and time.monotonic() < deadline:
+                time.sleep(1.0)
+            self._insist(media, hopeless)
+            self.abandon()
+            return
+        code = outcome.exit_code or (0 if outcome.status == "finished" else 1)
+        self._call(Finish(code, epoch_table(epochs)), FINISH)
+        self._insist(media, hopeless)
+        if self._worker:
+            self._pool.give_back(self._worker)
+            self._worker = None
+
+    def _bring_again(self, media: Sequence[Line]) -> int:
+        """Have the files uploaded that aren't at the server: the SDK brings them some time after
+        their rows, and never if it's killed or refused meanwhile. Answers how many can't be."""
+        absent = self._absent(media)
+        if not absent:
+            return 0
+        rows = [(line.at.ordinal, row(line, self._started)) for line in absent]
+        return len(absent) - self._call(Again(rows, self._target.media), HAND_OVER)
+
+    def _insist(self, media: Sequence[Line], hopeless: int) -> None:
+        if (absent := len(self._absent(media))) > hopeless:
+            raise RunTrouble(
+                f"{absent - hopeless} of the run's pictures and sounds did not get to the server",
+                meaning="All its records did, and the files are safe on disk",
+                remedy="They are sent again by itself",
+            )
+
+    def _absent(self, media: Sequence[Line]) -> list[Line]:
+        """The lines whose file is here, and not at the server."""
+        here = {line.at.ordinal: name for line in media if (name := self._media_id(line))}
+        if not here:
+            return []
+        target = self._target
+        names = self._server.files(target.entity, target.project, target.header.run_id)
+        there = {found.group() for name in names if (found := _MEDIA_ID.search(name))}
+        return [line for line in media if here.get(line.at.ordinal, "") not in there | {""}]
+
+    def _media_id(self, line: Line) -> str:
+        """What the SDK calls the line's file: the step and the hash. Empty if it isn't here, or
+        has nothing in it, which looks at the server like a file that never came."""
+        try:
+            data = (self._target.media / str((line.record or {}).get("path", ""))).read_bytes()
+        except OSError:
+            return ""
+        return f"_{line.at.ordinal}_{hashlib.sha256(data).hexdigest()[:20]}." if data else ""
+
+    def abandon(self) -> None:
+        """Kill the session."""
+        if self._worker:
+            self._pool.discard(self._worker)
+            self._worker = None
+
+    def _reconfigure(self, record: Record) -> None:
+        try:
+            self._call(Configure(wandb_config(RunHeader.of(record))), HAND_OVER)
+        except BadRecord:
+            return  # it is in the history all the same
+
+    def _ask(self) -> Standing | None:
+        target = self._target
+        return self._server.standing(target.entity, target.project, target.header.run_id)
+
+    def _call(self, order: Any, timeout: float) -> int:
+        if self._worker is None:
+            raise RunTrouble("its session is gone")
+        try:
+            return self._worker.call(order, timeout)
+        except WorkerFailed as failed:
+            self._server.viewer()  # everybody's trouble, or the user's, has its own words
+            raise self._explained(str(failed)) from None
+        except RunTrouble:
+            self._server.viewer()
+            raise
+
+    def _explained(self, words: str) -> RunTrouble | RunRefused:
+        run_id = self._target.header.run_id
+        if "deleted" in words:
+            return RunRefused(
+                "deleted",
+                "the run was deleted at the server, which does not take its name again",
+                meaning="The file still has every record",
+                remedy=f"Leave it: karaoke-syncd forget {run_id}. "
+                "Or upload the file as a run of its own: karaoke-syncd sync --as_new FILE",
+            )
+        key = self._server.login.key
+        return RunTrouble(
+            f"wandb's SDK: {words.replace(key, '***') if key else words}",
+            meaning="The records are safe on disk; tried again by itself",
+        )
+
+    def _contradiction(self, what: str) -> RunTrouble:
+        return RunTrouble(
+            f"the server {what}",
+            meaning="It may be catching up; nothing is sent until its answers agree",
+            remedy="If this stays, somebody else wrote to the run: upload the file as a run of "
+            "its own with karaoke-syncd sync --as_new FILE",
+        )
+
+
+def wandb_config(header: RunHeader) -> dict[str, Any]:
+    """The run's config as wandb shows it: the trainer's, and under `trainer` (`syncd/trainer` where
+    the config has one of its own) where it ran."""
+    name = "syncd/trainer" if "trainer" in header.config else "trainer"
+    return {**header.config, name: dict(header.trainer)}
+
+
+def _program(header: RunHeader) -> str:
+    argv = header.trainer.get("argv")
+    return str(argv[0]) if isinstance(argv, list) and argv else ""

@@ -1,0 +1,243 @@
+"""The process in which the wandb SDK runs, one session at a time; killed rather than repaired.
+
+A process of its own since the SDK, once in trouble, neither says so nor lets go: after a refused
+request it drops what it's given without a word, and a run whose `finish` timed out can't be
+opened again in the same process. What was sent and not confirmed is sent again by the next.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import shutil
+import sys
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from syncd.destination.rows import AXES, EPOCH_TABLE, Media
+from syncd.destination.wandb.certificates import go_settings
+from syncd.failpoints import failpoint
+
+if TYPE_CHECKING:
+    import wandb
+
+TRANSMIT: Final = 1  # seconds between the SDK's requests; whole ones, it cuts off fractions
+
+
+@dataclass(frozen=True, slots=True)
+class Open:
+    """Open the run, resuming whatever there is of it. Answers the step it goes on from."""
+
+    base_url: str
+    key: str = field(repr=False)
+    entity: str
+    project: str
+    run_id: str
+    run_name: str
+    config: dict[str, Any]
+    program: str  # the trainer's
+    timeout: float
+
+
+@dataclass(frozen=True, slots=True)
+class Log:
+    """Log rows, each with its step. media: the folder of what they refer to."""
+
+    rows: Sequence[tuple[int, dict[str, Any]]]
+    media: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Again:
+    """Upload the media of these rows again, whose lines are at the server already. Answers how
+    many of them can be uploaded at all."""
+
+    rows: Sequence[tuple[int, dict[str, Any]]]
+    media: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Configure:
+    """Bring the run's config up to date."""
+
+    config: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """End the run with an exit code and its epoch table (columns, rows)."""
+
+    exit_code: int
+    table: tuple[list[str], list[list[Any]]]
+
+
+Order = Open | Log | Again | Configure | Finish
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """An order failed; the words are the SDK's."""
+
+    words: str
+
+
+class _Sdk:
+    """The SDK with at most one run open."""
+
+    def __init__(self, scratch: Path) -> None:
+        self._scratch = scratch
+        self._run: wandb.Run | None = None
+
+    def do(self, order: Order) -> int:
+        match order:
+            case Open():
+                return self._open(order)
+            case Log(rows, media):
+                for step, row in rows:
+                    failpoint("log.before")
+                    self._alive().log(_loaded(row, media), step=step, commit=True)
+                    failpoint("log.after")
+                return len(rows)
+            case Again(rows, media):
+                return sum(self._bring(step, row, media) for step, row in rows)
+            case Configure(config):
+                self._alive().config.update(config, allow_val_change=True)  # type: ignore[no-untyped-call]
+                return 0
+            case Finish(exit_code, table):
+                return self._finish(exit_code, table)
+
+    def _open(self, order: Open) -> int:
+        import wandb
+
+        failpoint("init.before")
+        self._run = wandb.init(
+            id=order.run_id,
+            name=order.run_name,
+            project=order.project,
+            entity=order.entity or None,
+            config=order.config,
+            resume="allow",  # without it the SDK may append the run a second time
+            reinit="create_new",
+            settings=wandb.Settings(
+                base_url=order.base_url,
+                api_key=order.key,
+                mode="online",
+                root_dir=str(self._scratch),
+                init_timeout=order.timeout,
+                x_file_stream_transmit_interval=TRANSMIT,
+                x_skip_transaction_log=True,  # the record log is one already
+                program=order.program or None,
+                # This machine is not the trainer's: nothing of it belongs into the run
+                x_disable_stats=True,
+                x_disable_meta=True,
+                x_disable_machine_info=True,
+                x_save_requirements=False,
+                disable_git=True,
+                disable_code=True,
+                save_code=False,
+                console="off",
+                silent=True,
+            ),
+        )
+        failpoint("init.after")
+        for pattern, axis in AXES.items():
+            self._run.define_metric(axis)
+            # step_sync would add the axis to rows that lack it: not what the file says
+            self._run.define_metric(pattern, step_metric=axis, step_sync=False)
+        return int(self._run.starting_step)
+
+    def _bring(self, step: int, row: dict[str, Any], folder: Path) -> int:
+        loaded = {key: value for key, value in _loaded(row, folder).items() if _is_media(row[key])}
+        usable = {key: value for key, value in loaded.items() if not isinstance(value, str)}
+        for key, value in usable.items():
+            value.bind_to_run(self._alive(), key, step)  # as logging it does, under the same name
+        return len(usable)
+
+    def _finish(self, exit_code: int, table: tuple[list[str], list[list[Any]]]) -> int:
+        import wandb
+
+        columns, rows = table
+        if rows:  # in the summary: a logged one would take a line of the history
+            self._alive().summary[EPOCH_TABLE] = wandb.Table(columns=list(columns), data=rows)
+        failpoint("finish.before")
+        self._alive().finish(exit_code=exit_code)
+        failpoint("finish.after")
+        self._run = None
+        shutil.rmtree(self._scratch / "wandb", ignore_errors=True)
+        return 0
+
+    def _alive(self) -> wandb.Run:
+        if self._run is None:
+            raise RuntimeError("no run is open")
+        return self._run
+
+
+def _is_media(value: object) -> bool:
+    return isinstance(value, Media)
+
+
+def _loaded(row: dict[str, Any], folder: Path) -> dict[str, Any]:
+    return {
+        key: _media(value, folder) if isinstance(value, Media) else value
+        for key, value in row.items()
+    }
+
+
+def _media(media: Media, folder: Path) -> Any:
+    """The picture or sound; where it can't be had, words in its place, for the row has to be."""
+    import wandb
+
+    path = folder / media.path
+    try:
+        if not path.resolve().is_relative_to(folder.resolve()):
+            raise ValueError("outside of the run's media folder")
+        make = wandb.Audio if media.kind == "audio" else wandb.Image
+        return make(str(path), caption=media.caption or None)
+    except Exception as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        return f"{media.path} is missing: {reason}"  # no path of this machine: it is sent again
+
+
+def main() -> None:
+    """Serve orders from the descriptor in the first argument; the second is a scratch folder."""
+    connection, scratch = Connection(int(sys.argv[1])), Path(sys.argv[2])
+    settle_in(scratch)
+    orders: queue.SimpleQueue[Order] = queue.SimpleQueue()
+    threading.Thread(target=_listen, args=(connection, orders, scratch), daemon=True).start()
+    sdk = _Sdk(scratch)
+    while True:
+        order = orders.get()
+        try:
+            answer: int | Failure = sdk.do(order)
+        except Exception as error:
+            answer = Failure(f"{type(error).__name__}: {error}"[:500])
+        connection.send(answer)
+
+
+def settle_in(scratch: Path) -> None:
+    """Keep whatever the SDK writes in the scratch folder, and the user's wandb settings, which are
+    meant for training, from changing what we ask for."""
+    kept = {"WANDB_HTTP_TIMEOUT", "WANDB_X_EXTRA_HTTP_HEADERS"}
+    for name in [name for name in os.environ if name.startswith("WANDB_") and name not in kept]:
+        del os.environ[name]
+    # TMPDIR, since the SDK leaves three folders there when it's killed
+    places = ("CACHE_DIR", "DATA_DIR", "CONFIG_DIR", "ARTIFACT_DIR")
+    for name in ("TMPDIR", *(f"WANDB_{place}" for place in places)):
+        os.environ[name] = str(scratch)
+    os.environ["WANDB_ERROR_REPORTING"] = "false"
+    os.environ["NETRC"] = os.devnull
+    os.environ.update(go_settings())
+
+
+def _listen(connection: Connection, orders: queue.SimpleQueue[Order], scratch: Path) -> None:
+    """Without the daemon there's nothing to live for: its unsent lines are in the file."""
+    while True:
+        try:
+            orders.put(connection.recv())
+        except (EOFError, OSError):
+            shutil.rmtree(scratch, ignore_errors=True)
+            os._exit(0)

@@ -1,0 +1,122 @@
+"""Worker processes: started when needed, lent to one session at a time, killed at any doubt."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Final
+
+from syncd.destination.wandb.worker import Failure, Order
+from syncd.errors import RunTrouble
+
+# not `-m`: the orders' classes would be another module's there, and unlike ours when pickled
+_MAIN: Final = "from syncd.destination.wandb.worker import main; main()"
+
+
+class WorkerFailed(Exception):
+    """The worker answered an order with words of failure."""
+
+
+class Worker:
+    """A process that runs the wandb SDK, and our end of the line to it."""
+
+    def __init__(self) -> None:
+        ours, theirs = socket.socketpair()
+        self._scratch = Path(tempfile.mkdtemp(prefix="karaoke-syncd-"))
+        with theirs:
+            self._process = subprocess.Popen(
+                [sys.executable, "-c", _MAIN, str(theirs.fileno()), self._scratch],
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                cwd=self._scratch,  # a wandb/settings where the daemon runs is none of ours
+            )
+        self._line = Connection(ours.detach())
+
+    @property
+    def pid(self) -> int:
+        """The process's id."""
+        return self._process.pid
+
+    def call(self, order: Order, timeout: float) -> int:
+        """Have an order done. Raises WorkerFailed with the SDK's words; RunTrouble when there's
+        no answer in `timeout` seconds, after which the worker is good for nothing but `kill`."""
+        try:
+            self._line.send(order)
+            if not self._line.poll(timeout):
+                raise RunTrouble(f"wandb's SDK did not answer within {timeout:.0f} s")
+            answer = self._line.recv()
+        except (OSError, EOFError):
+            raise RunTrouble("the process that runs wandb's SDK has died") from None
+        if isinstance(answer, Failure):
+            raise WorkerFailed(answer.words)
+        return int(answer)
+
+    def strike(self) -> None:
+        """Kill the process, and wandb-core with it, from whichever thread; a call that waits for
+        its answer then fails."""
+        with contextlib.suppress(OSError):
+            self._process.kill()
+
+    def kill(self) -> None:
+        """End the process and everything of it here. Nothing may be called after."""
+        self.strike()
+        self._process.wait()
+        self._line.close()
+        shutil.rmtree(self._scratch, ignore_errors=True)
+
+
+class Pool:
+    """Workers that wait for their next session. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._idle: list[Worker] = []
+        self._lent: set[Worker] = set()
+        self._closing = threading.Event()
+        self._guard = threading.Lock()
+
+    def take(self) -> Worker:
+        """A worker with no run open. Raises RunTrouble once the pool is closed."""
+        with self._guard:
+            if self._closing.is_set():
+                raise RunTrouble("the daemon is stopping")
+            worker = self._idle.pop() if self._idle else Worker()
+            self._lent.add(worker)
+        return worker
+
+    def give_back(self, worker: Worker) -> None:
+        """A worker whose run was finished in order."""
+        with self._guard:
+            self._lent.discard(worker)
+            if not self._closing.is_set():
+                self._idle.append(worker)
+                return
+        worker.kill()
+
+    def discard(self, worker: Worker) -> None:
+        """A worker whose session is over, one way or another."""
+        with self._guard:
+            self._lent.discard(worker)
+        worker.kill()
+
+    def pause(self, seconds: float) -> None:
+        """Wait, but not longer than the pool is open."""
+        self._closing.wait(seconds)
+
+    def close(self) -> None:
+        """Strike all workers; sessions that still have one see their next call fail."""
+        with self._guard:
+            self._closing.set()
+            idle, self._idle = self._idle, []
+            for worker in self._lent:
+                worker.strike()
+        for worker in idle:
+            worker.kill()

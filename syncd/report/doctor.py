@@ -1,0 +1,363 @@
+"""What could keep records from arriving: one finding a check, each with its remedy.
+
+Checks look and never change anything, but for an empty file that shows whether a folder takes
+locks, which is removed again.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import ssl
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass
+from email.utils import parsedate_to_datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import requests
+
+from karaoke_train.runlog.lock import Held, Lock, holder_of
+from syncd.destination.wandb.api import ANSWER, CONNECT, Server, describe
+from syncd.destination.wandb.certificates import ca_bundle
+from syncd.destination.wandb.credentials import Login
+from syncd.errors import Exit, Refused, Unreachable
+from syncd.service import supervision, systemd, unit_file
+from syncd.settings import Settings, config_path
+from syncd.source import watcher
+from syncd.state import atomic_json, lease
+
+PACKAGES: Final = ("karaoke-train", "wandb", "filelock", "watchdog", "requests", "orjson", "rich")
+WANDB_MEASURED: Final = (0, 31)  # what it does in trouble was measured for this version
+LOW_SPACE: Final = 1 << 30  # bytes
+NO_SPACE: Final = 50 << 20
+SKEW: Final = 60.0  # seconds
+FEW_WATCHES: Final = 1024
+LEVELS: Final = ("ok", "warning", "error")
+SCHEMA: Final = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """check: a stable name; level: one of LEVELS; remedy: empty when there's nothing to do."""
+
+    check: str
+    level: str
+    what: str
+    remedy: str = ""
+
+
+Check = Callable[[Settings, Login], Iterable[Finding]]
+
+
+def examine(settings: Settings, login: Login) -> Iterator[Finding]:
+    """All findings, as the checks come to them. A check that fails is a finding itself."""
+    for check in CHECKS:
+        try:
+            yield from check(settings, login)
+        except Exception as error:
+            name = check.__name__.strip("_")
+            yield Finding(name, "warning", f"could not be checked: {error!r:.200}")
+
+
+def exit_code(findings: Iterable[Finding]) -> Exit:
+    """By the worst of them."""
+    levels = {finding.level for finding in findings}
+    if "error" in levels:
+        return Exit.ERRORS
+    return Exit.WARNINGS if "warning" in levels else Exit.OK
+
+
+def to_json(findings: list[Finding]) -> dict[str, Any]:
+    """The stable schema of `doctor --json`: keys are added, never changed or removed."""
+    code = exit_code(findings)
+    return {
+        "schema": SCHEMA,
+        "exit_code": int(code),
+        "exit": code.name.lower(),
+        "findings": [asdict(finding) for finding in findings],
+    }
+
+
+def _python(settings: Settings, login: Login) -> Iterable[Finding]:
+    yield Finding("python", "ok", f"Python {platform.python_version()}, {sys.executable}")
+
+
+def _packages(settings: Settings, login: Login) -> Iterable[Finding]:
+    found = {name: _version(name) for name in PACKAGES}
+    missing = [name for name, known in found.items() if not known]
+    if missing:
+        remedy = "pip install --force-reinstall karaoke-train"
+        yield Finding("packages", "error", f"missing: {', '.join(missing)}", remedy)
+    words = ", ".join(f"{name} {known}" for name, known in found.items() if known)
+    yield Finding("packages", "ok", words)
+    wandb = tuple(int(part) for part in found["wandb"].split(".")[:2] if part.isdigit())
+    if wandb and wandb != WANDB_MEASURED:
+        what = f"wandb {found['wandb']} is not the version whose behaviour in trouble is known"
+        wanted = ".".join(map(str, WANDB_MEASURED))
+        yield Finding("packages", "warning", what, f"pip install 'wandb=={wanted}.*'")
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return ""
+
+
+def _settings(settings: Settings, login: Login) -> Iterable[Finding]:
+    path = config_path()
+    words = str(path) if path.exists() else f"defaults; there is no {path}"
+    yield Finding("settings", "ok", words)
+
+
+def _log_folders(settings: Settings, login: Login) -> Iterable[Finding]:
+    for folder in settings.log_dir:
+        if not folder.is_dir():
+            remedy = "Nothing, if training will make it; else name the right one with --log_dir"
+            yield Finding("log_dir", "warning", f"{folder} does not exist yet", remedy)
+            continue
+        if not os.access(folder, os.R_OK | os.X_OK):
+            remedy = f"Make it readable: chmod u+rx {folder}"
+            yield Finding("log_dir", "error", f"{folder} can't be read", remedy)
+            continue
+        kind = watcher.filesystem(folder) or "unknown"
+        how = watcher.method(folder) if settings.watcher == "auto" else settings.watcher
+        why = (
+            "which shows other machines' writes to nobody"
+            if kind in watcher.BLIND
+            else "which tells of writes"
+        )
+        words = f"{folder} is on {kind}, {why}: watched by {how}"
+        yield Finding("log_dir", "ok", words if settings.watcher == "auto" else f"{words} (set)")
+        yield from _lock(folder / ".locks", "log_dir_lock", folder)
+        yield _space(folder, "log_dir_space")
+
+
+def _inotify(settings: Settings, login: Login) -> Iterable[Finding]:
+    limits = Path("/proc/sys/fs/inotify")
+    if not limits.is_dir():
+        return
+    watches, instances = (
+        int((limits / name).read_text()) for name in ("max_user_watches", "max_user_instances")
+    )
+    words = f"{watches:,} watches and {instances:,} instances are allowed"
+    if watches < FEW_WATCHES or instances < 16:
+        remedy = "sudo sysctl fs.inotify.max_user_watches=65536 fs.inotify.max_user_instances=128"
+        yield Finding("inotify", "warning", f"only {words}; polling stands in", remedy)
+    else:
+        yield Finding("inotify", "ok", words)
+
+
+def _state_folder(settings: Settings, login: Login) -> Iterable[Finding]:
+    folder = settings.state_dir
+    there = next(path for path in (folder, *folder.parents) if path.exists())
+    if not os.access(there, os.W_OK | os.X_OK):
+        remedy = f"Make it writable (chmod u+wx {there}), or set XDG_STATE_HOME"
+        yield Finding("state_dir", "error", f"{folder} can't be written", remedy)
+        return
+    yield Finding("state_dir", "ok", str(folder))
+    kind = watcher.filesystem(there)
+    if kind in watcher.BLIND:
+        remedy = "Set XDG_STATE_HOME to a folder of this machine, or stop the daemons elsewhere"
+        words = f"it is on {kind}: machines that share it have one daemon between them"
+        yield Finding("state_dir", "warning", words, remedy)
+    if folder.exists():
+        yield from _lock(folder, "state_dir_lock", folder)
+    yield _space(there, "state_dir_space")
+
+
+def _lock(folder: Path, check: str, said: Path) -> Iterable[Finding]:
+    """Whether a lock in the folder can be taken, and is seen from beside."""
+    place = folder if folder.is_dir() else folder.parent
+    try:
+        with tempfile.TemporaryDirectory(prefix=".doctor-", dir=place) as scratch:
+            lock, rival = Lock(Path(scratch, "lock")), Lock(Path(scratch, "lock"))
+            lock.acquire()
+            try:
+                rival.acquire()
+            except Held:
+                soft = " (by leases: the file system has no locks)" if lock.soft else ""
+                yield Finding(check, "ok", f"locks work in {said}{soft}")
+            else:
+                rival.release()
+                remedy = "Mount it with locks, or run one daemon alone on it"
+                yield Finding(check, "error", f"locks in {said} keep nobody out", remedy)
+            finally:
+                lock.release()
+    except OSError as error:
+        remedy = "Uploads work all the same, but let only one machine's daemon watch it"
+        yield Finding(check, "warning", f"no lock in {said}: {error.strerror}", remedy)
+
+
+def _space(folder: Path, check: str) -> Finding:
+    free = shutil.disk_usage(folder).free
+    words = f"{free / (1 << 30):,.1f} GiB are free for {folder}"
+    if free < LOW_SPACE:
+        level = "error" if free < NO_SPACE else "warning"
+        return Finding(check, level, f"only {words}", "Make room; training's records wait for it")
+    return Finding(check, "ok", words)
+
+
+def _credentials(settings: Settings, login: Login) -> Iterable[Finding]:
+    if not login.key:
+        yield Finding("credentials", "error", "nobody is logged in", "Run `wandb login`")
+        return
+    yield Finding("credentials", "ok", f"a key from {login.source}, for {login.base_url}")
+    if login.warning:
+        what, _, remedy = login.warning.rpartition(": ")
+        yield Finding("credentials", "warning", what, remedy)
+    if login.source == "WANDB_API_KEY" and systemd.state().installed:
+        what = "the key is in this shell's environment, which the service does not see"
+        yield Finding("credentials", "warning", what, "Run `wandb login`, or see docs/service.md")
+
+
+def _proxy(settings: Settings, login: Login) -> Iterable[Finding]:
+    host = urlsplit(login.base_url).hostname or ""
+    proxies = urllib.request.getproxies()
+    proxy = proxies.get(urlsplit(login.base_url).scheme)
+    if not proxy:
+        yield Finding("proxy", "ok", "none")
+    elif urllib.request.proxy_bypass(host):
+        yield Finding("proxy", "ok", f"none for {host}, by no_proxy")
+    else:
+        place = urlsplit(proxy)
+        words = f"{place.hostname}:{place.port} for {host}"  # never its password
+        yield Finding("proxy", "ok", words)
+    bundle = ca_bundle()
+    if bundle and not Path(bundle).exists():
+        remedy = "Correct or unset REQUESTS_CA_BUNDLE, SSL_CERT_FILE and the like"
+        yield Finding("proxy", "error", f"the CA bundle {bundle} does not exist", remedy)
+
+
+def _network(settings: Settings, login: Login) -> Iterable[Finding]:
+    """Name, TLS and HTTP of the server, then whether it knows us."""
+    host = urlsplit(login.base_url).hostname or login.base_url
+    begun = time.time()
+    try:
+        answer = requests.head(
+            login.base_url,
+            timeout=(CONNECT, ANSWER),
+            verify=ca_bundle() or True,
+            allow_redirects=False,
+        )
+    except requests.exceptions.SSLError as error:
+        remedy = "Check this machine's clock and CA certificates (REQUESTS_CA_BUNDLE)"
+        yield Finding("tls", "error", describe(error, host), remedy)
+        return
+    except requests.RequestException as error:
+        remedy = "Check network and proxy; records wait safely on disk meanwhile"
+        yield Finding("network", "error", describe(error, host), remedy)
+        return
+    except OSError as error:  # a CA bundle that isn't there
+        yield Finding("tls", "error", str(error)[:200], "Check the CA bundle's path")
+        return
+    took = time.time() - begun
+    yield Finding(
+        "network", "ok", f"{host} answers in {took * 1000:.0f} ms ({ssl.OPENSSL_VERSION})"
+    )
+    yield from _clock(answer.headers.get("Date", ""), begun, took)
+    yield _server(login)
+
+
+def _clock(date: str, begun: float, took: float) -> Iterable[Finding]:
+    try:
+        theirs = parsedate_to_datetime(date).timestamp()
+    except (ValueError, TypeError):
+        return
+    skew = begun + took / 2 - theirs
+    if abs(skew) > SKEW:
+        way = "ahead of" if skew > 0 else "behind"
+        remedy = "Turn on time synchronisation: timedatectl set-ntp true"
+        words = f"this machine's clock is {abs(skew):,.0f} s {way} the server's"
+        yield Finding("clock", "warning", words, remedy)
+    else:
+        yield Finding("clock", "ok", "agrees with the server's")
+
+
+def _server(login: Login) -> Finding:
+    try:
+        return Finding(
+            "server", "ok", f"{login.base_url} knows us; runs go to {Server(login).viewer()}"
+        )
+    except Refused as error:
+        return Finding("server", "error", error.what, error.remedy)
+    except Unreachable as error:
+        return Finding("server", "error", error.what, error.remedy)
+
+
+def _service(settings: Settings, login: Login) -> Iterable[Finding]:
+    state = systemd.state()
+    if state.manager:
+        remedy = "karaoke-syncd start --detach runs it without"
+        yield Finding("service", "ok", f"no systemd service: {state.manager}", remedy)
+        return
+    if not state.installed:
+        remedy = "karaoke-syncd service install --log_dir DIR"
+        yield Finding("service", "warning", "the service is not installed", remedy)
+        return
+    if not state.enabled:
+        remedy = f"systemctl --user enable {unit_file.NAME}"
+        yield Finding("service", "warning", "the service does not start by itself", remedy)
+    if state.active != "active":
+        remedy = "karaoke-syncd service restart; its words: karaoke-syncd service logs"
+        yield Finding("service", "error", f"the service is {state.active}", remedy)
+    else:
+        yield Finding("service", "ok", f"active, process {state.pid}: {state.words}")
+    if state.restarts:
+        words = f"it was restarted {state.restarts} times"
+        yield Finding("service", "warning", words, "karaoke-syncd service logs says why")
+    if not state.linger:
+        remedy = "loginctl enable-linger"
+        yield Finding("linger", "warning", "systemd stops the service when you log out", remedy)
+    else:
+        yield Finding("linger", "ok", "the service runs on when you log out")
+
+
+def _daemon(settings: Settings, login: Login) -> Iterable[Finding]:
+    holder = lease.daemon_of(settings.state_dir)
+    if not holder:
+        remedy = "karaoke-syncd service install, or karaoke-syncd start --detach"
+        yield Finding("daemon", "warning", "no daemon is running", remedy)
+        return
+    yield Finding("daemon", "ok", str(holder))
+    watched = (atomic_json.read(settings.state_dir / "daemon.json") or {}).get("log_dir", [])
+    for folder in settings.log_dir:
+        if str(folder) not in watched:
+            remedy = f"karaoke-syncd service install --log_dir {folder}, or start with it"
+            yield Finding("daemon", "warning", f"it does not watch {folder}", remedy)
+        if supervision.read_only(folder):
+            yield Finding("daemon", "warning", f"{folder} is mounted read-only: no lease there")
+
+
+def _leases(settings: Settings, login: Login) -> Iterable[Finding]:
+    """Runs that other machines' daemons upload."""
+    ours = lease.daemon_of(settings.state_dir)
+    for folder in settings.log_dir:
+        for path in sorted(folder.glob(".locks/*.lease")):
+            holder = holder_of(path)
+            if holder and (ours is None or (holder.host, holder.pid) != (ours.host, ours.pid)):
+                yield Finding("leases", "ok", f"{path.stem} is uploaded by {holder}")
+
+
+CHECKS: Final[tuple[Check, ...]] = (
+    _python,
+    _packages,
+    _settings,
+    _log_folders,
+    _inotify,
+    _state_folder,
+    _credentials,
+    _proxy,
+    _network,
+    _service,
+    _daemon,
+    _leases,
+)

@@ -1,0 +1,38 @@
+"""A record log -> the older one-document JSON, or a CSV table."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+from karaoke_train.runlog.format import Record
+from karaoke_train.runlog.legacy import to_csv, to_document
+from syncd.errors import SyncError
+from syncd.source import tailer
+
+
+def export(path: Path, form: str) -> tuple[str, int]:
+    """The file in the form json or csv, and how many bad lines were left out of it.
+
+    Raises SyncError when it can't be read.
+    """
+    bad: list[int] = []
+    try:
+        records = list(_records(path, bad))
+    except OSError as error:
+        raise SyncError(f"can't be read: {error.strerror}", where=str(path)) from None
+    if form == "csv":
+        return to_csv(records), len(bad)
+    return json.dumps(to_document(records), indent=2, ensure_ascii=False) + "\n", len(bad)
+
+
+def _records(path: Path, bad: list[int]) -> Iterator[Record]:
+    at = tailer.START
+    while lines := tailer.read(path, at).lines:
+        for line in lines:
+            if line.record is None:
+                bad.append(line.at.ordinal)
+            elif line.record:
+                yield line.record
+        at = lines[-1].end

@@ -1,0 +1,212 @@
+"""The records of a file and the history of its run -> how they differ; pure but for `verify`.
+
+Line n of the file has to be the history row with `_step` n, once, with equal content. What wandb
+itself makes of values is no difference: `_runtime` is its own, NaN equals NaN, a mapping with
+nothing in it is not kept, an integer past 64 bits with sign becomes a float. Pictures and sounds
+are compared by what refers to them: their kind, caption and, where the file is here, its hash.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from karaoke_train.runlog.reader import Line
+from syncd.destination.rows import Media, row, seconds
+from syncd.destination.wandb.api import Server
+from syncd.destination.wandb.credentials import Login
+from syncd.destination.wandb.history import history
+from syncd.source import tailer
+from syncd.source.scanner import Found
+
+SHOWN: Final = 20  # ordinals and differences of a run that are kept; all are counted
+_ABSENT: Final = "(absent)"
+_NON_FINITE: Final = frozenset({"NaN", "Infinity", "-Infinity"})
+_KINDS: Final = {"audio": "audio-file"}  # as wandb calls them; all else is an image
+
+MediaHash = Callable[[Media], str]  # sha256 in hex, empty where the file isn't here
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One value of one record that is another at the server."""
+
+    ordinal: int
+    key: str
+    file: str
+    server: str
+
+
+@dataclass(slots=True)
+class Comparison:
+    """How a run's file and its history compare.
+
+    records, rows: in the file, at the server. missing: ordinals without a row, though later ones
+    have theirs. waiting: records after the last row, which are yet to be uploaded. repeated: steps
+    that came twice, or out of order. foreign: rows of which the file has no record. different:
+    records with another content. Of the lists, the first few are in `…_at` and `differences`.
+    """
+
+    records: int = 0
+    rows: int = 0
+    missing: int = 0
+    waiting: int = 0
+    repeated: int = 0
+    foreign: int = 0
+    different: int = 0
+    missing_at: list[int] = field(default_factory=list)
+    repeated_at: list[int] = field(default_factory=list)
+    foreign_at: list[int] = field(default_factory=list)
+    differences: list[Difference] = field(default_factory=list)
+
+    @property
+    def sound(self) -> bool:
+        """Whether what the server has is what the file has, as far as it got."""
+        return not (self.missing or self.repeated or self.foreign or self.different)
+
+    @property
+    def equal(self) -> bool:
+        """Whether the server has every record of the file, once."""
+        return self.sound and not self.waiting
+
+    def to_json(self) -> dict[str, Any]:
+        """The stable schema of `verify --json`, for one run."""
+        return {"equal": self.equal, **asdict(self)}
+
+
+def verify(found: Found, project: str, entity: str, server: Server, login: Login) -> Comparison:
+    """Compare a run's file with what the server has of it. found: a file with a header.
+
+    Raises Unreachable, Refused, RunTrouble, OSError.
+    """
+    assert found.header is not None
+    run_id = found.header.run_id
+    known = server.standing(entity, project, run_id)
+    rows = history(login, entity, project, run_id) if known and known.count else iter(())
+    started = seconds(found.header.created, 0.0)
+    return compare(_lines(found.path), rows, started, lambda media: _hash(found.media, media))
+
+
+def compare(
+    lines: Iterable[Line], rows: Iterable[Mapping[str, Any]], started: float, media_hash: MediaHash
+) -> Comparison:
+    """Walk along both at once. rows: by ascending `_step`, as wandb's scan gives them."""
+    found = Comparison()
+    ahead = iter(lines)
+    for there in rows:
+        found.rows += 1
+        step = there.get("_step")
+        if not isinstance(step, int) or step < found.records:
+            found.repeated += 1
+            _note(found.repeated_at, step if isinstance(step, int) else -1)
+            continue
+        line = _advance(ahead, step, found)
+        if line is None:
+            found.foreign += 1
+            _note(found.foreign_at, step)
+            continue
+        found.records += 1
+        differing = list(_differences(line, there, started, media_hash))
+        found.different += bool(differing)
+        for difference in differing:
+            _note(found.differences, difference)
+    for _ in ahead:
+        found.records += 1
+        found.waiting += 1
+    return found
+
+
+def _advance(ahead: Iterator[Line], step: int, found: Comparison) -> Line | None:
+    """The file's line `step`; those before it have no row."""
+    for line in ahead:
+        if line.at.ordinal == step:
+            return line
+        found.records += 1
+        found.missing += 1
+        _note(found.missing_at, line.at.ordinal)
+    return None
+
+
+def _differences(
+    line: Line, there: Mapping[str, Any], started: float, media_hash: MediaHash
+) -> Iterator[Difference]:
+    here = kept(row(line, started))
+    theirs = kept({key: value for key, value in there.items() if _ours(key)})
+    for key in sorted(theirs.keys() | here.keys()):
+        mine, their = here.get(key, _ABSENT), theirs.get(key, _ABSENT)
+        if isinstance(mine, Media):
+            if not _refers(their, mine, media_hash):
+                yield Difference(line.at.ordinal, key, f"{mine.kind} {mine.path}", _short(their))
+        elif not _equal(mine, their):
+            yield Difference(line.at.ordinal, key, _short(mine), _short(their))
+
+
+def _ours(key: str) -> bool:
+    """Whether the key is one that we send: wandb's own begin with an underscore."""
+    return key == "_timestamp" or not key.startswith("_")
+
+
+def kept(value: Any) -> Any:
+    """The value as wandb keeps it, also where it's inside of others."""
+    if isinstance(value, Mapping):
+        items = {key: kept(item) for key, item in value.items()}
+        return {key: item for key, item in items.items() if item != {}}
+    if isinstance(value, (list, tuple)):
+        return [item if item == {} else kept(item) for item in value]
+    if isinstance(value, str) and value in _NON_FINITE:
+        return float(value)  # how wandb's own exports spell them
+    past = isinstance(value, int) and not -(1 << 63) <= value < 1 << 63
+    return float(value) if past else value
+
+
+def _equal(mine: Any, theirs: Any) -> bool:
+    if isinstance(mine, bool) is not isinstance(theirs, bool):
+        return False
+    if isinstance(mine, float) and isinstance(theirs, float) and math.isnan(mine):
+        return math.isnan(theirs)
+    if isinstance(mine, Mapping) and isinstance(theirs, Mapping):
+        return mine.keys() == theirs.keys() and all(_equal(mine[k], theirs[k]) for k in mine)
+    if isinstance(mine, list) and isinstance(theirs, list):
+        return len(mine) == len(theirs) and all(map(_equal, mine, theirs))
+    return bool(mine == theirs)
+
+
+def _refers(theirs: Any, media: Media, media_hash: MediaHash) -> bool:
+    """Whether the row refers to that picture or sound, or says that it wasn't there to be sent."""
+    there = media_hash(media)
+    if isinstance(theirs, str):
+        return not there and theirs.startswith(f"{media.path} is missing")
+    return (
+        isinstance(theirs, Mapping)
+        and theirs.get("_type") == _KINDS.get(media.kind, "image-file")
+        and (theirs.get("caption") or "") == media.caption
+        and (not there or theirs.get("sha256") == there)
+    )
+
+
+def _hash(folder: Path, media: Media) -> str:
+    try:
+        return hashlib.sha256((folder / media.path).read_bytes()).hexdigest()
+    except OSError:
+        return ""
+
+
+def _lines(path: Path) -> Iterator[Line]:
+    at = tailer.START
+    while lines := tailer.read(path, at).lines:
+        yield from lines
+        at = lines[-1].end
+
+
+def _note(kept_ones: list[Any], one: Any) -> None:
+    if len(kept_ones) < SHOWN:
+        kept_ones.append(one)
+
+
+def _short(value: Any) -> str:
+    text = value if value is _ABSENT else repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}…"

@@ -1,0 +1,1 @@
+"""Running unattended: the process, its supervision, its systemd unit."""

@@ -1,0 +1,126 @@
+"""The loop's word to the service manager: ready, how it goes, still alive, and what it waits for.
+
+Called from the loop alone and after its work, so a loop that hangs sends no ping and is restarted.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Final
+
+from syncd.service.sd_notify import Notifier
+from syncd.sync.loop import Daemon
+from syncd.sync.scheduler import Phase, Reach, Run
+
+STARTING: Final = 90.0  # seconds that each file of a long first scan may take, as TimeoutStartSec
+PINGS: Final = 4  # a watchdog interval
+RECORD: Final = 150  # bytes of a usual record
+
+Identity = tuple[int, int]  # device, inode
+
+
+class Attendant:
+    """Speaks for one daemon process."""
+
+    def __init__(
+        self,
+        notifier: Notifier,
+        folders: Iterable[Path],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._notifier = notifier
+        self._clock = clock
+        self._ready = False
+        self._said = ""
+        self._pinged_at = clock()
+        self._pinging = notifier.watchdog / PINGS or STARTING / PINGS
+        self._folders = {folder: identity(folder) for folder in folders}
+
+    def progress(self) -> None:
+        """Part of a long pass is done: the manager's patience begins anew."""
+        now = self._clock()
+        if now - self._pinged_at < self._pinging:
+            return
+        self._pinged_at = now
+        self._notifier.alive()
+        if not self._ready:
+            self._notifier.extend(STARTING)
+
+    def passed(self, daemon: Daemon) -> None:
+        """The loop has done one whole pass."""
+        if (words := summary(daemon.reach, daemon.runs)) != self._said:
+            self._notifier.status(words)
+            self._said = words
+        if not self._ready:
+            self._notifier.ready()
+            self._ready = True
+        self.progress()
+
+    def reloading(self) -> None:
+        """The settings are read again; the next whole pass ends it."""
+        self._notifier.reloading()
+        self._ready = False
+
+    def stopping(self) -> None:
+        """The loop has ended."""
+        self._notifier.status("stopping; what is not uploaded is safe on disk")
+        self._notifier.stopping()
+
+    def shut_out(self) -> Path | None:
+        """A log folder that came after this process, into a sandbox where all that comes later
+        is read-only. Only a new process can take leases in it."""
+        if not self._notifier:
+            return None
+        for folder, before in self._folders.items():
+            now = identity(folder)
+            if now and now != before and read_only(folder):
+                return folder
+        return None
+
+
+def identity(folder: Path) -> Identity | None:
+    """Which folder this is; None while there is none."""
+    try:
+        stat = folder.stat()
+    except OSError:
+        return None
+    return stat.st_dev, stat.st_ino
+
+
+def read_only(folder: Path) -> bool:
+    """Whether the mount that this process sees the folder on takes no writes."""
+    try:
+        return bool(os.statvfs(folder).f_flag & os.ST_RDONLY)
+    except OSError:
+        return False
+
+
+def summary(reach: Reach, runs: Mapping[str, Run]) -> str:
+    """One line: online or not and why, how many runs, how much is left."""
+    if not reach.known:
+        state = "asking the server"
+    elif reach.error:
+        state = f"offline ({reach.error.what})"
+    else:
+        state = "online"
+    blocked = sum(run.phase is Phase.BLOCKED for run in runs.values())
+    parts = [state, _many(len(runs), "run"), _left(runs.values())]
+    if blocked:
+        parts.append(f"{_many(blocked, 'run')} for you to decide about: karaoke-syncd status")
+    return "; ".join(parts)
+
+
+def _left(runs: Iterable[Run]) -> str:
+    left, exact = 0, True
+    for run in runs:
+        unread = max(0, run.size - run.seen)
+        left += run.sent.ordinal - run.confirmed.ordinal + -(-unread // RECORD)
+        exact = exact and not unread
+    return f"{'' if exact else 'about '}{_many(left, 'record')} left" if left else "all uploaded"
+
+
+def _many(count: int, what: str) -> str:
+    return f"{count:,} {what}{'' if count == 1 else 's'}"

@@ -1,0 +1,231 @@
+"""The daemon as a systemd user service: install, uninstall, and how it is."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import shutil
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from syncd.destination.wandb.credentials import env_file
+from syncd.errors import SyncError
+from syncd.service import unit_file
+from syncd.settings import Settings, config_path
+from syncd.state.lease import daemon_of
+
+TIMEOUT: Final = 120.0  # seconds that systemctl may take; a start waits for READY
+BOOTED: Final = Path("/run/systemd/system")  # sd_booted(3)
+LINGER: Final = Path("/var/lib/systemd/linger")
+
+LINGER_HINT: Final = (
+    "systemd stops your services when you log out, and starts them when you log in. For uploads "
+    "that go on without you: loginctl enable-linger"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """The service, as its manager has it. active: active, activating, failed, inactive, …"""
+
+    manager: str  # empty, or why there is none
+    installed: bool = False
+    enabled: bool = False
+    active: str = "inactive"
+    words: str = ""
+    pid: int = 0
+    restarts: int = 0
+    linger: bool = False
+
+
+def unavailable() -> str:
+    """Why there is no user manager to give the daemon to; empty when there is."""
+    if not shutil.which("systemctl"):
+        return "this machine has no systemd"
+    if not BOOTED.is_dir():
+        return "this machine was not started with systemd"
+    if not os.environ.get("XDG_RUNTIME_DIR"):
+        return "this session has no user manager (XDG_RUNTIME_DIR is not set, as in su and cron)"
+    if _systemctl("show", "--property=Version").returncode:
+        return "your user manager can't be reached (is this a login session?)"
+    return ""
+
+
+def require_manager(arguments: str) -> None:
+    """Raises SyncError with what to do instead, where there is no user manager."""
+    if reason := unavailable():
+        raise SyncError(
+            reason,
+            meaning="A service can't be installed here; the daemon itself runs all the same",
+            remedy=f"Start it by hand: karaoke-syncd start --detach {arguments}. "
+            f"At every boot, by cron: (crontab -l; echo '@reboot {' '.join(unit_file.command())} "
+            f"start --detach {arguments}') | crontab -. "
+            f"In a container, as its command: karaoke-syncd start {arguments}",
+        )
+
+
+def state() -> State:
+    """How the service is. Never raises for the lack of systemd."""
+    if reason := unavailable():
+        return State(reason, installed=unit_file.path().exists(), linger=lingers())
+    names = "LoadState,UnitFileState,ActiveState,SubState,StatusText,MainPID,NRestarts"
+    shown = dict(
+        line.partition("=")[::2]
+        for line in _systemctl("show", f"--property={names}", unit_file.NAME).stdout.splitlines()
+    )
+    return State(
+        manager="",
+        installed=shown.get("LoadState") == "loaded",
+        enabled=shown.get("UnitFileState") == "enabled",
+        active=shown.get("ActiveState", ""),
+        words=shown.get("StatusText", ""),
+        pid=int(shown.get("MainPID") or 0),
+        restarts=int(shown.get("NRestarts") or 0),
+        linger=lingers(),
+    )
+
+
+def install(settings: Settings, arguments: Sequence[str]) -> bool:
+    """Write, enable and start the unit; answers whether its file changed. Doing it again does
+    nothing, and with other folders replaces it. arguments: for `start`. Raises SyncError."""
+    before = state()
+    _refuse_rival(settings, before)
+    settings.state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    text = unit_file.render(unit_file.template(), installation(settings, arguments))
+    changed = _write(unit_file.path(), text)
+    _must("daemon-reload")
+    _must("enable", unit_file.NAME)
+    _must("restart" if changed and before.active == "active" else "start", unit_file.NAME)
+    return changed
+
+
+def installation(settings: Settings, arguments: Sequence[str]) -> unit_file.Installation:
+    """What the unit has to say of this machine and environment."""
+    return unit_file.Installation(
+        command=unit_file.command(),
+        arguments=arguments,
+        # the state folder's parent, so that a lost state folder can be made again
+        writable=(settings.state_dir.parent, *settings.log_dir),
+        program=unit_file.program(),
+        env_file=env_file(),
+        environment=unit_file.kept_environment(),
+        namespaces=namespaces(),
+        systemd=version(),
+    )
+
+
+def uninstall() -> bool:
+    """Stop, disable and remove the unit; False when there was none. State and logs stay."""
+    path = unit_file.path()
+    there = path.exists() or path.is_symlink()
+    if there:
+        _must("disable", "--now", unit_file.NAME)
+        path.unlink(missing_ok=True)
+        _must("daemon-reload")
+        _systemctl("reset-failed", unit_file.NAME)
+    return there
+
+
+def ask(what: str) -> None:
+    """`restart` or `reload` the installed service. Raises SyncError."""
+    _must(what, unit_file.NAME)
+
+
+def start_arguments(settings: Settings) -> list[str]:
+    """Flags for `start` that hold what the command line said. What config.toml says is left to
+    it, so that a reload sees its changes."""
+    given: list[str] = []
+    if settings.origin.get("log_dir") != str(config_path()):
+        given += [f"--log_dir={folder}" for folder in settings.log_dir]
+    return given + [
+        f"--{key}={getattr(settings, key)}"
+        for key in ("project", "entity", "log_level")
+        if settings.origin.get(key) == "command line"
+    ]
+
+
+def version() -> int:
+    """systemd's version; 0 when it doesn't say."""
+    words = _systemctl("--version").stdout.split()
+    return int(words[1]) if len(words) > 1 and words[1].isdigit() else 0
+
+
+def namespaces() -> bool:
+    """Whether the user manager can give a service a user namespace: some kernels deny them."""
+    if not shutil.which("systemd-run"):
+        return False
+    probe = ["systemd-run", "--user", "--quiet", "--wait", "--collect"]
+    probe += ["--property=PrivateUsers=yes", "--property=ProtectSystem=strict", "true"]
+    return _run(probe).returncode == 0
+
+
+def lingers() -> bool:
+    """Whether the user's services outlive the login."""
+    try:
+        return (LINGER / getpass.getuser()).exists()
+    except (KeyError, OSError):  # an account without a name, as in containers
+        return False
+
+
+def enable_linger() -> str:
+    """Ask for it; answers why not."""
+    return _run(["loginctl", "enable-linger"]).stderr.strip()
+
+
+def _refuse_rival(settings: Settings, before: State) -> None:
+    """Another daemon on the state folder would make ours end at once."""
+    holder = daemon_of(settings.state_dir)
+    if holder and not (before.active == "active" and holder.pid == before.pid):
+        raise SyncError(
+            f"a daemon is running already: {holder}",
+            meaning="The service would find its state folder taken",
+            remedy="Stop it, then install again: karaoke-syncd stop",
+        )
+
+
+def _write(path: Path, text: str) -> bool:
+    if path.is_symlink():
+        raise SyncError(
+            "the unit is masked or a link of yours",
+            where=str(path),
+            meaning="It stays as it is",
+            remedy=f"systemctl --user unmask {unit_file.NAME}, or remove the link",
+        )
+    try:
+        if path.exists() and path.read_text("utf-8") == text:
+            return False
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draft = path.with_suffix(".new")
+        draft.write_text(text, "utf-8")
+        draft.replace(path)
+    except OSError as error:
+        raise SyncError(f"can't be written: {error.strerror}", where=str(path)) from None
+    return True
+
+
+def _must(*arguments: str) -> None:
+    done = _systemctl(*arguments)
+    if done.returncode:
+        words = done.stderr.strip().splitlines() or ["it does not say why"]
+        raise SyncError(
+            f"systemctl --user {' '.join(arguments)}: {words[0]}",
+            meaning="No data is touched",
+            remedy="See karaoke-syncd service logs, and karaoke-syncd doctor",
+        )
+
+
+def _systemctl(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return _run(["systemctl", "--user", "--no-pager", *arguments])
+
+
+def _run(command: Sequence[str]) -> subprocess.CompletedProcess[str]:
+    try:
+        return subprocess.run(
+            command, capture_output=True, text=True, timeout=TIMEOUT, check=False,
+            stdin=subprocess.DEVNULL,
+        )  # fmt: skip
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return subprocess.CompletedProcess(command, 1, "", str(error))

@@ -1,0 +1,148 @@
+"""The unit file of `service install`: the shipped template with this installation's own words."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, files
+from pathlib import Path
+from typing import Final
+
+from syncd.errors import SyncError
+
+NAME: Final = "karaoke-syncd.service"
+GROWING_DELAYS: Final = 254  # the systemd that knows RestartSteps
+# What a user manager can do in a user namespace alone; without one it either leaves it out in
+# silence or does not start the service (measured with systemd 252: exit statuses 217, 218, 226)
+NEEDS_NAMESPACE: Final = frozenset(
+    {
+        *("PrivateUsers", "PrivateMounts", "ProtectSystem", "ProtectHome", "ReadWritePaths"),
+        *("InaccessiblePaths", "PrivateTmp", "PrivateDevices", "DevicePolicy", "ProtectHostname"),
+        *("ProtectClock", "ProtectControlGroups", "ProtectKernelLogs", "ProtectKernelModules"),
+        *("ProtectKernelTunables", "CapabilityBoundingSet"),
+    }
+)
+# Not secret, and the service has to see them as the commands of this shell do
+KEPT: Final = (
+    *("XDG_CONFIG_HOME", "XDG_STATE_HOME"),
+    *("WANDB_BASE_URL", "WANDB_ENTITY", "WANDB_CONFIG_DIR", "NETRC"),
+)
+TEMPORARY: Final = (Path("/tmp"), Path("/var/tmp"))
+
+
+@dataclass(frozen=True, slots=True)
+class Installation:
+    """What a unit is made for. arguments: after `start`; writable: folders for state and logs;
+    program: folders that the program runs from; env_file: of variables for the service;
+    namespaces: whether users may have user namespaces; systemd: its version."""
+
+    command: Sequence[str]
+    arguments: Sequence[str] = ()
+    writable: Sequence[Path] = ()
+    program: Sequence[Path] = ()
+    env_file: Path = Path("~/.config/karaoke-syncd/env")
+    environment: Mapping[str, str] = field(default_factory=dict)
+    namespaces: bool = True
+    systemd: int = 0
+
+
+def render(template: str, installation: Installation) -> str:
+    """The unit file's text."""
+    out: list[str] = []
+    for line in template.splitlines():
+        key = line.partition("=")[0]
+        if key in NEEDS_NAMESPACE and not installation.namespaces:
+            continue
+        out += _lines(key, line, installation)
+    return "\n".join(out) + "\n"
+
+
+def _lines(key: str, line: str, installation: Installation) -> list[str]:
+    match key:
+        case "ExecStart":
+            words = [*installation.command, "start", *installation.arguments]
+            environment = [
+                f"Environment={quoted(f'{name}={value}', dollars=False)}"
+                for name, value in installation.environment.items()
+            ]
+            return [f"ExecStart={' '.join(map(quoted, words))}", *environment]
+        case "EnvironmentFile":
+            # the one line that takes a path as it is, without quotes
+            return ["EnvironmentFile=-" + str(installation.env_file).replace("%", "%%")]
+        case "ReadWritePaths":
+            paths = [quoted(f"-{path}", dollars=False) for path in installation.writable]
+            return [f"ReadWritePaths={' '.join(paths)}"]
+        case "PrivateTmp" if any(map(_is_temporary, installation.writable)):
+            return ["# not PrivateTmp: a log folder is in there"]
+        case "PrivateTmp" if shown := list(filter(_is_temporary, installation.program)):
+            paths = [quoted(str(path), dollars=False) for path in shown]
+            return [line, f"BindReadOnlyPaths={' '.join(paths)}"]  # or nothing could be run
+        case "RestartSec" if installation.systemd >= GROWING_DELAYS:
+            return [line, "RestartSteps=6", "RestartMaxDelaySec=5min"]
+        case _:
+            return [line]
+
+
+def quoted(word: str, *, dollars: bool = True) -> str:
+    """A word for a unit file: systemd.service(5), "Command lines"; specifiers are escaped, and
+    `dollars` where variables are expanded."""
+    if any(ord(character) < 32 for character in word):
+        raise SyncError("a name with control characters can't be in a unit file", where=repr(word))
+    text = word.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%")
+    text = text.replace("$", "$$") if dollars else text
+    plain = text == word and not any(character in " ';#" for character in word)
+    return text if plain and word else f'"{text}"'
+
+
+def template() -> str:
+    """The shipped unit. Raises SyncError when the installation has lost it."""
+    beside = Path(__file__).parents[2] / "systemd" / NAME  # a source tree
+    for path in (beside, *_installed()):
+        if path.is_file():
+            return path.read_text("utf-8")
+    raise SyncError(
+        f"share/systemd/user/{NAME} is missing from this installation",
+        remedy="Install karaoke-train again",
+    )
+
+
+def _installed() -> list[Path]:
+    """Where pip has put the unit, whichever the scheme: it wrote that down."""
+    try:
+        known = files("karaoke-train") or []
+    except PackageNotFoundError:
+        return []
+    return [Path(str(file.locate())) for file in known if file.name == NAME]
+
+
+def command() -> list[str]:
+    """How to run karaoke-syncd of this very environment, by absolute path."""
+    script = Path(sys.executable).parent / "karaoke-syncd"
+    if os.access(script, os.X_OK):
+        return [str(script)]
+    # -P: a folder `syncd` where the service runs is none of ours
+    return [sys.executable, "-P", "-m", "syncd"]
+
+
+def program() -> list[Path]:
+    """The folders that this very environment runs from."""
+    package = Path(__file__).parents[2]
+    return sorted({Path(sys.prefix), Path(sys.base_prefix).resolve(), package})
+
+
+def path(env: Mapping[str, str] = os.environ) -> Path:
+    """Where the user's unit belongs."""
+    config = Path(env.get("XDG_CONFIG_HOME") or "~/.config").expanduser()
+    return config / "systemd" / "user" / NAME
+
+
+def kept_environment(env: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """The variables of this shell that the service has to have, too."""
+    settings = [name for name in sorted(env) if name.startswith("KARAOKE_SYNCD_")]
+    return {name: env[name] for name in (*KEPT, *settings) if env.get(name)}
+
+
+def _is_temporary(folder: Path) -> bool:
+    return any(folder.is_relative_to(temporary) for temporary in TEMPORARY)

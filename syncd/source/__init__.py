@@ -1,0 +1,1 @@
+"""Log folders in, complete lines with their positions out."""

@@ -1,0 +1,134 @@
+"""Log folders -> the run in each file, and which file is a run's own when several claim it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from karaoke_train.runlog.format import DEFAULT_PROJECT, BadRecord, RunHeader, decode
+from karaoke_train.runlog.layout import LOG_FILES, media_folder
+from syncd.source.tailer import digest, first_line
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A log file.
+
+    header: None while its first line isn't written yet, or can't be read. first: that line's
+    digest. media: where the run's pictures are. problem: why the file can't be uploaded as it is,
+    in words; code: the same as a stable word.
+    """
+
+    path: Path
+    size: int = 0
+    header: RunHeader | None = None
+    first: str = ""
+    media: Path = Path()
+    code: str = ""
+    problem: str = ""
+    remedy: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """A file's first line when the file looked like `mark`."""
+
+    mark: tuple[int, ...]  # device, inode, mtime, size
+    first: str
+    alias: str
+    header: RunHeader
+
+
+class Roster:
+    """The files of some folders. First lines never change, so each is parsed once; but a file may
+    give way to another one, so each is read again when its file has changed.
+
+    aliases: `alias_key` -> run_id of the files that were made runs of their own.
+    """
+
+    def __init__(self, aliases: Callable[[], Mapping[str, str]] = dict) -> None:
+        self._aliases = aliases
+        self._known: dict[Path, _Known] = {}
+
+    def scan(self, folders: Iterable[Path]) -> Iterator[Found]:
+        """Every log file in the folders, by path; a missing folder has none."""
+        paths = [path for folder in folders for path in folder.glob(LOG_FILES)]
+        return map(self.look, sorted(set(paths)))
+
+    def look(self, path: Path) -> Found:
+        """One file. Never raises: what keeps it from being read is its problem."""
+        try:
+            stat = path.stat()
+            known = self._read(path, (stat.st_dev, stat.st_ino, stat.st_mtime_ns, stat.st_size))
+            if known is None:
+                return Found(path, stat.st_size)
+            media = media_folder(path, known.header.run_id)
+            run_id = self._aliases().get(known.alias, known.header.run_id)
+            header = replace(known.header, run_id=run_id)
+            return Found(path, stat.st_size, header, known.first, media)
+        except OSError as error:
+            return Found(
+                path,
+                code="unreadable",
+                problem=f"can't be read: {error.strerror}",
+                remedy="Make the file readable for this user; its upload then goes on by itself",
+            )
+
+    def _read(self, path: Path, mark: tuple[int, ...]) -> _Known | None:
+        known = self._known.get(path)
+        if known is None or known.mark != mark:
+            line = first_line(path)
+            if not line:
+                self._known.pop(path, None)
+                return None
+            first = digest(line)
+            if known is None or known.first != first:
+                known = _Known(mark, first, alias_key(path, line), header_of(line, path))
+            self._known[path] = known = replace(known, mark=mark)
+        return known
+
+
+def header_of(line: bytes, path: Path) -> RunHeader:
+    """The run that a file's first line names. A line that names none gives an id of its own,
+    from its bytes and the file's name, so that whatever follows is uploaded all the same; from
+    the bytes alone, all files that begin with a blank line would be one run."""
+    try:
+        return RunHeader.of(decode(line))
+    except BadRecord:
+        name = path.name.encode(errors="surrogateescape")
+        identity = digest(name + b"\0" + line)[:16]
+        return RunHeader(run_id=f"log-{identity}", run_name=path.stem, project=DEFAULT_PROJECT)
+
+
+def alias_key(path: Path, line: bytes) -> str:
+    """What tells a file with this first line, at this path, from its copies."""
+    return digest(str(path).encode(errors="surrogateescape") + b"\0" + line)[:16]
+
+
+def settle_claims(found: Iterable[Found], owners: Mapping[str, str]) -> list[Found]:
+    """One file a run. Of several with the same run_id, the one that was uploaded so far (`owners`:
+    run_id -> path) is the run's own, else the first by name; the others are copies, and say so."""
+    files = list(found)
+    own: dict[str, Path] = {}
+    for file in files:
+        if file.header:
+            run_id = file.header.run_id
+            if run_id not in own or owners.get(run_id) == str(file.path):
+                own[run_id] = file.path
+    return [
+        _copy(file, own[file.header.run_id])
+        if file.header and own[file.header.run_id] != file.path
+        else file
+        for file in files
+    ]
+
+
+def _copy(file: Found, original: Path) -> Found:
+    return replace(
+        file,
+        code="copy",
+        problem=f"a copy of {original.name}: both are the same run, which is uploaded from there",
+        remedy="Remove the copy, or upload it as a run of its own: "
+        f"karaoke-syncd sync --as_new {file.path}",
+    )

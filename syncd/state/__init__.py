@@ -1,0 +1,1 @@
+"""What has to survive a crash; small files in the state folder."""

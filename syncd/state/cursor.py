@@ -1,0 +1,80 @@
+"""What the server confirmed of each run: a cache that saves reading a file from its start.
+
+Losing a cursor costs a re-read, never a duplicate: the server's own count is the last word.
+One folder a destination, one file a run.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Final
+
+import orjson
+
+from karaoke_train.runlog.reader import Position
+from syncd.state import atomic_json
+
+VERSION: Final = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Fingerprint:
+    """What a file must show to be the one that a cursor speaks of: hashes of its first line and
+    of the last bytes before the confirmed offset."""
+
+    first: str
+    before: str
+
+
+@dataclass(frozen=True, slots=True)
+class Cursor:
+    """The records of a run that the server holds, and the file that they came from."""
+
+    run_id: str
+    project: str
+    entity: str
+    path: str
+    fingerprint: Fingerprint
+    confirmed: Position
+    config_at: int = 0  # byte offset of the newest config record before `confirmed`
+    ended: bool = False  # the server knows how the run ended
+    updated: str = ""  # ISO 8601, when the server last confirmed anything
+
+
+def load(folder: Path, run_id: str) -> Cursor | None:
+    """The run's cursor; None when there's none, or a damaged one, or one from a newer version."""
+    data = atomic_json.read(folder / f"{run_id}.json")
+    try:
+        intact = data.pop("check") == _check(data)
+        if not intact or data.pop("version") != VERSION or data["run_id"] != run_id:
+            return None
+        confirmed = Position(**data.pop("confirmed"))
+        fingerprint = Fingerprint(**data.pop("fingerprint"))
+        return Cursor(confirmed=confirmed, fingerprint=fingerprint, **data)
+    except (AttributeError, KeyError, TypeError):
+        return None
+
+
+def save(folder: Path, cursor: Cursor) -> None:
+    """Write the run's cursor atomically. Raises OSError; the old one then stands."""
+    data = {"version": VERSION, **asdict(cursor)}
+    atomic_json.write(folder / f"{cursor.run_id}.json", {**data, "check": _check(data)})
+
+
+def remove(folder: Path, run_id: str) -> None:
+    """Forget the cursor; the next upload asks the server where to continue."""
+    (folder / f"{run_id}.json").unlink(missing_ok=True)
+
+
+def load_all(folder: Path) -> dict[str, Cursor]:
+    """All cursors of a destination, by run_id."""
+    ids = [path.stem for path in folder.glob("*.json")] if folder.is_dir() else []
+    return {cursor.run_id: cursor for run_id in ids if (cursor := load(folder, run_id))}
+
+
+def _check(data: Mapping[str, object]) -> str:
+    """A flipped bit would otherwise look like a file that was changed."""
+    return hashlib.sha256(orjson.dumps(data, option=orjson.OPT_SORT_KEYS)).hexdigest()[:16]

@@ -1,0 +1,59 @@
+"""What people decided about runs: retry now, forget. Files in the state folder, so that it makes
+no difference whether a daemon runs."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+
+from syncd.state import atomic_json, cursor
+
+
+def forget(destination: Path, run_id: str) -> None:
+    """Leave the run alone for good: nothing more of it is uploaded, nothing more is said of it."""
+    atomic_json.write(destination / "forgotten" / f"{run_id}.json", {"run_id": run_id})
+
+
+def forgotten(destination: Path) -> set[str]:
+    """The runs to leave alone."""
+    return {path.stem for path in (destination / "forgotten").glob("*.json")}
+
+
+def retry(destination: Path, run_id: str) -> None:
+    """Take the run as it is now: the cursor goes, the server's count decides, a daemon tries at
+    once. A forgotten run is remembered again."""
+    (destination / "forgotten" / f"{run_id}.json").unlink(missing_ok=True)
+    cursor.remove(destination / "cursors", run_id)
+    atomic_json.write(destination / "retry" / f"{run_id}.json", {"run_id": run_id})
+
+
+def take_retries(destination: Path) -> list[str]:
+    """The runs to retry now; each is answered once. In a folder that takes no changes, none."""
+    taken = []
+    for path in (destination / "retry").glob("*.json"):
+        with suppress(OSError):
+            path.unlink()
+            taken.append(path.stem)
+    return taken
+
+
+def make_new(destination: Path, key: str, run_id: str) -> str:
+    """Upload the file with this alias key as a run of its own. Answers the run's id, the same one
+    when asked again."""
+    path = destination / "aliases" / f"{key}.json"
+    known = atomic_json.read(path)
+    if isinstance(known, dict) and known.get("run_id"):
+        return str(known["run_id"])
+    new = f"{run_id[:48]}-{key[:8]}"
+    atomic_json.write(path, {"run_id": new})
+    return new
+
+
+def aliases(destination: Path) -> dict[str, str]:
+    """alias key -> run_id of the files that were made runs of their own."""
+    found = {path.stem: atomic_json.read(path) for path in (destination / "aliases").glob("*.json")}
+    return {
+        key: str(value["run_id"])
+        for key, value in found.items()
+        if isinstance(value, dict) and value.get("run_id")
+    }

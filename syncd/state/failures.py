@@ -1,0 +1,59 @@
+"""What keeps a run from being uploaded, remembered so that `status` can say it at any time."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from syncd.errors import RunRefused, UploadError
+from syncd.state import atomic_json
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """A failure of one run, in its four parts. decision: it waits for the user, by `code`."""
+
+    run_id: str
+    path: str
+    code: str
+    what: str
+    meaning: str
+    remedy: str
+    decision: bool
+    since: str
+
+
+def save(destination: Path, run_id: str, path: Path, error: UploadError) -> None:
+    """Remember the run's failure; the first time of an unchanged one stands. Raises OSError."""
+    file = destination / "problems" / f"{run_id}.json"
+    decision = isinstance(error, RunRefused)
+    code = error.code if isinstance(error, RunRefused) else "trouble"
+    since = datetime.now(UTC).isoformat(timespec="seconds")
+    old = _load(file)
+    if old and (old.code, old.what) == (code, error.what):
+        return
+    if old and old.code == code:
+        since = old.since
+    problem = Problem(
+        run_id, str(path), code, error.what, error.meaning, error.remedy, decision, since
+    )
+    atomic_json.write(file, asdict(problem))
+
+
+def clear(destination: Path, run_id: str) -> None:
+    """The run is fine again."""
+    (destination / "problems" / f"{run_id}.json").unlink(missing_ok=True)
+
+
+def load_all(destination: Path) -> dict[str, Problem]:
+    """All problems by run_id."""
+    found = map(_load, (destination / "problems").glob("*.json"))
+    return {problem.run_id: problem for problem in found if problem}
+
+
+def _load(file: Path) -> Problem | None:
+    try:
+        return Problem(**atomic_json.read(file))
+    except TypeError:
+        return None

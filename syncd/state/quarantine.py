@@ -1,0 +1,67 @@
+"""Bad lines: counted, placed, their first bytes kept. Each is on the server as a placeholder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from karaoke_train.runlog.reader import Line
+from syncd.state import atomic_json
+
+KEPT: Final = 1000  # bad lines a run that are kept with their bytes; all are counted
+
+
+@dataclass(frozen=True, slots=True)
+class BadLine:
+    """A line that is no record. head: its first bytes, as text."""
+
+    ordinal: int
+    offset: int
+    problem: str
+    head: str
+
+
+@dataclass(frozen=True, slots=True)
+class Quarantine:
+    """The bad lines of a run, up to ordinal `upto`."""
+
+    path: str = ""
+    count: int = 0
+    upto: int = 0
+    lines: tuple[BadLine, ...] = ()
+
+
+def load(folder: Path, run_id: str) -> Quarantine:
+    """The run's bad lines; none when the file is missing or damaged (they are found again)."""
+    data = atomic_json.read(folder / f"{run_id}.json")
+    try:
+        lines = tuple(BadLine(**line) for line in data["lines"])
+        return Quarantine(str(data["path"]), int(data["count"]), int(data["upto"]), lines)
+    except (TypeError, KeyError, ValueError):
+        return Quarantine()
+
+
+def add(folder: Path, run_id: str, path: Path, lines: Sequence[Line]) -> None:
+    """Keep the bad ones of these consecutive lines. Lines seen before count once.
+
+    Raises OSError when it can't be written.
+    """
+    bad = [line for line in lines if line.record is None]
+    if not bad:
+        return
+    known = load(folder, run_id)
+    new = [line for line in bad if line.at.ordinal >= known.upto]
+    if not new:
+        return
+    kept = [*known.lines, *map(_bad_line, new)][:KEPT]
+    atomic_json.write(
+        folder / f"{run_id}.json",
+        Quarantine(str(path), known.count + len(new), new[-1].end.ordinal, tuple(kept)),
+    )
+
+
+def _bad_line(line: Line) -> BadLine:
+    head = line.head.decode("utf-8", "backslashreplace").replace("\x00", "\\0")
+    return BadLine(line.at.ordinal, line.at.offset, line.problem, head.rstrip("\n"))

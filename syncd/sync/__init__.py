@@ -1,0 +1,1 @@
+"""Decides what to do with every run, and does it."""

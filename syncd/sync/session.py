@@ -1,0 +1,398 @@
+"""One run's upload: performs what the schedule decides; every action yields exactly one event.
+
+An action that fails drops the session, so that what remains is what a crash would have left.
+"""
+
+from __future__ import annotations
+
+import logging
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+from karaoke_train.runlog.format import BadRecord, Record, RunHeader, decode
+from karaoke_train.runlog.layout import lock_path
+from karaoke_train.runlog.lock import Lock, holder_of
+from karaoke_train.runlog.reader import Line, Position
+from syncd.destination.base import Outcome, Standing, Target, Uploader
+from syncd.errors import Leased, RunRefused, RunTrouble, Shortfall, UploadError
+from syncd.failpoints import failpoint
+from syncd.source import tailer
+from syncd.state import cursor, lease, quarantine
+from syncd.state.cursor import Cursor, Fingerprint
+from syncd.sync.scheduler import (
+    Checked,
+    Closed,
+    Confirmed,
+    Event,
+    Failed,
+    Opened,
+    Run,
+    Sent,
+    Settled,
+)
+
+log = logging.getLogger(__name__)
+
+SHORTFALLS: Final = 5  # times that a server may count fewer lines than it confirmed, before we ask
+CRASHED: Final = Outcome("crashed", 1)
+_TERMINAL: Final = frozenset({"finished", "failed", "crashed", "killed"})
+
+MakeUploader = Callable[[Target], Uploader]
+AskStanding = Callable[[str, str], Standing | None]  # project, run_id
+
+
+class Session:
+    """The I/O of one run. Not thread-safe: one action at a time, which the schedule sees to."""
+
+    def __init__(
+        self,
+        path: Path,
+        header: RunHeader,
+        media: Path,
+        *,
+        state: Path,
+        entity: Callable[[], str],
+        project: str,
+        standing: AskStanding,
+        make_uploader: MakeUploader,
+        document: bool = False,
+        first: str = "",
+    ) -> None:
+        self.path = path
+        self.header = header
+        self._media = media
+        self.project = project or header.project
+        self._cursors = state / "cursors"
+        self._quarantine = state / "quarantine"
+        self._entity = entity
+        self._standing = standing
+        self._make_uploader = make_uploader
+        self._first = first  # digest of the first line that named the run
+        self._document = document  # made from an older document: no writer, no lock
+        self._uploader: Uploader | None = None
+        self._lease: Lock | None = None
+        self._unconfirmed: list[Position] = []  # ends of the lines sent and not confirmed
+        self._shown: Fingerprint | None = None  # what the file showed where the next read begins
+        self._config_at = 0
+        self._shortfalls = 0
+
+    def initial(self, now: float) -> Run:
+        """What is known before the server was asked."""
+        known = cursor.load(self._cursors, self.header.run_id)
+        if known is None or not self._speaks_of_here(known):
+            return Run(news_at=now)
+        at = known.confirmed
+        return Run(
+            size=at.offset,
+            seen=at.offset,
+            confirmed=at,
+            sent=at,
+            outcome=_outcome_before(self.path, at),
+            ended=known.ended,
+            news_at=now,
+        )
+
+    def open(self) -> Event:
+        """Take the run's lease, ask the server for its count, and begin there."""
+        return self._guarded(self._open)
+
+    def send(self, start: Position, most: int) -> Event:
+        """Hand over the lines from `start` on, at most `most` of them."""
+        return self._guarded(lambda: self._send(start, most))
+
+    def confirm(self, confirmed: Position) -> Event:
+        """Ask the server's count; remember in the cursor what it confirms."""
+        return self._guarded(lambda: self._confirm(confirmed))
+
+    def close(self, outcome: Outcome | None, confirmed: Position) -> Event:
+        """End the session, and with an outcome the run."""
+        return self._guarded(lambda: self._close(outcome, confirmed))
+
+    def stalled(self, confirmed: Position, sent: Position, seconds: float) -> Event:
+        """Drop a session whose lines don't arrive though the server can be reached."""
+        waiting = sent.ordinal - confirmed.ordinal
+        error = RunTrouble(
+            f"the server's count stands still at {confirmed.ordinal:,} for {seconds:.0f} s "
+            f"while {waiting:,} records wait",
+            where=self.path.name,
+            meaning="They are safe on disk",
+            remedy="The session is opened anew and goes on from the server's count",
+        )
+        return self._failed(error)
+
+    def check(self) -> Event:
+        """Whether the run has ended without saying so: its writer is gone."""
+        if self._document:
+            return Checked(Outcome("finished", 0))
+        return Checked(None if holder_of(lock_path(self.path)) else CRASHED)
+
+    def drop(self) -> None:
+        """Let go of everything, as a crash would. Never raises."""
+        if self._uploader is not None:
+            self._uploader.abandon()
+            self._uploader = None
+        if self._lease is not None:
+            self._lease.release()
+        self._unconfirmed.clear()
+
+    def _guarded(self, act: Callable[[], Event]) -> Event:
+        try:
+            return act()
+        except UploadError as error:
+            return self._failed(error)
+        except tailer.FileChanged as changed:
+            return self._failed(self._changed(changed))
+        except OSError as error:
+            return self._failed(self._unreadable(error))
+        except Exception as error:  # a bug costs this run a retry, and nobody else anything
+            log.debug("%s: unexpected", self.path, exc_info=True)
+            return self._failed(RunTrouble(f"unexpected: {error!r:.200}", where=self.path.name))
+
+    def _failed(self, error: UploadError) -> Event:
+        self.drop()
+        error.where = error.where or self.path.name
+        return Failed(error)
+
+    def _open(self) -> Event:
+        self._take_lease()
+        failpoint("open.before")
+        if self._first and tailer.digest(tailer.first_line(self.path)) != self._first:
+            raise tailer.FileChanged("replaced", "the file begins otherwise than when it was found")
+        known = self._cursor()
+        standing = self._standing(self.project, self.header.run_id)
+        count = standing.count if standing else 0
+        self._check_count(count, known)
+        at, survey = self._locate(count, known)
+        if survey and at == survey.end and _outcome(survey.last) and _ended(standing):
+            self._save(at, ended=True)
+            self.drop()
+            return Settled(at)
+        config = _record_at(self.path, self._config_at)
+        target = Target(
+            _merged(self.header, config),
+            self._entity(),
+            self.project,
+            self._media,
+        )
+        self._uploader = self._make_uploader(target)
+        opened = self._uploader.open()
+        failpoint("open.after")
+        if opened != count:  # lines of a session before this one that were still on their way
+            at, _ = self._locate(opened, None)
+        self._shown = tailer.fingerprint(self.path, at)
+        self._save(at, ended=False)
+        return Opened(at)
+
+    def _send(self, start: Position, most: int) -> Event:
+        failpoint("read.before")
+        chunk = tailer.read(self.path, start, expect=self._shown)
+        failpoint("read.after")
+        lines = chunk.lines[:most]
+        if not lines:
+            return Sent(start, chunk.seen)
+        self._keep_bad(lines)
+        failpoint("send.before")
+        self._alive().send(lines)
+        failpoint("send.after")
+        self._note_configs(lines)
+        self._unconfirmed.extend(line.end for line in lines)
+        whole = len(lines) == len(chunk.lines)
+        end = lines[-1].end
+        self._shown = tailer.fingerprint(self.path, end)
+        return Sent(end, chunk.seen if whole else end.offset, _outcome(lines[-1].record or {}))
+
+    def _confirm(self, confirmed: Position) -> Event:
+        failpoint("confirm.before")
+        count = self._alive().confirm()
+        failpoint("confirm.after")
+        newest = self._unconfirmed[-1] if self._unconfirmed else confirmed
+        if count > newest.ordinal:  # the last lines of a session before this one, or foreign ones
+            raise RunTrouble(
+                f"the server holds {count:,} records, more than the {newest.ordinal:,} sent",
+                meaning="The session is opened anew, which finds out whose they are",
+            )
+        if count <= confirmed.ordinal:
+            return Confirmed(confirmed)
+        index = bisect_right(self._unconfirmed, count, key=lambda at: at.ordinal)
+        at = self._unconfirmed[index - 1]
+        del self._unconfirmed[:index]
+        self._save(at, ended=False)
+        return Confirmed(at)
+
+    def _close(self, outcome: Outcome | None, confirmed: Position) -> Event:
+        survey = tailer.survey(self.path) if outcome else tailer.Survey()
+        if outcome and self._shown:
+            tailer.check(self.path, confirmed, self._shown)
+        failpoint("close.before")
+        self._alive().close(outcome, survey.epochs, survey.media)
+        failpoint("close.after")
+        self._uploader = None
+        if outcome:
+            self._save(confirmed, ended=True)
+        self.drop()
+        return Closed(outcome is not None)
+
+    def _alive(self) -> Uploader:
+        if self._uploader is None:
+            raise RunTrouble("its session is gone", where=self.path.name)
+        return self._uploader
+
+    def _take_lease(self) -> None:
+        run_lease = lease.run_lease(self.path, self.header.run_id)
+        if self._lease is None or self._lease.path != run_lease.path:
+            self._lease = run_lease  # kept: it's the time between its tries that shows a dead host
+        if not lease.take(self._lease):
+            holder = lease.holder(self._lease)
+            raise Leased(
+                f"another uploader has this run: {holder or 'a process that left no name'}",
+                where=self.path.name,
+                meaning="Its records are uploaded from there",
+            )
+
+    def _cursor(self) -> Cursor | None:
+        known = cursor.load(self._cursors, self.header.run_id)
+        return known if known and self._speaks_of_here(known) else None
+
+    def _speaks_of_here(self, known: Cursor) -> bool:
+        """Whether the cursor is of this destination's run; an entity not yet known fits any."""
+        entity = self._entity()
+        return known.project == self.project and (not entity or known.entity == entity)
+
+    def _check_count(self, count: int, known: Cursor | None) -> None:
+        if known is None or count >= known.confirmed.ordinal:
+            self._shortfalls = 0
+            return
+        self._shortfalls += 1
+        what = f"the server holds {count:,} records; it had confirmed {known.confirmed.ordinal:,}"
+        if self._shortfalls <= SHORTFALLS:
+            raise RunTrouble(
+                what, where=self.path.name, meaning="It may be catching up; asked again by itself"
+            )
+        run = self.header.run_id
+        raise Shortfall(
+            "lost_at_server",
+            what,
+            where=self.path.name,
+            meaning="The run was deleted or lost data there; the file still has every record",
+            remedy=f"To send the missing ones again: karaoke-syncd retry {run}. "
+            f"To leave it so: karaoke-syncd forget {run}",
+        )
+
+    def _locate(self, count: int, known: Cursor | None) -> tuple[Position, tailer.Survey | None]:
+        """Where line `count` begins. From the cursor where the file is what it speaks of."""
+        start = tailer.START
+        if known is not None:
+            tailer.check(self.path, known.confirmed, known.fingerprint)
+            self._config_at = known.config_at
+            start = known.confirmed
+            if start.ordinal == count:
+                return start, None
+        survey = tailer.survey(self.path, count, self._look_at, start)
+        if survey.at is None:
+            raise self._foreign(count, survey.end.ordinal)
+        return survey.at, survey
+
+    def _look_at(self, lines: Sequence[Line]) -> None:
+        self._keep_bad(lines)
+        self._note_configs(lines)
+
+    def _changed(self, changed: tailer.FileChanged) -> RunRefused:
+        return RunRefused(
+            changed.code,
+            str(changed),
+            where=self.path.name,
+            meaning="What is uploaded stays as it is; nothing of this file is sent over it",
+            remedy="Put the file back as it was and `karaoke-syncd retry "
+            f"{self.header.run_id}`, or upload it as a run of its own: "
+            f"karaoke-syncd sync --as_new {self.path}",
+        )
+
+    def _foreign(self, count: int, known: int) -> RunRefused:
+        return RunRefused(
+            "more_at_server",
+            f"the server holds {count:,} records of this run, the file {known:,}",
+            where=self.path.name,
+            meaning="Somebody else wrote to the run, or the file lost its end; "
+            "nothing is sent over what is there",
+            remedy=f"Upload the file as a run of its own: karaoke-syncd sync --as_new {self.path}. "
+            f"Or leave it: karaoke-syncd forget {self.header.run_id}",
+        )
+
+    def _unreadable(self, error: OSError) -> RunTrouble:
+        return RunTrouble(
+            f"the file can't be read: {error.strerror}",
+            where=self.path.name,
+            meaning="What was confirmed is on the server; the rest goes on once it's readable",
+        )
+
+    def _keep_bad(self, lines: Sequence[Line]) -> None:
+        try:
+            quarantine.add(self._quarantine, self.header.run_id, self.path, lines)
+        except OSError as error:
+            log.warning("the state folder can't be written: %s", error.strerror)
+
+    def _note_configs(self, lines: Sequence[Line]) -> None:
+        for line in lines:
+            if line.record and line.record.get("type") == "config":
+                self._config_at = line.at.offset
+
+    def _save(self, at: Position, *, ended: bool) -> None:
+        """Remember what the server confirmed. A state folder that takes no writes costs a
+        re-read later, and nothing now."""
+        known = Cursor(
+            run_id=self.header.run_id,
+            project=self.project,
+            entity=self._entity(),
+            path=str(self.path),
+            fingerprint=tailer.fingerprint(self.path, at),
+            confirmed=at,
+            config_at=self._config_at,
+            ended=ended,
+            updated=datetime.now(UTC).isoformat(timespec="seconds"),
+        )
+        try:
+            cursor.save(self._cursors, known)
+        except OSError as error:
+            log.warning("the state folder can't be written: %s", error.strerror)
+
+
+def _ended(standing: Standing | None) -> bool:
+    return standing is not None and standing.state in _TERMINAL
+
+
+def _outcome(record: Record) -> Outcome | None:
+    if record.get("type") != "end":
+        return None
+    code = record.get("exit_code")
+    status = str(record.get("status") or "finished")
+    return Outcome(status, code if isinstance(code, int) else 0 if status == "finished" else 1)
+
+
+def _outcome_before(path: Path, at: Position) -> Outcome | None:
+    """The outcome in the line that ends at `at`; none where it can't be read."""
+    try:
+        with path.open("rb") as file:
+            start = max(0, at.offset - 4096)
+            file.seek(start)
+            last = file.read(at.offset - start).rstrip(b"\n").rpartition(b"\n")[2]
+        return _outcome(decode(last))
+    except (OSError, BadRecord):
+        return None
+
+
+def _record_at(path: Path, offset: int) -> Record:
+    chunk = tailer.read(path, Position(0, offset))
+    return (chunk.lines[0].record or {}) if chunk.lines else {}
+
+
+def _merged(header: RunHeader, config: Record) -> RunHeader:
+    """The run's header with what its newest config record says; its names stay the first's."""
+    try:
+        newest = RunHeader.of(config)
+    except BadRecord:
+        return header
+    return replace(header, config=newest.config, trainer=newest.trainer)

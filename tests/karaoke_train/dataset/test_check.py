@@ -1,0 +1,73 @@
+"""`karaoke-train data check`: what is usable, what is not and why."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import soundfile
+
+from karaoke_train.dataset.check import Row, check_folder, check_songs, render
+from karaoke_train.synth import synthetic_songs
+from tests.karaoke_train.files import CSV, text, wav
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def test_a_folder_is_told_song_by_song(tmp_path: Path) -> None:
+    wav(tmp_path / "voices" / "a.wav", seconds=75.0)
+    text(tmp_path / "notes" / "a.csv", CSV)
+    wav(tmp_path / "voices" / "b.mp3", seconds=1.0)
+    text(tmp_path / "notes" / "b.txt", "#BPM:150\n: 0 5 0 a\n: 5 2 12 b\n")
+    text(tmp_path / "voices" / "c.wav", b"not audio")
+    text(tmp_path / "notes" / "c.csv", CSV)
+    one, two, three = check_folder(tmp_path)
+    assert one == Row("a", duration=75.0, notes=2, lowest=60.0, highest=62.5)
+    assert (two.name, two.usable, two.lowest, two.highest) == ("b", True, 60.0, 72.0)
+    assert (three.name, three.usable) == (str(tmp_path / "voices" / "c.wav"), False)
+    assert check_folder(tmp_path / "voices", tmp_path / "notes") == [one, two, three]
+
+
+def test_damage_in_the_middle_shows(tmp_path: Path) -> None:
+    path = tmp_path / "a.wav"
+    sound = np.zeros(16_000 * 3)
+    sound[20_000] = np.nan
+    soundfile.write(path, sound, 16_000, subtype="FLOAT")
+    text(tmp_path / "a.csv", CSV)
+    (row,) = check_folder(tmp_path)
+    assert row == Row(str(path), "holds samples that are not numbers; convert it again")
+
+
+def test_the_table_is_aligned_and_summed() -> None:
+    rows = [
+        Row("a song", duration=75.0, notes=120, lowest=45.0, highest=61.2),
+        Row("b", duration=7_205.4, notes=9, lowest=60.0, highest=72.0),
+        Row("voices/c.wav", "is no audio that can be read"),
+    ]
+    assert render(rows).splitlines() == [
+        "song      length   notes  range",
+        "a song      1:15     120  A2 to C#4",
+        "b        2:00:05       9  C4 to C5",
+        "",
+        "not usable: voices/c.wav: is no audio that can be read",
+        "",
+        "2 usable songs: 2:01:20, 129 notes, A2 to C5; 1 file not usable",
+    ]
+
+
+def test_nothing_usable_is_said() -> None:
+    assert render([]) == "no usable song, 0 files not usable"
+    assert render([Row("a", "is odd")]).splitlines()[-1] == "no usable song, 1 file not usable"
+
+
+def test_an_empty_folder_has_no_rows_and_a_missing_one_is_a_row(tmp_path: Path) -> None:
+    assert check_folder(tmp_path) == []
+    (row,) = check_folder(tmp_path / "gone")
+    assert row.problem == "is not a folder; check the path"
+
+
+def test_any_songs_can_be_checked() -> None:
+    (row,) = check_songs(synthetic_songs(1, 0, duration=3.0))
+    assert row.usable
+    assert row.duration == 3.0

@@ -1,0 +1,107 @@
+"""Posteriors whose notes are known by construction: the targets that the model is trained on."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+
+from karaoke_train.audio.features import FeatureSettings
+from karaoke_train.model.decode import DecodeOptions, Posteriors, decode, frame_pitch, note_pitch
+from karaoke_train.model.losses import frame_targets
+from karaoke_train.notes import Note
+
+SETTINGS = FeatureSettings()
+
+
+def perfect(notes: list[Note], frames: int = 100) -> Posteriors:
+    """What a perfect model would say."""
+    targets = frame_targets(notes, frames)
+    classes = SETTINGS.lowest + np.arange(SETTINGS.pitch_classes) / SETTINGS.bins
+    pitch = np.exp(-0.5 * ((targets.midi.numpy()[:, None] - classes) / 0.25) ** 2) + 1e-6
+    pitch /= pitch.sum(axis=1, keepdims=True)
+    return Posteriors(targets.onset.numpy(), targets.offset.numpy(), targets.voicing.numpy(), pitch)
+
+
+def assert_same(found: list[Note], wanted: list[Note]) -> None:
+    assert len(found) == len(wanted)
+    for a, b in zip(found, wanted, strict=True):
+        assert a.onset == pytest.approx(b.onset, abs=0.002)
+        assert a.offset == pytest.approx(b.offset, abs=0.002)
+        assert a.pitch == pytest.approx(b.pitch, abs=0.03)
+
+
+def test_times_between_frames_and_pitches_between_classes_come_back() -> None:
+    notes = [Note(0.113, 0.507, 60.21), Note(0.731, 1.204, 64.83)]
+    assert_same(decode(perfect(notes), SETTINGS), notes)
+
+
+def test_repeated_note_without_a_rest_stays_two_notes() -> None:
+    notes = [Note(0.1, 0.5, 60.0), Note(0.5, 0.9, 60.0)]
+    assert_same(decode(perfect(notes), SETTINGS), notes)
+
+
+def test_legato_to_another_pitch_is_two_notes() -> None:
+    notes = [Note(0.1, 0.5, 60.0), Note(0.5, 0.9, 65.0)]
+    assert_same(decode(perfect(notes), SETTINGS), notes)
+
+
+def test_silence_has_no_notes() -> None:
+    assert decode(perfect([]), SETTINGS) == []
+
+
+def test_voice_without_an_onset_peak_is_a_note_all_the_same() -> None:
+    whole = perfect([Note(0.2, 0.8, 60.0)])
+    mute = Posteriors(np.zeros_like(whole.onset), whole.offset, whole.voicing, whole.pitch)
+    [note] = decode(mute, SETTINGS)
+    assert note.onset == pytest.approx(0.2, abs=0.02)
+
+
+def test_onset_peak_in_silence_is_no_note() -> None:
+    whole = perfect([Note(0.2, 0.8, 60.0)])
+    unvoiced = np.zeros_like(whole.voicing)
+    assert decode(Posteriors(whole.onset, whole.offset, unvoiced, whole.pitch), SETTINGS) == []
+
+
+def test_one_unvoiced_frame_does_not_end_a_note_and_two_do() -> None:
+    for gap, count in ((1, 1), (2, 2)):
+        whole = perfect([Note(0.2, 0.8, 60.0)])
+        voicing = whole.voicing.copy()
+        voicing[20 : 20 + gap] = 0
+        broken = Posteriors(whole.onset, whole.offset, voicing, whole.pitch)
+        assert len(decode(broken, SETTINGS)) == count
+
+
+def test_note_shorter_than_the_shortest_is_dropped() -> None:
+    notes = [Note(0.2, 0.6, 60.0), Note(1.0, 1.05, 60.0)]
+    assert len(decode(perfect(notes), SETTINGS)) == 1
+    assert len(decode(perfect(notes), SETTINGS, DecodeOptions(shortest=0.03))) == 2
+
+
+def test_note_to_the_very_end_ends_with_the_frames() -> None:
+    [note] = decode(perfect([Note(1.0, 2.5, 60.0)]), SETTINGS)
+    assert note.offset == pytest.approx(2.0)
+
+
+def test_random_posteriors_give_notes_in_order_without_overlap() -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(50):
+        onset, offset, voicing = rng.random((3, 200))
+        pitch = rng.dirichlet(np.ones(SETTINGS.pitch_classes), size=200)
+        notes = decode(Posteriors(onset, offset, voicing, pitch), SETTINGS)
+        for a, b in itertools.pairwise(notes):
+            assert a.offset <= b.onset
+
+
+def test_scoop_at_the_start_does_not_pull_the_pitch() -> None:
+    bent = perfect([Note(0.0, 0.4, 60.0)]).pitch[:20].copy()
+    bent[:4] = perfect([Note(0.0, 0.4, 58.0)]).pitch[:4]
+    assert note_pitch(bent, SETTINGS) == pytest.approx(60.0, abs=0.03)
+
+
+def test_pitch_at_both_ends_of_the_range() -> None:
+    for midi in (SETTINGS.lowest, SETTINGS.highest):
+        pitch = np.zeros((1, SETTINGS.pitch_classes))
+        pitch[0, round((midi - SETTINGS.lowest) * SETTINGS.bins)] = 1.0
+        assert frame_pitch(pitch, SETTINGS)[0] == pytest.approx(midi)

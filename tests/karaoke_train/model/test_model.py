@@ -1,0 +1,180 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import WhisperConfig, WhisperModel
+
+from karaoke_train.audio.features import MAX_FRAMES, FeatureSettings
+from karaoke_train.model.build import EncoderError, build_model
+from karaoke_train.model.checkpoints import CheckpointError, load_model, save_model
+from karaoke_train.model.model import FramePosteriors, VoiceToNotesConfig, VoiceToNotesModel
+from karaoke_train.settings import TrainSettings
+
+SETTINGS = FeatureSettings()
+LOGITS = ("onset", "offset", "voicing", "pitch")
+
+
+def inputs(frames: int, lengths: list[int]) -> dict[str, Any]:
+    torch.manual_seed(1)
+    count = len(lengths)
+    return {
+        "mel": torch.randn(count, 80, 2 * frames),
+        "pitch": torch.randn(count, SETTINGS.frequency_bins, frames),
+        "lengths": torch.tensor(lengths),
+    }
+
+
+def test_output_has_one_frame_each_20_ms(tiny_model: VoiceToNotesModel) -> None:
+    output = tiny_model(**inputs(50, [50, 50]))
+    assert output.onset.shape == (2, 50)
+    assert output.pitch.shape == (2, 50, SETTINGS.pitch_classes)
+
+
+def test_other_segments_of_the_batch_change_nothing(tiny_model: VoiceToNotesModel) -> None:
+    batch = inputs(80, [80, 50])
+    together: FramePosteriors = tiny_model(**batch)
+    alone = tiny_model(
+        mel=batch["mel"][1:, :, :100], pitch=batch["pitch"][1:, :, :50], lengths=torch.tensor([50])
+    )
+    for name in LOGITS:
+        # The last frames see the padding through the convolutions, not through attention.
+        torch.testing.assert_close(together[name][1:, :38], alone[name][:, :38], atol=1e-5, rtol=0)
+
+
+def test_padding_is_not_attended_to(tiny_model: VoiceToNotesModel) -> None:
+    batch = inputs(80, [80, 50])
+    before = tiny_model(**batch)
+    batch["mel"][1, :, 110:] += 9.0
+    after = tiny_model(**batch)
+    torch.testing.assert_close(before.onset[1, :38], after.onset[1, :38])
+
+
+def test_segment_over_30_seconds_is_refused_in_words(tiny_model: VoiceToNotesModel) -> None:
+    with pytest.raises(ValueError, match=f"longer than the encoder's {MAX_FRAMES}"):
+        tiny_model(**inputs(MAX_FRAMES + 1, [MAX_FRAMES + 1]))
+
+
+def test_untrained_encoder_states_equal_whispers_own(tiny_config: VoiceToNotesConfig) -> None:
+    """Cropped positions and the pitch contour change nothing before training."""
+    model = VoiceToNotesModel(tiny_config).eval()
+    batch = inputs(MAX_FRAMES, [MAX_FRAMES])
+    with torch.no_grad():
+        assert model.salience is not None
+        embedded = model._embed(batch["mel"], model.salience(batch["pitch"]))
+        ours = model._attend(embedded, batch["lengths"])
+        theirs = model.encoder(batch["mel"]).last_hidden_state
+    torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-5)
+
+
+def test_pitch_front_end_moves_with_the_pitch(tiny_model: VoiceToNotesModel) -> None:
+    assert tiny_model.salience is not None
+    picture = inputs(20, [20])["pitch"]
+    shifted = torch.roll(picture, 6, dims=1)
+    a, b = tiny_model.salience(picture), tiny_model.salience(shifted)
+    torch.testing.assert_close(a[..., 20:100], b[..., 26:106], atol=1e-5, rtol=1e-4)
+
+
+def test_model_works_without_the_pitch_front_end(tiny_config: VoiceToNotesConfig) -> None:
+    tiny_config.pitch_frontend = False
+    output = VoiceToNotesModel(tiny_config).eval()(**inputs(20, [20]))
+    assert output.pitch.shape == (1, 20, SETTINGS.pitch_classes)
+
+
+def test_freezing_leaves_the_last_layers_and_the_heads(tiny_model: VoiceToNotesModel) -> None:
+    tiny_model.freeze_encoder(unfreeze_layers=1)
+    trained = {name for name, p in tiny_model.named_parameters() if p.requires_grad}
+    assert not any(n.startswith(("encoder.conv", "encoder.layers.0")) for n in trained)
+    assert any(n.startswith("encoder.layers.1") for n in trained)
+    assert any(n.startswith("heads") for n in trained)
+    with pytest.raises(ValueError, match="has 2 layers, not 3"):
+        tiny_model.freeze_encoder(unfreeze_layers=3)
+
+
+def test_saved_model_comes_back_with_its_preprocessing(
+    tiny_model: VoiceToNotesModel, tmp_path: Path
+) -> None:
+    tiny_model.config.features["lowest"] = 36
+    save_model(tiny_model, tmp_path / "best")
+    again = load_model(tmp_path / "best")
+    batch = inputs(30, [30])
+    torch.testing.assert_close(tiny_model(**batch).pitch, again(**batch).pitch)
+    assert again.config.feature_settings == tiny_model.config.feature_settings
+    assert load_model(tmp_path).config.encoder.d_model == 16  # a run's folder means its best
+    assert [p.name for p in tmp_path.iterdir()] == ["best"]
+
+
+def test_checkpoint_that_is_none_is_named(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="holds no model"):
+        load_model(tmp_path)
+
+
+def test_checkpoint_of_another_kind_is_named(tmp_path: Path) -> None:
+    WhisperConfig().save_pretrained(tmp_path)
+    with pytest.raises(CheckpointError, match="of kind 'whisper'"):
+        load_model(tmp_path)
+
+
+def test_checkpoint_of_another_version_is_named(
+    tiny_model: VoiceToNotesModel, tmp_path: Path
+) -> None:
+    tiny_model.config.format = 99
+    tiny_model.save_pretrained(tmp_path)
+    with pytest.raises(CheckpointError, match=r"format 99, this version .* format 1"):
+        load_model(tmp_path)
+
+
+def test_torn_weights_are_named(tiny_model: VoiceToNotesModel, tmp_path: Path) -> None:
+    tiny_model.save_pretrained(tmp_path)
+    weights = tmp_path / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:1000])
+    with pytest.raises(CheckpointError, match="can't be loaded"):
+        load_model(tmp_path)
+
+
+def test_weights_of_another_config_are_named(
+    tiny_model: VoiceToNotesModel, tiny_config: VoiceToNotesConfig, tmp_path: Path
+) -> None:
+    tiny_model.save_pretrained(tmp_path)
+    tiny_config.pitch_frontend = False
+    tiny_config.save_pretrained(tmp_path)
+    with pytest.raises(CheckpointError, match="belong to its config"):
+        load_model(tmp_path)
+
+
+@pytest.mark.parametrize("bands", [80, 128])
+def test_any_whisper_checkpoint_becomes_the_encoder(tmp_path: Path, bands: int) -> None:
+    whisper = WhisperModel(
+        WhisperConfig(
+            vocab_size=100,
+            num_mel_bins=bands,
+            d_model=16,
+            encoder_layers=1,
+            decoder_layers=1,
+            encoder_attention_heads=2,
+            decoder_attention_heads=2,
+            encoder_ffn_dim=32,
+            decoder_ffn_dim=32,
+            pad_token_id=0,
+            bos_token_id=1,
+            eos_token_id=2,
+            decoder_start_token_id=1,
+            begin_suppress_tokens=None,
+        )
+    )
+    whisper.half().save_pretrained(tmp_path)  # as large-v3 is published
+    whisper.float()
+    model = build_model(TrainSettings(encoder=str(tmp_path), offline=True))
+    assert model.encoder.conv1.weight.dtype == torch.float32
+    theirs = whisper.get_encoder().state_dict()
+    for name, value in model.encoder.state_dict().items():
+        torch.testing.assert_close(value, theirs[name])
+    assert model.config.feature_settings.mel_bands == bands
+
+
+def test_missing_encoder_names_the_ways_out(tmp_path: Path) -> None:
+    settings = TrainSettings(encoder=str(tmp_path / "nothing"), offline=True)
+    with pytest.raises(EncoderError, match=r"(?s)--encoder PATH.*--fast_dev"):
+        build_model(settings)

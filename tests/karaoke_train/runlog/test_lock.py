@@ -1,0 +1,193 @@
+"""A lock says who holds it, ends with its holder, and is a lease where there are no locks."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import signal
+import socket
+import time
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+
+from karaoke_train.runlog import lock as module
+from karaoke_train.runlog.lock import Held, Holder, Lock, holder_of, read_holder
+from tests.karaoke_train.runlog.files import python
+
+HOLD = """
+from pathlib import Path
+from karaoke_train.runlog.lock import Lock
+lock = Lock(Path(sys.argv[1]))
+lock.acquire()
+print("held", flush=True)
+sys.stdin.read()
+"""
+ELSEWHERE = "filelock/2\npid=1\nhost=elsewhere\nmode=lease\ntoken=t\nduration={lease!r}\n"
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / ".locks" / "a.lock"
+
+
+@pytest.fixture(params=[errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP], ids=errno.errorcode.get)
+def no_locks(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file system that has no flock."""
+
+    def flock(descriptor: int, operation: int) -> NoReturn:
+        raise OSError(request.param, os.strerror(request.param))
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+
+
+def leave_lease(path: Path) -> Path:
+    """The lease of a process on another host that we can't ask."""
+    path.parent.mkdir()
+    path.write_text('{"host": "elsewhere", "pid": 1, "since": "then"}')
+    marker = path.with_name(path.name + ".lease")
+    marker.write_text(ELSEWHERE.format(lease=module.LEASE))
+    return marker
+
+
+def test_a_second_lock_is_refused_and_names_the_holder(path: Path) -> None:
+    first = Lock(path)
+    first.acquire()
+    with pytest.raises(Held) as held:
+        Lock(path).acquire()
+    assert (held.value.holder or Holder()).pid == os.getpid()
+    assert f"process {os.getpid()} on {socket.gethostname()}" in str(held.value)
+    assert holder_of(path) == held.value.holder
+    first.release()
+    Lock(path).acquire()
+
+
+def test_release_is_nothing_when_not_held_and_when_its_folder_has_gone(path: Path) -> None:
+    lock = Lock(path)
+    lock.release()
+    lock.acquire()
+    path.unlink()
+    path.parent.rmdir()
+    lock.release()
+    assert not lock.held
+
+
+def test_the_name_in_a_free_lock_is_nobodys(path: Path) -> None:
+    lock = Lock(path)
+    lock.acquire()
+    lock.release()
+    assert read_holder(path)
+    assert holder_of(path) is None
+
+
+def test_asking_creates_nothing(path: Path) -> None:
+    assert holder_of(path) is None
+    assert not path.parent.exists()
+
+
+def test_two_who_ask_do_not_see_each_other(path: Path) -> None:
+    """One in the middle of asking holds what asking takes: a shared lock."""
+    path.parent.mkdir()
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_SH)
+        assert holder_of(path) is None
+
+
+def test_who_holds_can_be_asked_in_a_folder_that_takes_no_writes(path: Path) -> None:
+    lock = Lock(path)
+    lock.acquire()
+    read_only = os.O_RDONLY | os.O_CLOEXEC
+    opened: list[int] = []
+    real = os.open
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "open", lambda p, flags, *a: opened.append(flags) or real(p, flags, *a))
+        assert holder_of(path) == read_holder(path)
+    assert opened[0] == read_only
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"host": "x"}', '{"odd": 1}', "\0" * 20])
+def test_a_damaged_name_is_an_unknown_holder(path: Path, text: str) -> None:
+    lock = Lock(path)
+    lock.acquire()
+    path.write_text(text)
+    assert read_holder(path) is None
+    assert "unknown host" in str(holder_of(path))
+    with pytest.raises(Held, match="another process"):
+        Lock(path).acquire()
+
+
+def test_a_killed_holders_lock_is_free(path: Path) -> None:
+    process = python(HOLD, path, stdin=-1)
+    assert process.stdout
+    assert process.stdout.readline() == "held\n"
+    assert (holder_of(path) or Holder()).pid == process.pid
+    process.send_signal(signal.SIGKILL)
+    process.communicate(timeout=10)
+    assert holder_of(path) is None
+    Lock(path).acquire()
+
+
+@pytest.mark.usefixtures("no_locks")
+def test_without_flock_a_lease_stands_in(path: Path) -> None:
+    first = Lock(path)
+    first.acquire()
+    assert first.soft
+    assert (holder_of(path) or Holder(pid=0)).pid == os.getpid()
+    with pytest.raises(Held, match=f"process {os.getpid()}"):
+        Lock(path).acquire()
+    first.release()
+    assert holder_of(path) is None
+    second = Lock(path)
+    second.acquire()
+    second.release()
+
+
+@pytest.mark.usefixtures("no_locks")
+def test_a_dead_hosts_lease_is_free_once_it_stood_still_for_its_time(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "LEASE", 0.3)
+    leave_lease(path)
+    lock = Lock(path)
+    with pytest.raises(Held, match="process 1 on elsewhere"):
+        lock.acquire()
+    give_up = time.monotonic() + 10
+    while not lock.held and time.monotonic() < give_up:  # as a daemon asks, now and then
+        try:
+            lock.acquire()
+        except Held:
+            time.sleep(0.02)
+    assert lock.held
+    lock.release()
+
+
+@pytest.mark.usefixtures("no_locks")
+def test_a_lease_that_was_refreshed_lately_is_alive(path: Path) -> None:
+    marker = leave_lease(path)
+    assert holder_of(path) == Holder("elsewhere", 1, "then")
+    long_ago = time.time() - 3 * module.LEASE
+    os.utime(marker, (long_ago, long_ago))
+    assert holder_of(path) is None
+
+
+@pytest.mark.usefixtures("no_locks")
+def test_a_full_disk_leaves_a_lease_unsigned(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def write_bytes(self: Path, data: bytes) -> NoReturn:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", write_bytes)
+    lock = Lock(path)
+    lock.acquire()
+    assert lock.held
+    lock.release()
+
+
+def test_other_errors_are_raised(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def flock(descriptor: int, operation: int) -> NoReturn:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with pytest.raises(OSError, match="Input/output"):
+        Lock(path).acquire()

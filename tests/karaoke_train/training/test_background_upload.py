@@ -1,0 +1,172 @@
+"""The calling side of karaoke-syncd, against a fake one: it may never delay or fail training."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import stat
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from karaoke_train.training import background_upload
+from karaoke_train.training.background_upload import Beside, sync_logs
+
+FAKE = """#!{python}
+import json, pathlib, sys, time
+place = pathlib.Path({place!r})
+with (place / "calls").open("a") as calls:
+    calls.write(json.dumps(sys.argv[1:]) + "\\n")
+command = sys.argv[1]
+if command == "watching":
+    sys.exit(0 if (place / "daemon").exists() else 1)
+if command == "status":
+    left = json.loads((place / "left").read_text())
+    login = (place / "nobody").exists()
+    reach = ("not_logged_in", "nobody is logged in") if login else ("online", "online")
+    answer = {{"runs": [{{"path": {run!r}, "left": left}}]}}
+    print(json.dumps({{**answer, "reach": reach[0], "reach_words": reach[1]}}))
+if command == "sync":
+    print("uploading")
+    if (place / "stuck").exists():
+        time.sleep(60)
+    (place / "left").write_text("0")
+    sys.exit(3 if (place / "failing").exists() else 0)
+"""
+
+
+class Fake:
+    """A karaoke-syncd that writes down how it is called and does what its folder says."""
+
+    def __init__(self, place: Path) -> None:
+        self.place = place
+        self.run = place / "logs" / "training_log_1.jsonl"
+        self.run.parent.mkdir()
+        self.run.write_text("{}\n")
+        self.program = place / "karaoke-syncd"
+        script = FAKE.format(python=sys.executable, place=str(place), run=str(self.run))
+        self.program.write_text(script)
+        self.program.chmod(self.program.stat().st_mode | stat.S_IXUSR)
+        (place / "left").write_text("7")
+        self.said: list[str] = []
+
+    def calls(self) -> list[list[str]]:
+        return [json.loads(line) for line in (self.place / "calls").read_text().splitlines()]
+
+    def touch(self, name: str) -> None:
+        (self.place / name).touch()
+
+    def beside(self) -> Beside:
+        return Beside(self.run, self.said.append)
+
+
+@pytest.fixture
+def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Fake:
+    fake = Fake(tmp_path)
+    monkeypatch.setattr(background_upload, "find_program", lambda: str(fake.program))
+    return fake
+
+
+def test_without_a_daemon_a_sync_follows_this_run_alone(fake: Fake) -> None:
+    upload = fake.beside()
+    upload.start()
+    upload.finish(20.0)
+    assert fake.calls()[0] == ["watching", "--log_dir", str(fake.run.parent)]
+    assert ["sync", "--follow", str(fake.run)] in fake.calls()
+    assert fake.said[-1] == "wandb       everything is uploaded"
+    assert (fake.run.parent / ".sync" / "training_log_1.log").read_text() == "uploading\n"
+
+
+def test_watching_daemon_is_left_to_its_work(fake: Fake) -> None:
+    fake.touch("daemon")
+    upload = fake.beside()
+    upload.start()
+    upload.finish(0.1)
+    assert "watches" in fake.said[0]
+    assert not any(call[0] == "sync" for call in fake.calls())
+    assert "safe on disk, 7 records left; the running karaoke-syncd goes on" in fake.said[-1]
+
+
+def test_stuck_upload_is_waited_for_a_bounded_time_and_stopped(fake: Fake) -> None:
+    fake.touch("stuck")
+    upload = fake.beside()
+    begun = time.monotonic()
+    upload.start()
+    upload.finish(0.5)
+    assert time.monotonic() - begun < 30
+    assert "safe on disk, 7 records left" in fake.said[-1]
+    assert f"karaoke-syncd sync --log_dir {fake.run.parent}" in fake.said[-1]
+    assert upload._process is not None
+    assert upload._process.returncode == -signal.SIGTERM
+
+
+def test_nobody_waits_where_nobody_is_logged_in(fake: Fake) -> None:
+    fake.touch("stuck")
+    fake.touch("nobody")
+    upload = fake.beside()
+    begun = time.monotonic()
+    upload.start()
+    upload.finish(60.0)
+    assert time.monotonic() - begun < 30
+    assert "7 records left (nobody is logged in); upload later with" in fake.said[-1]
+
+
+def test_upload_is_out_of_reach_of_ctrl_c_in_this_terminal(fake: Fake) -> None:
+    fake.touch("stuck")
+    upload = fake.beside()
+    upload.start()
+    upload._thread.join()
+    assert upload._process is not None
+    assert os.getpgid(upload._process.pid) != os.getpgrp()
+    upload.finish(0.0)
+
+
+def test_failing_upload_says_that_the_log_is_safe(fake: Fake) -> None:
+    fake.touch("failing")
+    fake.program.write_text(fake.program.read_text().replace('write_text("0")', 'write_text("7")'))
+    upload = fake.beside()
+    upload.start()
+    upload.finish(20.0)
+    assert "safe on disk, 7 records left" in fake.said[-1]
+
+
+@pytest.mark.parametrize("answer", ["", "[]", '{"runs": [{"path": "x"}]}', '{"runs": 3}', "oops"])
+def test_strange_status_is_some_records_left(fake: Fake, answer: str) -> None:
+    fake.touch("daemon")
+    script = fake.program.read_text()
+    said = f"print({answer!r}); sys.exit()\n    left ="
+    fake.program.write_text(script.replace("left =", said, 1))
+    upload = fake.beside()
+    upload.start()
+    upload.finish(0.0)
+    assert "some records left" in fake.said[-1]
+
+
+def test_program_that_cannot_start_is_one_line_of_notice(fake: Fake) -> None:
+    fake.program.write_text("#!/nowhere/python\n")
+    upload = fake.beside()
+    upload.start()
+    upload.finish(1.0)
+    assert "could not be started" in fake.said[0]
+    assert "safe on disk" in fake.said[-1]
+
+
+def test_missing_program_is_one_line_of_notice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(background_upload, "find_program", lambda: None)
+    said: list[str] = []
+    upload = Beside(tmp_path / "training_log_1.jsonl", said.append)
+    upload.start()
+    upload.finish(30.0)
+    assert len(said) == 1
+    assert sync_logs(str(tmp_path)) == 1
+
+
+def test_sync_logs_ends_with_the_programs_own_code(fake: Fake) -> None:
+    fake.touch("failing")
+    assert sync_logs(str(fake.run.parent)) == 3
+    assert fake.calls() == [["sync", "--log_dir", str(fake.run.parent)]]

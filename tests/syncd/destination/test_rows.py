@@ -1,0 +1,135 @@
+"""A line -> its row of history."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from karaoke_train.runlog.reader import Line, Position, parse_line
+from syncd.destination.rows import AXES, Media, epoch_table, key_of, row, seconds
+
+STARTED = 1_700_000_000.0
+NOON = "2024-01-15T12:00:00+00:00"
+AT_NOON = 1705320000.0
+
+
+def line(record: dict[str, Any] | bytes, ordinal: int = 3) -> Line:
+    raw = record if isinstance(record, bytes) else json.dumps(record).encode()
+    return parse_line(raw + b"\n", Position(ordinal, 99))
+
+
+def test_metrics_go_under_their_own_names_with_the_trainers_step() -> None:
+    found = row(line({"type": "train", "timestamp": NOON, "step": 7, "epoch": 0.5,
+                      "train/loss": 0.25}), STARTED)  # fmt: skip
+    assert found == {"trainer/step": 7, "epoch": 0.5, "train/loss": 0.25, "_timestamp": AT_NOON}
+
+
+def test_an_unknown_record_is_carried_along_with_its_type() -> None:
+    found = row(line({"type": "lyrics", "step": 1, "text": "la"}), STARTED)
+    assert found == {"syncd/record": "lyrics", "text": "la", "trainer/step": 1,
+                     "_timestamp": STARTED}  # fmt: skip
+
+
+def test_a_config_is_a_mark_in_the_history_and_no_copy_of_itself() -> None:
+    found = row(line({"type": "config", "created": NOON, "config": {"secret": 1}}), STARTED)
+    assert found == {"syncd/record": "config", "_timestamp": AT_NOON}
+
+
+def test_an_end_says_how() -> None:
+    found = row(line({"type": "end", "status": "failed", "exit_code": 3}), STARTED)
+    assert (found["end/status"], found["end/exit_code"]) == ("failed", 3)
+
+
+def test_an_epochs_metrics_are_laid_flat() -> None:
+    found = row(line({"type": "epoch_summary", "epoch": 2, "train_loss": 0.5,
+                      "train_metrics": {"train/loss": 0.5, "deep": {"er": 1}}}),
+                STARTED)  # fmt: skip
+    assert found == {"epoch": 2, "epoch_summary/train_loss": 0.5, "epoch_summary/train/loss": 0.5,
+                     "epoch_summary/deep/er": 1, "_timestamp": STARTED}  # fmt: skip
+
+
+@pytest.mark.parametrize(("raw", "key"), [(b"{bad", "syncd/bad_record"), (b"", "syncd/blank_line")])
+def test_every_line_has_a_row(raw: bytes, key: str) -> None:
+    assert row(line(raw), STARTED) == {key: 1, "_timestamp": STARTED}
+
+
+@pytest.mark.parametrize("key", ["_step", "_timestamp", "_runtime", "_wandb", "__proto__", ""])
+@pytest.mark.parametrize("kind", ["train", "val", "lyrics"])
+def test_wandbs_own_keys_are_moved_aside_and_kept(kind: str, key: str) -> None:
+    found = row(line({"type": kind, "timestamp": NOON, key: 41}), STARTED)
+    assert found[f"record/{key}"] == 41
+    assert found["_timestamp"] == AT_NOON
+    assert [name for name in found if name.startswith("_")] == ["_timestamp"]
+
+
+def test_a_media_record_names_its_file() -> None:
+    found = row(line({"type": "media", "step": 1, "key": "val/roll", "path": "a.png",
+                      "kind": "image", "caption": "c"}), STARTED)  # fmt: skip
+    assert found["val/roll"] == Media("a.png", "image", "c")
+
+
+@pytest.mark.parametrize(
+    ("timestamp", "expected"),
+    [
+        (NOON, AT_NOON),
+        ("2024-01-15T13:00:00+01:00", AT_NOON),
+        ("2024-01-15T12:00:00", AT_NOON),
+        (12.5, 12.5),
+        ("never", STARTED),
+        (None, STARTED),
+        (True, STARTED),
+        (math.inf, STARTED),
+        (math.nan, STARTED),
+        ([], STARTED),
+        ({}, STARTED),
+        ("0001-01-01T00:00:00+14:00", -62135647200.0),
+    ],
+)
+def test_timestamps_become_seconds_or_the_runs_start(timestamp: object, expected: float) -> None:
+    assert seconds(timestamp, STARTED) == expected
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner),
+    max_leaves=8,
+)
+kinds = st.sampled_from(["train", "val", "config", "end", "epoch_summary", "media", "x", 3, None])
+
+
+@given(st.dictionaries(st.text(max_size=8), json_values, max_size=5), kinds, json_values)
+def test_any_record_has_a_row_and_the_same_one_each_time(
+    fields: dict[str, Any], kind: object, timestamp: object
+) -> None:
+    record = {**fields, "type": kind, "timestamp": timestamp}
+    at = Line(Position(3, 0), Position(4, 9), record)
+    found = row(at, STARTED)
+    assert str(found) == str(row(at, STARTED))
+    assert isinstance(found["_timestamp"], float)
+    assert math.isfinite(found["_timestamp"])
+    assert [key for key in found if key.startswith("_")] == ["_timestamp"]
+    assert all(isinstance(key, str) and key for key in found)
+
+
+@given(st.text(max_size=9))
+def test_a_key_is_kept_unless_it_is_wandbs(key: str) -> None:
+    assert key_of(key) == (key if key and not key.startswith("_") else f"record/{key}")
+
+
+def test_an_epoch_done_again_shows_its_last_summary() -> None:
+    columns, rows = epoch_table(
+        [{"type": "epoch_summary", "epoch": 0, "train_loss": 2.0},
+         {"type": "epoch_summary", "epoch": 1, "train_loss": 1.5, "val_metrics": {"val/loss": 3}},
+         {"type": "epoch_summary", "epoch": 1, "train_loss": 1.0}]
+    )  # fmt: skip
+    assert columns == ["epoch", "train_loss"]
+    assert rows == [[0, 2.0], [1, 1.0]]
+
+
+def test_axes_name_keys_that_rows_have() -> None:
+    assert set(AXES.values()) == {"trainer/step", "epoch"}

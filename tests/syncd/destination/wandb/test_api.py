@@ -1,0 +1,192 @@
+"""Questions to the server, and every way in which they can go wrong told from the others."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import requests
+
+from syncd.destination.base import Standing
+from syncd.destination.wandb.api import Server, _last_step, describe, retry_after
+from syncd.destination.wandb.credentials import Login
+from syncd.errors import Refused, Unreachable
+from tests.fakes.wandb_server import WandbServer
+from tests.fakes.wandb_state import RunKey
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ENTITY = "team"
+NOW = 1_700_000_000.0
+
+
+@pytest.fixture(scope="module")
+def stand_in(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WandbServer]:
+    with WandbServer(tmp_path_factory.mktemp("server"), entity=ENTITY) as server:
+        yield server
+
+
+@pytest.fixture
+def wandb(stand_in: WandbServer) -> Iterator[WandbServer]:
+    yield stand_in
+    stand_in.clear()
+
+
+def ask(wandb: WandbServer, **how: Any) -> Server:
+    return Server(Login(wandb.url, how.pop("entity", ""), how.pop("key", wandb.key)), **how)
+
+
+def test_who_we_are_is_the_servers_word_or_what_was_asked_for(wandb: WandbServer) -> None:
+    assert ask(wandb).viewer() == ENTITY
+    assert ask(wandb, entity="choir").viewer() == "choir"
+
+
+def test_a_run_that_is_not_there_is_none(wandb: WandbServer) -> None:
+    assert ask(wandb).standing(ENTITY, "songs", "nobody") is None
+
+
+def test_a_runs_count_last_step_and_state(wandb: WandbServer) -> None:
+    key = RunKey(ENTITY, "songs", "r1")
+    wandb.store.upsert(key, {})
+    assert ask(wandb).standing(ENTITY, "songs", "r1") == Standing(0, -1, "running")
+    wandb.store.append_foreign(key, {"_step": 0})
+    wandb.store.append_foreign(key, {"_step": 1, "loss": float("nan")})
+    wandb.store.record(key, "complete", exitcode=1)
+    assert ask(wandb).standing(ENTITY, "songs", "r1") == Standing(2, 1, "failed")
+
+
+def test_a_foreign_line_without_a_step_is_this_runs_trouble_alone(wandb: WandbServer) -> None:
+    key = RunKey(ENTITY, "songs", "r2")
+    wandb.store.upsert(key, {})
+    wandb.store.append_foreign(key, {"loss": 1})
+    standing = ask(wandb).standing(ENTITY, "songs", "r2")
+    assert standing is not None
+    assert standing.count == 1
+    assert standing.count != standing.last_step + 1
+
+
+@pytest.mark.parametrize(
+    ("fault", "kind", "words"),
+    [
+        ({"kind": "status", "status": 500}, "trouble", "is in trouble (HTTP 500)"),
+        ({"kind": "status", "status": 503}, "trouble", "is in trouble (HTTP 503)"),
+        ({"kind": "status", "status": 429}, "trouble", "is in trouble (HTTP 429)"),
+        ({"kind": "status", "status": 400}, "trouble", "answered with an error: fault: 400"),
+        ({"kind": "html"}, "captive", "is not a W&B server (HTTP 200, text/html)"),
+        ({"kind": "truncate"}, "captive", "is not a W&B server (HTTP 200, application/json)"),
+        ({"kind": "reset"}, "offline", "was cut"),
+        ({"kind": "drop_reply"}, "offline", "was cut"),
+        ({"kind": "hang"}, "offline", "does not answer"),
+    ],
+)
+def test_trouble_that_everybody_waits_for(
+    wandb: WandbServer, fault: dict[str, Any], kind: str, words: str
+) -> None:
+    wandb.fault(**fault)
+    with pytest.raises(Unreachable) as error:
+        ask(wandb, answer=0.3).viewer()
+    assert (error.value.kind, words in error.value.what) == (kind, True), error.value.what
+    assert "safe on disk" in str(error.value)
+
+
+def test_a_server_that_says_when_is_asked_then(wandb: WandbServer) -> None:
+    wandb.fault("status", status=429, retry_after=17)
+    with pytest.raises(Unreachable) as error:
+        ask(wandb).viewer()
+    assert error.value.retry_after == 17.0
+
+
+@pytest.mark.parametrize(
+    ("status", "kind", "command"),
+    [(401, "not_logged_in", "wandb login --host"), (403, "refused", "wandb login --relogin")],
+)
+def test_a_refusal_is_the_users_to_mend(
+    wandb: WandbServer, status: int, kind: str, command: str
+) -> None:
+    wandb.fault("status", status=status)
+    with pytest.raises(Refused) as error:
+        ask(wandb).viewer()
+    assert (error.value.kind, command in error.value.remedy) == (kind, True)
+
+
+def test_a_key_that_is_not_known_or_not_there_or_no_key(wandb: WandbServer) -> None:
+    for key, words in (("b" * 40, "does not accept"), ("", "nobody is logged in")):
+        with pytest.raises(Refused, match=words):
+            ask(wandb, key=key).viewer()
+    with pytest.raises(Refused, match="the login can't be used"):
+        ask(wandb, key="kłucz").viewer()
+
+
+def test_no_key_is_in_any_words(wandb: WandbServer) -> None:
+    for fault in ("html", "reset", "truncate"):
+        wandb.fault(fault, times=1)
+        with pytest.raises(Unreachable) as error:
+            ask(wandb).viewer()
+        assert wandb.key not in str(error.value)
+
+
+def test_nobody_listening_is_offline(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{taken.getsockname()[1]}"
+        with pytest.raises(Unreachable, match="refuses the connection"):
+            Server(Login(url, "", "k" * 40)).viewer()
+
+
+def test_a_certificate_that_nobody_vouches_for_is_offline(tmp_path: Path) -> None:
+    with (
+        WandbServer(tmp_path, tls=True) as server,
+        pytest.raises(Unreachable, match=r"certificate of 127\.0\.0\.1 can't be verified"),
+    ):
+        ask(server).viewer()
+
+
+def test_a_closed_server_is_asked_nothing(wandb: WandbServer) -> None:
+    server = ask(wandb)
+    server.close()
+    with pytest.raises(Unreachable, match="the daemon is stopping"):
+        server.viewer()
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (requests.exceptions.ProxyError("x"), "the proxy does not let us reach h"),
+        (requests.exceptions.ConnectTimeout("x"), "no connection to h within"),
+        (requests.exceptions.ConnectionError("NameResolutionError: x"), "name h can't be resolved"),
+        (requests.exceptions.InvalidURL("x"), "h can't be reached (InvalidURL)"),
+    ],
+)
+def test_each_failed_request_has_its_words(error: requests.RequestException, words: str) -> None:
+    assert words in describe(error, "h")
+
+
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [
+        ("17", 17.0),
+        (" 5 ", 5.0),
+        ("99999999", 3600.0),
+        ("Tue, 14 Nov 2023 22:13:50 GMT", 30.0),
+        ("Tue, 14 Nov 2023 22:13:10 GMT", 0.0),
+        ("", 0.0),
+        ("soon", 0.0),
+        ("-5", 0.0),
+        ("٣", 3.0),
+        ("²", 0.0),
+    ],
+)
+def test_retry_after_is_seconds_or_a_date(header: str, seconds: float) -> None:
+    assert retry_after(header, NOW) == seconds
+
+
+@pytest.mark.parametrize(
+    ("tail", "step"),
+    [("[]", -1), (None, -1), ("", -1), ('["{\\"_step\\": 7}"]', 7), ([], -1),
+     ('[{"_step": 7}]', 7), ('["{\\"_step\\": 7, \\"x\\": NaN}"]', 7)],
+)  # fmt: skip
+def test_the_last_step_is_read_from_the_tail(tail: object, step: int) -> None:
+    assert _last_step(tail) == step

@@ -1,0 +1,96 @@
+"""The login that wandb itself would use; its key shown to nobody."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from syncd.destination.wandb.credentials import DEFAULT_URL, Login, find_login
+from syncd.errors import UsageError
+
+KEY = "a" * 40
+
+
+@pytest.fixture
+def env(tmp_path: Path) -> dict[str, str]:
+    return {
+        "NETRC": str(tmp_path / "netrc"),
+        "WANDB_CONFIG_DIR": str(tmp_path / "wandb"),
+        "XDG_CONFIG_HOME": str(tmp_path / "xdg"),
+    }
+
+
+def netrc(env: dict[str, str], text: str, mode: int = 0o600) -> Path:
+    path = Path(env["NETRC"])
+    path.write_text(text)
+    path.chmod(mode)
+    return path
+
+
+def wandb_settings(env: dict[str, str], text: str) -> None:
+    folder = Path(env["WANDB_CONFIG_DIR"])
+    folder.mkdir()
+    (folder / "settings").write_text(text)
+
+
+def test_nobody_is_logged_in_where_nothing_is(env: dict[str, str]) -> None:
+    assert find_login(env) == Login(DEFAULT_URL, "")
+
+
+def test_the_environment_wins_over_netrc(env: dict[str, str]) -> None:
+    netrc(env, f"machine api.wandb.ai login user password {'b' * 40}")
+    found = find_login(env | {"WANDB_API_KEY": KEY})
+    assert (found.key, found.source) == (KEY, "WANDB_API_KEY")
+
+
+def test_netrc_is_read_for_the_server_in_force(env: dict[str, str]) -> None:
+    path = netrc(env, f"machine api.wandb.ai login user password {KEY}\n"
+                      "machine wandb.lab:8080 login user password lab\n"
+                      "machine other.lab login user password other\n")  # fmt: skip
+    assert find_login(env).key == KEY
+    assert find_login(env, base_url="http://wandb.lab:8080/").key == "lab"
+    assert find_login(env, base_url="https://other.lab:99").key == "other"
+    assert find_login(env, base_url="https://unknown.lab").key == ""
+    assert find_login(env).source == str(path)
+
+
+def test_wandbs_own_settings_name_server_and_entity(env: dict[str, str]) -> None:
+    wandb_settings(env, "[default]\nbase_url = http://wandb.lab/\nentity = choir\n")
+    found = find_login(env)
+    assert (found.base_url, found.entity) == ("http://wandb.lab", "choir")
+    env |= {"WANDB_BASE_URL": "http://env.lab", "WANDB_ENTITY": "env"}
+    assert (find_login(env).base_url, find_login(env).entity) == ("http://env.lab", "env")
+    found = find_login(env, base_url="http://flag.lab", entity="flag")
+    assert (found.base_url, found.entity) == ("http://flag.lab", "flag")
+
+
+@pytest.mark.parametrize("text", ["no ini", "[default\n", "[default]\nbase_url", "\xff"])
+def test_broken_wandb_settings_are_none(env: dict[str, str], text: str) -> None:
+    wandb_settings(env, text)
+    assert find_login(env).base_url == DEFAULT_URL
+
+
+@pytest.mark.parametrize("text", ["machine", "machine a b c d e f", "\x00", "default login x"])
+def test_a_broken_netrc_is_none(env: dict[str, str], text: str) -> None:
+    netrc(env, text)
+    assert find_login(env).key == ""
+
+
+def test_a_key_that_others_can_read_is_warned_of(env: dict[str, str]) -> None:
+    path = netrc(env, f"machine api.wandb.ai login user password {KEY}", 0o644)
+    assert find_login(env).warning.endswith(f"chmod 600 {path}")
+    path.chmod(0o600)
+    assert find_login(env).warning == ""
+
+
+def test_a_key_is_in_no_words(env: dict[str, str]) -> None:
+    assert KEY not in repr(find_login(env | {"WANDB_API_KEY": KEY}))
+
+
+@pytest.mark.parametrize(
+    "url", ["http://[bad", "localhost:8080", "ftp://x", "http://", "http://a:b"]
+)
+def test_a_server_that_is_no_web_address_is_said_to_be_none(env: dict[str, str], url: str) -> None:
+    with pytest.raises(UsageError, match="is no web address"):
+        find_login(env | {"WANDB_BASE_URL": url})

@@ -1,0 +1,147 @@
+"""The contract over wandb's own SDK, against the stand-in; and what is wandb's alone."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from karaoke_train.runlog.format import RunHeader
+from karaoke_train.runlog.reader import Position, split_lines
+from syncd.destination.base import Outcome, Target
+from syncd.destination.wandb.api import Server
+from syncd.destination.wandb.credentials import Login
+from syncd.destination.wandb.sdk import WandbSdk, wandb_config
+from syncd.destination.wandb.worker_pool import Pool
+from syncd.errors import Refused, RunRefused, RunTrouble
+from tests.fakes.wandb_server import WandbServer
+from tests.syncd.destination.contract import FINISHED, Bench, Run, UploaderContract
+from tests.syncd.world import config_line
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+class WandbBench(Bench):
+    def __init__(self, server: WandbServer, pool: Pool) -> None:
+        self.server, self.pool = server, pool
+        self.asks = Server(Login(server.url, "team", server.key, "test"), answer=3.0)
+
+    def uploader(self, target: Target) -> WandbSdk:
+        return WandbSdk(target, self.asks, self.pool, answer=5.0, settle=0.05)
+
+    def rows(self, run_id: str) -> list[dict[str, Any]]:
+        return self.server.history(run_id)
+
+    def state(self, run_id: str) -> str:
+        return str(self.server.run(run_id)["state"])
+
+    def break_down(self) -> None:
+        self.server.fault("status", endpoint="graphql", status=503)
+
+    def repair(self) -> None:
+        self.server.clear()
+
+    def settle(self) -> None:
+        """The SDK sends by itself."""
+
+
+@pytest.fixture(scope="module")
+def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WandbBench]:
+    pool = Pool()
+    with WandbServer(tmp_path_factory.mktemp("server"), entity="team") as server:
+        yield WandbBench(server, pool)
+        assert server.graphql.unknown == []
+        runs = server.dump()["team"]["songs"].values()
+        assert [run["overwrites"] for run in runs if run["overwrites"]] == []
+    pool.close()
+
+
+class TestWandbSdk(UploaderContract):
+    pass
+
+
+def test_what_wandb_shows_is_the_trainers(bench: WandbBench) -> None:
+    run = Run(bench)
+    trainer = {"host": "gpu-7", "pid": 42, "git": {"commit": "abc"}, "argv": ["train.py", "--x"]}
+    header = replace(run.target.header, run_name="my run", trainer=trainer)
+    run.target = replace(run.target, header=header)
+    uploader = run.open()
+    more = config_line(run.run_id, config={"lr": 0.5, "new": 1}, resumed=True)
+    lines = [*run.lines, *split_lines(more, run.lines[-1].end)[0]]
+    uploader.send(lines)
+    assert run.confirmed(uploader, 7) == 7
+    uploader.close(FINISHED, [{"epoch": 0, "train_loss": 0.5}, {"epoch": 1, "train_loss": 0.25}])
+    shown = bench.server.run(run.run_id)
+    assert shown["display_name"] == "my run"
+    assert (shown["config"]["lr"], shown["config"]["new"]) == (0.5, 1)
+    assert shown["config"]["trainer"] == trainer
+    assert shown["fields"]["program"] == "train.py"
+    assert bench.rows(run.run_id)[2]["_timestamp"] == pytest.approx(1705329022.0)
+    assert "epoch_summaries" in shown["summary"]
+    assert shown["exit_code"] == 0
+
+
+def test_a_count_that_contradicts_the_last_step_sends_nothing(bench: WandbBench) -> None:
+    run = Run(bench)
+    first = run.open()
+    first.send(run.lines)
+    assert run.confirmed(first, 6) == 6
+    first.abandon()
+    bench.server.fault("stale", endpoint="graphql", operation="RunResumeStatus", lag=4)
+    try:
+        uploader = bench.uploader(run.target)
+        with pytest.raises(RunTrouble, match="the server count"):
+            uploader.open()
+        uploader.abandon()
+    finally:
+        bench.repair()
+    assert run.steps() == list(range(6))
+
+
+def test_a_deleted_run_waits_for_a_decision(bench: WandbBench) -> None:
+    run = Run(bench)
+    uploader = run.open()
+    uploader.close(FINISHED, ())
+    bench.server.delete_run(run.run_id)
+    again = WandbSdk(run.target, bench.asks, bench.pool, answer=1.5)  # the SDK asks until then
+    with pytest.raises(RunRefused, match="was deleted at the server") as refused:
+        again.open()
+    again.abandon()
+    assert refused.value.code == "deleted"
+    assert f"forget {run.run_id}" in refused.value.remedy
+
+
+def test_a_key_that_is_not_known_is_the_users_to_mend(bench: WandbBench) -> None:
+    stranger = Server(Login(bench.server.url, "team", "f" * 40, "test"))
+    uploader = WandbSdk(Run(bench).target, stranger, bench.pool, settle=0.05)
+    with pytest.raises(Refused, match="does not accept the API key"):
+        uploader.open()
+    uploader.abandon()
+
+
+def test_a_users_config_named_trainer_is_not_lost() -> None:
+    header = RunHeader("r", "n", "p", {"trainer": "mine"}, trainer={"host": "h"})
+    shown = wandb_config(header)
+    assert "mine" in str(shown)
+    assert "h" in str(shown)
+
+
+def test_the_key_is_in_no_order_as_shown(bench: WandbBench) -> None:
+    from syncd.destination.wandb.worker import Open
+
+    order = Open("url", bench.server.key, "e", "p", "r", "n", {}, "", 1.0)
+    assert bench.server.key not in repr(order)
+    assert bench.server.key not in repr(bench.asks.login)
+
+
+def test_outcomes_of_a_crash_leave_the_run_as_it_is(bench: WandbBench) -> None:
+    run = Run(bench)
+    uploader = run.open()
+    uploader.send(split_lines(config_line(run.run_id), Position())[0])
+    assert run.confirmed(uploader, 1) == 1
+    uploader.close(Outcome("crashed", 1), ())
+    assert bench.state(run.run_id) == "running"
+    assert Path(run.target.media).name == "none"

@@ -1,0 +1,91 @@
+"""Worker processes: lent, given back, killed."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from syncd.destination.wandb.worker import Log
+from syncd.destination.wandb.worker_pool import Pool, Worker, WorkerFailed
+from syncd.errors import RunTrouble
+
+
+@pytest.fixture
+def pool() -> Iterator[Pool]:
+    made = Pool()
+    yield made
+    made.close()
+    for worker in list(made._lent):  # as the sessions would
+        made.discard(worker)
+
+
+def gone(pid: int) -> bool:
+    """Whether the process ends within a while."""
+    for _ in range(200):
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return True
+        time.sleep(0.02)
+    return False
+
+
+def test_a_worker_given_back_is_lent_again(pool: Pool) -> None:
+    first = pool.take()
+    assert pool.take() is not first
+    pool.give_back(first)
+    assert pool.take() is first
+
+
+def test_a_discarded_worker_ends_with_its_scratch_folder(pool: Pool) -> None:
+    worker = pool.take()
+    scratch: Path = worker._scratch
+    assert scratch.is_dir()
+    pool.discard(worker)
+    assert gone(worker.pid)
+    assert not scratch.exists()
+
+
+def test_an_order_that_fails_says_why_and_the_worker_lives(pool: Pool) -> None:
+    worker = pool.take()
+    for _ in range(2):
+        with pytest.raises(WorkerFailed, match="no run is open"):
+            worker.call(Log([(0, {})], Path()), 30)
+
+
+def test_a_worker_that_died_is_a_trouble_of_its_run(pool: Pool) -> None:
+    worker = pool.take()
+    worker.strike()
+    with pytest.raises(RunTrouble, match="has died"):
+        worker.call(Log([], Path()), 30)
+    pool.discard(worker)
+
+
+def test_no_answer_in_time_is_a_trouble_of_its_run(pool: Pool) -> None:
+    worker = pool.take()
+    with pytest.raises(RunTrouble, match="did not answer within 0 s"):
+        worker.call(Log([(0, {})], Path()), 0.0)
+    pool.discard(worker)
+
+
+def test_a_closed_pool_strikes_what_is_lent_and_lends_no_more(pool: Pool) -> None:
+    lent = pool.take()
+    pool.close()
+    with pytest.raises(RunTrouble):
+        lent.call(Log([], Path()), 30)
+    with pytest.raises(RunTrouble, match="stopping"):
+        pool.take()
+    pool.give_back(lent)
+    assert gone(lent.pid)
+
+
+def test_a_worker_whose_daemon_is_gone_ends_and_leaves_nothing() -> None:
+    worker = Worker()
+    scratch: Path = worker._scratch
+    worker._line.close()
+    worker._process.wait(20)
+    assert not scratch.exists()

@@ -1,0 +1,53 @@
+"""A record log -> the older document, or a table."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from pathlib import Path
+
+import pytest
+
+from syncd.errors import SyncError
+from syncd.report.export import export
+from tests.syncd.world import config_line, end_line, train_line
+
+EPOCH = b'{"type":"epoch_summary","epoch":0,"train_loss":0.5,"train_metrics":{"a":1}}\n'
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Path:
+    path = tmp_path / "training_log_a.jsonl"
+    data = config_line() + train_line(0) + b"bad\n\n" + train_line(1) + EPOCH + end_line()
+    path.write_bytes(data + b'{"torn')
+    return path
+
+
+def test_the_older_document_has_config_metrics_and_epochs(log: Path) -> None:
+    text, bad = export(log, "json")
+    found = json.loads(text)
+    assert list(found) == ["config", "train_metrics", "val_metrics", "epoch_summaries"]
+    assert found["config"] == {"lr": 0.1}
+    assert [entry["step"] for entry in found["train_metrics"]] == [0, 1]
+    assert found["epoch_summaries"][0]["train_metrics"] == {"a": 1}
+    assert bad == 1
+
+
+def test_the_table_has_a_row_for_each_record(log: Path) -> None:
+    text, bad = export(log, "csv")
+    rows = list(csv.DictReader(io.StringIO(text)))
+    assert [row["step"] for row in rows] == ["0", "1", ""]
+    assert rows[2]["train_metrics/a"] == "1"
+    assert bad == 1
+
+
+def test_a_log_longer_than_a_read_is_exported_whole(log: Path) -> None:
+    log.write_bytes(config_line() + b"".join(train_line(step) for step in range(20_000)))
+    assert len(json.loads(export(log, "json")[0])["train_metrics"]) == 20_000
+
+
+def test_a_file_that_is_not_there_is_said_to_be_so(tmp_path: Path) -> None:
+    with pytest.raises(SyncError, match="can't be read: No such file") as error:
+        export(tmp_path / "none.jsonl", "json")
+    assert error.value.where.endswith("none.jsonl")

@@ -1,0 +1,191 @@
+"""Status from files alone, whatever is in them; the exit code; the stable schema."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from syncd.destination.wandb.credentials import Login
+from syncd.errors import Exit, RunTrouble
+from syncd.report.status import (
+    SCHEMA,
+    RunStatus,
+    Status,
+    collect,
+    destination_folder,
+    exit_code,
+    to_json,
+)
+from syncd.state import atomic_json, failures, lease
+from tests.syncd.world import URL, World, end_line
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+STATUS = Status(
+    running=True, daemon="process 1", server=URL, entity="team", project="", login="netrc",
+    reach="online", reach_words="", reach_remedy="", log_dirs=("/logs",), state_dir="/state",
+    runs=(),
+)  # fmt: skip
+WAITS = RunStatus("r", "n", "p", "/logs/a", "waiting", records=5, uploaded=2, left=3)
+BLOCKED = replace(WAITS, state="blocked", code="truncated")
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> Iterator[World]:
+    made = World(tmp_path)
+    yield made
+    made.daemon.drop()
+
+
+def says(here: World, **word: object) -> None:
+    """What a daemon with the state folder would have said last."""
+    word = {"server": URL, "entity": "team", "log_dir": [str(here.logs), str(here.elsewhere)],
+            "reach": "online", "words": "", "remedy": "", **word}  # fmt: skip
+    atomic_json.write(here.settings.state_dir / "daemon.json", word)
+
+
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [
+        (STATUS, Exit.OK),
+        (replace(STATUS, running=False), Exit.OK),
+        (replace(STATUS, reach="offline"), Exit.OK),
+        (replace(STATUS, runs=(WAITS,)), Exit.OK),
+        (replace(STATUS, runs=(WAITS,), running=False), Exit.NOT_RUNNING),
+        (replace(STATUS, runs=(WAITS,), reach="offline"), Exit.OFFLINE),
+        (replace(STATUS, runs=(WAITS,), reach="captive"), Exit.OFFLINE),
+        (replace(STATUS, runs=(WAITS,), reach="trouble"), Exit.OFFLINE),
+        (replace(STATUS, runs=(WAITS,), reach="refused"), Exit.LOGIN),
+        (replace(STATUS, runs=(WAITS,), reach="not_logged_in", running=False), Exit.LOGIN),
+        (replace(STATUS, runs=(BLOCKED,)), Exit.DECISION),
+        (replace(STATUS, runs=(WAITS, replace(BLOCKED, state="copy"))), Exit.DECISION),
+        (replace(STATUS, runs=(replace(WAITS, state="local", left=0),), running=False), Exit.OK),
+    ],
+)
+def test_the_exit_code_says_whose_turn_it_is(status: Status, code: Exit) -> None:
+    assert exit_code(status) is code
+
+
+def test_the_json_keeps_its_keys() -> None:
+    found = to_json(replace(STATUS, runs=(WAITS,)))
+    assert {"schema", "exit_code", "exit", "left", "running", "daemon", "server", "entity",
+            "project", "login", "reach", "reach_words", "reach_remedy", "log_dirs", "state_dir",
+            "runs", "warnings", "origin"} <= set(found)  # fmt: skip
+    assert {"run_id", "name", "project", "path", "state", "records", "uploaded", "left", "bad",
+            "url", "problem", "meaning", "remedy", "code"} <= set(found["runs"][0])  # fmt: skip
+    assert (found["schema"], found["exit"], found["left"]) == (SCHEMA, "ok", 3)
+
+
+def test_records_are_counted_in_the_file_and_at_the_server(here: World) -> None:
+    here.begin()
+    here.train(4)
+    here.run_on()
+    here.daemon.drop()
+    here.train(2)
+    here.append(b"bad\n{torn")
+    found = here.run_status()
+    assert (found.records, found.uploaded, found.left) == (8, 5, 3)
+    assert (found.state, found.url) == ("waiting", f"{URL}/team/songs/runs/run-1")
+    here.restart()
+    here.run_on()
+    found = here.run_status()
+    assert (found.records, found.uploaded, found.left, found.bad) == (8, 8, 0, 1)
+
+
+def test_a_run_kept_local_has_nothing_left(here: World) -> None:
+    here.begin(upload=False)
+    found = here.run_status()
+    assert (found.state, found.left, found.records) == ("local", 0, 1)
+
+
+def test_trouble_of_a_run_is_told_while_it_waits(here: World) -> None:
+    here.begin()
+    failures.save(here.destination, "run-1", here.path, RunTrouble("the SDK died", remedy="wait"))
+    found = here.run_status()
+    assert (found.problem, found.remedy, found.code) == ("the SDK died", "wait", "trouble")
+    here.append(end_line())
+    here.run_on()
+    assert here.run_status().problem == ""
+
+
+def test_what_is_uploaded_to_another_project_is_not_here(here: World) -> None:
+    here.begin()
+    here.run_on()
+    here.settings = replace(here.settings, project="other")
+    assert here.run_status().uploaded == 0
+
+
+def test_what_another_account_has_is_not_here(here: World) -> None:
+    here.begin()
+    here.append(end_line())
+    here.run_on()
+    login = Login(URL, "somebody-else", "key", "netrc")
+    (run,) = collect(here.settings, login).runs
+    assert (run.state, run.uploaded, run.left) == ("waiting", 0, 2)
+
+
+def test_what_is_uploaded_to_another_server_is_not_here(here: World) -> None:
+    here.begin()
+    here.run_on()
+    found = collect(here.settings, Login("http://other", "team", "k", "test"))
+    assert [(run.uploaded, run.left) for run in found.runs] == [(0, 1)]
+
+
+def test_the_daemons_word_counts_while_it_lives_and_serves_this_server(here: World) -> None:
+    says(here, reach="offline", words="no network")
+    assert (here.status().running, here.status().reach) == (False, "unknown")
+    lock = lease.state_lock(here.settings.state_dir)
+    lock.acquire()
+    try:
+        assert (here.status().running, here.status().reach_words) == (True, "no network")
+        says(here, server="http://other")
+        found = here.status()
+        assert found.reach == "unknown"
+        assert "the daemon uploads to http://other, this shell would to" in found.warnings[0]
+        says(here, log_dir=[])
+        assert "is not watched by the daemon" in here.status().warnings[0]
+    finally:
+        lock.release()
+
+
+def test_nobody_logged_in_is_said_with_the_command(here: World) -> None:
+    found = collect(here.settings, Login(URL, ""))
+    assert (found.reach, found.reach_words) == ("not_logged_in", "nobody is logged in")
+    assert f"wandb login --host {URL}" in found.reach_remedy
+
+
+def test_a_folder_that_is_not_there_yet_is_named(here: World) -> None:
+    here.elsewhere.rmdir()
+    assert f"{here.elsewhere} does not exist yet" in here.status().warnings[0]
+
+
+SIDEWAYS = b'{"server": "http://127.0.0.1:9", "reach": "sideways"}'
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"[]", b"{}", b'"x"', b'{"server": 1, "log_dir": 7}', SIDEWAYS]
+)
+def test_a_damaged_word_of_the_daemon_is_none(here: World, data: bytes) -> None:
+    from rich.console import Console
+
+    from syncd.report.render import render
+
+    lock = lease.state_lock(here.settings.state_dir)
+    lock.acquire()
+    try:
+        (here.settings.state_dir / "daemon.json").write_bytes(data)
+        found = here.status()
+        assert found.running
+        render(found, Console(quiet=True))
+    finally:
+        lock.release()
+
+
+def test_one_servers_state_is_in_one_folder_with_a_tame_name(tmp_path: Path) -> None:
+    assert destination_folder(tmp_path, "https://wandb.lab:8080/x").name == "wandb.lab_8080"
+    assert destination_folder(tmp_path, "https://ü:p@h").name == "__p_h"
+    assert asdict(STATUS)["runs"] == ()

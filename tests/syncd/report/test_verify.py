@@ -1,0 +1,171 @@
+"""What `verify` calls equal and what different: files and histories as literal data."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from karaoke_train.runlog.format import encode
+from karaoke_train.runlog.reader import Line, Position, split_lines
+from syncd.destination.rows import row
+from syncd.report.verify import SHOWN, compare
+
+STARTED = 1_700_000_000.0
+
+
+def lines(*records: dict[str, Any]) -> list[Line]:
+    return split_lines(b"".join(map(encode, records)), Position())[0]
+
+
+def train(step: int, **metrics: Any) -> dict[str, Any]:
+    return {"type": "train", "step": step, "timestamp": STARTED + step, **metrics}
+
+
+def served(file: list[Line]) -> list[dict[str, Any]]:
+    """The history of a run that went well."""
+    return [
+        {**row(line, STARTED), "_step": line.at.ordinal, "_runtime": 0.5 * line.at.ordinal}
+        for line in file
+    ]
+
+
+FILE = lines(*(train(step, loss=step / 7) for step in range(6)))
+
+
+def no_media(_: object) -> str:
+    return ""
+
+
+def test_what_went_well_is_equal() -> None:
+    result = compare(FILE, served(FILE), STARTED, no_media)
+    assert result.equal
+    assert (result.records, result.rows) == (6, 6)
+
+
+def test_a_run_that_nobody_uploaded_waits_as_a_whole() -> None:
+    result = compare(FILE, [], STARTED, no_media)
+    assert (result.sound, result.equal) == (True, False)
+    assert (result.records, result.rows, result.waiting) == (6, 0, 6)
+
+
+def test_records_behind_the_last_row_wait() -> None:
+    result = compare(FILE, served(FILE)[:4], STARTED, no_media)
+    assert (result.sound, result.equal, result.waiting) == (True, False, 2)
+
+
+def test_a_gap_is_missing_and_named() -> None:
+    rows = served(FILE)
+    result = compare(FILE, rows[:2] + rows[4:], STARTED, no_media)
+    assert not result.sound
+    assert (result.records, result.missing, result.missing_at) == (6, 2, [2, 3])
+    assert result.different == 0
+
+
+def test_a_row_that_came_twice_is_repeated() -> None:
+    rows = served(FILE)
+    result = compare(FILE, rows[:3] + rows[2:], STARTED, no_media)
+    assert not result.sound
+    assert (result.repeated, result.repeated_at, result.rows) == (1, [2], 7)
+
+
+def test_a_row_of_somebody_else_is_foreign() -> None:
+    result = compare(FILE, [*served(FILE), {"_step": 6, "loss": 1}], STARTED, no_media)
+    assert not result.sound
+    assert (result.records, result.foreign, result.foreign_at) == (6, 1, [6])
+
+
+def test_a_row_without_a_step_is_none_of_ours() -> None:
+    result = compare(FILE, [{"loss": 1}, *served(FILE)], STARTED, no_media)
+    assert (result.repeated_at, result.equal) == ([-1], False)
+
+
+def test_another_value_is_named_with_both() -> None:
+    rows = served(FILE)
+    rows[3]["loss"] = 0.5
+    result = compare(FILE, rows, STARTED, no_media)
+    (one,) = result.differences
+    assert (one.ordinal, one.key, one.server) == (3, "loss", "0.5")
+    assert (result.different, result.equal) == (1, False)
+
+
+def test_a_key_too_many_or_too_few_is_a_difference() -> None:
+    rows = served(FILE)
+    rows[1]["more"] = 1
+    del rows[2]["loss"]
+    result = compare(FILE, rows, STARTED, no_media)
+    assert [(one.ordinal, one.key) for one in result.differences] == [(1, "more"), (2, "loss")]
+
+
+def test_all_differences_are_counted_and_the_first_kept() -> None:
+    file = lines(*(train(step, loss=1) for step in range(SHOWN + 5)))
+    rows = [{**item, "loss": 2} for item in served(file)]
+    result = compare(file, rows, STARTED, no_media)
+    assert (result.different, len(result.differences)) == (SHOWN + 5, SHOWN)
+
+
+@pytest.mark.parametrize(
+    ("here", "there"),
+    [
+        (math.nan, math.nan),
+        (math.nan, "NaN"),
+        (-math.inf, "-Infinity"),
+        ([math.nan, 1], [math.nan, 1]),
+        (3.0, 3),
+        (2**63, float(2**63)),
+        ({"a": {}, "b": 1}, {"b": 1}),
+        ([{}], [{}]),
+        (None, None),
+    ],
+)
+def test_what_wandb_makes_of_a_value_is_no_difference(here: Any, there: Any) -> None:
+    file = lines(train(0, value=here))
+    rows = [{**served(file)[0], "value": there}]
+    assert compare(file, rows, STARTED, no_media).equal
+
+
+def test_a_mapping_with_nothing_in_it_is_not_kept() -> None:
+    file = lines(train(0, value={"a": {}}))
+    rows = served(file)
+    del rows[0]["value"]
+    assert compare(file, rows, STARTED, no_media).equal
+
+
+@pytest.mark.parametrize(("here", "there"), [(1, True), (None, 0), ("1", 1), (math.nan, None)])
+def test_values_that_only_look_alike_differ(here: Any, there: Any) -> None:
+    file = lines(train(0, value=here))
+    rows = [{**served(file)[0], "value": there}]
+    assert compare(file, rows, STARTED, no_media).different == 1
+
+
+PICTURE = {"_type": "image-file", "sha256": "aa", "caption": "c", "path": "media/images/x.png"}
+MEDIA = {
+    "type": "media", "step": 1, "key": "pic", "path": "p.png", "kind": "image", "caption": "c",
+    "timestamp": STARTED,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("there", "local", "equal"),
+    [
+        (PICTURE, "aa", True),
+        (PICTURE, "", True),  # the file is gone since: what refers to it has to do
+        (PICTURE, "bb", False),
+        (PICTURE | {"_type": "audio-file"}, "aa", False),
+        (PICTURE | {"caption": "d"}, "aa", False),
+        ("p.png is missing: No such file or directory", "", True),
+        ("p.png is missing: No such file or directory", "aa", False),
+        (None, "aa", False),
+    ],
+)
+def test_a_picture_is_compared_by_what_refers_to_it(there: Any, local: str, equal: bool) -> None:
+    file = lines(MEDIA)
+    rows = [{**served(file)[0], "pic": there}]
+    assert compare(file, rows, STARTED, lambda media: local).equal is equal
+
+
+def test_a_bad_line_is_equal_to_its_placeholder(tmp_path: Path) -> None:
+    file = split_lines(b'{"type": "config"}\nno JSON\n\n', Position())[0]
+    assert compare(file, served(file), STARTED, no_media).equal

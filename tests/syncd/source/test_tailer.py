@@ -1,0 +1,144 @@
+"""A path and a position -> complete lines, whatever is read when."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from karaoke_train.runlog.format import MAX_LINE
+from karaoke_train.runlog.reader import Line, Position
+from syncd.source import tailer
+
+START = Position()
+LENGTHS = [MAX_LINE - 1, MAX_LINE, MAX_LINE + 1, 5 << 19, tailer.CHUNK + 3, 2 * tailer.CHUNK]
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Path:
+    path = tmp_path / "a.jsonl"
+    path.touch()
+    return path
+
+
+def read_all(path: Path, limit: int = tailer.CHUNK) -> tuple[list[Line], Position]:
+    lines: list[Line] = []
+    at = START
+    while (chunk := tailer.read(path, at, limit)).lines:
+        lines += chunk.lines
+        assert chunk.lines[0].at == at
+        at = chunk.end
+    return lines, at
+
+
+def test_torn_tail_waits_for_its_newline(log: Path) -> None:
+    log.write_bytes(b'{"a":1}\n{"b":')
+    chunk = tailer.read(log, START)
+    assert ([line.record for line in chunk.lines], chunk.end) == ([{"a": 1}], Position(1, 8))
+    assert chunk.seen == 13  # looked at: nothing new until the file grows
+    assert tailer.read(log, chunk.end) == tailer.Chunk([], chunk.end, 13)
+    with log.open("ab") as file:
+        file.write(b"2}\n")
+    assert [line.record for line in tailer.read(log, chunk.end).lines] == [{"b": 2}]
+
+
+def test_a_part_of_a_file_is_not_looked_at_beyond_its_end(log: Path) -> None:
+    log.write_bytes((b'{"a":"' + b"x" * 100_000 + b'"}\n') * 25)
+    chunk = tailer.read(log, START)
+    assert chunk.seen == chunk.end.offset < log.stat().st_size
+    assert len(read_all(log)[0]) == 25
+
+
+@pytest.mark.parametrize("length", LENGTHS)
+def test_a_long_line_takes_its_ordinal_and_the_next_one_comes(log: Path, length: int) -> None:
+    pad = b"x" * (length - len('{"p":""}\n'))
+    log.write_bytes(b'{"a":1}\n{"p":"' + pad + b'"}\n{"b":2}\n')
+    lines, end = read_all(log)
+    assert [line.at.ordinal for line in lines] == [0, 1, 2]
+    assert lines[1].end.offset == 8 + length
+    assert (lines[1].record is None) is (length > MAX_LINE)
+    assert lines[2].record == {"b": 2}
+    assert end.offset == log.stat().st_size
+
+
+def test_a_torn_long_line_waits_too(log: Path) -> None:
+    log.write_bytes(b"x" * (3 * MAX_LINE))
+    chunk = tailer.read(log, START)
+    assert (chunk.lines, chunk.end, chunk.seen) == ([], START, 3 * MAX_LINE)
+
+
+@settings(max_examples=40)
+@given(st.lists(st.binary(max_size=30), max_size=30), st.integers(0, 40))
+def test_any_bytes_become_lines_that_lie_end_to_end(
+    tmp_path_factory: pytest.TempPathFactory, lines: list[bytes], torn: int
+) -> None:
+    log = tmp_path_factory.mktemp("any") / "a.jsonl"
+    data = b"".join(line.replace(b"\n", b"") + b"\n" for line in lines)
+    log.write_bytes(data + b"x" * torn)
+    found, end = read_all(log)
+    assert end == Position(len(lines), len(data))
+    assert [line.at.offset for line in found] == [0, *[line.end.offset for line in found][:-1]][
+        : len(lines)
+    ]
+
+
+def test_a_survey_finds_the_line_the_config_the_epochs_and_the_last(log: Path) -> None:
+    log.write_bytes(
+        b'{"type":"config","n":1}\n{"type":"epoch_summary","epoch":0}\nbad\n'
+        b'{"type":"config","n":2}\n{"type":"epoch_summary","epoch":1}\n{"type":"end"}\n{"torn'
+    )
+    seen: list[int] = []
+    found = tailer.survey(log, 3, lambda lines: seen.extend(line.at.ordinal for line in lines))
+    assert found.at is not None
+    assert log.read_bytes()[found.at.offset :].startswith(b'{"type":"config","n":2}')
+    assert found.config == {"type": "config", "n": 2}
+    assert [record["epoch"] for record in found.epochs] == [0, 1]
+    assert (found.last, found.end.ordinal, seen) == ({"type": "end"}, 6, [0, 1, 2, 3, 4, 5])
+
+
+@pytest.mark.parametrize(("ordinal", "there"), [(0, True), (2, True), (3, False), (99, False)])
+def test_a_survey_says_when_the_file_ends_before(log: Path, ordinal: int, there: bool) -> None:
+    log.write_bytes(b"{}\n{}\n")
+    assert (tailer.survey(log, ordinal).at is not None) is there
+
+
+def test_a_survey_over_many_reads_finds_every_line(
+    log: Path,
+) -> None:
+    sizes = (400_000, 900_000, 1 << 21)
+    pads = (b'{"pad":"' + b"x" * size + b'"}\n' + b"{}\n" * 4 for size in sizes)
+    log.write_bytes(b"".join(pads))
+    lines, _ = read_all(log)
+    for line in lines:
+        assert tailer.survey(log, line.at.ordinal).at == line.at
+
+
+def test_a_first_line_is_none_until_it_is_whole_or_over_long(log: Path) -> None:
+    assert tailer.first_line(log) == b""
+    log.write_bytes(b'{"torn')
+    assert tailer.first_line(log) == b""
+    log.write_bytes(b"{}\n{}\n")
+    assert tailer.first_line(log) == b"{}\n"
+    log.write_bytes(b"x" * (MAX_LINE + 9))
+    assert tailer.first_line(log) == b"x" * MAX_LINE
+
+
+def test_a_fingerprint_stays_while_the_file_grows_and_tells_what_changed(log: Path) -> None:
+    log.write_bytes(b'{"type":"config"}\n' + b'{"n":1}\n' * 99)
+    at = tailer.read(log, START).end
+    known = tailer.fingerprint(log, at)
+    with log.open("ab") as file:
+        file.write(b'{"n":2}\n')
+    tailer.check(log, at, known)
+    whole = log.read_bytes()
+    for code, data in (
+        ("truncated", whole[: at.offset - 1]),
+        ("replaced", b'{"type":"other!"}\n' + whole[18:]),
+        ("rewritten", whole[: at.offset - 3] + b"9}\n" + whole[at.offset :]),
+    ):
+        log.write_bytes(data)
+        with pytest.raises(tailer.FileChanged) as changed:
+            tailer.check(log, at, known)
+        assert changed.value.code == code

@@ -1,0 +1,156 @@
+"""Which files may have news; real observers, no sleeps."""
+
+from __future__ import annotations
+
+import queue
+import shutil
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from syncd.source import watcher
+from syncd.source.watcher import Watcher, filesystem, method
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+NAME = "training_log_a.jsonl"
+
+
+class Watched:
+    """A watcher, and what it says."""
+
+    def __init__(self, how: str) -> None:
+        self.news: queue.SimpleQueue[Path] = queue.SimpleQueue()
+        self.watcher = Watcher(self.news.put, how)
+
+    def hears_of(self, path: Path, act: Callable[[], object], seconds: float = 10.0) -> bool:
+        """Whether news of the file come, acting again and again."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            act()
+            try:
+                while True:
+                    if self.news.get(timeout=0.2) == path:
+                        return True
+            except queue.Empty:
+                continue
+        return False
+
+
+@pytest.fixture(params=["inotify", "polling"])
+def watched(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Watched]:
+    monkeypatch.setattr(watcher, "POLL_EVERY", 0.05)
+    made = Watched(request.param)
+    yield made
+    made.watcher.stop()
+
+
+def append(path: Path) -> None:
+    with path.open("a") as file:
+        file.write("x\n")
+
+
+def test_a_file_that_grows_is_news(watched: Watched, tmp_path: Path) -> None:
+    watched.watcher.follow([tmp_path, tmp_path / "none"])
+    assert watched.hears_of(tmp_path / NAME, lambda: append(tmp_path / NAME))
+
+
+def test_a_file_that_is_moved_in_is_news(watched: Watched, tmp_path: Path) -> None:
+    (tmp_path / "logs").mkdir()
+    watched.watcher.follow([tmp_path / "logs"])
+    (tmp_path / "draft").touch()
+    target = tmp_path / "logs" / NAME
+
+    def move() -> None:
+        if not target.exists():
+            (tmp_path / "draft").rename(target)
+
+    assert watched.hears_of(target, move)
+
+
+def test_a_folder_that_comes_is_told_once(watched: Watched, tmp_path: Path) -> None:
+    assert not watched.watcher.follow([tmp_path / "logs"])
+    (tmp_path / "logs").mkdir()
+    assert watched.watcher.follow([tmp_path / "logs"])
+    assert not watched.watcher.follow([tmp_path / "logs"])
+
+
+def test_other_files_are_none(watched: Watched, tmp_path: Path) -> None:
+    watched.watcher.follow([tmp_path])
+    assert not watched.hears_of(
+        tmp_path / "notes.txt", lambda: append(tmp_path / "notes.txt"), seconds=0.3
+    )
+
+
+def test_a_folder_that_was_removed_and_made_again_is_watched_again(
+    watched: Watched, tmp_path: Path
+) -> None:
+    logs = tmp_path / "logs"
+    logs.mkdir()
+    watched.watcher.follow([logs])
+    assert watched.hears_of(logs / NAME, lambda: append(logs / NAME))
+    shutil.rmtree(logs)
+    watched.watcher.follow([logs])
+    logs.mkdir()
+
+    def go_on() -> None:
+        watched.watcher.follow([logs])
+        append(logs / NAME)
+
+    assert watched.hears_of(logs / NAME, go_on)
+
+
+def test_a_folder_that_was_replaced_between_two_looks_is_watched_again(
+    watched: Watched, tmp_path: Path
+) -> None:
+    logs = tmp_path / "logs"
+    logs.mkdir()
+    watched.watcher.follow([logs])
+    logs.rename(tmp_path / "old")
+    logs.mkdir()
+
+    def go_on() -> None:
+        watched.watcher.follow([logs])
+        append(logs / NAME)
+
+    assert watched.hears_of(logs / NAME, go_on)
+
+
+def test_where_inotify_has_no_room_polling_stands_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    from watchdog.observers import Observer
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "inotify watch limit reached")
+
+    monkeypatch.setattr(Observer, "schedule", full)
+    monkeypatch.setattr(watcher, "POLL_EVERY", 0.05)
+    made = Watched("inotify")
+    try:
+        made.watcher.follow([tmp_path])
+        assert "polling instead" in caplog.text
+        assert made.hears_of(tmp_path / NAME, lambda: append(tmp_path / NAME))
+    finally:
+        made.watcher.stop()
+
+
+@pytest.mark.parametrize(
+    ("kind", "how"), [("ext4", "inotify"), ("nfs4", "polling"), ("fuse.sshfs", "polling")]
+)
+def test_blind_file_systems_are_polled(
+    tmp_path: Path, kind: str, how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mounts = tmp_path / "mounts"
+    share = tmp_path / "my logs"
+    share.mkdir()
+    quoted = str(share).replace(" ", "\\040")
+    mounts.write_text(f"/dev/a / overlay rw 0 0\nodd\nsrv:/x {quoted} {kind} rw 0 0\n")
+    assert filesystem(share / "deep", mounts) == kind
+    assert filesystem(tmp_path, mounts) == "overlay"
+    assert filesystem(tmp_path, tmp_path / "none") == ""
+    monkeypatch.setattr(watcher, "filesystem", lambda folder: filesystem(folder, mounts))
+    assert method(share) == how

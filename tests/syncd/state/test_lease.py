@@ -1,0 +1,38 @@
+"""One daemon a state folder, one uploader a run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from karaoke_train.runlog.lock import holder_of
+from syncd.state import lease
+
+
+def test_a_run_has_one_uploader_at_a_time(tmp_path: Path) -> None:
+    log = tmp_path / "a.jsonl"
+    mine, theirs = lease.run_lease(log, "run-1"), lease.run_lease(log, "run-1")
+    assert lease.take(mine)
+    assert not lease.take(theirs)
+    assert lease.holder(theirs) == holder_of(mine.path)
+    mine.release()
+    assert lease.take(theirs)
+    theirs.release()
+
+
+def test_runs_of_one_folder_do_not_hinder_each_other(tmp_path: Path) -> None:
+    leases = [lease.run_lease(tmp_path / "a.jsonl", run_id) for run_id in ("run-1", "run-2")]
+    assert all(map(lease.take, leases))
+    for held in leases:
+        held.release()
+
+
+def test_a_folder_that_takes_no_locks_has_no_rival(tmp_path: Path) -> None:
+    (tmp_path / ".locks").write_text("a file in the folder's place")
+    assert lease.take(lease.run_lease(tmp_path / "a.jsonl", "run-1"))
+
+
+def test_a_state_folder_is_locked_in_it(tmp_path: Path) -> None:
+    lock = lease.state_lock(tmp_path / "state")
+    lock.acquire()
+    assert holder_of(tmp_path / "state" / "daemon.lock") is not None
+    lock.release()

@@ -1,0 +1,505 @@
+"""Lost and wrong state, case by case: nothing is duplicated or written over, `status` has words of
+its own for it, and the command that it names resolves it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from syncd.cli import main
+from syncd.errors import Exit
+from syncd.report.status import RunStatus, exit_code
+from syncd.state import atomic_json, cursor
+from syncd.sync.scheduler import Phase
+from tests.syncd.world import NAME, URL, World, config_line, end_line, train_line
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+KEY = "0123456789abcdef0123456789abcdef01234567"
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+    """Six records uploaded, the session open; and a command line over the same folders."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    monkeypatch.setenv("WANDB_BASE_URL", URL)
+    monkeypatch.setenv("WANDB_API_KEY", KEY)
+    monkeypatch.setenv("KARAOKE_SYNCD_STATE_DIR", str(tmp_path / "state"))
+    monkeypatch.setattr("syncd.logging_setup.set_up", lambda level: None)
+    made = World(tmp_path)
+    made.begin()
+    made.train(5)
+    made.run_on()
+    yield made
+    made.daemon.drop()
+
+
+def command(here: World, *words: str) -> int:
+    return main([*words, "--log_dir", str(here.logs), "--log_dir", str(here.elsewhere)])
+
+
+def tampered(here: World, path: Path | None = None) -> None:
+    """From now on the file or the server isn't what the other thinks."""
+    here.intact = False
+    here.path = path or here.path
+
+
+def look(here: World, seconds: float = 400) -> RunStatus:
+    """Some time passes; what does status say of the run?"""
+    for _ in range(int(seconds / 5)):
+        here.tick(5)
+        here.server.deliver()
+    return here.run_status()
+
+
+def rows(here: World, run_id: str = "run-1") -> list[object]:
+    return [dict(row) for row in here.server.runs[run_id].rows]
+
+
+def as_new(here: World, path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[int, str]:
+    """`sync --as_new PATH`, with the destination in the server's place; its code and new run."""
+    known = set(here.server.runs)
+    monkeypatch.setattr("syncd.sync.assemble.Server", lambda *_: here.server)
+    monkeypatch.setattr(
+        "syncd.sync.assemble.WandbSdk", lambda target, *_, **__: _Prompt(here, target)
+    )
+    monkeypatch.setenv("KARAOKE_SYNCD_CONFIRM_FIRST", "0.01")
+    code = command(here, "sync", "--as_new", str(path))
+    new = set(here.server.runs) - known
+    assert len(new) == 1, new
+    return code, new.pop()
+
+
+class _Prompt:
+    """An uploader whose lines arrive when they are sent."""
+
+    def __init__(self, here: World, target: object) -> None:
+        self._inner = here.server.uploader(target)  # type: ignore[arg-type]
+
+    def send(self, lines: object) -> None:
+        self._inner.send(lines)  # type: ignore[arg-type]
+        self._inner.deliver(1 << 30)
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._inner, name)
+
+
+# --- the cursor: a cache, which nobody needs to know of ---
+
+
+@pytest.mark.parametrize("how", ["deleted", "truncated", "flipped", "future", "another run's"])
+def test_a_lost_cursor_costs_a_re_read_and_no_words(
+    here: World, how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = here.destination / "cursors" / "run-1.json"
+    known = cursor.load(file.parent, "run-1")
+    assert known is not None
+    here.daemon.drop()
+    whole = file.read_bytes()
+    match how:
+        case "deleted":
+            file.unlink()
+        case "truncated":
+            file.write_bytes(whole[: len(whole) // 2])
+        case "flipped":
+            file.write_bytes(whole.replace(b'"ordinal": 6', b'"ordinal": 4'))
+        case "future":
+            file.write_bytes(whole.replace(b'"version": 1', b'"version": 9'))
+        case "another run's":
+            atomic_json.write(file, {**atomic_json.read(file), "run_id": "run-2"})
+    assert cursor.load(file.parent, "run-1") is None
+    here.restart()
+    here.train(2)
+    here.run_on()
+    here.whole()
+    assert here.server.sent == 8
+    assert (here.run_status().state, here.run_status().problem) == ("uploaded", "")
+
+
+def test_a_read_only_state_folder_loses_and_doubles_nothing(
+    here: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = os.open
+
+    def no_writing(path: object, flags: int, *more: object, **how: object) -> int:
+        if flags & os.O_WRONLY and "state" in str(path):
+            raise OSError(30, "Read-only file system", str(path))
+        return real(path, flags, *more, **how)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(os, "open", no_writing)
+    here.train(3)
+    here.append(b"bad\n")
+    here.run_on()
+    assert here.server.count("run-1") == 10
+    monkeypatch.undo()
+    here.restart()
+    here.train(1)
+    here.run_on()
+    here.whole()
+    assert here.server.sent == 11
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("mount"), reason="needs root's mount")
+def test_a_full_disk_for_state_loses_and_doubles_nothing(here: World) -> None:
+    """A file system of 64 KiB, filled to the last byte."""
+    small = here.destination / "cursors"
+    saved = {path.name: path.read_bytes() for path in small.iterdir()}
+    here.daemon.drop()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", small], capture_output=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip(f"no tmpfs to be had: {mounted.stderr.decode()}")
+    try:
+        for name, data in saved.items():
+            (small / name).write_bytes(data)
+        fill_up(small / "fill")
+        here.restart()
+        here.train(3)
+        here.run_on()
+        assert here.server.count("run-1") == 9
+        old = cursor.load(small, "run-1")
+        assert old is not None
+        assert old.confirmed.ordinal == 6  # the old one stands
+        (small / "fill").unlink()
+        here.restart()
+        here.train(1)
+        here.run_on()
+        here.whole()
+        assert here.server.sent == 10
+    finally:
+        here.daemon.drop()
+        subprocess.run(["umount", small], check=True)
+
+
+def fill_up(file: Path) -> None:
+    """Leave no byte free on the file's file system."""
+    with suppress(OSError), file.open("wb", buffering=0) as fill:
+        while True:
+            fill.write(b"x" * 4096)
+
+
+# --- the file ---
+
+
+def test_a_truncated_file_waits_for_a_decision(here: World) -> None:
+    before, whole = rows(here), here.path.read_bytes()
+    tampered(here)
+    here.path.write_bytes(whole[:200])
+    found = look(here)
+    assert (found.state, found.code) == ("blocked", "truncated")
+    assert found.problem.startswith("the file has 200 bytes; 7")
+    assert "What is uploaded stays as it is" in found.meaning
+    assert "karaoke-syncd retry run-1" in found.remedy
+    assert exit_code(here.status()) is Exit.DECISION
+    assert rows(here) == before
+    here.path.write_bytes(whole)  # put back as it was
+    here.train(1)
+    here.intact = True
+    assert command(here, "retry", "run-1") == Exit.OK
+    here.run_on()
+    here.whole()
+    assert here.run_status().problem == ""
+
+
+def test_a_truncated_file_goes_up_as_a_run_of_its_own(
+    here: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tampered(here)
+    here.path.write_bytes(here.path.read_bytes()[:400])
+    before = rows(here)
+    remedy = look(here).remedy
+    assert f"karaoke-syncd sync --as_new {here.path}" in remedy
+    here.daemon.drop()
+    code, new = as_new(here, here.path, monkeypatch)
+    assert code == Exit.OK
+    assert here.server.count(new) == here.path.read_bytes().count(b"\n")
+    assert rows(here) == before
+    runs = here.status().runs
+    assert [(run.run_id, run.state) for run in runs] == [(new, "uploaded")]
+
+
+def test_a_rewritten_file_waits_for_a_decision(here: World) -> None:
+    before, whole = rows(here), here.path.read_bytes()
+    tampered(here)
+    here.path.write_bytes(whole.replace(b'"step": 4', b'"step": 9'))
+    here.train(1)
+    found = look(here)
+    assert (found.state, found.code) == ("blocked", "rewritten")
+    assert rows(here) == before
+    here.path.write_bytes(whole)
+    here.train(1)
+    here.intact = True
+    assert command(here, "retry", "run-1") == Exit.OK
+    here.run_on()
+    here.whole()
+
+
+def test_a_file_replaced_by_another_run_is_not_sent_under_the_old_name(here: World) -> None:
+    before = rows(here)
+    tampered(here)
+    other = here.elsewhere / "draft"
+    other.write_bytes(config_line("run-2") + train_line(1) * 20)
+    other.replace(here.path)
+    look(here)
+    here.whole("run-2")
+    assert rows(here) == before
+    found = here.run_status()
+    assert (found.state, found.code) == ("missing", "missing")
+    assert "the file is gone before its run ended" in found.problem
+    assert command(here, "forget", "run-1") == Exit.OK
+    assert [run.run_id for run in here.status().runs] == ["run-2"]
+
+
+def test_a_file_written_over_in_place_by_another_run_is_not_sent_under_the_old_name(
+    here: World,
+) -> None:
+    """The same inode: what was known of the file's first line is no longer so."""
+    before = rows(here)
+    tampered(here)
+    here.path.write_bytes(config_line("run-2") + train_line(1) * 20)
+    look(here)
+    assert rows(here) == before
+    here.restart()
+    look_at = [run for run in here.status().runs if run.run_id == "run-2"]
+    assert len(look_at) == 1
+    for _ in range(20):
+        here.tick(5)
+        here.server.deliver()
+    assert here.server.count("run-2") == 21
+    assert rows(here) == before
+
+
+def test_a_file_replaced_before_anything_of_it_was_sent_is_not_mixed_up(tmp_path: Path) -> None:
+    from syncd.errors import Unreachable
+
+    here = World(tmp_path)
+    here.server.down = Unreachable("not yet")
+    here.begin()
+    here.train(3)
+    here.tick(5)
+    tampered(here)
+    here.path.write_bytes(config_line("run-2") + train_line(1) * 20)
+    here.server.down = None
+    for _ in range(40):
+        here.tick(60)
+        here.server.deliver()
+    here.restart()
+    for _ in range(40):
+        here.tick(60)
+        here.server.deliver()
+    assert here.server.count("run-1") == 0
+    here.whole("run-2")
+    here.daemon.drop()
+
+
+def test_a_copy_is_named_and_not_sent_twice(here: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    copy = here.logs / "training_log_copy.jsonl"
+    shutil.copy(here.path, copy)
+    here.train(1)
+    here.run_on()
+    found = {Path(run.path).name: run for run in here.status().runs}
+    assert (found[NAME].state, found[copy.name].state) == ("uploaded", "copy")
+    assert f"a copy of {NAME}" in found[copy.name].problem
+    assert f"karaoke-syncd sync --as_new {copy}" in found[copy.name].remedy
+    assert exit_code(here.status()) is Exit.DECISION
+    here.daemon.drop()
+    code, new = as_new(here, copy, monkeypatch)
+    assert code == Exit.OK
+    assert here.server.count(new) == 6
+    assert {run.state for run in here.status().runs} == {"uploaded"}
+
+
+def test_a_copy_that_is_removed_is_no_more_said_of(here: World) -> None:
+    copy = here.logs / "training_log_copy.jsonl"
+    shutil.copy(here.path, copy)
+    copy.unlink()
+    here.tick(5)
+    assert exit_code(here.status()) is Exit.OK
+
+
+def test_a_moved_file_is_the_same_run(here: World) -> None:
+    here.path = here.path.rename(here.elsewhere / NAME)
+    here.train(1)
+    here.run_on()
+    here.whole()
+    assert here.server.sent == 7
+    assert here.run_status().path == str(here.path)
+
+
+def test_a_file_deleted_while_open_is_missing_until_it_is_put_back(here: World) -> None:
+    whole = here.path.read_bytes()
+    tampered(here)
+    here.path.unlink()
+    found = look(here)
+    assert (found.state, found.code) == ("missing", "missing")
+    assert found.problem == "the file is gone before its run ended"
+    assert found.meaning.startswith("6 records are on the server")
+    here.path.write_bytes(whole)
+    here.train(1)
+    here.intact = True
+    here.run_on()
+    here.whole()
+    assert here.run_status().state == "uploaded"
+
+
+def test_a_deleted_file_can_be_forgotten(here: World) -> None:
+    tampered(here)
+    here.path.unlink()
+    look(here)
+    assert command(here, "forget", "run-1") == Exit.OK
+    assert here.status().runs == ()
+    here.tick(6)
+    assert here.daemon.runs == {}
+
+
+def test_an_unreadable_file_says_so_and_goes_on_by_itself(here: World) -> None:
+    """A folder in its place: root reads whatever has only the wrong mode."""
+    tampered(here)
+    aside = here.path.rename(here.elsewhere / "aside")
+    here.path.mkdir()
+    look(here)
+    found = [run for run in here.status().runs if run.code == "unreadable"]
+    assert [run.path for run in found] == [str(here.path)]
+    assert found[0].problem == "can't be read: Is a directory"
+    assert "goes on by itself" in found[0].remedy
+    here.path.rmdir()
+    aside.rename(here.path)
+    here.train(1)
+    here.intact = True
+    here.run_on()
+    here.whole()
+    assert here.run_status().problem == ""
+
+
+# --- the server ---
+
+
+def test_a_run_deleted_at_the_server_is_sent_again_when_that_is_asked_for(here: World) -> None:
+    tampered(here)
+    del here.server.runs["run-1"]  # and its id may come again
+    here.server.sessions[0].abandon()
+    here.restart()
+    here.train(1)
+    found = look(here, 4000)
+    assert (found.state, found.code) == ("blocked", "lost_at_server")
+    assert found.problem == "the server holds 0 records; it had confirmed 6"
+    assert "karaoke-syncd retry run-1" in found.remedy
+    assert "forget run-1" in found.remedy
+    assert here.server.count("run-1") == 0
+    assert command(here, "retry", "run-1") == Exit.OK
+    here.intact = True
+    here.run_on()
+    here.whole()
+    assert exit_code(here.status()) is Exit.OK or here.status().left == 0
+
+
+def test_a_deleted_run_whose_id_is_refused_goes_up_as_a_run_of_its_own(
+    here: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tampered(here)
+    here.server.delete("run-1")
+    here.restart()
+    here.train(1)
+    look(here, 4000)
+    assert command(here, "retry", "run-1") == Exit.OK
+    found = look(here)
+    assert (found.state, found.code) == ("blocked", "deleted")
+    here.daemon.drop()
+    code, new = as_new(here, here.path, monkeypatch)
+    assert (code, here.server.count(new)) == (Exit.OK, 7)
+    assert [(run.run_id, run.state) for run in here.status().runs] == [(new, "uploaded")]
+
+
+def test_a_server_that_lost_the_end_gets_it_again_when_that_is_asked_for(here: World) -> None:
+    tampered(here)
+    here.server.lose("run-1", 4)
+    here.restart()
+    here.train(1)
+    found = look(here, 4000)
+    assert (found.code, found.problem) == (
+        "lost_at_server",
+        "the server holds 4 records; it had confirmed 6",
+    )
+    assert command(here, "retry", "run-1") == Exit.OK
+    here.intact = True
+    here.run_on()
+    here.whole()
+    assert here.server.sent == 6 + 3
+
+
+def test_a_count_that_lags_for_a_while_needs_no_decision(here: World) -> None:
+    here.restart()
+    here.train(1)
+    here.server.lag = 2
+    here.server.faults += ["stale"] * 3
+    here.run_on()
+    here.whole()
+    assert here.server.sent == 7
+
+
+def test_more_at_the_server_than_in_the_file_is_written_over_by_nothing(
+    here: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tampered(here)
+    run = here.server.runs["run-1"]
+    run.rows += [{"_step": 6, "foreign": 1}, {"_step": 7, "foreign": 2}]
+    run.records += [None, None]
+    here.restart()
+    here.train(1)
+    before = rows(here)
+    found = look(here)
+    assert (found.state, found.code) == ("blocked", "more_at_server")
+    assert found.problem == "the server holds 8 records of this run, the file 7"
+    assert "Somebody else wrote to the run" in found.meaning
+    assert rows(here) == before
+    here.daemon.drop()
+    code, new = as_new(here, here.path, monkeypatch)
+    assert (code, here.server.count(new)) == (Exit.OK, 7)
+    assert rows(here) == before
+    assert [(run.run_id, run.state) for run in here.status().runs] == [(new, "uploaded")]
+
+
+def test_a_blocked_run_can_be_forgotten(here: World) -> None:
+    tampered(here)
+    here.path.write_bytes(here.path.read_bytes()[:200])
+    look(here)
+    assert command(here, "forget", "run-1") == Exit.OK
+    assert here.run_status().state == "forgotten"
+    assert exit_code(here.status()) is Exit.OK
+    here.tick(6)
+    assert here.daemon.runs == {}
+
+
+def test_a_retried_run_that_was_done_is_asked_about_and_stays_done(here: World) -> None:
+    here.append(end_line())
+    here.run_on()
+    assert command(here, "retry", "run-1") == Exit.OK
+    assert here.run_status().uploaded == 0
+    here.tick(6)
+    here.run_on()
+    assert (here.run_status().state, here.run_status().uploaded) == ("uploaded", 7)
+    assert here.server.sent == 7
+    assert here.daemon.runs["run-1"].phase is Phase.IDLE
+
+
+def test_a_retry_of_an_open_run_leaves_its_status_true(here: World) -> None:
+    assert here.daemon.runs["run-1"].phase is Phase.OPEN
+    assert command(here, "retry", "run-1") == Exit.OK
+    here.tick(6)
+    here.run_on()
+    assert (here.run_status().state, here.run_status().uploaded) == ("uploaded", 6)
+    assert here.server.sent == 6
+
+
+def test_an_unknown_run_is_said_to_be_none(here: World, capsys: pytest.CaptureFixture[str]) -> None:
+    assert command(here, "retry", "nobody") == Exit.USAGE
+    assert "no run 'nobody' is known here" in capsys.readouterr().err

@@ -1,0 +1,193 @@
+"""`sync`: what is gathered, what goes up, what is said of it at the end."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from rich.console import Console
+
+from karaoke_train.runlog import RunLog
+from syncd.destination.base import Outcome
+from syncd.destination.wandb.credentials import Login
+from syncd.errors import Exit, Refused, Unreachable
+from syncd.settings import Settings
+from syncd.sync.run_once import gather, sync
+from syncd.sync.scheduler import Limits
+from tests.fakes.uploads import FakeServer, FakeUploader
+from tests.syncd.world import URL, config_line, end_line, train_line
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from karaoke_train.runlog.reader import Line
+
+DOCUMENT = {"config": {"lr": 1}, "train_metrics": [{"timestamp": "2024-01-15T12:00:00", "step": 1}]}
+
+
+class Prompt(FakeUploader):
+    """Lines arrive as they are sent."""
+
+    def send(self, lines: Sequence[Line]) -> None:
+        super().send(lines)
+        self.deliver(len(lines))
+
+
+class Rig:
+    """`sync` over a folder, with the destination in memory."""
+
+    def __init__(self, folder: Path) -> None:
+        self.logs = folder / "logs"
+        self.logs.mkdir()
+        self.server = FakeServer()
+        limits = Limits(confirm_first=0.001, backoff_first=0.001, backoff_most=0.002)
+        self.settings = Settings(log_dir=(self.logs,), state_dir=folder / "state", limits=limits)
+        self.out = io.StringIO()
+
+    def log(self, name: str, *lines: bytes, run_id: str = "", **config: Any) -> Path:
+        path = self.logs / f"training_log_{name}.jsonl"
+        path.write_bytes(config_line(run_id or name, **config) + b"".join(lines))
+        return path
+
+    def sync(self, *paths: Path, **how: Any) -> Exit:
+        work = gather(paths or self.settings.log_dir, self.settings.state_dir)
+        console = Console(file=self.out, width=200, color_system=None)
+        login = Login(URL, "team", "k" * 40, "test")
+        return sync(self.settings, login, work, console, everything=not paths, **how)
+
+    def said(self) -> str:
+        return self.out.getvalue()
+
+
+@pytest.fixture
+def rig(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Rig:
+    made = Rig(tmp_path)
+    monkeypatch.setattr("syncd.sync.assemble.Server", lambda *_: made.server)
+    monkeypatch.setattr(
+        "syncd.sync.assemble.WandbSdk", lambda target, *_, **__: Prompt(made.server, target)
+    )
+    monkeypatch.setattr("syncd.sync.loop.TICK", 0.02)
+    monkeypatch.setattr("syncd.sync.loop.IDLE_TICK", 0.02)
+    return made
+
+
+def test_all_logs_go_up_once(rig: Rig) -> None:
+    rig.log("a", train_line(1), end_line())
+    rig.log("b", train_line(1), train_line(2), end_line("failed", 2))
+    assert rig.sync() is Exit.OK
+    assert "7 records of 2 runs are on the server" in rig.said()
+    assert rig.server.runs["b"].outcome == Outcome("failed", 2)
+    sent = rig.server.sent
+    assert rig.sync() is Exit.OK
+    assert (rig.server.sent, rig.server.violations) == (sent, [])
+
+
+def test_a_crashed_run_and_its_torn_tail_are_no_failure(rig: Rig) -> None:
+    rig.log("a", train_line(1), b'{"torn')
+    assert rig.sync() is Exit.OK
+    assert rig.server.count("a") == 2
+
+
+def test_beside_a_living_writer_it_ends(rig: Rig) -> None:
+    with RunLog.create(rig.logs, project="songs", run_id="alive") as log:
+        log.train(1, 0.0, {"train/loss": 1.0})
+        assert rig.sync() is Exit.OK
+        assert rig.server.runs["alive"].outcome is None
+    assert rig.sync(follow=True) is Exit.OK
+    assert rig.server.runs["alive"].outcome == Outcome("finished", 0)
+
+
+def test_a_run_kept_local_goes_up_only_when_named(rig: Rig) -> None:
+    path = rig.log("a", end_line(), upload=False)
+    assert rig.sync() is Exit.OK
+    assert rig.server.runs == {}
+    assert rig.sync(path) is Exit.OK
+    assert rig.server.count("a") == 2
+
+
+def test_a_named_file_goes_up_under_the_name_that_is_asked_for(rig: Rig) -> None:
+    path = rig.log("a", end_line())
+    rig.log("b", end_line())
+    assert rig.sync(path, run_name="mine") is Exit.OK
+    assert list(rig.server.runs) == ["a"]
+    assert rig.server.runs["a"].target.header.run_name == "mine"
+
+
+def test_a_document_is_a_run_that_is_finished_and_the_same_one_again(rig: Rig) -> None:
+    document = rig.logs / "training_log_20240115_120000.json"
+    document.write_text(json.dumps(DOCUMENT))
+    assert rig.sync() is Exit.OK
+    ((run_id, run),) = rig.server.runs.items()
+    assert run.outcome == Outcome("finished", 0)
+    assert run.target.header.run_name == "sync_20240115_120000"
+    grown = {**DOCUMENT, "val_metrics": [{"timestamp": "2024-01-15T13:00:00", "step": 2}]}
+    document.write_text(json.dumps(grown))
+    assert rig.sync(document) is Exit.OK
+    assert list(rig.server.runs) == [run_id]
+    assert len(run.rows) == 3
+    assert rig.server.violations == []
+
+
+def test_what_is_unusable_is_named_and_the_rest_goes_up(rig: Rig) -> None:
+    rig.log("a", end_line())
+    (rig.logs / "training_log_bad.json").write_text("{")
+    assert rig.sync() is Exit.FAILED
+    assert "training_log_bad.json: is no training log" in rig.said()
+    assert rig.server.count("a") == 2
+
+
+def test_a_copy_waits_for_a_decision_and_its_run_goes_up(rig: Rig) -> None:
+    path = rig.log("a", end_line())
+    path.with_name("training_log_b.jsonl").write_bytes(path.read_bytes())
+    assert rig.sync() is Exit.DECISION
+    assert "a copy of training_log_a.jsonl" in rig.said()
+    assert rig.server.count("a") == 2
+
+
+def test_a_refused_run_is_told_with_its_remedy(rig: Rig) -> None:
+    rig.log("a", end_line())
+    rig.server.deleted.add("a")
+    assert rig.sync() is Exit.DECISION
+    assert "the run was deleted at the server" in rig.said()
+
+
+def test_a_run_in_trouble_is_left_after_some_tries(rig: Rig) -> None:
+    rig.log("a", end_line())
+    rig.server.faults += ["open"] * 9
+    assert rig.sync() is Exit.FAILED
+    assert "1 of 1 run left with records to send, safe on disk" in rig.said()
+    assert "the session does not open" in rig.said()
+
+
+@pytest.mark.parametrize(
+    ("down", "code"),
+    [
+        (Unreachable("no network"), Exit.OFFLINE),
+        (Refused("no key", kind="not_logged_in", remedy="log in"), Exit.LOGIN),
+    ],
+)
+def test_a_server_out_of_reach_leaves_all_on_disk(rig: Rig, down: Any, code: Exit) -> None:
+    rig.log("a", end_line())
+    rig.server.down = down
+    assert rig.sync() is code
+    assert "safe on disk" in rig.said()
+
+
+def test_folders_files_and_documents_are_gathered_in_order(rig: Rig, tmp_path: Path) -> None:
+    log = rig.log("a")
+    (rig.logs / "notes.txt").touch()
+    document = tmp_path / "old.json"
+    document.write_text(json.dumps(DOCUMENT))
+    work = gather([rig.logs, document, tmp_path / "none"], tmp_path / "state")
+    assert work.files == (log, *work.documents)
+    assert work.documents[0].parent == tmp_path / "state" / "documents"
+    assert ["no such file" in str(error) for error in work.unusable] == [True]
+
+
+def test_nothing_to_upload_asks_for_no_login(rig: Rig) -> None:
+    rig.server.down = Refused("no key", kind="not_logged_in", remedy="log in")
+    assert rig.sync() is Exit.OK
+    assert "There is nothing to upload" in rig.said()

@@ -1,0 +1,281 @@
+"""The transition table and the choice of actions: no file, no clock, no thread."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from karaoke_train.runlog.reader import Position
+from syncd.destination.base import Outcome
+from syncd.errors import Leased, Refused, RunRefused, RunTrouble, Unreachable
+from syncd.sync.scheduler import (
+    Action,
+    Checked,
+    Closed,
+    Confirmed,
+    Dirty,
+    Do,
+    Failed,
+    IllegalEvent,
+    Limits,
+    Opened,
+    Phase,
+    Reach,
+    Retry,
+    Run,
+    Sent,
+    Settled,
+    actions,
+    after,
+    backoff,
+    began,
+    missed,
+    reached,
+    wanted,
+)
+
+LIMITS = Limits(confirm_first=1.0)
+P0, P3, P9 = Position(0, 0), Position(3, 30), Position(9, 90)
+FINISHED = Outcome("finished", 0)
+OPEN_IDLE = Run(Phase.OPEN, size=90, seen=90, confirmed=P9, sent=P9)
+WAITING = Run(Phase.OPEN, size=90, seen=90, confirmed=P3, sent=P9, confirm_at=5.0, confirm_wait=1.0)
+EVENTS = {
+    Dirty(50): set(Phase),
+    Opened(P3): {Phase.OPENING},
+    Settled(P9): {Phase.OPENING},
+    Sent(P9, 90): {Phase.SENDING},
+    Confirmed(P9): {Phase.CONFIRMING},
+    Checked(None): {Phase.IDLE, Phase.OPEN},
+    Closed(True): {Phase.CLOSING},
+    Failed(RunTrouble("no")): {Phase.OPENING, Phase.SENDING, Phase.CONFIRMING, Phase.CLOSING},
+    Retry(): set(Phase),
+}
+
+
+def fold(run: Run, event: object, now: float = 0.0) -> Run:
+    return after(run, event, now, 0.5, LIMITS)  # type: ignore[arg-type]
+
+
+def chosen(run: Run, now: float = 0.0, limits: Limits = LIMITS, *, online: bool = True) -> list[Do]:
+    return [action.do for action in actions({"r": run}, online=online, now=now, limits=limits)]
+
+
+@pytest.mark.parametrize("phase", Phase)
+@pytest.mark.parametrize("event", EVENTS, ids=lambda event: type(event).__name__)
+def test_an_event_out_of_turn_raises(event: object, phase: Phase) -> None:
+    run = Run(phase, size=90, confirmed=P3, sent=P3)
+    if phase in EVENTS[event]:  # type: ignore[index]
+        fold(run, event)
+    else:
+        with pytest.raises(IllegalEvent, match=phase):
+            fold(run, event)
+
+
+@pytest.mark.parametrize("do", Do)
+@pytest.mark.parametrize("phase", Phase)
+def test_only_its_own_phase_begins_an_action(do: Do, phase: Phase) -> None:
+    begins = {Do.OPEN: Phase.IDLE, Do.CHECK: phase}.get(do, Phase.OPEN)
+    if phase is begins:
+        assert (began(Run(phase), Action(do, "r")).phase is phase) is (do is Do.CHECK)
+    else:
+        with pytest.raises(IllegalEvent):
+            began(Run(phase), Action(do, "r"))
+
+
+@pytest.mark.parametrize(
+    ("event", "moves"),
+    [(Opened(P3), True), (Settled(P3), True), (Failed(RunTrouble("no")), False), (Retry(), False)],
+)
+def test_only_the_servers_count_moves_what_is_confirmed(event: object, moves: bool) -> None:
+    run = fold(Run(Phase.OPENING, size=90, confirmed=P0), event)
+    assert (run.confirmed == P3) is moves
+
+
+def test_sent_does_not_confirm() -> None:
+    run = fold(Run(Phase.SENDING, size=90, confirmed=P3, sent=P3), Sent(P9, 90, FINISHED))
+    assert (run.confirmed, run.sent, run.outcome) == (P3, P9, FINISHED)
+
+
+def test_a_failure_leaves_what_a_crash_would() -> None:
+    run = fold(replace(WAITING, phase=Phase.CONFIRMING), Failed(RunTrouble("no")), 10.0)
+    assert (run.phase, run.sent, run.seen) == (Phase.IDLE, P3, P3.offset)
+    assert wanted(run)
+
+
+def test_an_end_sent_but_not_confirmed_is_sent_again_after_a_failure() -> None:
+    run = fold(Run(Phase.SENDING, size=90, confirmed=P3, sent=P3), Sent(P9, 90))
+    run = fold(replace(run, phase=Phase.CLOSING), Failed(RunTrouble("stall")), 10.0)
+    assert wanted(run)
+    assert chosen(run, now=1e6) == [Do.OPEN]
+
+
+@pytest.mark.parametrize(
+    ("error", "phase"),
+    [
+        (RunTrouble("no"), Phase.IDLE),
+        (Unreachable("no"), Phase.IDLE),
+        (Refused("no", kind="refused", remedy=""), Phase.IDLE),
+        (Leased("no"), Phase.IDLE),
+        (RunRefused("truncated", "no"), Phase.BLOCKED),
+    ],
+)
+def test_only_a_refused_run_waits_for_a_decision(error: RunTrouble, phase: Phase) -> None:
+    assert fold(Run(Phase.OPENING, size=9), Failed(error)).phase is phase
+
+
+def test_a_blocked_run_does_nothing_until_it_is_retried() -> None:
+    run = Run(Phase.BLOCKED, size=90, failures=3, retry_at=1e9)
+    assert chosen(run, now=1e12) == []
+    assert chosen(fold(run, Retry(), 5.0), now=5.0) == [Do.OPEN]
+
+
+@pytest.mark.parametrize("phase", [Phase.IDLE, Phase.BLOCKED])
+def test_retry_asks_the_server_about_a_run_that_seems_done(phase: Phase) -> None:
+    done = Run(phase, size=90, seen=90, confirmed=P9, sent=P9, outcome=FINISHED, ended=True)
+    assert chosen(fold(done, Retry())) == [Do.OPEN]
+
+
+@pytest.mark.parametrize(
+    ("run", "now", "expected"),
+    [
+        (Run(), 0.0, []),
+        (Run(size=90), 0.0, [Do.OPEN]),
+        (Run(size=90, retry_at=3.0), 2.9, []),
+        (Run(size=90, retry_at=3.0), 3.0, [Do.OPEN]),
+        (replace(OPEN_IDLE, size=95), 0.0, [Do.SEND]),
+        (WAITING, 4.9, []),
+        (WAITING, 5.0, [Do.CONFIRM]),
+        (replace(WAITING, size=95), 4.0, []),
+        (replace(WAITING, size=95), 5.0, [Do.CONFIRM]),
+        (WAITING, 61.0, [Do.ABANDON]),
+        (OPEN_IDLE, 0.0, []),
+        (OPEN_IDLE, 121.0, [Do.CHECK]),
+        (replace(OPEN_IDLE, outcome=FINISHED), 0.0, [Do.CLOSE]),
+        (replace(OPEN_IDLE, phase=Phase.IDLE), 121.0, [Do.CHECK]),
+        (replace(OPEN_IDLE, phase=Phase.IDLE, ended=True), 121.0, []),
+        (replace(OPEN_IDLE, phase=Phase.IDLE, outcome=FINISHED), 0.0, [Do.OPEN]),
+        (Run(Phase.SENDING, size=90), 1e9, []),
+    ],
+)
+def test_what_is_done_next(run: Run, now: float, expected: list[Do]) -> None:
+    assert chosen(run, now) == expected
+
+
+def test_nothing_more_is_sent_before_the_last_lines_are_confirmed() -> None:
+    grown = replace(WAITING, size=95, confirm_at=99.0)
+    assert chosen(grown) == []
+    assert chosen(replace(grown, confirmed=grown.sent)) == [Do.SEND]
+
+
+def test_nothing_is_opened_offline_but_open_sessions_go_on() -> None:
+    assert chosen(Run(size=90), online=False) == []
+    assert chosen(WAITING, now=5.0, online=False) == [Do.CONFIRM]
+
+
+def test_a_run_known_to_have_ended_holds_no_session_open() -> None:
+    """A torn tail beyond the end of a crashed run is no reason to show it as running."""
+    run = replace(OPEN_IDLE, ended=True)
+    assert chosen(run, now=1.0) == [Do.CLOSE]
+    assert actions({"r": run}, online=True, now=1.0, limits=LIMITS)[0].outcome is None
+
+
+def test_a_one_shot_upload_leaves_a_live_writer_after_a_while() -> None:
+    """Each look at the writer's lock must not count as news of it."""
+    limits = Limits(quiet=1e-9, linger=0.5)
+    run, now, done = OPEN_IDLE, 0.0, []
+    while now < 3 and Do.CLOSE not in done:
+        now += 0.25
+        for action in actions({"r": run}, online=True, now=now, limits=limits):
+            done.append(action.do)
+            if action.do is Do.CHECK:
+                run = after(run, Checked(None), now, 0.5, limits)
+    assert done[-1] is Do.CLOSE
+
+
+def test_waiting_runs_take_the_places_of_idle_sessions() -> None:
+    limits = Limits(open_runs=2)
+    runs = {
+        "idle": replace(OPEN_IDLE, news_at=5.0),
+        "quieter": OPEN_IDLE,
+        "waits": Run(size=9, retry_at=2.0),
+        "waits longer": Run(size=9, retry_at=1.0),
+    }
+    chosen = actions(runs, online=True, now=10.0, limits=limits)
+    assert chosen == [Action(Do.CLOSE, "quieter"), Action(Do.CLOSE, "idle")]
+    assert actions(dict(list(runs.items())[1:]), online=True, now=10.0, limits=limits) == [
+        Action(Do.CLOSE, "quieter"),
+        Action(Do.OPEN, "waits longer"),
+    ]
+
+
+def test_busy_sessions_keep_their_places() -> None:
+    runs = {"busy": WAITING, "waits": Run(size=9)}
+    assert actions(runs, online=True, now=1.0, limits=Limits(open_runs=1)) == []
+
+
+def test_confirming_slows_down_while_the_count_stands_still() -> None:
+    run, waits = replace(WAITING, phase=Phase.CONFIRMING, confirm_wait=1.0), []
+    for _ in range(5):
+        run = fold(run, Confirmed(P3), 10.0)
+        waits.append(run.confirm_at - 10.0)
+        run = replace(run, phase=Phase.CONFIRMING)
+    assert waits == [2, 4, 8, 8, 8]
+    assert fold(run, Confirmed(P9), 10.0).confirm_at == 11.0
+
+
+def test_a_stall_is_counted_from_the_send_and_from_every_line_that_arrives() -> None:
+    sent = fold(Run(Phase.SENDING, size=100), Sent(Position(10, 100), 100), 50.0)
+    assert sent.progress_at == 50.0
+    asked = replace(sent, phase=Phase.CONFIRMING)
+    assert fold(asked, Confirmed(sent.confirmed), 60.0).progress_at == 50.0
+    assert fold(asked, Confirmed(P3), 60.0).progress_at == 60.0
+
+
+def test_a_line_after_the_end_takes_the_end_back() -> None:
+    ended = Run(Phase.SENDING, size=99, confirmed=P9, sent=P9, outcome=FINISHED, ended=True)
+    resumed = fold(ended, Sent(Position(10, 99), 99))
+    assert (resumed.outcome, resumed.ended) == (None, False)
+
+
+def test_looking_at_a_torn_tail_takes_nothing_back() -> None:
+    ended = Run(Phase.SENDING, size=99, confirmed=P9, sent=P9, outcome=FINISHED, ended=True)
+    looked = fold(ended, Sent(P9, 99))
+    assert (looked.outcome, looked.ended) == (FINISHED, True)
+
+
+def test_news_counts_only_when_the_size_changed() -> None:
+    run = Run(size=50, news_at=1.0)
+    assert fold(run, Dirty(50), 9.0) == run
+    assert fold(run, Dirty(60), 9.0).news_at == 9.0
+
+
+@given(st.integers(0, 10_000), st.floats(0, 1))
+def test_backoff_stays_within_its_bounds(failures: int, jitter: float) -> None:
+    wait = backoff(failures, jitter, LIMITS)
+    assert 0 <= wait <= LIMITS.backoff_most
+    assert wait <= LIMITS.backoff_first * 2.0 ** min(failures, 20)
+
+
+def test_failures_in_a_row_wait_longer_and_progress_forgives_them() -> None:
+    run = Run(Phase.OPENING, size=9)
+    for _ in range(4):
+        run = replace(fold(run, Failed(RunTrouble("no")), 100.0), phase=Phase.OPENING)
+    assert (run.failures, run.retry_at) == (4, 108.0)
+    assert fold(replace(WAITING, phase=Phase.CONFIRMING, failures=4), Confirmed(P9)).failures == 0
+
+
+def test_a_server_that_names_a_time_is_asked_then() -> None:
+    error = Unreachable("busy", kind="trouble", retry_after=40.0)
+    assert missed(Reach(), error, 100.0, 0.5, LIMITS).probe_at == 140.0
+
+
+def test_a_server_out_of_reach_is_asked_ever_less_often_until_it_answers() -> None:
+    reach = Reach()
+    assert not reach.online
+    for _ in range(3):
+        reach = missed(reach, Unreachable("no"), 100.0, 1.0, LIMITS)
+    assert (reach.online, reach.failures, reach.probe_at) == (False, 3, 108.0)
+    assert reached("team", 200.0, LIMITS).online

@@ -1,0 +1,316 @@
+"""One run's upload: each action yields one event; a failed one drops the session."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from karaoke_train.runlog.format import RunHeader
+from karaoke_train.runlog.layout import lock_path
+from karaoke_train.runlog.lock import Lock
+from karaoke_train.runlog.reader import Position
+from syncd.destination.base import Outcome
+from syncd.errors import Leased, RunRefused, RunTrouble, UploadError
+from syncd.state import cursor, lease
+from syncd.sync.scheduler import Checked, Closed, Confirmed, Failed, Opened, Run, Sent, Settled
+from syncd.sync.session import CRASHED, SHORTFALLS, Session
+from tests.fakes.uploads import FakeServer
+from tests.syncd.world import CREATED, NAME, config_line, end_line, offset_of, train_line
+
+if TYPE_CHECKING:
+    from syncd.sync.scheduler import Event
+
+DATA = config_line() + b"".join(map(train_line, range(5)))  # six lines
+END = Position(6, len(DATA))
+FINISHED = Outcome("finished", 0)
+
+
+@pytest.fixture
+def server() -> FakeServer:
+    return FakeServer()
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    path = tmp_path / NAME
+    path.write_bytes(DATA)
+    return path
+
+
+def session(path: Path, server: FakeServer, **how: Any) -> Session:
+    header = RunHeader("run-1", "name", "songs", {"lr": 0.1}, created=CREATED)
+    return Session(
+        path,
+        header,
+        path.parent / "media",
+        state=path.parent / "state",
+        entity=lambda: "team",
+        project=how.pop("project", ""),
+        standing=lambda project, run_id: server.standing("team", project, run_id),
+        make_uploader=server.uploader,
+        **how,
+    )
+
+
+def at(ordinal: int) -> Position:
+    return Position(ordinal, offset_of(DATA, ordinal))
+
+
+def failed(event: Event) -> UploadError:
+    assert isinstance(event, Failed), event
+    return event.error
+
+
+def uploaded(one: Session, server: FakeServer) -> None:
+    """All six lines, confirmed."""
+    assert one.open() == Opened(at(0))
+    assert one.send(at(0), 99) == Sent(END, END.offset)
+    server.deliver()
+    assert one.confirm(at(0)) == Confirmed(END)
+
+
+def test_a_run_opened_sent_confirmed_and_closed(path: Path, server: FakeServer) -> None:
+    one = session(path, server)
+    assert one.initial(5.0) == Run(news_at=5.0)
+    uploaded(one, server)
+    assert one.close(FINISHED, END) == Closed(True)
+    assert server.violations == []
+    known = cursor.load(path.parent / "state" / "cursors", "run-1")
+    assert known is not None
+    assert (known.confirmed, known.ended, known.entity, known.project) == (
+        END, True, "team", "songs",
+    )  # fmt: skip
+
+
+def test_a_part_is_sent_where_not_more_is_allowed(path: Path, server: FakeServer) -> None:
+    one = session(path, server)
+    one.open()
+    assert one.send(at(0), 2) == Sent(at(2), at(2).offset)
+    assert one.send(at(2), 99) == Sent(END, END.offset)
+
+
+def test_what_is_confirmed_is_where_the_server_is(path: Path, server: FakeServer) -> None:
+    one = session(path, server)
+    one.open()
+    one.send(at(0), 99)
+    assert one.confirm(at(0)) == Confirmed(at(0))
+    server.deliver(4)
+    assert one.confirm(at(0)) == Confirmed(at(4))
+    assert one.confirm(at(4)) == Confirmed(at(4))
+
+
+def test_a_torn_tail_is_nothing_to_send(path: Path, server: FakeServer) -> None:
+    one = session(path, server)
+    uploaded(one, server)
+    with path.open("ab") as file:
+        file.write(b'{"torn')
+    assert one.send(END, 99) == Sent(END, END.offset + 6)
+
+
+def test_an_end_is_an_outcome(path: Path, server: FakeServer) -> None:
+    for status, code, outcome in (
+        ("failed", 3, Outcome("failed", 3)),
+        ("interrupted", 130, Outcome("interrupted", 130)),
+    ):
+        path.write_bytes(DATA + end_line(status, code))
+        one = session(path, server)
+        one.open()
+        event = one.send(at(0), 99)
+        assert isinstance(event, Sent)
+        assert event.outcome == outcome
+        one.drop()
+
+
+@pytest.mark.parametrize(
+    ("fields", "outcome"),
+    [
+        (b"", FINISHED),
+        (b',"status":"failed"', Outcome("failed", 1)),
+        (b',"status":null,"exit_code":null', FINISHED),
+        (b',"exit_code":"x"', FINISHED),
+    ],
+)
+def test_an_end_that_says_little_is_taken_kindly(
+    path: Path, server: FakeServer, fields: bytes, outcome: Outcome
+) -> None:
+    path.write_bytes(config_line() + b'{"type":"end"' + fields + b"}\n")
+    one = session(path, server)
+    one.open()
+    event = one.send(Position(), 99)
+    assert isinstance(event, Sent)
+    assert event.outcome == outcome
+
+
+def test_a_finished_run_is_settled_without_a_session(path: Path, server: FakeServer) -> None:
+    path.write_bytes(DATA + end_line())
+    one = session(path, server)
+    one.open()
+    one.send(at(0), 99)
+    server.deliver()
+    end = Position(7, path.stat().st_size)
+    one.confirm(at(0))
+    one.close(FINISHED, end)
+    again = session(path, server)
+    cursor.remove(path.parent / "state" / "cursors", "run-1")
+    assert again.open() == Settled(end)
+    assert server.sessions == []
+    known = again.initial(5.0)
+    assert (known.confirmed, known.outcome, known.ended) == (end, FINISHED, True)
+
+
+def test_a_failed_action_drops_the_session_and_its_lease(path: Path, server: FakeServer) -> None:
+    one = session(path, server)
+    one.open()
+    server.faults.append("send")
+    assert failed(one.send(at(0), 99)).where == NAME
+    assert server.sessions == []
+    lock = lease.run_lease(path, "run-1")
+    assert lease.take(lock)
+    lock.release()
+    assert "its session is gone" in failed(one.confirm(at(0))).what
+    assert server.violations == []
+
+
+def test_another_uploader_keeps_the_run(path: Path, server: FakeServer) -> None:
+    one, other = session(path, server), session(path, server)
+    assert one.open() == Opened(at(0))
+    assert isinstance(failed(other.open()), Leased)
+    one.drop()
+    assert other.open() == Opened(at(0))
+
+
+def test_a_dead_hosts_lease_is_taken_over_where_there_are_no_locks(
+    path: Path, server: FakeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def flock(*_: object) -> None:
+        raise OSError(errno.ENOSYS, "no locks here")
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    monkeypatch.setattr("karaoke_train.runlog.lock.LEASE", 0.2)
+    lock = lease.run_lease(path, "run-1").path
+    lock.parent.mkdir()
+    lock.write_text('{"host": "elsewhere", "pid": 1, "since": "then"}')
+    lock.with_name(lock.name + ".lease").write_text(
+        "filelock/2\npid=1\nhost=elsewhere\nmode=lease\ntoken=t\nduration=0.2\n"
+    )
+    one = session(path, server)
+    assert "process 1 on elsewhere" in failed(one.open()).what
+    deadline = time.monotonic() + 10
+    while isinstance(event := one.open(), Failed) and time.monotonic() < deadline:
+        time.sleep(0.02)  # as a daemon asks, now and then
+    assert event == Opened(at(0))
+    one.drop()
+
+
+def test_a_bug_costs_its_run_a_retry(path: Path, server: FakeServer) -> None:
+    one = session(path, server)
+    server.standing = lambda *_: 1 / 0  # type: ignore[method-assign, assignment, return-value]
+    error = failed(one.open())
+    assert type(error) is RunTrouble
+    assert "unexpected: ZeroDivisionError" in error.what
+
+
+def test_a_stalled_session_is_dropped_in_words(path: Path, server: FakeServer) -> None:
+    one = session(path, server)
+    one.open()
+    error = failed(one.stalled(at(2), END, 60.0))
+    assert "stands still at 2 for 60 s while 4 records wait" in error.what
+    assert server.sessions == []
+
+
+def test_more_lines_than_were_sent_open_the_session_anew(path: Path, server: FakeServer) -> None:
+    one = session(path, server)
+    one.open()
+    one.send(at(0), 2)
+    server.deliver()
+    server.runs["run-1"].rows.append({"_step": 2})
+    assert type(failed(one.confirm(at(0)))) is RunTrouble
+
+
+def test_a_count_short_of_the_confirmed_is_asked_for_again_and_then_a_decision(
+    path: Path, server: FakeServer
+) -> None:
+    uploaded(one := session(path, server), server)
+    one.drop()
+    server.lose("run-1", 3)
+    for _ in range(SHORTFALLS):
+        assert type(failed(one.open())) is RunTrouble
+    error = failed(one.open())
+    assert isinstance(error, RunRefused)
+    assert error.code == "lost_at_server"
+
+
+def test_a_cursor_of_another_project_or_account_is_not_of_here(
+    path: Path, server: FakeServer
+) -> None:
+    uploaded(one := session(path, server), server)
+    one.drop()
+    assert session(path, server, project="other").initial(0.0).confirmed == Position()
+    folder = path.parent / "state" / "cursors"
+    known = cursor.load(folder, "run-1")
+    assert known is not None
+    cursor.save(folder, replace(known, entity="choir"))
+    assert session(path, server).initial(0.0).confirmed == Position()
+
+
+def test_a_writer_is_alive_while_its_lock_is_held(path: Path, server: FakeServer) -> None:
+    one = session(path, server)
+    assert one.check() == Checked(CRASHED)
+    lock = Lock(lock_path(path))
+    lock.acquire()
+    assert one.check() == Checked(None)
+    lock.release()
+    assert session(path, server, document=True).check() == Checked(FINISHED)
+
+
+@pytest.mark.parametrize("action", ["open", "send", "confirm", "close"])
+def test_a_file_that_is_gone_fails_the_action_in_words(
+    path: Path, server: FakeServer, action: str
+) -> None:
+    one = session(path, server)
+    if action != "open":
+        uploaded(one, server)
+    path.unlink()
+    act = {
+        "open": one.open,
+        "send": lambda: one.send(END, 99),
+        "confirm": lambda: one.confirm(at(2)),
+        "close": lambda: one.close(FINISHED, END),
+    }[action]
+    event = act()
+    if action == "confirm":  # nothing new to remember
+        event = one.send(END, 99)
+    assert "the file can't be read: No such file" in failed(event).what
+
+
+def test_lines_still_on_their_way_when_a_session_opens_are_not_sent_again(
+    path: Path, server: FakeServer
+) -> None:
+    one = session(path, server)
+    one.open()
+    one.send(at(0), 4)
+    server.faults.append("late")
+    one.drop()
+    assert one.open() == Opened(at(4))
+    assert one.send(at(4), 99) == Sent(END, END.offset)
+    assert server.violations == []
+
+
+def test_the_newest_config_is_shown_under_the_first_names(path: Path, server: FakeServer) -> None:
+    newest = config_line(config={"lr": 9}, host="gpu-2", run_name="renamed", resumed=True)
+    path.write_bytes(DATA + newest)
+    uploaded_to = session(path, server)
+    uploaded_to.open()
+    uploaded_to.send(at(0), 99)
+    server.deliver()
+    uploaded_to.confirm(at(0))
+    uploaded_to.drop()
+    session(path, server).open()
+    header = server.runs["run-1"].target.header
+    assert (header.config, header.run_name, header.trainer["host"]) == ({"lr": 9}, "name", "gpu-2")
