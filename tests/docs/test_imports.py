@@ -1,105 +1,155 @@
-"""Who may import whom: over the sources, and in processes that really import."""
+"""Who may import whom, room by room: over the sources, and in processes that really import.
+
+A room is a folder below `karaoke_train/` or `syncd/`, or a module beside these folders. Imports
+inside of functions and those for type checking alone count, too: whenever they are executed, a
+reader has to follow them.
+"""
 
 from __future__ import annotations
 
-import ast
 import subprocess
 import sys
 from pathlib import Path
+from typing import Final
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
-HEAVY = ("torch", "transformers", "accelerate", "numpy", "scipy")
-NETWORK = ("wandb", "requests")
-WANDB_USERS = {
-    "syncd/destination/wandb/worker.py",
-    "syncd/destination/wandb/history.py",
-}  # processes of their own
+from tests.docs.structure import ROOT, arrows, cycle, files, imports, modules, room, within
+
+LOG: Final = "karaoke_train.runlog"
+
+# Room -> the rooms that it may import, each of which stands above it: data flows down the table,
+# imports go up it. `log` is the record log, all that both programs share; `tops` are syncd's
+# modules beside its folders.
+ROOMS: Final = {
+    "karaoke_train.runlog": "",
+    "karaoke_train": "log",
+    "karaoke_train.notes": "",
+    "karaoke_train.settings": "",
+    "karaoke_train.annotations": "notes",
+    "karaoke_train.audio": "notes",
+    "karaoke_train.synth": "notes audio",
+    "karaoke_train.dataset": "notes settings annotations audio synth",
+    "karaoke_train.model": "notes settings audio dataset",
+    "karaoke_train.inference": "notes settings audio dataset model",
+    "karaoke_train.training": "notes settings audio dataset model inference log",
+    "karaoke_train.callback": "training",
+    "karaoke_train.lightning": "training",
+    "karaoke_train.cli": "notes settings annotations audio synth dataset model inference training"
+                         " log",
+    "syncd": "",
+    "syncd.errors": "",
+    "syncd.failpoints": "",
+    "syncd.paths": "errors",
+    "syncd.settings": "errors failpoints paths log",
+    "syncd.logging_setup": "errors",
+    "syncd.events": "errors logging_setup log",
+    "syncd.state": "tops log",
+    "syncd.source": "tops state log",
+    "syncd.destination": "tops state source log",
+    "syncd.sync": "tops state source destination log",
+    "syncd.service": "tops state source destination sync log",
+    "syncd.report": "tops state source destination sync service log",
+    "syncd.cli": "tops state source destination sync service report log",
+    "syncd.__main__": "cli",
+}  # fmt: skip
+TOPS: Final = ("errors", "failpoints", "paths", "settings", "logging_setup", "events")
+
+# Library -> the modules, or whole rooms, that may import it.
+TRAINING: Final = (
+    "karaoke_train.audio.features",
+    "karaoke_train.dataset.batches",
+    "karaoke_train.dataset.load",
+    "karaoke_train.model",
+    "karaoke_train.inference",
+    "karaoke_train.training",
+    "karaoke_train.cli",
+)
+LIBRARIES: Final = {
+    "torch": TRAINING,
+    "transformers": TRAINING,
+    "accelerate": TRAINING,
+    "numpy": ("karaoke_train",),
+    "scipy": ("karaoke_train",),
+    "wandb": ("syncd.destination.wandb.worker", "syncd.destination.wandb.history"),
+    "requests": ("syncd.destination.wandb.http",),
+    "urllib3": ("syncd.destination.wandb.http",),
+}
+
+# Module that only computes -> what it may import beside our own modules.
+PURE: Final = {
+    "syncd.sync.scheduler": "math collections dataclasses enum typing",
+    "syncd.destination.rows": "math collections dataclasses datetime enum typing",
+    "karaoke_train.runlog.reader": "dataclasses typing",
+    "karaoke_train.model.decode": "dataclasses itertools typing collections math numpy",
+}
+
+HEAVY: Final = ("torch", "transformers", "accelerate", "numpy", "scipy")
+NETWORK: Final = ("wandb", "requests", "urllib3")
 
 
-def sources(*folders: str) -> list[str]:
-    found = [path for folder in folders for path in sorted((ROOT / folder).rglob("*.py"))]
-    return [str(path.relative_to(ROOT)) for path in found]
+def allowed(name: str) -> set[str]:
+    """The rooms that this one may import, by their whole names."""
+    package = name.partition(".")[0]
+    words = [*ROOMS[name].split(), *(TOPS if "tops" in ROOMS[name].split() else ())]
+    found = {f"{package}.{word}" for word in words if word not in ("log", "tops")}
+    return found | ({LOG} if "log" in words else set())
 
 
-def imports(file: str, *, everywhere: bool = True) -> set[str]:
-    """The modules that a file imports; those for type checking alone don't count. everywhere:
-    inside of functions, too."""
-    tree = ast.parse((ROOT / file).read_text("utf-8"))
-    nodes = list(_executed(tree)) if everywhere else list(_executed(tree, functions=False))
-    found = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
-    for node in nodes:
-        if isinstance(node, ast.ImportFrom) and node.module:
-            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
-    return found
+def test_the_table_has_every_room_and_none_that_is_gone() -> None:
+    assert {room(name) for name in modules()} == set(ROOMS)
 
 
-def _executed(node: ast.AST, *, functions: bool = True) -> list[ast.AST]:
-    out: list[ast.AST] = []
-    for child in ast.iter_child_nodes(node):
-        if isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test):
-            continue
-        if isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef)) and not functions:
-            continue
-        out += [child, *_executed(child, functions=functions)]
-    return out
+def test_the_table_points_upwards_alone() -> None:
+    order = list(ROOMS)
+    for name in ROOMS:
+        assert allowed(name) <= set(order[: order.index(name)]), name
 
 
-def reaches(modules: set[str], *names: str) -> set[str]:
-    return {module for module in modules for name in names if f"{module}.".startswith(f"{name}.")}
+@pytest.mark.parametrize("name", ROOMS)
+def test_a_room_imports_those_above_it_in_the_table_alone(name: str) -> None:
+    found = {to: sorted(where) for (start, to), where in arrows().items() if start == name}
+    assert {to: where for to, where in found.items() if to not in allowed(name)} == {}
 
 
-@pytest.mark.parametrize("file", sources("syncd", "karaoke_train/runlog"))
-def test_the_daemon_and_the_record_log_never_import_what_training_needs(file: str) -> None:
-    assert reaches(imports(file), *HEAVY) == set()
+def test_no_way_through_the_rooms_leads_back() -> None:
+    assert cycle(graph_of(arrows())) == []
 
 
-@pytest.mark.parametrize("file", sources("karaoke_train"))
-def test_training_never_imports_wandb_or_requests_or_the_daemon(file: str) -> None:
-    assert reaches(imports(file), *NETWORK, "syncd") == set()
+def test_no_way_through_the_modules_leads_back() -> None:
+    found = {name: modules().keys() & imports(file) - {name} for name, file in modules().items()}
+    assert cycle(found) == []
 
 
-@pytest.mark.parametrize("file", sources("karaoke_train/runlog"))
-def test_the_record_log_imports_nothing_of_training(file: str) -> None:
-    own = {name for name in imports(file) if name.startswith("karaoke_train")}
-    assert own - reaches(own, "karaoke_train.runlog") == set()
+def test_a_way_that_leads_back_is_found() -> None:
+    assert cycle({"a": "b", "b": "cd", "c": "", "d": "a"}) == ["a", "b", "d", "a"]
+    assert cycle({"a": "bc", "b": "d", "c": "d", "d": ""}) == []
 
 
-@pytest.mark.parametrize("file", sources("syncd"))
-def test_of_training_the_daemon_knows_the_record_log_alone(file: str) -> None:
-    own = {name for name in imports(file) if name.startswith("karaoke_train")}
-    assert own - reaches(own, "karaoke_train.runlog") == set()
+def graph_of(found: dict[tuple[str, str], set[str]]) -> dict[str, set[str]]:
+    """Room -> the rooms that it does import."""
+    graph: dict[str, set[str]] = {}
+    for start, to in found:
+        graph.setdefault(start, set()).add(to)
+    return graph
 
 
-@pytest.mark.parametrize("file", sources("syncd"))
-def test_wandb_is_imported_in_processes_of_its_own_and_on_use(file: str) -> None:
-    assert reaches(imports(file, everywhere=False), "wandb") == set()
-    if file not in WANDB_USERS:
-        assert reaches(imports(file), "wandb") == set()
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_a_library_is_imported_in_its_place_alone(library: str) -> None:
+    users = {name for name, file in modules().items() if within(imports(file), library)}
+    assert users - within(users, *LIBRARIES[library]) == set()
 
 
-def test_the_schedule_knows_no_clock_file_or_thread() -> None:
-    outside = {name for name in imports("syncd/sync/scheduler.py") if not name.startswith("syncd")}
-    tops = {name.partition(".")[0] for name in outside}
-    assert tops <= {"__future__", "math", "collections", "dataclasses", "enum", "typing",
-                    "karaoke_train"}  # fmt: skip
+@pytest.mark.parametrize("file", files("syncd"), ids=str)
+def test_wandb_is_imported_on_use_alone(file: Path) -> None:
+    assert within(imports(file, functions=False, typing=False), "wandb") == set()
 
 
-@pytest.mark.parametrize("file", sources("syncd"))
-def test_nobody_imports_the_command_line(file: str) -> None:
-    if not file.startswith("syncd/cli") and file != "syncd/__main__.py":
-        assert reaches(imports(file), "syncd.cli") == set()
-
-
-@pytest.mark.parametrize("module", ["status", "render"])
-def test_status_needs_neither_daemon_nor_transport(module: str) -> None:
-    assert (
-        reaches(
-            imports(f"syncd/report/{module}.py"), "syncd.sync.loop", "syncd.destination.wandb.sdk"
-        )
-        == set()
-    )
+@pytest.mark.parametrize("name", PURE)
+def test_a_module_that_only_computes_knows_no_clock_file_or_thread(name: str) -> None:
+    outside = {what for what in imports(modules()[name]) if what not in modules()}
+    outside -= within(outside, "karaoke_train", "syncd")
+    assert {what.partition(".")[0] for what in outside} <= {"__future__", *PURE[name].split()}
 
 
 def loaded(code: str) -> set[str]:
@@ -113,8 +163,8 @@ def loaded(code: str) -> set[str]:
 
 def test_the_daemon_process_loads_neither_wandb_nor_torch() -> None:
     rooms = ("service.process", "sync.assemble", "sync.run_once", "report.render", "cli")
-    modules = ", ".join(f"syncd.{name}" for name in rooms)
-    found = loaded(f"import {modules}, syncd.destination.wandb.worker; import requests, watchdog")
+    names = ", ".join(f"syncd.{name}" for name in rooms)
+    found = loaded(f"import {names}, syncd.destination.wandb.worker; import requests, watchdog")
     assert found & {*HEAVY, "wandb"} == set()
     assert "syncd" in found
 
