@@ -1,4 +1,4 @@
-"""README and the help tell the truth: every module in the tree, every command, every example."""
+"""README and the help tell the truth: every command, every option, every example."""
 
 from __future__ import annotations
 
@@ -17,26 +17,6 @@ ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text("utf-8")
 DOCS = README + "".join(path.read_text("utf-8") for path in (ROOT / "docs").glob("*.md"))
 OPTIONS = Path(__file__).with_name("options.txt")
-
-
-def modules() -> list[Path]:
-    found = [path for top in ("karaoke_train", "syncd") for path in (ROOT / top).rglob("*.py")]
-    return sorted(path.relative_to(ROOT) for path in found if not path.name.startswith("__"))
-
-
-@pytest.mark.parametrize("module", modules(), ids=str)
-def test_every_module_stands_in_the_tree_with_a_phrase(module: Path) -> None:
-    tree = README.partition("## The tree")[2]
-    folder = tree.partition(f"{module.parts[0]}/")[2]
-    assert re.search(rf"^\s+{re.escape(module.name)}\s+\S", folder, re.MULTILINE), (
-        f"{module} is missing in README's tree"
-    )
-
-
-def test_the_tree_names_no_file_that_is_gone() -> None:
-    tree = README.partition("## The tree")[2]
-    named = set(re.findall(r"^\s+(\w+\.py)\s", tree, re.MULTILINE))
-    assert named <= {path.name for path in modules()}
 
 
 def test_the_logging_example_runs_as_it_stands(tmp_path: Path) -> None:
