@@ -76,6 +76,14 @@ LIBRARIES: Final = {
     "urllib3": ("syncd.destination.wandb.http",),
 }
 
+# Room behind a door -> the modules outside that may import from it.
+BEHIND: Final = {
+    "syncd.destination.wandb": {
+        "syncd.destination.registry",  # makes whichever destination the settings name
+        "syncd.cli.upload",  # `sync` hands wandb's own offline runs to `wandb sync`
+    },
+}
+
 # Module that only computes -> what it may import beside our own modules.
 PURE: Final = {
     "syncd.sync.scheduler": "math collections dataclasses enum typing",
@@ -138,6 +146,12 @@ def graph_of(found: dict[tuple[str, str], set[str]]) -> dict[str, set[str]]:
 def test_a_library_is_imported_in_its_place_alone(library: str) -> None:
     users = {name for name, file in modules().items() if within(imports(file), library)}
     assert users - within(users, *LIBRARIES[library]) == set()
+
+
+@pytest.mark.parametrize("name", BEHIND)
+def test_a_destination_is_known_to_the_registry_alone(name: str) -> None:
+    users = {user for user, file in modules().items() if within(imports(file), name)}
+    assert users - within(users, name) - BEHIND[name] == set()
 
 
 @pytest.mark.parametrize("file", files("syncd"), ids=str)
