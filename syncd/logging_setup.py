@@ -1,4 +1,4 @@
-"""Log records -> the journal with fields, or lines on stderr; repeats held back, keys blotted out.
+"""Log records -> the journal with fields, or lines on stderr; repeats held back, keys cut out.
 
 Under systemd, where stderr is the journal, a record goes there by the journal's own protocol: the
 journal has time and level of its own, and `journalctl -o json` shows SYNCD_WHERE, SYNCD_REMEDY
@@ -44,7 +44,7 @@ def set_up(level: str) -> None:
     """Send log records of `level` and above where they belong. May be called again."""
     root = logging.getLogger()
     handler: logging.Handler = Journal() if is_journal(sys.stderr) else _stderr()
-    handler.addFilter(Repeats())
+    handler.addFilter(RepeatFilter())
     for old in root.handlers[:]:
         if isinstance(old, Journal | _Stderr):
             root.removeHandler(old)
@@ -61,25 +61,25 @@ def catch_threads() -> None:
 
 
 def unexpected(error: BaseException) -> None:
-    """Log a bug's traceback: it goes the way of all records, so that no key is in it."""
+    """Log a bug's traceback. It goes the way of all records, so that no key is in it."""
     logging.getLogger(NAME).critical("unexpected, please report it", exc_info=error)
 
 
-def hide(secret: str) -> None:
-    """Blot this out of whatever is logged from now on."""
+def redact_later(secret: str) -> None:
+    """Cut this out of whatever is logged from now on."""
     if secret:
         _secrets.add(secret)
 
 
-def complain(words: str) -> None:
-    """What a command says at its end, on a terminal without time and level."""
+def print_error(words: str) -> None:
+    """Say why a command has failed; on a terminal without time and level."""
     if is_journal(sys.stderr):
         logging.getLogger(NAME).error("%s", words)
     else:
-        print(f"{NAME}: {clean(words)}", file=sys.stderr)
+        print(f"{NAME}: {redact(words)}", file=sys.stderr)
 
 
-def clean(text: str) -> str:
+def redact(text: str) -> str:
     """The text without the keys in it."""
     for secret in _secrets:
         text = text.replace(secret, "***")
@@ -96,7 +96,7 @@ def is_journal(stream: TextIO, env: Mapping[str, str] = os.environ) -> bool:
     return (device, inode) == (str(stat.st_dev), str(stat.st_ino))
 
 
-class Repeats(logging.Filter):
+class RepeatFilter(logging.Filter):
     """Lets a record pass when it's new; the same again at growing distances, with its count.
 
     The same: of equal logger, level, place and words, whatever the numbers in them. Silence
@@ -153,7 +153,7 @@ class _Words(logging.Formatter):
         text = super().format(record)
         if held_back := getattr(record, "held_back", 0):
             text += f" ({held_back:,} times more since it was last said)"
-        return clean(text)
+        return redact(text)
 
 
 class _Stderr(logging.StreamHandler):  # type: ignore[type-arg]
@@ -207,7 +207,7 @@ def fields(record: logging.LogRecord, words: str) -> dict[str, str]:
     if error := _error_of(record):
         found["SYNCD_ERROR"] = type(error).__name__
         for part in ("what", "where", "meaning", "remedy"):
-            found[f"SYNCD_{part.upper()}"] = clean(getattr(error, part))
+            found[f"SYNCD_{part.upper()}"] = redact(getattr(error, part))
     return {key: value for key, value in found.items() if value}
 
 

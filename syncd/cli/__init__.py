@@ -1,88 +1,105 @@
-"""karaoke-syncd: arguments in, exit code out. One file a group of commands."""
+"""karaoke-syncd: arguments in, exit code out. One file per group of commands."""
 
 from __future__ import annotations
 
-import argparse
-import json
 import os
 import sys
 from collections.abc import Sequence
 from typing import Final
 
-from rich.console import Console
+import click
+from click.shell_completion import shell_complete
 
 from syncd import logging_setup
-from syncd import settings as settings_module
-from syncd.cli import daemon, decide, doctor, service, upload, verify
-from syncd.cli.common import Run, exit_status
+from syncd.cli import completion, daemon, decide, doctor, service, upload, verify
+from syncd.cli.common import Group, error_json
 from syncd.errors import Exit, SyncError, UsageError
-from syncd.settings import Settings
+from syncd.paths import NAME
 
-_EPILOG: Final = """examples:
-  karaoke-syncd service install --log_dir logs    upload from now on, and after every reboot
-  karaoke-syncd start --log_dir logs              the same in this terminal, or --detach
-  karaoke-syncd status                            is my data safe, what is left, what do I do
-  karaoke-syncd sync                              upload once what is there, and stop
+cli: Final = Group(
+    name=NAME,
+    help="""Upload record logs to wandb: every record once, none lost.
 
-settings: $XDG_CONFIG_HOME/karaoke-syncd/config.toml, then KARAOKE_SYNCD_* in the environment,
-then flags; the later wins. Server, account and key come from where wandb looks: WANDB_BASE_URL,
-WANDB_ENTITY, WANDB_API_KEY, ~/.netrc (wandb login).
-
-"""
-_LEVELS: Final = {"sync": "error", "doctor": "error"}  # they say themselves what came of it
-_TO_STDOUT: Final = frozenset({"status", "export", "watching", "service", "doctor", "verify"})
+    Settings come from $XDG_CONFIG_HOME/karaoke-syncd/config.toml, then KARAOKE_SYNCD_* in the
+    environment, then flags; the later wins. Server, account and key come from where wandb looks:
+    WANDB_BASE_URL, WANDB_ENTITY, WANDB_API_KEY, ~/.netrc (wandb login).
+    """,
+    examples=(
+        ("karaoke-syncd service install --log_dir logs", "upload from now on, also after a reboot"),
+        ("karaoke-syncd start --log_dir logs", "the same in this terminal, or --detach"),
+        ("karaoke-syncd status", "is my data safe, what is left, what do I do"),
+        ("karaoke-syncd sync", "upload once what is there, and stop"),
+    ),
+    context_settings={
+        "help_option_names": ["-h", "--help"],
+        "max_content_width": 100,
+        # --log-dir is --log_dir
+        "token_normalize_func": lambda word: word.replace("-", "_"),
+    },
+)
+click.version_option(package_name="karaoke-train", message=f"{NAME} %(version)s")(cli)
+for _command in (
+    daemon.start,
+    daemon.stop,
+    daemon.restart,
+    daemon.status,
+    daemon.watching,
+    service.service,
+    upload.sync,
+    upload.export,
+    verify.verify,
+    decide.retry,
+    decide.forget,
+    doctor.doctor,
+    completion.completion,
+):
+    cli.add_command(_command)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command; answers its exit code."""
-    arguments = parser().parse_args(argv)
-    console = Console(stderr=arguments.command not in _TO_STDOUT)
+    """Run a command. Returns its exit code."""
+    words = list(sys.argv[1:] if argv is None else argv)
     try:
-        settings = load_settings(arguments)
-        logging_setup.set_up(
-            arguments.log_level or _LEVELS.get(arguments.command, settings.log_level)
-        )
-        run: Run = arguments.run
-        return int(run(arguments, settings, console))
+        # click's own main would end a broken pipe with code 1, and print its own kind of errors
+        if asked := os.environ.get(completion.VARIABLE):
+            return shell_complete(cli, {}, NAME, completion.VARIABLE, asked)
+        with cli.make_context(NAME, words) as context:
+            return int(cli.invoke(context) or Exit.OK)
+    except click.exceptions.Exit as done:  # --help and --version
+        return done.exit_code
+    except click.UsageError as error:
+        return _print_error(_in_our_words(error), words, Exit.USAGE)
     except UsageError as error:
-        return _complain(error, arguments, Exit.USAGE)
+        return _print_error(error, words, Exit.USAGE)
     except SyncError as error:
-        return _complain(error, arguments, Exit.FAILED)
+        return _print_error(error, words, Exit.FAILED)
     except BrokenPipeError:  # `… | head` has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return int(Exit.OK)
     except OSError as error:  # a folder that takes no writes, a file that can't be read
         what = SyncError(error.strerror or str(error), where=str(error.filename or ""))
-        return _complain(what, arguments, Exit.FAILED)
+        return _print_error(what, words, Exit.FAILED)
+    except KeyboardInterrupt:
+        return int(Exit.INTERRUPTED)
     except Exception as error:
         logging_setup.unexpected(error)
         return int(Exit.FAILED)
-    except KeyboardInterrupt:
-        return int(Exit.INTERRUPTED)
 
 
-def parser() -> argparse.ArgumentParser:
-    """The whole command line."""
-    top = argparse.ArgumentParser(
-        prog="karaoke-syncd",
-        description="Uploads record logs to wandb: every record once, none lost.",
-        epilog=_EPILOG + exit_status(Exit),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for group in (daemon, service, upload, decide, verify, doctor):
-        group.add(commands)
-    return top
+def _in_our_words(error: click.UsageError) -> UsageError:
+    similar = getattr(error, "possibilities", None)  # of a command or an option
+    meant = f"Did you mean {_one_of(similar)}? " if similar else ""
+    asked = error.ctx.command_path if error.ctx else NAME
+    what = error.message if similar else error.format_message()
+    return UsageError(what, remedy=f"{meant}See `{asked} --help`")
 
 
-def load_settings(arguments: argparse.Namespace) -> Settings:
-    """The settings in force for a command. Raises UsageError."""
-    given = {key: getattr(arguments, key) for key in ("log_dir", "project", "entity", "log_level")}
-    return settings_module.load(given)
+def _one_of(names: Sequence[str]) -> str:
+    return " or ".join(filter(None, (", ".join(names[:-1]), names[-1])))
 
 
-def _complain(error: SyncError, arguments: argparse.Namespace, code: Exit) -> int:
-    if getattr(arguments, "json", False):
-        print(json.dumps({"exit_code": int(code), "exit": code.name.lower(), "error": str(error)}))
-    print(f"karaoke-syncd: {error}", file=sys.stderr)
+def _print_error(error: SyncError, words: Sequence[str], code: Exit) -> int:
+    if "--json" in words:
+        print(error_json(error, code))
+    print(f"{NAME}: {error}", file=sys.stderr)
     return int(code)

@@ -1,52 +1,194 @@
-"""What the commands share: their flags, the login, the end of their help."""
+"""What the commands share: their flags, the end of their help, what a command is called with."""
 
 from __future__ import annotations
 
-import argparse
-from collections.abc import Callable, Iterable
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+import click
+from click.shell_completion import CompletionItem
 from rich.console import Console
 
-from syncd import logging_setup
-from syncd.destination.wandb.credentials import Login, find_login
-from syncd.errors import EXIT_HELP, Exit
+from syncd import logging_setup, settings
+from syncd.errors import Exit, SyncError
 from syncd.settings import LEVELS, Settings
 
-Run = Callable[[argparse.Namespace, Settings, Console], Exit]
+Exits = Mapping[Exit, str]  # exit code -> what it means for this command
+Examples = Sequence[tuple[str, str]]  # command line, what it is for
 
-ALWAYS: Final = (Exit.OK, Exit.FAILED, Exit.USAGE, Exit.INTERRUPTED)
-
-
-def add_command(
-    commands: Any, name: str, run: Run, words: str, *, exits: Iterable[Exit] = ()
-) -> argparse.ArgumentParser:
-    """A subcommand with the flags that all have. exits: its exit codes beside `ALWAYS`."""
-    command: argparse.ArgumentParser = commands.add_parser(
-        name,
-        help=words,
-        description=words[0].upper() + words[1:] + ".",
-        epilog=exit_status({*ALWAYS, *exits}),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    command.add_argument("--log_dir", action="append", type=Path, metavar="DIR",
-                         help="log folder, repeatable (default: logs)")  # fmt: skip
-    command.add_argument("--project", help="upload to this project, not to the one a run names")
-    command.add_argument("--entity", help="upload to this wandb user or team")
-    command.add_argument("--log_level", choices=LEVELS, help="of what is said on stderr")
-    command.set_defaults(run=run)
-    return command
+# What may happen to every command
+_ALWAYS: Final[Exits] = {
+    Exit.FAILED: "something else went wrong; the message says what",
+    Exit.USAGE: "the command line or the settings are wrong",
+    Exit.INTERRUPTED: "interrupted (Ctrl-C)",
+}
 
 
-def exit_status(codes: Iterable[Exit]) -> str:
-    """The part of a help that says what the exit codes mean."""
-    rows = [f"  {int(code):<4} {EXIT_HELP[code]}" for code in sorted(codes)]
-    return "\n".join(["exit status:", *rows])
+@dataclass(frozen=True, slots=True)
+class Invocation:
+    """What a command is called with, beside its own flags. reload: reads the settings again, and
+    puts their log level in force."""
+
+    settings: Settings
+    console: Console
+    reload: Callable[[], Settings]
 
 
-def login_of(settings: Settings) -> Login:
-    """The login in force; whatever is logged from now on has its key blotted out."""
-    login = find_login(base_url=settings.base_url, entity=settings.entity)
-    logging_setup.hide(login.key)
-    return login
+class Command(click.Command):
+    """A command whose help ends with examples and what its exit codes mean."""
+
+    def __init__(self, *, exits: Exits, examples: Examples = (), **how: Any) -> None:
+        super().__init__(**how)
+        self.exits: Exits = dict(sorted({**_ALWAYS, **exits}.items()))
+        self.examples = examples
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the end of the help."""
+        write_examples(self.examples, formatter)
+        with formatter.section("Exit status"):
+            formatter.write_dl([(str(int(code)), words) for code, words in self.exits.items()])
+
+
+class Group(click.Group):
+    """Commands in the order in which they were added; without one of them, the help is printed.
+
+    click itself would sort them by name, and end with the exit code of a mistake.
+    """
+
+    def __init__(self, *, examples: Examples = (), **how: Any) -> None:
+        super().__init__(invoke_without_command=True, **how)
+        self.callback = _print_help
+        self.examples = examples
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Their names."""
+        return list(self.commands)
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the end of the help: which commands end with which codes."""
+        write_examples(self.examples, formatter)
+        with formatter.section("Exit status"):
+            formatter.write_dl(
+                [(str(int(code)), words) for code, words in sorted(self._exits().items())]
+            )
+
+    def _exits(self) -> dict[Exit, str]:
+        words = {
+            Exit.OK: "it went as asked; what that means, each command's --help says",
+            **_ALWAYS,
+        }
+        users: dict[Exit, list[str]] = {}
+        for name, command in each_command(self).items():
+            for code in getattr(command, "exits", {}).keys() - words.keys():
+                users.setdefault(code, []).append(name)
+        said = {code: f"{_spoken(code)}: see {', '.join(names)}" for code, names in users.items()}
+        return words | said
+
+
+def each_command(group: click.Group) -> dict[str, click.Command]:
+    """The commands of a group, nested ones by their whole name."""
+    found: dict[str, click.Command] = {}
+    for name, command in group.commands.items():
+        found[name] = command
+        if isinstance(command, click.Group):
+            found |= {f"{name} {deeper}": its for deeper, its in each_command(command).items()}
+    return found
+
+
+def command(
+    name: str,
+    *,
+    exits: Exits,
+    examples: Examples = (),
+    to_stdout: bool = False,
+    quiet: bool = False,
+) -> Callable[[Callable[..., Exit]], Command]:
+    """Makes a command of a function: its docstring is the help, an Invocation its first argument,
+    the settings' flags are its own.
+
+    to_stdout: what it prints is its result. quiet: it says itself what came of it, so log records
+    below errors are left out unless --log_level wants them.
+    """
+
+    def make(run: Callable[..., Exit]) -> Command:
+        def call(
+            log_dir: tuple[Path, ...],
+            project: str | None,
+            entity: str | None,
+            log_level: str | None,
+            **own: Any,
+        ) -> Exit:
+            flags = {
+                "log_dir": log_dir or None,
+                "project": project,
+                "entity": entity,
+                "log_level": log_level,
+            }
+
+            def load() -> Settings:
+                fresh = settings.load(flags)
+                logging_setup.set_up("error" if quiet and log_level is None else fresh.log_level)
+                return fresh
+
+            return run(Invocation(load(), Console(stderr=not to_stdout), load), **own)
+
+        own_flags = reversed(getattr(run, "__click_params__", []))
+        return Command(
+            name=name,
+            callback=call,
+            params=[*own_flags, *_setting_flags()],
+            help=run.__doc__,
+            exits=exits,
+            examples=examples,
+        )
+
+    return make
+
+
+def error_json(error: SyncError, code: Exit) -> str:
+    """What --json prints where there is nothing but an error."""
+    return json.dumps({"exit_code": int(code), "exit": code.name.lower(), "error": str(error)})
+
+
+def write_examples(examples: Examples, formatter: click.HelpFormatter) -> None:
+    """The part of a help that shows how the command is used."""
+    if examples:
+        with formatter.section("Examples"):
+            formatter.write_dl(examples, col_max=60)
+
+
+def complete_folders(
+    context: click.Context, parameter: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    """Has the shell complete a folder's name."""
+    return [CompletionItem(incomplete, type="dir")]
+
+
+PATH: Final = click.Path(path_type=Path)  # whether it exists is the command's to say
+
+
+def _setting_flags() -> list[click.Option]:
+    return [
+        click.Option(
+            ["--log_dir"], multiple=True, type=PATH, metavar="DIR",
+            shell_complete=complete_folders, help="Log folder, repeatable (default: logs).",
+        ),
+        click.Option(["--project"], help="Upload to this project, not to the one a run names."),
+        click.Option(["--entity"], help="Upload to this wandb user or team."),
+        click.Option(
+            ["--log_level"], type=click.Choice(LEVELS), help="Which log lines to write to stderr."
+        ),
+    ]  # fmt: skip
+
+
+def _spoken(code: Exit) -> str:
+    return code.name.lower().replace("_", " ")
+
+
+@click.pass_context
+def _print_help(context: click.Context) -> None:
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())

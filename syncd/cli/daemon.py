@@ -2,100 +2,92 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
-from typing import Any, Final
+from typing import Final
 
+import click
 from rich.console import Console
 
 from syncd import logging_setup
-from syncd.cli.common import add_command, login_of
-from syncd.destination.wandb.credentials import Login, leave_to_file
+from syncd.cli.common import Invocation, command
+from syncd.destination.base import Destination
+from syncd.destination.registry import connect, leave_to_env_file
 from syncd.errors import Exit
 from syncd.settings import Settings
 
 STOP_WAIT: Final = 20.0  # seconds until a daemon that was asked to stop is killed
-START_WAIT: Final = 15.0  # until a detached daemon has taken its state folder
+
+_timeout: Final = click.option(
+    "--timeout", type=float, default=STOP_WAIT, show_default=True, metavar="SECONDS",
+    help="How long it may take to stop; then it is killed.",
+)  # fmt: skip
 
 
-def add(commands: Any) -> None:
-    """Add the commands."""
-    start = add_command(
-        commands, "start", _start, "run the daemon, in the foreground", exits=(Exit.BUSY,)
-    )
-    start.add_argument("--detach", action="store_true", help="in the background, without systemd")
-    stop = add_command(commands, "stop", _stop, "stop the daemon; nothing is lost")
-    stop.add_argument("--timeout", type=float, default=STOP_WAIT, help="seconds, then it's killed")
-    restart = add_command(
-        commands, "restart", _restart, "stop the daemon, start it detached", exits=(Exit.BUSY,)
-    )
-    restart.add_argument("--timeout", type=float, default=STOP_WAIT, help="seconds to stop")
-    status = add_command(
-        commands, "status", _status, "is my data safe, what is left, what do I do",
-        exits=(Exit.NOT_RUNNING, Exit.OFFLINE, Exit.LOGIN, Exit.DECISION),
-    )  # fmt: skip
-    status.add_argument("--json", action="store_true", help="a stable schema, for programs")
-    add_command(
-        commands, "watching", _watching, "exit 0 if a daemon watches the log folders, else 3",
-        exits=(Exit.NOT_RUNNING,),
-    )  # fmt: skip
+@command(
+    "start",
+    exits={
+        Exit.OK: "it was stopped by a signal; with --detach: it runs",
+        Exit.FAILED: "it ended, or with --detach did not start; the message says why",
+        Exit.BUSY: "a daemon is running already",
+    },
+    examples=(
+        ("karaoke-syncd start --log_dir logs", "until Ctrl-C"),
+        ("karaoke-syncd start --detach --log_dir a/logs --log_dir b/logs", "two log folders"),
+        ("karaoke-syncd start --detach --log_level debug", "with much to read in its log file"),
+    ),
+)
+@click.option("--detach", is_flag=True, help="In the background, without systemd.")
+def start(call: Invocation, detach: bool) -> Exit:
+    """Run the daemon, in the foreground."""
+    from syncd.service.process import DaemonRuns, run_forever
 
+    def reload() -> tuple[Settings, Destination]:
+        fresh = call.reload()
+        return fresh, connect(fresh)
 
-def _start(arguments: argparse.Namespace, settings: Settings, console: Console) -> Exit:
-    from syncd.service.process import DaemonRuns, serve
-
-    def reload() -> tuple[Settings, Login]:
-        from syncd.cli import load_settings
-
-        fresh = load_settings(arguments)
-        logging_setup.set_up(fresh.log_level)
-        return fresh, login_of(fresh)
-
-    if arguments.detach:
-        return _detach(settings, console)
+    if detach:
+        return _start_detached(call.settings, call.console)
     logging_setup.catch_threads()
-    leave_to_file(os.environ)
+    leave_to_env_file()
     try:
-        return serve(settings, login_of(settings), reload=reload)
+        return run_forever(call.settings, connect(call.settings), reload=reload)
     except DaemonRuns as error:
-        logging_setup.complain(str(error))
+        logging_setup.print_error(str(error))
         return Exit.BUSY
 
 
-def _detach(settings: Settings, console: Console) -> Exit:
+def _start_detached(settings: Settings, console: Console) -> Exit:
+    from syncd.paths import daemon_log
+    from syncd.service.launch import start_in_background
     from syncd.state.lease import daemon_of
 
     if holder := daemon_of(settings.state_dir):
         console.print(f"A daemon is running already: {holder}.", highlight=False)
         return Exit.BUSY
-    settings.state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-    output = settings.state_dir / "daemon.log"
-    command = [sys.executable, "-m", "syncd", "start"]
-    command += [f"--log_dir={folder}" for folder in settings.log_dir]
-    command += [
-        f"--{key}={value}" for key in ("project", "entity") if (value := getattr(settings, key))
-    ]
-    with output.open("ab") as file:
-        process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=file, stderr=file, start_new_session=True
-        )
-    deadline = time.monotonic() + START_WAIT
-    while time.monotonic() < deadline and process.poll() is None:
-        holder = daemon_of(settings.state_dir)
-        if holder and holder.pid == process.pid:
-            console.print(f"The daemon runs (process {process.pid}). Its words: {output}")
-            return Exit.OK
-        time.sleep(0.05)
-    console.print(f"The daemon did not start; see {output}")
-    return Exit.FAILED
+    pid = start_in_background(settings)
+    log = daemon_log(settings.state_dir)
+    console.print(f"The daemon runs (process {pid}). Its log: {log}", highlight=False)
+    return Exit.OK
 
 
-def _stop(arguments: argparse.Namespace, settings: Settings, console: Console) -> Exit:
+@command(
+    "stop",
+    exits={
+        Exit.OK: "no daemon is running any more",
+        Exit.FAILED: "it does not stop, or it runs on another machine",
+    },
+    examples=(("karaoke-syncd stop", "what is not uploaded stays safe on disk"),),
+)
+@_timeout
+def stop(call: Invocation, timeout: float) -> Exit:
+    """Stop the daemon; nothing is lost."""
+    return _stop(call.settings, call.console, timeout)
+
+
+def _stop(settings: Settings, console: Console, timeout: float) -> Exit:
     import socket
 
     from syncd.state.lease import daemon_of
@@ -107,7 +99,7 @@ def _stop(arguments: argparse.Namespace, settings: Settings, console: Console) -
     if holder.host != socket.gethostname():
         console.print(f"The daemon is {holder}: stop it there.", highlight=False)
         return Exit.FAILED
-    for number, seconds in ((signal.SIGTERM, arguments.timeout), (signal.SIGKILL, 5.0)):
+    for number, seconds in ((signal.SIGTERM, timeout), (signal.SIGKILL, 5.0)):
         os.kill(holder.pid, number)
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
@@ -119,38 +111,79 @@ def _stop(arguments: argparse.Namespace, settings: Settings, console: Console) -
     return Exit.FAILED
 
 
-def _restart(arguments: argparse.Namespace, settings: Settings, console: Console) -> Exit:
+@command(
+    "restart",
+    exits={
+        Exit.OK: "a new daemon runs",
+        Exit.FAILED: "the old one does not stop, or the new one does not start",
+        Exit.BUSY: "another daemon was started in between",
+    },
+    examples=(("karaoke-syncd restart --log_dir logs", "with the flags that it shall have now"),),
+)
+@_timeout
+def restart(call: Invocation, timeout: float) -> Exit:
+    """Stop the daemon, start it detached.
+
+    A daemon that systemd runs is restarted by systemd, with its own flags.
+    """
     from syncd.service import systemd
     from syncd.state.lease import daemon_of
 
-    holder = daemon_of(settings.state_dir)
-    if holder and holder.pid == systemd.state().pid:  # its manager's to restart, with its flags
+    holder = daemon_of(call.settings.state_dir)
+    if holder and holder.pid == systemd.state().pid:
         systemd.ask("restart")
-        console.print("The service was restarted. See karaoke-syncd service status")
+        call.console.print("The service was restarted. See karaoke-syncd service status")
         return Exit.OK
-    stopped = _stop(arguments, settings, console)
-    return _detach(settings, console) if stopped is Exit.OK else stopped
+    stopped = _stop(call.settings, call.console, timeout)
+    return _start_detached(call.settings, call.console) if stopped is Exit.OK else stopped
 
 
-def _status(arguments: argparse.Namespace, settings: Settings, console: Console) -> Exit:
+@command(
+    "status",
+    to_stdout=True,
+    exits={
+        Exit.OK: "every record is on the server, or a daemon is uploading it",
+        Exit.NOT_RUNNING: "records wait, and no daemon is running",
+        Exit.OFFLINE: "records wait until the server can be reached; tried again without you",
+        Exit.LOGIN: "records wait: nobody is logged in, or the server refuses the account",
+        Exit.DECISION: "a run waits for a decision of yours; it is named with what you can do",
+    },
+    examples=(
+        ("karaoke-syncd status", "for the log folder ./logs"),
+        ("karaoke-syncd status --json --log_dir logs", "for a script"),
+    ),
+)
+@click.option("--json", "as_json", is_flag=True, help="A stable schema, for programs.")
+def status(call: Invocation, as_json: bool) -> Exit:
+    """Is my data safe, what is left, what do I do."""
     from syncd.report.render import render
     from syncd.report.status import collect, exit_code, to_json
 
-    status = collect(settings, login_of(settings))
-    if arguments.json:
-        print(json.dumps(to_json(status), indent=2))
+    found = collect(call.settings, connect(call.settings))
+    if as_json:
+        print(json.dumps(to_json(found), indent=2))
     else:
-        render(status, console)
-    return exit_code(status)
+        render(found, call.console)
+    return exit_code(found)
 
 
-def _watching(arguments: argparse.Namespace, settings: Settings, console: Console) -> Exit:
-    from syncd.report.status import daemons_word
+@command(
+    "watching",
+    to_stdout=True,
+    exits={
+        Exit.OK: "a daemon watches all of the log folders",
+        Exit.NOT_RUNNING: "no daemon is running, or it leaves out one of them",
+    },
+    examples=(("karaoke-syncd watching --log_dir logs || karaoke-syncd sync", "in a script"),),
+)
+def watching(call: Invocation) -> Exit:
+    """Exit 0 if a daemon watches the log folders, else 3."""
+    from syncd.state import daemon_report
     from syncd.state.lease import daemon_of
 
-    holder = daemon_of(settings.state_dir)
-    watched = daemons_word(settings.state_dir).get("log_dir", [])
-    if holder and all(str(folder) in watched for folder in settings.log_dir):
-        console.print(f"Watched by {holder}.", highlight=False)
+    holder = daemon_of(call.settings.state_dir)
+    watched = daemon_report.load(call.settings.state_dir).log_dir
+    if holder and all(str(folder) in watched for folder in call.settings.log_dir):
+        call.console.print(f"Watched by {holder}.", highlight=False)
         return Exit.OK
     return Exit.NOT_RUNNING

@@ -2,49 +2,116 @@
 
 from __future__ import annotations
 
-import argparse
-from typing import Any
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
-from rich.console import Console
+import click
 
-from syncd.cli.common import add_command, login_of
-from syncd.errors import Exit, UsageError
-from syncd.settings import Settings
+from syncd.cli.common import Invocation, command
+from syncd.destination.registry import connect
+from syncd.errors import Connection, Exit, UsageError
+from syncd.paths import destination_folder
 
+if TYPE_CHECKING:
+    from syncd.report.status import RunStatus, Status
 
-def add(commands: Any) -> None:
-    """Add the commands."""
-    for name, run, words in (
-        ("retry", _retry, "take a run as it is now, and try at once"),
-        ("forget", _forget, "leave a run alone for good"),
-    ):
-        command = add_command(commands, name, run, words)
-        command.add_argument("runs", nargs="+", metavar="RUN", help="run id, as in `status --json`")
+_runs: Final = click.argument("runs", nargs=-1, required=True, metavar="RUN...")
+_EXAMPLE_IDS: Final = ("karaoke-syncd status --json", "has the run ids, as run_id")
 
 
-def _retry(arguments: argparse.Namespace, settings: Settings, console: Console) -> Exit:
-    return _decide(arguments, settings, console, "retry")
+@command(
+    "retry",
+    exits={
+        Exit.OK: "decided, and a running daemon does it",
+        Exit.NOT_RUNNING: "decided, but no daemon uploads the run: the next sync or start does it",
+        Exit.LOGIN: "decided, but nobody is logged in, or the server refuses the account",
+    },
+    examples=(("karaoke-syncd retry abc123", "one run"), _EXAMPLE_IDS),
+)
+@_runs
+def retry(call: Invocation, runs: Sequence[str]) -> Exit:
+    """Take a run as it is now, and try at once.
+
+    RUN is a run id. A run that was forgotten is uploaded again.
+    """
+    from syncd.state import daemon_report, decisions, failures
+
+    status, chosen, state = _find(call, runs)
+    watched = daemon_report.load(call.settings.state_dir).log_dir if status.running else ()
+    codes = {Exit.OK}
+    for run in chosen:
+        failures.clear(state, run.run_id)
+        decisions.retry(state, run.run_id)
+        code, words = _what_follows(status, uploads=str(Path(run.path).parent) in watched)
+        call.console.print(f"{run.name} ({run.run_id}) {words}", highlight=False, markup=False)
+        codes.add(code)
+    return max(codes)  # the login first: without one, a daemon would not help
 
 
-def _forget(arguments: argparse.Namespace, settings: Settings, console: Console) -> Exit:
-    return _decide(arguments, settings, console, "forget")
+@command(
+    "forget",
+    exits={Exit.OK: "decided: nothing more of them is uploaded or said"},
+    examples=(
+        ("karaoke-syncd forget abc123", "one run; `retry abc123` takes it back"),
+        _EXAMPLE_IDS,
+    ),
+)
+@_runs
+def forget(call: Invocation, runs: Sequence[str]) -> Exit:
+    """Leave a run alone for good.
 
-
-def _decide(arguments: argparse.Namespace, settings: Settings, console: Console, what: str) -> Exit:
-    from syncd.report.status import collect, destination_folder
+    RUN is a run id. The file stays, and so does what the server has.
+    """
     from syncd.state import decisions, failures
 
-    login = login_of(settings)
-    destination = destination_folder(settings.state_dir, login.base_url)
-    known = {run.run_id: run for run in collect(settings, login).runs}
-    for run_id in arguments.runs:
+    _, chosen, state = _find(call, runs)
+    for run in chosen:
+        failures.clear(state, run.run_id)
+        decisions.forget(state, run.run_id)
+        words = f"{run.name} ({run.run_id}) is left alone from now on"
+        call.console.print(words, highlight=False, markup=False)
+    return Exit.OK
+
+
+def _find(call: Invocation, runs: Sequence[str]) -> tuple[Status, list[RunStatus], Path]:
+    """How everything stands, the runs by their ids, and the folder in which decisions about them
+    are kept. Raises UsageError for an id that is no run's."""
+    from syncd.report.status import collect
+
+    destination = connect(call.settings)
+    status = collect(call.settings, destination)
+    known = {run.run_id: run for run in status.runs if run.run_id}
+    for run_id in runs:
         if run_id not in known:
             raise UsageError(
                 f"no run {run_id!r} is known here",
+                meaning="Nothing was decided",
                 remedy="`karaoke-syncd status --json` lists the run ids; name its --log_dir",
             )
-        failures.clear(destination, run_id)
-        getattr(decisions, what)(destination, run_id)
-        words = "is tried at once" if what == "retry" else "is left alone from now on"
-        console.print(f"{known[run_id].name} ({run_id}) {words}", highlight=False)
-    return Exit.OK
+    state = destination_folder(call.settings.state_dir, destination.identity.address)
+    return status, [known[run_id] for run_id in runs], state
+
+
+def _what_follows(status: Status, *, uploads: bool) -> tuple[Exit, str]:
+    """What becomes of a run that is to be tried again. uploads: whether a daemon watches it."""
+    login = status.connectivity in (Connection.NOT_LOGGED_IN, Connection.REFUSED)
+    words = "".join(_parts(status, uploads=uploads, login=login))
+    if login:
+        return Exit.LOGIN, words
+    return Exit.OK if uploads else Exit.NOT_RUNNING, words
+
+
+def _parts(status: Status, *, uploads: bool, login: bool) -> Iterator[str]:
+    if not uploads:
+        yield "is tried by the next `karaoke-syncd sync` or `karaoke-syncd start`: "
+        yield "the daemon does not watch its folder" if status.running else "no daemon is running"
+    elif login:
+        yield "is tried by the daemon as soon as it may"
+    elif status.connectivity in (Connection.OFFLINE, Connection.CAPTIVE, Connection.TROUBLE):
+        yield "is tried as soon as the server can be reached"
+    else:
+        yield "is tried at once"
+    if login:
+        remedy = status.connectivity_remedy.rstrip(".")
+        yield f". Before that: {status.connectivity_words}. {remedy}."

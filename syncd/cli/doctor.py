@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import argparse
 import json
-from typing import Any, Final
+from typing import Final
 
-from rich.console import Console
+import click
 from rich.markup import escape
 
-from syncd.cli.common import add_command, login_of
+from syncd.cli.common import Invocation, command
+from syncd.destination.registry import connect
 from syncd.errors import Exit
-from syncd.settings import Settings
 
 _MARKS: Final = {
     "ok": "[green]ok     [/]",
@@ -20,29 +19,37 @@ _MARKS: Final = {
 }
 
 
-def add(commands: Any) -> None:
-    """Add the command."""
-    doctor = add_command(
-        commands, "doctor", _doctor, "check what could keep records from arriving",
-        exits=(Exit.WARNINGS, Exit.ERRORS),
-    )  # fmt: skip
-    doctor.add_argument("--json", action="store_true", help="a stable schema, for programs")
-
-
-def _doctor(arguments: argparse.Namespace, settings: Settings, console: Console) -> Exit:
+@command(
+    "doctor",
+    to_stdout=True,
+    quiet=True,
+    exits={
+        Exit.OK: "nothing is in the way",
+        Exit.WARNINGS: "nothing worse than warnings",
+        Exit.ERRORS: "something keeps records from arriving; each such line has a remedy",
+    },
+    examples=(
+        ("karaoke-syncd doctor --log_dir logs", "every check, with remedies"),
+        ("karaoke-syncd doctor --json", "for a script"),
+    ),
+)
+@click.option("--json", "as_json", is_flag=True, help="A stable schema, for programs.")
+def doctor(call: Invocation, as_json: bool) -> Exit:
+    """Check what could keep records from arriving."""
     from syncd.report.doctor import examine, exit_code, to_json
 
     findings = []
-    for finding in examine(settings, login_of(settings)):
+    for finding in examine(call.settings, connect(call.settings)):
         findings.append(finding)
-        if not arguments.json:
-            console.print(
+        if not as_json:
+            call.console.print(
                 f"{_MARKS[finding.level]}  {finding.check:<16} {escape(finding.what)}",
                 highlight=False,
                 soft_wrap=True,
             )
             if finding.remedy and finding.level != "ok":
-                console.print(f"{'':26}→ {escape(finding.remedy)}", highlight=False, soft_wrap=True)
-    if arguments.json:
+                words = f"{'':26}→ {escape(finding.remedy)}"
+                call.console.print(words, highlight=False, soft_wrap=True)
+    if as_json:
         print(json.dumps(to_json(findings), indent=2))
     return exit_code(findings)

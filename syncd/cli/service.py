@@ -2,127 +2,182 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import shlex
 import shutil
-from typing import Any
+from typing import Final
 
-from rich.console import Console
+import click
 
-from syncd.cli.common import ALWAYS, add_command, exit_status
+from syncd.cli.common import Group, Invocation, command
+from syncd.destination.registry import connect
 from syncd.errors import Exit, SyncError
-from syncd.settings import Settings
+from syncd.paths import daemon_log
+
+service: Final = Group(
+    name="service",
+    help="Have systemd run the daemon, after every login or boot.",
+    examples=(
+        ("karaoke-syncd service install --log_dir logs", "once, and again after an upgrade"),
+        ("karaoke-syncd service logs -f", "what it says"),
+    ),
+)
+
+_REFUSED: Final = "there is no user manager here, or it refuses; the message says what to do"
 
 
-def add(commands: Any) -> None:
-    """Add the command and its own subcommands."""
-    group = commands.add_parser(
-        "service",
-        help="run by systemd, after every login or boot",
-        description="The daemon as a systemd user service.",
-        epilog=exit_status({*ALWAYS, Exit.NOT_RUNNING}),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    kinds = group.add_subparsers(dest="kind", required=True, metavar="COMMAND")
-    install = add_command(
-        kinds, "install", _install, "write, enable and start the unit; again after an upgrade"
-    )
-    install.add_argument("--linger", action="store_true",
-                         help="also keep it running while you are logged out")  # fmt: skip
-    add_command(kinds, "uninstall", _uninstall, "stop and remove the unit; logs and state stay")
-    add_command(
-        kinds, "status", _status, "is it installed, enabled, running", exits=(Exit.NOT_RUNNING,)
-    )
-    for name, words in (
-        ("restart", "stop and start it"),
-        ("reload", "have it read config.toml and the environment file again"),
-    ):
-        add_command(kinds, name, _ask_manager, words)
-    logs = add_command(kinds, "logs", _logs, "what the service has said")
-    logs.add_argument("-f", "--follow", action="store_true", help="go on as more is said")
-    logs.add_argument("-n", "--lines", type=int, default=100, help="how many (default: 100)")
+@command(
+    "install",
+    to_stdout=True,
+    exits={Exit.OK: "installed, enabled and running", Exit.FAILED: _REFUSED},
+    examples=(
+        ("karaoke-syncd service install --log_dir logs", "one log folder"),
+        ("karaoke-syncd service install", "with the folders of config.toml"),
+        ("karaoke-syncd service install --linger", "also while you are logged out"),
+    ),
+)
+@click.option("--linger", is_flag=True, help="Also keep it running while you are logged out.")
+def install(call: Invocation, linger: bool) -> Exit:
+    """Write, enable and start the unit; again after an upgrade.
 
-
-def _install(arguments: argparse.Namespace, settings: Settings, console: Console) -> Exit:
-    from syncd.destination.wandb.credentials import find_login
+    Doing it again changes nothing; with other folders it replaces the unit and restarts it.
+    """
     from syncd.service import systemd, unit_file
+    from syncd.service.launch import start_arguments
 
-    given = systemd.start_arguments(settings)
+    given = start_arguments(call.settings)
     systemd.require_manager(shlex.join(given))
-    changed = systemd.install(settings, given)
-    console.print(f"{'Wrote' if changed else 'Unchanged:'} {unit_file.path()}", highlight=False)
-    for folder in settings.log_dir:
+    changed = systemd.install(call.settings, given)
+    say = call.console.print
+    say(f"{'Wrote' if changed else 'Unchanged:'} {unit_file.path()}", highlight=False)
+    for folder in call.settings.log_dir:
         missing = "" if folder.is_dir() else " (watched as soon as it exists)"
-        console.print(f"Uploads from {folder}{missing}", highlight=False)
-    if arguments.linger and not systemd.lingers() and (problem := systemd.enable_linger()):
-        console.print(f"Lingering was refused: {problem}. Ask an administrator.", highlight=False)
+        say(f"Uploads from {folder}{missing}", highlight=False)
+    if linger and not systemd.lingers() and (problem := systemd.enable_linger()):
+        say(f"Lingering was refused: {problem}. Ask an administrator.", highlight=False)
     elif not systemd.lingers():
-        console.print(systemd.LINGER_HINT, highlight=False)
-    login = find_login(base_url=settings.base_url, entity=settings.entity)
-    if not login.key or login.source == "WANDB_API_KEY":
-        console.print(
+        say(systemd.LINGER_HINT, highlight=False)
+    identity = connect(call.settings).identity
+    if not identity.key_source or identity.key_from_environment:
+        say(
             "The service has no API key: it does not see this shell's WANDB_API_KEY. "
             "Run `wandb login`, or see docs/service.md for other places.",
             highlight=False,
         )
-    console.print("Running. See karaoke-syncd status, karaoke-syncd service logs -f")
+    say("Running. See karaoke-syncd status, karaoke-syncd service logs -f")
     return Exit.OK
 
 
-def _uninstall(arguments: argparse.Namespace, settings: Settings, console: Console) -> Exit:
+@command(
+    "uninstall",
+    to_stdout=True,
+    exits={Exit.OK: "no service is installed any more", Exit.FAILED: _REFUSED},
+    examples=(("karaoke-syncd service uninstall", "nothing of your data goes"),),
+)
+def uninstall(call: Invocation) -> Exit:
+    """Stop and remove the unit; logs and state stay."""
     from syncd.service import systemd
 
     systemd.require_manager("")
     if systemd.uninstall():
-        console.print("Stopped and removed. Logs and state stay; nothing of them is lost.")
+        call.console.print("Stopped and removed. Logs and state stay; nothing of them is lost.")
     else:
-        console.print("There is no service to remove.")
+        call.console.print("There is no service to remove.")
     return Exit.OK
 
 
-def _status(arguments: argparse.Namespace, settings: Settings, console: Console) -> Exit:
+@command(
+    "status",
+    to_stdout=True,
+    exits={
+        Exit.OK: "the service is active",
+        Exit.FAILED: "there is no user manager here; the message says what to do",
+        Exit.NOT_RUNNING: "the service is not installed, or not active",
+    },
+    examples=(("karaoke-syncd service status", "`karaoke-syncd status` tells of your data"),),
+)
+def status(call: Invocation) -> Exit:
+    """Is it installed, enabled, running."""
     from syncd.service import systemd, unit_file
+    from syncd.service.launch import start_arguments
 
     state = systemd.state()
     if state.manager:
-        systemd.require_manager(shlex.join(systemd.start_arguments(settings)))
+        systemd.require_manager(shlex.join(start_arguments(call.settings)))
     if not state.installed:
-        console.print("Not installed: karaoke-syncd service install --log_dir DIR")
+        call.console.print("Not installed: karaoke-syncd service install --log_dir DIR")
         return Exit.NOT_RUNNING
-    console.print(f"Unit     {unit_file.path()}", highlight=False)
-    console.print(f"Enabled  {'yes' if state.enabled else 'no: karaoke-syncd service install'}")
+    say = call.console.print
+    say(f"Unit     {unit_file.path()}", highlight=False)
+    say(f"Enabled  {'yes' if state.enabled else 'no: karaoke-syncd service install'}")
     process = f", process {state.pid}" if state.pid else ""
     restarts = f", restarted {state.restarts} times" if state.restarts else ""
-    console.print(f"Active   {state.active}{process}{restarts}", highlight=False)
+    say(f"Active   {state.active}{process}{restarts}", highlight=False)
     if state.words:
-        console.print(f"Says     {state.words}", highlight=False, markup=False)
-    console.print(f"Linger   {'yes' if state.linger else 'no: ' + systemd.LINGER_HINT}")
+        say(f"Says     {state.words}", highlight=False, markup=False)
+    say(f"Linger   {'yes' if state.linger else 'no: ' + systemd.LINGER_HINT}")
     return Exit.OK if state.active in ("active", "reloading") else Exit.NOT_RUNNING
 
 
-def _ask_manager(arguments: argparse.Namespace, settings: Settings, console: Console) -> Exit:
-    from syncd.service import systemd
+@command(
+    "restart",
+    to_stdout=True,
+    exits={Exit.OK: "restarted, and running", Exit.FAILED: _REFUSED},
+    examples=(("karaoke-syncd service restart", "after a change of the proxy, say"),),
+)
+def restart(call: Invocation) -> Exit:
+    """Stop and start it."""
+    return _ask_manager(call, "restart")
 
-    systemd.require_manager(shlex.join(systemd.start_arguments(settings)))
-    systemd.ask(arguments.kind)
-    console.print(f"Asked to {arguments.kind}; see karaoke-syncd service logs")
+
+@command(
+    "reload",
+    to_stdout=True,
+    exits={Exit.OK: "asked; `service logs` has what came of it", Exit.FAILED: _REFUSED},
+    examples=(("karaoke-syncd service reload", "after a change of config.toml"),),
+)
+def reload(call: Invocation) -> Exit:
+    """Have it read config.toml and the environment file again."""
+    return _ask_manager(call, "reload")
+
+
+def _ask_manager(call: Invocation, what: str) -> Exit:
+    from syncd.service import systemd
+    from syncd.service.launch import start_arguments
+
+    systemd.require_manager(shlex.join(start_arguments(call.settings)))
+    systemd.ask(what)
+    call.console.print(f"Asked to {what}; see karaoke-syncd service logs")
     return Exit.OK
 
 
-def _logs(arguments: argparse.Namespace, settings: Settings, console: Console) -> Exit:
+@command(
+    "logs",
+    to_stdout=True,
+    exits={
+        Exit.OK: "printed",
+        Exit.FAILED: "this machine has no journal, or journalctl fails; its codes are ours",
+    },
+    examples=(
+        ("karaoke-syncd service logs -n 20", "the last 20 lines"),
+        ("karaoke-syncd service logs -f", "and what follows"),
+    ),
+)
+@click.option("-f", "--follow", is_flag=True, help="Go on as more is said.")
+@click.option("-n", "--lines", type=int, default=100, show_default=True, help="How many.")
+def logs(call: Invocation, follow: bool, lines: int) -> Exit:
+    """Print what the service has said."""
     from syncd.service import unit_file
 
     journalctl = shutil.which("journalctl")
     if journalctl is None:
         raise SyncError(
             "this machine has no journal",
-            remedy=f"A detached daemon's words are in {settings.state_dir}/daemon.log",
+            remedy=f"A detached daemon's log is {daemon_log(call.settings.state_dir)}",
         )
-    command = [
-        journalctl,
-        "--no-hostname",
-        f"--user-unit={unit_file.NAME}",
-        f"--lines={arguments.lines}",
-    ]
-    os.execv(journalctl, [*command, *(["--follow"] if arguments.follow else [])])
+    words = [journalctl, "--no-hostname", f"--user-unit={unit_file.NAME}", f"--lines={lines}"]
+    os.execv(journalctl, [*words, *(["--follow"] if follow else [])])
+
+
+for _command in (install, uninstall, status, restart, reload, logs):
+    service.add_command(_command)

@@ -2,75 +2,90 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
+import click
 from rich.console import Console
 
-from syncd.cli.common import add_command, login_of
-from syncd.destination.wandb.credentials import Login
+from syncd.cli.common import PATH, Invocation, command
+from syncd.destination.base import Destination
+from syncd.destination.registry import connect
 from syncd.errors import Exit, UsageError
+from syncd.paths import destination_folder
 from syncd.settings import Settings
 
 
-def add(commands: Any) -> None:
-    """Add the commands."""
-    sync = add_command(
-        commands, "sync", _sync, "upload once what is there, with a progress bar",
-        exits=(Exit.OFFLINE, Exit.LOGIN, Exit.DECISION),
-    )  # fmt: skip
-    sync.add_argument("paths", nargs="*", type=Path, metavar="PATH",
-                      help="files or folders instead of --log_dir; record logs (.jsonl) and older "
-                      "documents (.json)")  # fmt: skip
-    sync.add_argument("--run_name", help="the run's name on wandb; for a single file")
-    sync.add_argument("--sync_wandb_offline", action="store_true",
-                      help="also hand wandb's own offline-run-* to `wandb sync`")  # fmt: skip
-    sync.add_argument("--as_new", action="store_true",
-                      help="upload the files as runs of their own")  # fmt: skip
-    sync.add_argument("--follow", action="store_true", help="go on until the runs have ended")
-    export = add_command(commands, "export", _export, "write a run in another format")
-    export.add_argument("file", type=Path, metavar="FILE.jsonl")
-    export.add_argument("--format", choices=("json", "csv"), default="json",
-                        help="json: the older one-document format; csv: a table")  # fmt: skip
-    export.add_argument("-o", "--output", type=Path, help="a file instead of standard output")
+@command(
+    "sync",
+    quiet=True,
+    exits={
+        Exit.OK: "the server has every record, or there was none to upload",
+        Exit.FAILED: "records are left, or a file is unusable; the message says why",
+        Exit.OFFLINE: "records are left: the server can't be reached",
+        Exit.LOGIN: "records are left: nobody is logged in, or the server refuses the account",
+        Exit.DECISION: "a run waits for a decision of yours; it is named with what you can do",
+    },
+    examples=(
+        ("karaoke-syncd sync", "every run in ./logs that is to be uploaded"),
+        ("karaoke-syncd sync logs/training_log_20240115_143022.jsonl", "one run"),
+        ("karaoke-syncd sync --follow", "until all runs have ended"),
+        ("karaoke-syncd sync --as_new copy.jsonl", "a copy as a run of its own"),
+    ),
+)
+@click.argument("paths", nargs=-1, type=PATH, metavar="[PATH]...")
+@click.option("--run_name", help="The run's name on wandb; for a single file.")
+@click.option(
+    "--sync_wandb_offline", is_flag=True,
+    help="Also hand wandb's own offline-run-* to `wandb sync`.",
+)  # fmt: skip
+@click.option("--as_new", is_flag=True, help="Upload the files as runs of their own.")
+@click.option("--follow", is_flag=True, help="Go on until the runs have ended.")
+def sync(
+    call: Invocation,
+    paths: Sequence[Path],
+    run_name: str | None,
+    sync_wandb_offline: bool,
+    as_new: bool,
+    follow: bool,
+) -> Exit:
+    """Upload once what is there, with a progress bar.
 
+    PATH is a file or folder, instead of --log_dir: record logs (.jsonl) and older documents
+    (.json).
+    """
+    from syncd.sync import run_once
 
-def _sync(arguments: argparse.Namespace, settings: Settings, console: Console) -> Exit:
-    from syncd.sync.run_once import gather, sync
-
-    if arguments.run_name and (len(arguments.paths) != 1 or arguments.paths[0].is_dir()):
+    if run_name and (len(paths) != 1 or paths[0].is_dir()):
         raise UsageError("--run_name names one run: give it with one file")
-    login = login_of(settings)
-    work = gather(arguments.paths or settings.log_dir, settings.state_dir)
-    if arguments.as_new:
-        _make_new(work.files, settings, login)
-    code = sync(
-        settings,
-        login,
-        work,
-        console,
-        run_name=arguments.run_name or "",
-        follow=arguments.follow,
-        everything=not arguments.paths,
+    destination = connect(call.settings)
+    inputs = run_once.collect_inputs(paths or call.settings.log_dir, call.settings.state_dir)
+    if as_new:
+        _assign_run_ids(inputs.files, call.settings, destination)
+    code = run_once.sync(
+        call.settings,
+        destination,
+        inputs,
+        call.console,
+        run_name=run_name or "",
+        follow=follow,
+        everything=not paths,
     )
-    if arguments.sync_wandb_offline:
-        code = max(code, _sync_offline(settings, console))
+    if sync_wandb_offline:
+        code = max(code, _sync_offline(call.settings, call.console))
     return code
 
 
-def _make_new(files: Sequence[Path], settings: Settings, login: Login) -> None:
-    from syncd.report.status import destination_folder
+def _assign_run_ids(files: Sequence[Path], settings: Settings, destination: Destination) -> None:
+    from syncd.source.fingerprint import first_line
     from syncd.source.scanner import alias_key, header_of
-    from syncd.source.tailer import first_line
     from syncd.state import decisions
 
-    destination = destination_folder(settings.state_dir, login.base_url)
+    state = destination_folder(settings.state_dir, destination.identity.address)
     for path in files:
         if line := first_line(path):
-            decisions.make_new(destination, alias_key(path, line), header_of(line, path).run_id)
+            decisions.assign_run_id(state, alias_key(path, line), header_of(line, path).run_id)
 
 
 def _sync_offline(settings: Settings, console: Console) -> Exit:
@@ -85,14 +100,33 @@ def _sync_offline(settings: Settings, console: Console) -> Exit:
     return Exit.FAILED if failed else Exit.OK
 
 
-def _export(arguments: argparse.Namespace, settings: Settings, console: Console) -> Exit:
-    from syncd.report.export import export
+@command(
+    "export",
+    to_stdout=True,
+    exits={
+        Exit.OK: "written; bad lines are left out, and counted on stderr",
+        Exit.FAILED: "the file can't be read, or the output can't be written",
+    },
+    examples=(
+        ("karaoke-syncd export run.jsonl > run.json", "the older one-document format"),
+        ("karaoke-syncd export run.jsonl --format csv -o run.csv", "a table"),
+    ),
+)
+@click.argument("file", type=PATH, metavar="FILE.jsonl")
+@click.option(
+    "--format", "form", type=click.Choice(("json", "csv")), default="json", show_default=True,
+    help="json: the older one-document format; csv: a table.",
+)  # fmt: skip
+@click.option("-o", "--output", type=PATH, help="A file instead of standard output.")
+def export(call: Invocation, file: Path, form: str, output: Path | None) -> Exit:
+    """Write a run in another format."""
+    from syncd.report import export as report
 
-    text, skipped = export(arguments.file, arguments.format)
+    text, skipped = report.export(file, form)
     if skipped:
-        print(f"{arguments.file}: {skipped} bad lines left out", file=sys.stderr)
-    if arguments.output:
-        arguments.output.write_text(text, "utf-8")
+        print(f"{file}: {skipped} bad lines left out", file=sys.stderr)
+    if output:
+        output.write_text(text, "utf-8")
     else:
         sys.stdout.write(text)
     return Exit.OK

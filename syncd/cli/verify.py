@@ -2,129 +2,142 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import click
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from syncd.cli.common import add_command, login_of
-from syncd.destination.wandb.credentials import Login
+from syncd.cli.common import Invocation, command, error_json
+from syncd.destination.base import Destination
+from syncd.destination.registry import connect
 from syncd.errors import Exit, Refused, SyncError, Unreachable, UsageError
+from syncd.paths import destination_folder
 from syncd.settings import Settings
-from syncd.source.scanner import Found
+from syncd.source.scanner import LogFile
 
-if TYPE_CHECKING:  # it brings requests, which no other command has to wait for
+if TYPE_CHECKING:  # it would have every other command wait for it
     from syncd.report.verify import Comparison
 
-
-def add(commands: Any) -> None:
-    """Add the command."""
-    command = add_command(
-        commands,
-        "verify",
-        _verify,
-        "compare what the server has with the files, record by record",
-        exits=(Exit.OFFLINE, Exit.LOGIN, Exit.DIFFERENT),
-    )
-    command.add_argument("runs", nargs="*", metavar="RUN|FILE",
-                         help="run ids and files (default: all runs in the log folders that are "
-                         "to be uploaded)")  # fmt: skip
-    command.add_argument("--json", action="store_true", help="a stable schema, for programs")
+Compared = Sequence[tuple[LogFile, "Comparison"]]
 
 
-def _verify(arguments: argparse.Namespace, settings: Settings, console: Console) -> Exit:
-    from syncd.destination.wandb.api import Server
-    from syncd.report.verify import verify
+@command(
+    "verify",
+    to_stdout=True,
+    exits={
+        Exit.OK: "the server has every record of the files, once and equal",
+        Exit.OFFLINE: "the server can't be reached, so nothing is known",
+        Exit.LOGIN: "nobody is logged in, or the server refuses the account",
+        Exit.DIFFERENT: "the server has not all of it, or has other records",
+    },
+    examples=(
+        ("karaoke-syncd verify", "all runs in ./logs that are to be uploaded"),
+        ("karaoke-syncd verify logs/training_log_20240115_143022.jsonl", "one run"),
+        ("karaoke-syncd verify --json abc123", "for a script, by run id"),
+    ),
+)
+@click.argument("runs", nargs=-1, metavar="[RUN|FILE]...")
+@click.option("--json", "as_json", is_flag=True, help="A stable schema, for programs.")
+def verify(call: Invocation, runs: Sequence[str], as_json: bool) -> Exit:
+    """Compare what the server has with the files, record by record.
 
-    login = login_of(settings)
-    server = Server(login, settings.limits.answer)
-    chosen = _chosen(arguments.runs, settings, login)
-    compared: list[tuple[Found, Comparison]] = []
+    RUN is a run id. Without one or a FILE: all runs in the log folders that are to be uploaded.
+    """
+    from syncd.report import verify as report
+
+    settings, destination = call.settings, connect(call.settings)
+    chosen = _chosen(runs, settings, destination)
+    compared: list[tuple[LogFile, Comparison]] = []
     try:
-        entity = server.viewer()
-        for found in chosen:
-            assert found.header is not None
-            project = settings.project or found.header.project
-            compared.append((found, verify(found, project, entity, server, login)))
+        entity = destination.account().entity
+        for file in chosen:
+            project = settings.project or file.header.project
+            compared.append((file, report.verify(file, project, entity, destination)))
     except (Unreachable, Refused) as error:
-        console.print(str(error), style="red", highlight=False)
-        return Exit.LOGIN if isinstance(error, Refused) else Exit.OFFLINE
+        code = Exit.LOGIN if isinstance(error, Refused) else Exit.OFFLINE
+        if as_json:
+            print(error_json(error, code))
+        else:
+            call.console.print(str(error), style="red", highlight=False)
+        return code
     except OSError as error:
         raise SyncError(f"can't be read: {error.strerror}", where=str(error.filename)) from None
+    finally:
+        destination.close()
     code = Exit.OK if all(result.equal for _, result in compared) else Exit.DIFFERENT
-    if arguments.json:
+    if as_json:
         print(json.dumps(_to_json(compared, code), indent=2))
     else:
-        _render(compared, console)
+        _render(compared, call.console)
     return code
 
 
-def _chosen(wanted: Sequence[str], settings: Settings, login: Login) -> list[Found]:
+def _chosen(wanted: Sequence[str], settings: Settings, destination: Destination) -> list[LogFile]:
     """The runs to verify, one file each. Raises UsageError for what names none."""
-    from syncd.report.status import destination_folder
-    from syncd.source.scanner import Roster, settle_claims
+    from syncd.source.scanner import LogScanner, resolve_duplicates
     from syncd.state import decisions
-    from syncd.sync.run_once import gather
+    from syncd.sync.run_once import collect_inputs
 
-    aliases = decisions.aliases(destination_folder(settings.state_dir, login.base_url))
-    roster = Roster(lambda: aliases)
-    here = [found for found in settle_claims(roster.scan(settings.log_dir), {}) if found.header]
+    state = destination_folder(settings.state_dir, destination.identity.address)
+    aliases = decisions.aliases(state)
+    scanner = LogScanner(lambda: aliases)
+    found = resolve_duplicates(scanner.scan(settings.log_dir), {})
+    here = [file for file in found if isinstance(file, LogFile)]
     if not wanted:
-        return [found for found in here if found.header and found.header.upload and not found.code]
-    known = {found.header.run_id: found for found in here if found.header and not found.code}
+        return [file for file in here if file.header.upload]
+    known = {file.run_id: file for file in here}
     chosen = []
     for name in wanted:
         if name in known:
             chosen.append(known[name])
             continue
-        work = gather([Path(name)], settings.state_dir)
-        found_here = [found for path in work.files if (found := roster.look(path)).header]
-        if not found_here:
+        inputs = collect_inputs([Path(name)], settings.state_dir)
+        named = [file for path in inputs.files if isinstance(file := scanner.look(path), LogFile)]
+        if not named:
             raise UsageError(
                 f"{name!r} is no run that is known here, and no file with records",
+                meaning="Nothing was compared",
                 remedy="`karaoke-syncd status --json` lists the run ids; name its --log_dir",
             )
-        chosen += found_here
+        chosen += named
     return chosen
 
 
-def _to_json(compared: Sequence[tuple[Found, Comparison]], code: Exit) -> dict[str, Any]:
+def _to_json(compared: Compared, code: Exit) -> dict[str, Any]:
     return {
         "schema": 1,
         "exit_code": int(code),
         "exit": code.name.lower(),
         "runs": [
-            {"run_id": found.header.run_id, "path": str(found.path), **result.to_json()}
-            for found, result in compared
-            if found.header
+            {"run_id": file.run_id, "path": str(file.path), **result.to_json()}
+            for file, result in compared
         ],
     }
 
 
-def _render(compared: Sequence[tuple[Found, Comparison]], console: Console) -> None:
+def _render(compared: Compared, console: Console) -> None:
     table = Table(box=None, pad_edge=False)
     table.add_column("run")
-    for heading in ("records", "server", "missing", "repeated", "foreign", "different", "waiting"):
+    for heading in ("records", "server", "missing", "duplicate", "extra", "different", "waiting"):
         table.add_column(heading, justify="right")
     table.add_column("")
-    for found, result in compared:
-        assert found.header is not None
+    for file, result in compared:
         numbers = (
-            result.records, result.rows, result.missing, result.repeated, result.foreign,
+            result.records, result.rows, result.missing, result.duplicate, result.extra,
             result.different, result.waiting,
         )  # fmt: skip
         table.add_row(
-            escape(found.header.run_name), *(f"{number:,}" for number in numbers), _verdict(result)
+            escape(file.header.run_name), *(f"{number:,}" for number in numbers), _verdict(result)
         )
     console.print(table, highlight=False)
-    for found, result in compared:
+    for file, result in compared:
         for words in _details(result):
-            console.print(f"{found.path.name}: {words}", highlight=False, markup=False)
+            console.print(f"{file.path.name}: {words}", highlight=False, markup=False)
     equal = sum(result.equal for _, result in compared)
     records = sum(result.records for _, result in compared if result.equal)
     console.print(
@@ -136,7 +149,7 @@ def _render(compared: Sequence[tuple[Found, Comparison]], console: Console) -> N
 def _verdict(result: Comparison) -> str:
     if result.equal:
         return "[green]equal[/]"
-    return "[yellow]equal so far[/]" if result.sound else "[red]different[/]"
+    return "[yellow]equal so far[/]" if result.consistent else "[red]different[/]"
 
 
 def _details(result: Comparison) -> list[str]:
@@ -144,8 +157,8 @@ def _details(result: Comparison) -> list[str]:
         f"{what} {', '.join(map(str, places))}{' …' if count > len(places) else ''}"
         for what, count, places in (
             ("no row for record", result.missing, result.missing_at),
-            ("more than one row for record", result.repeated, result.repeated_at),
-            ("no record for row", result.foreign, result.foreign_at),
+            ("more than one row for record", result.duplicate, result.duplicate_at),
+            ("no record for row", result.extra, result.extra_at),
         )
         if count
     ]

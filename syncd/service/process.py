@@ -1,48 +1,46 @@
-"""`start`: the daemon as a process. One a state folder; stops on SIGTERM and SIGINT, reads its
+"""`start`: the daemon as a process. One per state folder; stops on SIGTERM and SIGINT, reads its
 settings again on SIGHUP."""
 
 from __future__ import annotations
 
-import logging
-import os
+import math
 import signal
 import sys
 import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
-from datetime import UTC, datetime
 from types import FrameType
-from typing import Any, Final
+from typing import Final
 
 from karaoke_train.runlog.lock import Held, Holder
-from syncd.destination.wandb.credentials import Login
-from syncd.errors import Exit, Refused, SyncError, Unreachable
+from syncd import events
+from syncd.destination.base import Destination
+from syncd.errors import Exit, SyncError
 from syncd.service.sd_notify import Notifier
-from syncd.service.supervision import Attendant, read_only
+from syncd.service.supervision import ServiceNotifier, read_only
 from syncd.settings import Settings
 from syncd.source.watcher import Watcher
-from syncd.state import atomic_json, lease
-from syncd.sync.assemble import engine
+from syncd.state import daemon_report, lease
+from syncd.state.daemon_report import DaemonReport
+from syncd.sync.assemble import build_daemon
 from syncd.sync.loop import Daemon
 
-log = logging.getLogger(__name__)
-
-SAY_EVERY: Final = 30.0  # seconds between snapshots when nothing changes
+SAVE_EVERY: Final = 30.0  # seconds between reports when nothing changes
 
 
-InForce = tuple[Settings, Login]
+InForce = tuple[Settings, Destination]
 
 
-def serve(
+def run_forever(
     settings: Settings,
-    login: Login,
+    destination: Destination,
     on_tick: Callable[[Daemon], None] | None = None,
     reload: Callable[[], InForce] | None = None,
 ) -> Exit:
     """Upload until told to stop. reload: reads what is in force now, and may raise SyncError.
     Raises SyncError when another daemon holds the state folder."""
-    attendant = Attendant(Notifier.from_env(), settings.log_dir)
+    notifier = ServiceNotifier(Notifier.from_env(), settings.log_dir)
     lock = lease.state_lock(settings.state_dir)
     try:
         lock.acquire(timeout=1.0)
@@ -56,56 +54,58 @@ def serve(
         ) from None
     try:
         with _signals() as signals:
-            return _serve(settings, login, attendant, signals, on_tick, reload)
+            return _run(settings, destination, notifier, signals, on_tick, reload)
     finally:
-        _say(settings, {})
+        _save(settings, DaemonReport())
         lock.release()
 
 
-def _serve(
+def _run(
     settings: Settings,
-    login: Login,
-    attendant: Attendant,
+    destination: Destination,
+    notifier: ServiceNotifier,
     signals: _Signals,
     on_tick: Callable[[Daemon], None] | None,
     reload: Callable[[], InForce] | None,
 ) -> Exit:
-    """One engine after the other: other settings are a start from what the server confirmed."""
+    """One daemon after the other: with other settings, a new one starts from what the server
+    confirmed."""
     while True:
         _warn_of_read_only(settings)
         with (
-            engine(settings, login) as daemon,
-            closing(_passes(settings, login, daemon, attendant)) as passes,
+            build_daemon(settings, destination) as daemon,
+            closing(_iterations(settings, destination, daemon, notifier)) as iterations,
         ):
-            for _ in passes:
+            for _ in iterations:
                 if on_tick:
                     on_tick(daemon)
                 if signals.stop:
-                    attendant.stopping()
+                    notifier.stopping()
                     return Exit.OK
-                if folder := attendant.shut_out():
-                    log.warning("%s has appeared; starting anew to be able to write in it", folder)
+                if folder := notifier.folder_became_read_only():
+                    events.folder_appeared(folder)
                     return Exit.FAILED
                 if reload and signals.take_hangup():
-                    attendant.reloading()
-                    fresh, fresh_login = _reloaded(reload, settings, login)
-                    if _differ(fresh, settings) or fresh_login != login:
+                    notifier.reloading()
+                    fresh, there = _reloaded(reload, settings, destination)
+                    if _differ(fresh, settings) or there.identity != destination.identity:
                         break
-        settings, login = fresh, fresh_login
+        settings, destination = fresh, there
 
 
-def _reloaded(reload: Callable[[], InForce], settings: Settings, login: Login) -> InForce:
+def _reloaded(
+    reload: Callable[[], InForce], settings: Settings, destination: Destination
+) -> InForce:
     try:
-        fresh, fresh_login = reload()
+        fresh, there = reload()
     except SyncError as error:
-        log.error("%s", error)
-        log.error("the settings stay as they were")
-        return settings, login
+        events.settings_unreadable(error)
+        return settings, destination
     if fresh.state_dir != settings.state_dir:
-        log.warning("another state folder takes a restart; %s stays", settings.state_dir)
+        events.state_folder_stays(settings.state_dir)
         fresh = replace(fresh, state_dir=settings.state_dir)
-    log.info("the settings were read again")
-    return fresh, fresh_login
+    events.settings_read()
+    return fresh, there
 
 
 def _differ(fresh: Settings, settings: Settings) -> bool:
@@ -116,13 +116,7 @@ def _differ(fresh: Settings, settings: Settings) -> bool:
 def _warn_of_read_only(settings: Settings) -> None:
     for folder in settings.log_dir:
         if read_only(folder):
-            log.warning(
-                "%s is read-only here: its runs are uploaded, but without the lease that keeps "
-                "another machine's daemon from doing the same. If this is the service's sandbox: "
-                "karaoke-syncd service install --log_dir %s",
-                folder,
-                folder,
-            )
+            events.folder_read_only(folder)
 
 
 class DaemonRuns(SyncError):
@@ -137,53 +131,49 @@ class DaemonRuns(SyncError):
         )
 
 
-def snapshot(daemon: Daemon, settings: Settings, login: Login) -> dict[str, Any]:
-    """What the daemon tells `status`, which may read it long after."""
-    reach = daemon.reach
-    error = reach.error
-    kind = error.kind if isinstance(error, Unreachable | Refused) else "unknown"
-    return {
-        "pid": os.getpid(),
-        "server": login.base_url,
-        "login": login.source,
-        "entity": reach.entity,
-        "log_dir": [str(folder) for folder in settings.log_dir],
-        "reach": "online" if reach.online else kind,
-        "words": error.what if error else "",
-        "remedy": error.remedy if error else "",
-    }
+def report_of(daemon: Daemon, settings: Settings, destination: Destination) -> DaemonReport:
+    """What the daemon tells `status`."""
+    known, identity = daemon.connectivity, destination.identity
+    return DaemonReport(
+        server=identity.address,
+        login=identity.key_source,
+        entity=known.entity,
+        log_dir=tuple(map(str, settings.log_dir)),
+        connectivity=known.state,
+        words=known.error.what if known.error else "",
+        remedy=known.error.remedy if known.error else "",
+    )
 
 
-def _passes(
-    settings: Settings, login: Login, daemon: Daemon, attendant: Attendant
+def _iterations(
+    settings: Settings, destination: Destination, daemon: Daemon, notifier: ServiceNotifier
 ) -> Generator[None, None, None]:
-    """The loop, handed over after each pass and before it waits."""
-    daemon.on_progress = attendant.progress
-    watcher = Watcher(daemon.news, settings.watcher)
-    said: dict[str, Any] = {}
-    said_at = 0.0
+    """The loop, handed over after each tick and before it waits."""
+    daemon.on_progress = notifier.progress
+    watcher = Watcher(daemon.file_changed, settings.watcher)
+    saved, saved_at = DaemonReport(), -math.inf
     try:
         while True:
             now = time.monotonic()
             if watcher.follow(settings.log_dir):
                 daemon.rescan()
             daemon.tick()
-            if (says := snapshot(daemon, settings, login)) != said or now - said_at > SAY_EVERY:
-                _say(settings, says)
-                said, said_at = says, now
-            attendant.passed(daemon)
+            report = report_of(daemon, settings, destination)
+            if report != saved or now - saved_at > SAVE_EVERY:
+                _save(settings, report)
+                saved, saved_at = report, now
+            notifier.tick_done(daemon)
             yield
             daemon.wait()
     finally:
         watcher.stop()
 
 
-def _say(settings: Settings, says: dict[str, Any]) -> None:
+def _save(settings: Settings, report: DaemonReport) -> None:
     try:
-        moment = datetime.now(UTC).isoformat(timespec="seconds")
-        atomic_json.write(settings.state_dir / "daemon.json", {**says, "updated": moment})
+        daemon_report.save(settings.state_dir, report)
     except OSError as error:
-        log.warning("the state folder can't be written: %s", error.strerror)
+        events.state_unwritable(settings.state_dir, error)
 
 
 class _Signals:

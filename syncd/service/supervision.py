@@ -1,4 +1,4 @@
-"""The loop's word to the service manager: ready, how it goes, still alive, and what it waits for.
+"""The loop -> the service manager: ready, how it goes, still alive, reloading, stopping.
 
 Called from the loop alone and after its work, so a loop that hangs sends no ping and is restarted.
 """
@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Final
 
 from syncd.service.sd_notify import Notifier
+from syncd.sync.connectivity import Connectivity
 from syncd.sync.loop import Daemon
-from syncd.sync.scheduler import Phase, Reach, Run
+from syncd.sync.scheduler import Phase, Run
 
 STARTING: Final = 90.0  # seconds that each file of a long first scan may take, as TimeoutStartSec
 PINGS: Final = 4  # a watchdog interval
@@ -22,8 +23,8 @@ RECORD: Final = 150  # bytes of a usual record
 Identity = tuple[int, int]  # device, inode
 
 
-class Attendant:
-    """Speaks for one daemon process."""
+class ServiceNotifier:
+    """Tells the manager of one daemon process how it is."""
 
     def __init__(
         self,
@@ -34,13 +35,13 @@ class Attendant:
         self._notifier = notifier
         self._clock = clock
         self._ready = False
-        self._said = ""
+        self._status = ""
         self._pinged_at = clock()
         self._pinging = notifier.watchdog / PINGS or STARTING / PINGS
         self._folders = {folder: identity(folder) for folder in folders}
 
     def progress(self) -> None:
-        """Part of a long pass is done: the manager's patience begins anew."""
+        """Part of a long tick is done: the manager's time limit begins anew."""
         now = self._clock()
         if now - self._pinged_at < self._pinging:
             return
@@ -49,18 +50,18 @@ class Attendant:
         if not self._ready:
             self._notifier.extend(STARTING)
 
-    def passed(self, daemon: Daemon) -> None:
-        """The loop has done one whole pass."""
-        if (words := summary(daemon.reach, daemon.runs)) != self._said:
+    def tick_done(self, daemon: Daemon) -> None:
+        """The loop has done one whole tick."""
+        if (words := summary(daemon.connectivity, daemon.runs)) != self._status:
             self._notifier.status(words)
-            self._said = words
+            self._status = words
         if not self._ready:
             self._notifier.ready()
             self._ready = True
         self.progress()
 
     def reloading(self) -> None:
-        """The settings are read again; the next whole pass ends it."""
+        """The settings are read again; the next whole tick ends it."""
         self._notifier.reloading()
         self._ready = False
 
@@ -69,9 +70,10 @@ class Attendant:
         self._notifier.status("stopping; what is not uploaded is safe on disk")
         self._notifier.stopping()
 
-    def shut_out(self) -> Path | None:
-        """A log folder that came after this process, into a sandbox where all that comes later
-        is read-only. Only a new process can take leases in it."""
+    def folder_became_read_only(self) -> Path | None:
+        """A log folder that was created after this process was started, and is read-only to it:
+        systemd makes exceptions from a read-only file system for what is there at the start
+        alone (ReadWritePaths= in systemd.exec(5)). Only a new process can take leases in it."""
         if not self._notifier:
             return None
         for folder, before in self._folders.items():
@@ -98,25 +100,25 @@ def read_only(folder: Path) -> bool:
         return False
 
 
-def summary(reach: Reach, runs: Mapping[str, Run]) -> str:
+def summary(connectivity: Connectivity, runs: Mapping[str, Run]) -> str:
     """One line: online or not and why, how many runs, how much is left."""
-    if not reach.known:
+    if not connectivity.known:
         state = "asking the server"
-    elif reach.error:
-        state = f"offline ({reach.error.what})"
+    elif connectivity.error:
+        state = f"offline ({connectivity.error.what})"
     else:
         state = "online"
     blocked = sum(run.phase is Phase.BLOCKED for run in runs.values())
-    parts = [state, _many(len(runs), "run"), _left(runs.values())]
+    parts = [state, _many(len(runs), "run"), _pending(runs.values())]
     if blocked:
         parts.append(f"{_many(blocked, 'run')} for you to decide about: karaoke-syncd status")
     return "; ".join(parts)
 
 
-def _left(runs: Iterable[Run]) -> str:
+def _pending(runs: Iterable[Run]) -> str:
     left, exact = 0, True
     for run in runs:
-        unread = max(0, run.size - run.seen)
+        unread = max(0, run.size - run.scanned_to)
         left += run.sent.ordinal - run.confirmed.ordinal + -(-unread // RECORD)
         exact = exact and not unread
     return f"{'' if exact else 'about '}{_many(left, 'record')} left" if left else "all uploaded"

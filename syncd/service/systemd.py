@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import os
+import shlex
 import shutil
 import subprocess
 from collections.abc import Sequence
@@ -11,10 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from syncd.destination.wandb.credentials import env_file
+from syncd import paths
 from syncd.errors import SyncError
-from syncd.service import unit_file
-from syncd.settings import Settings, config_path
+from syncd.service import launch, unit_file
+from syncd.settings import Settings
+from syncd.state import atomic_json
 from syncd.state.lease import daemon_of
 
 TIMEOUT: Final = 120.0  # seconds that systemctl may take; a start waits for READY
@@ -61,7 +63,7 @@ def require_manager(arguments: str) -> None:
             reason,
             meaning="A service can't be installed here; the daemon itself runs all the same",
             remedy=f"Start it by hand: karaoke-syncd start --detach {arguments}. "
-            f"At every boot, by cron: (crontab -l; echo '@reboot {' '.join(unit_file.command())} "
+            f"At every boot, by cron: (crontab -l; echo '@reboot {shlex.join(launch.command())} "
             f"start --detach {arguments}') | crontab -. "
             f"In a container, as its command: karaoke-syncd start {arguments}",
         )
@@ -89,7 +91,7 @@ def state() -> State:
 
 
 def install(settings: Settings, arguments: Sequence[str]) -> bool:
-    """Write, enable and start the unit; answers whether its file changed. Doing it again does
+    """Write, enable and start the unit. Returns whether its file changed. Doing it again does
     nothing, and with other folders replaces it. arguments: for `start`. Raises SyncError."""
     before = state()
     _refuse_rival(settings, before)
@@ -105,12 +107,12 @@ def install(settings: Settings, arguments: Sequence[str]) -> bool:
 def installation(settings: Settings, arguments: Sequence[str]) -> unit_file.Installation:
     """What the unit has to say of this machine and environment."""
     return unit_file.Installation(
-        command=unit_file.command(),
+        command=launch.command(),
         arguments=arguments,
         # the state folder's parent, so that a lost state folder can be made again
         writable=(settings.state_dir.parent, *settings.log_dir),
         program=unit_file.program(),
-        env_file=env_file(),
+        env_file=paths.env_file(),
         environment=unit_file.kept_environment(),
         namespaces=namespaces(),
         systemd=version(),
@@ -132,19 +134,6 @@ def uninstall() -> bool:
 def ask(what: str) -> None:
     """`restart` or `reload` the installed service. Raises SyncError."""
     _must(what, unit_file.NAME)
-
-
-def start_arguments(settings: Settings) -> list[str]:
-    """Flags for `start` that hold what the command line said. What config.toml says is left to
-    it, so that a reload sees its changes."""
-    given: list[str] = []
-    if settings.origin.get("log_dir") != str(config_path()):
-        given += [f"--log_dir={folder}" for folder in settings.log_dir]
-    return given + [
-        f"--{key}={getattr(settings, key)}"
-        for key in ("project", "entity", "log_level")
-        if settings.origin.get(key) == "command line"
-    ]
 
 
 def version() -> int:
@@ -171,7 +160,7 @@ def lingers() -> bool:
 
 
 def enable_linger() -> str:
-    """Ask for it; answers why not."""
+    """Ask for it. Returns why not; empty when it is so."""
     return _run(["loginctl", "enable-linger"]).stderr.strip()
 
 
@@ -197,10 +186,7 @@ def _write(path: Path, text: str) -> bool:
     try:
         if path.exists() and path.read_text("utf-8") == text:
             return False
-        path.parent.mkdir(parents=True, exist_ok=True)
-        draft = path.with_suffix(".new")
-        draft.write_text(text, "utf-8")
-        draft.replace(path)
+        atomic_json.write_bytes(path, text.encode(), mode=0o644)
     except OSError as error:
         raise SyncError(f"can't be written: {error.strerror}", where=str(path)) from None
     return True

@@ -1,4 +1,4 @@
-"""The unit file of `service install`: the shipped template with this installation's own words."""
+"""The unit file of `service install`: the shipped template, filled in for this installation."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from importlib.metadata import PackageNotFoundError, files
 from pathlib import Path
 from typing import Final
 
+from syncd import paths
 from syncd.errors import SyncError
 
 NAME: Final = "karaoke-syncd.service"
@@ -72,13 +73,13 @@ def _lines(key: str, line: str, installation: Installation) -> list[str]:
             # the one line that takes a path as it is, without quotes
             return ["EnvironmentFile=-" + str(installation.env_file).replace("%", "%%")]
         case "ReadWritePaths":
-            paths = [quoted(f"-{path}", dollars=False) for path in installation.writable]
-            return [f"ReadWritePaths={' '.join(paths)}"]
+            writable = [quoted(f"-{path}", dollars=False) for path in installation.writable]
+            return [f"ReadWritePaths={' '.join(writable)}"]
         case "PrivateTmp" if any(map(_is_temporary, installation.writable)):
             return ["# not PrivateTmp: a log folder is in there"]
         case "PrivateTmp" if shown := list(filter(_is_temporary, installation.program)):
-            paths = [quoted(str(path), dollars=False) for path in shown]
-            return [line, f"BindReadOnlyPaths={' '.join(paths)}"]  # or nothing could be run
+            bound = [quoted(str(path), dollars=False) for path in shown]
+            return [line, f"BindReadOnlyPaths={' '.join(bound)}"]  # or nothing could be run
         case "RestartSec" if installation.systemd >= GROWING_DELAYS:
             return [line, "RestartSteps=6", "RestartMaxDelaySec=5min"]
         case _:
@@ -117,25 +118,15 @@ def _installed() -> list[Path]:
     return [Path(str(file.locate())) for file in known if file.name == NAME]
 
 
-def command() -> list[str]:
-    """How to run karaoke-syncd of this very environment, by absolute path."""
-    script = Path(sys.executable).parent / "karaoke-syncd"
-    if os.access(script, os.X_OK):
-        return [str(script)]
-    # -P: a folder `syncd` where the service runs is none of ours
-    return [sys.executable, "-P", "-m", "syncd"]
-
-
 def program() -> list[Path]:
     """The folders that this very environment runs from."""
     package = Path(__file__).parents[2]
     return sorted({Path(sys.prefix), Path(sys.base_prefix).resolve(), package})
 
 
-def path(env: Mapping[str, str] = os.environ) -> Path:
+def path() -> Path:
     """Where the user's unit belongs."""
-    config = Path(env.get("XDG_CONFIG_HOME") or "~/.config").expanduser()
-    return config / "systemd" / "user" / NAME
+    return paths.unit_file(NAME)
 
 
 def kept_environment(env: Mapping[str, str] = os.environ) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Small JSON files that survive a crash at any instant: written beside, synced, renamed over."""
+"""Small files that survive a crash at any instant: written beside, synced, renamed over."""
 
 from __future__ import annotations
 
@@ -13,17 +13,27 @@ from syncd.failpoints import failpoint
 
 
 def write(path: Path, value: Any) -> None:
-    """Replace the file at `path`, mode 0600. Raises OSError, and then the old file stands."""
+    """Replace the file at `path` by the value as JSON, for its owner alone. Raises OSError, and
+    then the old file stands."""
+    write_bytes(path, orjson.dumps(value, option=orjson.OPT_INDENT_2))
+
+
+def write_bytes(path: Path, data: bytes, *, mode: int = 0o600) -> None:
+    """Replace the file at `path`, made with `mode` less the umask; missing folders are made for
+    their owner alone. When it returns, the new file is there after a power cut, too. Raises
+    OSError, and then the old file stands."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     what = path.parent.name  # cursors, problems, …
     try:
-        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
         with os.fdopen(descriptor, "wb") as file:
             failpoint(f"{what}.before_write")
-            file.write(orjson.dumps(value, option=orjson.OPT_INDENT_2))
+            file.write(data)
             file.flush()
             failpoint(f"{what}.after_write")
+            # Before the rename: ext4 and XFS may put the new name on disk before the data, and a
+            # power cut between the two leaves an empty file in place of the old one
             os.fsync(file.fileno())
         failpoint(f"{what}.before_rename")
         draft.replace(path)
@@ -44,6 +54,7 @@ def read(path: Path) -> Any:
 
 
 def _sync_folder(folder: Path) -> None:
+    """The name is the folder's data: fsync(2) of the file says nothing about it."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -36,7 +36,7 @@ def clock() -> Clock:
 
 
 def test_repeats_are_said_at_growing_distances_with_their_count(clock: Clock) -> None:
-    repeats = logging_setup.Repeats(clock)
+    repeats = logging_setup.RepeatFilter(clock)
     said = []
     for second in range(0, 1000, 10):
         clock.now = float(second)
@@ -47,7 +47,7 @@ def test_repeats_are_said_at_growing_distances_with_their_count(clock: Clock) ->
 
 
 def test_a_fault_that_was_away_is_news_again(clock: Clock) -> None:
-    repeats = logging_setup.Repeats(clock)
+    repeats = logging_setup.RepeatFilter(clock)
     assert repeats.filter(record("gone"))
     clock.now = logging_setup.FIRST_SILENCE + 1
     again = record("gone")
@@ -56,7 +56,7 @@ def test_a_fault_that_was_away_is_news_again(clock: Clock) -> None:
 
 
 def test_another_run_level_or_cause_is_not_a_repeat_but_another_number_is(clock: Clock) -> None:
-    repeats = logging_setup.Repeats(clock)
+    repeats = logging_setup.RepeatFilter(clock)
     assert repeats.filter(record("%s", RunTrouble("stands at 5", where="log_20240115_1.jsonl")))
     assert not repeats.filter(record("%s", RunTrouble("stands at 6", where="log_20240115_1.jsonl")))
     assert repeats.filter(record("%s", RunTrouble("stands at 6", where="log_20240115_2.jsonl")))
@@ -66,7 +66,7 @@ def test_another_run_level_or_cause_is_not_a_repeat_but_another_number_is(clock:
 
 
 def test_debug_is_never_held_back_and_memory_is_bounded(clock: Clock) -> None:
-    repeats = logging_setup.Repeats(clock)
+    repeats = logging_setup.RepeatFilter(clock)
     assert all(repeats.filter(record("x", level=logging.DEBUG)) for _ in range(3))
     for number in range(logging_setup.REMEMBERED * 2):
         repeats.filter(record(f"fault_{number}"))
@@ -121,7 +121,7 @@ from syncd.errors import RunTrouble
 key = "5ec12e7" * 5
 logging_setup.set_up("debug")
 logging_setup.catch_threads()
-logging_setup.hide(key)
+logging_setup.redact_later(key)
 logging.getLogger("syncd").warning("%s", RunTrouble(f"wandb says {key}"))
 logging.getLogger("syncd").info("key=%s", key)
 def fail(): raise ValueError(f"bad key {key}")

@@ -1,4 +1,4 @@
-"""sd_notify's wire, and when the loop uses it."""
+"""sd_notify's messages, and when the loop sends them."""
 
 from __future__ import annotations
 
@@ -10,15 +10,16 @@ from pathlib import Path
 import pytest
 
 from karaoke_train.runlog.reader import Position
-from syncd.errors import RunRefused, Unreachable
+from syncd.errors import ProblemCode, RunRefused, Unreachable
 from syncd.service import supervision
 from syncd.service.sd_notify import Notifier
-from syncd.service.supervision import Attendant, summary
-from syncd.sync.scheduler import Phase, Reach, Run
+from syncd.service.supervision import ServiceNotifier, summary
+from syncd.sync.connectivity import Connectivity
+from syncd.sync.scheduler import Phase, Run
 
 
 class Manager:
-    """The service manager's end of the line."""
+    """The service manager's end of the socket."""
 
     def __init__(self, address: str) -> None:
         self.address = address
@@ -54,10 +55,10 @@ class Clock:
 
 
 class Loop:
-    """What an attendant looks at of a daemon."""
+    """What an notifier looks at of a daemon."""
 
     def __init__(self) -> None:
-        self.reach = Reach(known=True)
+        self.connectivity = Connectivity(known=True)
         self.runs: dict[str, Run] = {}
 
 
@@ -95,13 +96,13 @@ def test_nobody_listening_is_no_fault(tmp_path: Path) -> None:
     Notifier(str(tmp_path / "gone")).ready()
 
 
-def test_ready_comes_once_after_a_whole_pass_and_status_on_change_alone(manager: Manager) -> None:
-    attendant, loop = Attendant(Notifier(manager.address), [], Clock()), Loop()
+def test_ready_comes_once_after_a_whole_tick_and_status_on_change_alone(manager: Manager) -> None:
+    notifier, loop = ServiceNotifier(Notifier(manager.address), [], Clock()), Loop()
     assert manager.heard() == []
-    attendant.passed(loop)  # type: ignore[arg-type]
-    attendant.passed(loop)  # type: ignore[arg-type]
-    loop.reach = Reach(known=True, error=Unreachable("no network"))
-    attendant.passed(loop)  # type: ignore[arg-type]
+    notifier.tick_done(loop)  # type: ignore[arg-type]
+    notifier.tick_done(loop)  # type: ignore[arg-type]
+    loop.connectivity = Connectivity(known=True, error=Unreachable("no network"))
+    notifier.tick_done(loop)  # type: ignore[arg-type]
     assert manager.heard() == [
         "STATUS=online; 0 runs; all uploaded",
         "READY=1",
@@ -109,26 +110,26 @@ def test_ready_comes_once_after_a_whole_pass_and_status_on_change_alone(manager:
     ]
 
 
-def test_pings_are_tied_to_passes_and_a_long_first_scan_asks_for_time(manager: Manager) -> None:
+def test_pings_are_tied_to_ticks_and_a_long_first_scan_asks_for_time(manager: Manager) -> None:
     clock = Clock()
-    attendant = Attendant(Notifier(manager.address, watchdog=8.0), [], clock)
+    notifier = ServiceNotifier(Notifier(manager.address, watchdog=8.0), [], clock)
     for _ in range(4):  # a scan, file by file
         clock.now += 1.0
-        attendant.progress()
+        notifier.progress()
     assert manager.heard() == ["WATCHDOG=1", "EXTEND_TIMEOUT_USEC=90000000"] * 2
-    attendant.passed(Loop())  # type: ignore[arg-type]
+    notifier.tick_done(Loop())  # type: ignore[arg-type]
     clock.now += 100.0  # a loop that hangs
     assert manager.heard()[1:] == ["READY=1"]
-    attendant.passed(Loop())  # type: ignore[arg-type]
+    notifier.tick_done(Loop())  # type: ignore[arg-type]
     assert manager.heard() == ["WATCHDOG=1"]
 
 
-def test_reload_is_over_with_the_next_whole_pass(manager: Manager) -> None:
-    attendant = Attendant(Notifier(manager.address), [], Clock())
-    attendant.passed(Loop())  # type: ignore[arg-type]
-    attendant.reloading()
+def test_reload_is_over_with_the_next_whole_tick(manager: Manager) -> None:
+    notifier = ServiceNotifier(Notifier(manager.address), [], Clock())
+    notifier.tick_done(Loop())  # type: ignore[arg-type]
+    notifier.reloading()
     manager.heard()
-    attendant.passed(Loop())  # type: ignore[arg-type]
+    notifier.tick_done(Loop())  # type: ignore[arg-type]
     assert manager.heard() == ["READY=1"]
 
 
@@ -138,22 +139,29 @@ def test_folder_that_came_into_a_read_only_sandbox_is_named_once_there(
     monkeypatch.setattr(supervision, "read_only", lambda folder: True)
     old, new = tmp_path / "old", tmp_path / "new"
     old.mkdir()
-    attendant = Attendant(Notifier(manager.address), [old, new], Clock())
-    assert attendant.shut_out() is None  # `old` was read-only at the start: its mount's affair
+    notifier = ServiceNotifier(Notifier(manager.address), [old, new], Clock())
+    assert (
+        notifier.folder_became_read_only() is None
+    )  # `old` was read-only at the start: its mount's affair
     new.mkdir()
-    assert attendant.shut_out() == new
-    assert Attendant(Notifier(manager.address), [old, new], Clock()).shut_out() is None
-    assert Attendant(Notifier(), [tmp_path / "none"], Clock()).shut_out() is None
+    assert notifier.folder_became_read_only() == new
+    assert (
+        ServiceNotifier(Notifier(manager.address), [old, new], Clock()).folder_became_read_only()
+        is None
+    )
+    assert (
+        ServiceNotifier(Notifier(), [tmp_path / "none"], Clock()).folder_became_read_only() is None
+    )
 
 
 def test_summary_counts_what_is_left_exactly_where_it_can() -> None:
     here = Position(10, 1000)
-    done = Run(size=1000, seen=1000, sent=here, confirmed=here)
-    sending = Run(size=1000, seen=1000, sent=here, confirmed=Position(4, 400))
-    unread = Run(size=4000, seen=1000, sent=here, confirmed=here)
-    refused = Run(phase=Phase.BLOCKED, error=RunRefused("deleted", "gone"))
-    online = Reach(known=True)
-    assert summary(Reach(), {}) == "asking the server; 0 runs; all uploaded"
+    done = Run(size=1000, scanned_to=1000, sent=here, confirmed=here)
+    sending = Run(size=1000, scanned_to=1000, sent=here, confirmed=Position(4, 400))
+    unread = Run(size=4000, scanned_to=1000, sent=here, confirmed=here)
+    refused = Run(phase=Phase.BLOCKED, error=RunRefused(ProblemCode.DELETED, "gone"))
+    online = Connectivity(known=True)
+    assert summary(Connectivity(), {}) == "asking the server; 0 runs; all uploaded"
     assert summary(online, {"a": done, "b": sending}) == "online; 2 runs; 6 records left"
     assert summary(online, {"a": unread}) == "online; 1 run; about 20 records left"
     assert summary(online, {"a": refused}).endswith(

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from syncd import paths
 from syncd.destination.wandb import credentials
 from syncd.destination.wandb.credentials import find_login
 from syncd.errors import SyncError
-from syncd.service import systemd, unit_file
+from syncd.service import launch, systemd, unit_file
 from syncd.settings import Settings, load
 
 COMMAND = ["/opt/env/bin/karaoke-syncd"]
@@ -71,8 +72,8 @@ def test_name_with_a_newline_can_not_become_a_directive() -> None:
 
 
 def test_every_file_and_command_that_the_unit_names_exists() -> None:
-    assert Path(unit_file.command()[0]).is_absolute()
-    assert os.access(unit_file.command()[0], os.X_OK)
+    assert Path(launch.command()[0]).is_absolute()
+    assert os.access(launch.command()[0], os.X_OK)
 
 
 def test_folders_of_the_command_line_are_in_the_unit_those_of_the_config_file_are_not(
@@ -82,9 +83,9 @@ def test_folders_of_the_command_line_are_in_the_unit_those_of_the_config_file_ar
     config = tmp_path / "karaoke-syncd/config.toml"
     config.parent.mkdir()
     config.write_text('log_dir = ["/data/logs"]\nproject = "p"\n')
-    assert systemd.start_arguments(load({})) == []
+    assert launch.start_arguments(load({})) == []
     given = load({"log_dir": [Path("/other")], "project": "q"})
-    assert systemd.start_arguments(given) == ["--log_dir=/other", "--project=q"]
+    assert launch.start_arguments(given) == ["--log_dir=/other", "--project=q"]
 
 
 def test_default_folder_is_the_one_of_where_install_ran(
@@ -92,7 +93,7 @@ def test_default_folder_is_the_one_of_where_install_ran(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
-    assert systemd.start_arguments(load({})) == [f"--log_dir={tmp_path / 'logs'}"]
+    assert launch.start_arguments(load({})) == [f"--log_dir={tmp_path / 'logs'}"]
 
 
 def test_unit_that_is_masked_is_left_alone(tmp_path: Path) -> None:
@@ -118,7 +119,7 @@ def env(tmp_path: Path) -> dict[str, str]:
 
 
 def env_file(env: dict[str, str], text: str, mode: int = 0o600) -> Path:
-    path = credentials.env_file(env)
+    path = paths.env_file(env)
     path.parent.mkdir(parents=True)
     path.write_text(text)
     path.chmod(mode)

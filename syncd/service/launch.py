@@ -1,0 +1,85 @@
+"""How karaoke-syncd starts itself: the command of this very installation, the flags handed on, and
+a daemon in the background."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from syncd import paths
+from syncd.errors import SyncError
+from syncd.settings import Settings
+from syncd.state.lease import daemon_of
+
+START_WAIT: Final = 15.0  # seconds until a daemon in the background holds its state folder
+# Settings that `start` takes as flags. Each goes on to the daemon that a unit or --detach starts.
+HANDED_ON: Final = ("log_dir", "project", "entity", "log_level")
+
+
+def command() -> list[str]:
+    """How to run karaoke-syncd of this very environment, by absolute path.
+
+    Never the `syncd` of another place: `python -m syncd` alone would take a folder of that name
+    where it happens to be called, since Python looks there first.
+    """
+    script = Path(sys.executable).parent / "karaoke-syncd"
+    if os.access(script, os.X_OK):
+        return [str(script)]
+    return [sys.executable, "-P", "-m", "syncd"]
+
+
+def start_arguments(settings: Settings) -> list[str]:
+    """Flags for `start` that repeat what this command line said.
+
+    What config.toml says is left to the new process, which reads it itself, so that a reload sees
+    its changes; so is the environment, which a unit has as well. The log folders alone are handed
+    on from there, too, and by default, with their whole paths: the new process may run elsewhere.
+    """
+    return [
+        f"--{name}={value}"
+        for name in HANDED_ON
+        if _is_handed_on(name, settings)
+        for value in _values(getattr(settings, name))
+    ]
+
+
+def start_in_background(settings: Settings) -> int:
+    """Start a daemon that outlives this terminal, and wait until it holds its state folder.
+    Returns its process id. Raises SyncError when it ends before that, or takes too long."""
+    log = paths.daemon_log(settings.state_dir)
+    log.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with log.open("ab") as file:
+        process = subprocess.Popen(
+            [*command(), "start", *start_arguments(settings)],
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=file,
+            start_new_session=True,  # or the terminal's SIGHUP would end it
+        )
+    deadline = time.monotonic() + START_WAIT
+    while time.monotonic() < deadline and process.poll() is None:
+        holder = daemon_of(settings.state_dir)
+        if holder and holder.pid == process.pid:
+            return process.pid
+        time.sleep(0.05)
+    raise SyncError(
+        "the daemon did not start"
+        if process.poll() is not None
+        else f"the daemon is not ready after {START_WAIT:.0f} s",
+        meaning="Nothing is uploaded yet; the records are safe on disk",
+        remedy=f"See the end of {log}, and `karaoke-syncd doctor`",
+    )
+
+
+def _is_handed_on(name: str, settings: Settings) -> bool:
+    origin = settings.origin.get(name)
+    return origin == "command line" or (name == "log_dir" and origin != str(paths.config_file()))
+
+
+def _values(value: object) -> Sequence[object]:
+    return value if isinstance(value, tuple) else (value,)
