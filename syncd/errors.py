@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from enum import IntEnum
+from enum import IntEnum, StrEnum
 
 
 class Exit(IntEnum):
-    """Exit codes of karaoke-syncd. New ones may be added; these stay."""
+    """Exit codes of karaoke-syncd. New ones may be added; these stay. What each means for a command
+    stands with the command, in syncd/cli."""
 
     OK = 0  # everything is uploaded or being uploaded
     FAILED = 1  # something unexpected; the message says what
@@ -22,20 +23,31 @@ class Exit(IntEnum):
     INTERRUPTED = 130
 
 
-EXIT_HELP = {
-    Exit.OK: "everything is uploaded or being uploaded",
-    Exit.FAILED: "something unexpected; the message says what",
-    Exit.USAGE: "the command line or the settings are wrong",
-    Exit.NOT_RUNNING: "records wait and no daemon is running",
-    Exit.OFFLINE: "records wait until the server can be reached; tried again without you",
-    Exit.LOGIN: "nobody is logged in, or the server refuses the account",
-    Exit.DECISION: "a run waits for a decision of yours; `status` names it",
-    Exit.BUSY: "another daemon holds this state folder",
-    Exit.DIFFERENT: "`verify` found the server's records different from the file's",
-    Exit.WARNINGS: "`doctor` found nothing worse than warnings",
-    Exit.ERRORS: "`doctor` found what keeps records from arriving",
-    Exit.INTERRUPTED: "interrupted (Ctrl-C)",
-}
+class Connection(StrEnum):
+    """Whether a destination can be reached, in a word. The words are part of `status --json`."""
+
+    ONLINE = "online"
+    OFFLINE = "offline"
+    CAPTIVE = "captive"  # something answers that is no W&B server, as a hotel's login page does
+    TROUBLE = "trouble"  # the server answers, and can't do its work
+    NOT_LOGGED_IN = "not_logged_in"
+    REFUSED = "refused"
+    UNKNOWN = "unknown"
+
+
+class ProblemCode(StrEnum):
+    """What keeps a file or run from being uploaded. The words are part of `status --json`."""
+
+    TROUBLE = "trouble"  # tried again by itself; all others are the user's to decide about
+    TRUNCATED = "truncated"
+    REPLACED = "replaced"
+    REWRITTEN = "rewritten"
+    LOST_AT_SERVER = "lost_at_server"
+    MORE_AT_SERVER = "more_at_server"
+    DELETED = "deleted"
+    COPY = "copy"
+    UNREADABLE = "unreadable"
+    MISSING = "missing"
 
 
 class SyncError(Exception):
@@ -72,7 +84,9 @@ class Unreachable(UploadError):
     kind: offline, captive or trouble. retry_after: seconds that the server asked for.
     """
 
-    def __init__(self, what: str, *, kind: str = "offline", retry_after: float = 0.0) -> None:
+    def __init__(
+        self, what: str, *, kind: Connection = Connection.OFFLINE, retry_after: float = 0.0
+    ) -> None:
         super().__init__(
             what,
             meaning="The records are safe on disk",
@@ -88,7 +102,7 @@ class Refused(UploadError):
     kind: not_logged_in or refused.
     """
 
-    def __init__(self, what: str, *, kind: str, remedy: str) -> None:
+    def __init__(self, what: str, *, kind: Connection, remedy: str) -> None:
         super().__init__(what, meaning="The records are safe on disk", remedy=remedy)
         self.kind = kind
 
@@ -102,18 +116,19 @@ class Leased(RunTrouble):
 
 
 class RunRefused(UploadError):
-    """This run alone waits, for a decision: `retry` or `forget`, or `sync --as_new`.
-
-    code: a stable word for the case, as in `status --json`.
-    """
+    """This run alone waits, for a decision: `retry` or `forget`, or `sync --as_new`."""
 
     def __init__(
-        self, code: str, what: str, *, where: str = "", meaning: str = "", remedy: str = ""
+        self, code: ProblemCode, what: str, *, where: str = "", meaning: str = "", remedy: str = ""
     ) -> None:
         super().__init__(what, where=where, meaning=meaning, remedy=remedy)
         self.code = code
 
 
-class Shortfall(RunRefused):
+class RemoteLostRecords(RunRefused):
     """The server holds less than it had confirmed. Nothing is sent again before somebody says so;
     a server that was only late is found out by looking again now and then."""
+
+
+class RemoteHasMore(RunRefused):
+    """The server holds more records of the run than the file has."""

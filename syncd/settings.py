@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import tomllib
 from collections.abc import Callable, Mapping
@@ -9,13 +10,33 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Final
 
+from syncd import paths
 from syncd.errors import UsageError
 from syncd.failpoints import VARIABLE
-from syncd.sync.scheduler import Limits
 
 PREFIX: Final = "KARAOKE_SYNCD_"  # KARAOKE_SYNCD_LOG_DIR=logs:other/logs
 WATCHERS: Final = ("auto", "inotify", "polling")
 LEVELS: Final = ("debug", "info", "warning", "error")
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much, how often, how long. Times in seconds."""
+
+    open_runs: int = 4  # sessions at once: a process with wandb's SDK each, about 105 MiB
+    batch: int = 20_000  # lines sent at once; the next go when the server has confirmed these
+    count_stable_for: float = 5.0  # a run's count has to stand for so long before it's continued
+    confirm_first: float = 1.25  # after a send, to the first question
+    confirm_most: float = 8.0  # between questions while the count stands still
+    request_timeout: float = 15.0  # until a server that says nothing counts as unreachable
+    stall: float = 60.0  # the count stands still while lines wait: the session is dropped
+    writer_check_after: float = 120.0  # no news, before the writer's lock is looked at
+    # a session with nothing to do stays open while its writer lives
+    idle_session_timeout: float = math.inf
+    takeover: float = 5.0  # between looks at a run that another daemon uploads, in case it dies
+    backoff_first: float = 1.0
+    backoff_most: float = 300.0
+    probe_every: float = 60.0  # between looks at a server that was reachable
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,15 +56,10 @@ class Settings:
     origin: Mapping[str, str] = field(default_factory=dict)  # setting -> what set it
 
 
-def config_path(env: Mapping[str, str] = os.environ) -> Path:
-    """`$XDG_CONFIG_HOME/karaoke-syncd/config.toml`."""
-    return _xdg(env, "XDG_CONFIG_HOME", "~/.config") / "config.toml"
-
-
 def load(flags: Mapping[str, Any], env: Mapping[str, str] = os.environ) -> Settings:
     """The settings in force. A flag that is None wasn't given. Raises UsageError."""
-    settings = Settings(state_dir=_xdg(env, "XDG_STATE_HOME", "~/.local/state"))
-    path = config_path(env)
+    settings = Settings(state_dir=paths.state_folder(env))
+    path = paths.config_file(env)
     settings = _with(settings, _file(path), str(path))
     named = {
         key[len(PREFIX) :].lower(): value
@@ -73,7 +89,7 @@ def _with(settings: Settings, values: Mapping[str, Any], source: str) -> Setting
         if key == "limits" and isinstance(value, Mapping):
             for limit, number in value.items():
                 settings = _with_limit(settings, limit, number, source)
-        elif key in _LIMITS:
+        elif key in _LIMITS or key in _RENAMED:
             settings = _with_limit(settings, key, value, source)
         elif key in _READ:
             try:
@@ -93,6 +109,7 @@ def _with(settings: Settings, values: Mapping[str, Any], source: str) -> Setting
 
 
 def _with_limit(settings: Settings, key: str, value: Any, source: str) -> Settings:
+    key = _RENAMED.get(key, key)
     if key not in _LIMITS:
         raise UsageError(f"there's no limit {key!r}", where=source)
     try:
@@ -112,10 +129,6 @@ def _file(path: Path) -> Mapping[str, Any]:
         return {}
     except (OSError, ValueError) as error:
         raise UsageError(f"can't be read: {error}", where=str(path)) from None
-
-
-def _xdg(env: Mapping[str, str], name: str, default: str) -> Path:
-    return Path(env.get(name) or default).expanduser() / "karaoke-syncd"
 
 
 def _folders(value: Any) -> tuple[Path, ...]:
@@ -152,5 +165,12 @@ _READ: Final[Mapping[str, Callable[[Any], Any]]] = {
     "watcher": _one_of(WATCHERS),
     "rescan": _seconds,
     "log_level": _one_of(LEVELS),
+}
+# what 0.1.0 called them: files and scripts that say so go on to work
+_RENAMED: Final = {
+    "settle": "count_stable_for",
+    "answer": "request_timeout",
+    "quiet": "writer_check_after",
+    "linger": "idle_session_timeout",
 }
 _LIMITS: Final = {item.name: getattr(Limits(), item.name) for item in fields(Limits)}

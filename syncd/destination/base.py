@@ -1,10 +1,15 @@
 """The boundary to a destination, in prose.
 
-An Uploader carries one run in one session. Lines go in by `send`, in order and without gaps, the
-first of them at the count that `open` answered. `send` says nothing about arrival: only `confirm`
-does, and what it answers is the server's own count of history lines, never the sender's. Line n
-of the file is history line n at the server, with `_step` n; sending a line again replaces it by
-its equal, so a session may begin anew at any confirmed count.
+A **Destination** is one account at one server, or one local store. Making one asks nothing and
+costs nothing; what is known without asking is its `identity`. Every question has a deadline for
+its whole answer and may be asked from any thread. It fails with `Unreachable` (everybody waits),
+`Refused` (the user has to act) or another UploadError (this run alone waits).
+
+An **Uploader** carries one run in one session. Lines go in by `send`, in order and without gaps,
+the first of them at the count that `open` returned. `send` says nothing about arrival: only
+`confirm` does, and what it returns is the server's own count of history lines, never the
+sender's. Line n of the file is history line n at the server, with `_step` n; sending a line again
+replaces it by its equal, so a session may begin anew at any confirmed count.
 
 Any method may raise an UploadError. After its first error an uploader is dead: nothing of it may
 be called but `abandon`, and going on means a new uploader. `close` with an outcome tells the
@@ -14,13 +19,16 @@ may wait for an unreachable server longer than the timeouts that the uploader wa
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Final, Protocol
 
 from karaoke_train.runlog.format import Record, RunHeader
 from karaoke_train.runlog.reader import Line
+
+Row = Mapping[str, Any]  # a history row, with its `_step`
+_TERMINAL: Final = frozenset({"finished", "failed", "crashed", "killed"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +40,30 @@ class Outcome:
 
 
 @dataclass(frozen=True, slots=True)
+class RunRef:
+    """A run's name at a destination."""
+
+    entity: str
+    project: str
+    run_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteRun:
+    """A run as the server has it. count: history lines; last_step: the highest `_step`, -1
+    without history; state: the server's own word."""
+
+    count: int
+    last_step: int
+    state: str = ""
+
+    @property
+    def ended(self) -> bool:
+        """Whether the server was told how the run ended, or gave it up."""
+        return self.state in _TERMINAL
+
+
+@dataclass(frozen=True, slots=True)
 class Target:
     """The run at the destination, and where its media are here."""
 
@@ -40,12 +72,54 @@ class Target:
     project: str
     media: Path
 
+    @property
+    def ref(self) -> RunRef:
+        """The run's name there."""
+        return RunRef(self.entity, self.project, self.header.run_id)
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """Who we are at the destination. entity: where runs go to."""
+
+    entity: str
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What is known of a destination without asking it.
+
+    kind: its name in the settings. address: the server's URL, or where the store is. entity: as
+    asked for, empty for the account's own. key_source: where the key was found, empty without
+    one; login_remedy: what to do then. key_digest: changes with the key, and tells nothing of it.
+    """
+
+    kind: str
+    address: str
+    entity: str = ""
+    key_source: str = ""
+    key_from_environment: bool = False  # of this shell, which a service does not see
+    login_remedy: str = ""
+    warning: str = ""  # a key that others on this machine can read, say
+    key_digest: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that `doctor` saw. check: a stable name; level: ok, warning or error; remedy:
+    empty when there's nothing to do."""
+
+    check: str
+    level: str
+    what: str
+    remedy: str = ""
+
 
 class Uploader(Protocol):
     """One run, one session. See the module's text for the contract."""
 
     def open(self) -> int:
-        """Begin. Answers the server's history line count, where `send` has to begin."""
+        """Begin. Returns the server's history line count, where `send` has to begin."""
 
     def send(self, lines: Sequence[Line]) -> None:
         """Hand over the next lines. Says nothing about their arrival."""
@@ -63,10 +137,31 @@ class Uploader(Protocol):
         """Drop the session as a crash would, within seconds. Never raises."""
 
 
-@dataclass(frozen=True, slots=True)
-class Standing:
-    """A run as the server has it. last_step: the highest `_step`, -1 without history."""
+class Destination(Protocol):
+    """One account at one server, or a local store. See the module's text for the contract."""
 
-    count: int
-    last_step: int
-    state: str = ""
+    @property
+    def identity(self) -> Identity:
+        """What is known without asking."""
+
+    def account(self) -> Account:
+        """Who we are there."""
+
+    def remote_run(self, run: RunRef) -> RemoteRun | None:
+        """The run as the server has it now; None when it has none of that name."""
+
+    def uploader(self, target: Target) -> Uploader:
+        """A new session for the run, not yet open."""
+
+    def history(self, run: RunRef) -> Iterator[Row]:
+        """The rows of a run, by ascending `_step`, to the last one."""
+
+    def url(self, run: RunRef) -> str:
+        """Where a browser shows the run."""
+
+    def checks(self) -> Iterator[Finding]:
+        """What could keep records from arriving there, each with its remedy. Never raises an
+        UploadError: that is a finding."""
+
+    def close(self) -> None:
+        """End all sessions and questions at once; each fails. Nothing may be begun after."""

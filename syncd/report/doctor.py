@@ -9,59 +9,39 @@ from __future__ import annotations
 import os
 import platform
 import shutil
-import ssl
 import sys
 import tempfile
-import time
-import urllib.request
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass
-from email.utils import parsedate_to_datetime
+from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import urlsplit
-
-import requests
 
 from karaoke_train.runlog.lock import Held, Lock, holder_of
-from syncd.destination.wandb.api import ANSWER, CONNECT, Server, describe
-from syncd.destination.wandb.certificates import ca_bundle
-from syncd.destination.wandb.credentials import Login
-from syncd.errors import Exit, Refused, Unreachable
+from syncd import paths
+from syncd.destination.base import Destination, Finding
+from syncd.errors import Exit
 from syncd.service import supervision, systemd, unit_file
-from syncd.settings import Settings, config_path
+from syncd.settings import Settings
 from syncd.source import watcher
-from syncd.state import atomic_json, lease
+from syncd.state import daemon_report, lease
 
 PACKAGES: Final = ("karaoke-train", "wandb", "filelock", "watchdog", "requests", "orjson", "rich")
-WANDB_MEASURED: Final = (0, 31)  # what it does in trouble was measured for this version
 LOW_SPACE: Final = 1 << 30  # bytes
 NO_SPACE: Final = 50 << 20
-SKEW: Final = 60.0  # seconds
 FEW_WATCHES: Final = 1024
 LEVELS: Final = ("ok", "warning", "error")
 SCHEMA: Final = 1
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """check: a stable name; level: one of LEVELS; remedy: empty when there's nothing to do."""
-
-    check: str
-    level: str
-    what: str
-    remedy: str = ""
+Check = Callable[[Settings, Destination], Iterable[Finding]]
 
 
-Check = Callable[[Settings, Login], Iterable[Finding]]
-
-
-def examine(settings: Settings, login: Login) -> Iterator[Finding]:
+def examine(settings: Settings, destination: Destination) -> Iterator[Finding]:
     """All findings, as the checks come to them. A check that fails is a finding itself."""
     for check in CHECKS:
         try:
-            yield from check(settings, login)
+            yield from check(settings, destination)
         except Exception as error:
             name = check.__name__.strip("_")
             yield Finding(name, "warning", f"could not be checked: {error!r:.200}")
@@ -86,11 +66,11 @@ def to_json(findings: list[Finding]) -> dict[str, Any]:
     }
 
 
-def _python(settings: Settings, login: Login) -> Iterable[Finding]:
+def _python(settings: Settings, destination: Destination) -> Iterable[Finding]:
     yield Finding("python", "ok", f"Python {platform.python_version()}, {sys.executable}")
 
 
-def _packages(settings: Settings, login: Login) -> Iterable[Finding]:
+def _packages(settings: Settings, destination: Destination) -> Iterable[Finding]:
     found = {name: _version(name) for name in PACKAGES}
     missing = [name for name, known in found.items() if not known]
     if missing:
@@ -98,11 +78,6 @@ def _packages(settings: Settings, login: Login) -> Iterable[Finding]:
         yield Finding("packages", "error", f"missing: {', '.join(missing)}", remedy)
     words = ", ".join(f"{name} {known}" for name, known in found.items() if known)
     yield Finding("packages", "ok", words)
-    wandb = tuple(int(part) for part in found["wandb"].split(".")[:2] if part.isdigit())
-    if wandb and wandb != WANDB_MEASURED:
-        what = f"wandb {found['wandb']} is not the version whose behaviour in trouble is known"
-        wanted = ".".join(map(str, WANDB_MEASURED))
-        yield Finding("packages", "warning", what, f"pip install 'wandb=={wanted}.*'")
 
 
 def _version(package: str) -> str:
@@ -112,13 +87,13 @@ def _version(package: str) -> str:
         return ""
 
 
-def _settings(settings: Settings, login: Login) -> Iterable[Finding]:
-    path = config_path()
+def _settings(settings: Settings, destination: Destination) -> Iterable[Finding]:
+    path = paths.config_file()
     words = str(path) if path.exists() else f"defaults; there is no {path}"
     yield Finding("settings", "ok", words)
 
 
-def _log_folders(settings: Settings, login: Login) -> Iterable[Finding]:
+def _log_folders(settings: Settings, destination: Destination) -> Iterable[Finding]:
     for folder in settings.log_dir:
         if not folder.is_dir():
             remedy = "Nothing, if training will make it; else name the right one with --log_dir"
@@ -141,7 +116,7 @@ def _log_folders(settings: Settings, login: Login) -> Iterable[Finding]:
         yield _space(folder, "log_dir_space")
 
 
-def _inotify(settings: Settings, login: Login) -> Iterable[Finding]:
+def _inotify(settings: Settings, destination: Destination) -> Iterable[Finding]:
     limits = Path("/proc/sys/fs/inotify")
     if not limits.is_dir():
         return
@@ -156,7 +131,7 @@ def _inotify(settings: Settings, login: Login) -> Iterable[Finding]:
         yield Finding("inotify", "ok", words)
 
 
-def _state_folder(settings: Settings, login: Login) -> Iterable[Finding]:
+def _state_folder(settings: Settings, destination: Destination) -> Iterable[Finding]:
     folder = settings.state_dir
     there = next(path for path in (folder, *folder.parents) if path.exists())
     if not os.access(there, os.W_OK | os.X_OK):
@@ -206,94 +181,15 @@ def _space(folder: Path, check: str) -> Finding:
     return Finding(check, "ok", words)
 
 
-def _credentials(settings: Settings, login: Login) -> Iterable[Finding]:
-    if not login.key:
-        yield Finding("credentials", "error", "nobody is logged in", "Run `wandb login`")
-        return
-    yield Finding("credentials", "ok", f"a key from {login.source}, for {login.base_url}")
-    if login.warning:
-        what, _, remedy = login.warning.rpartition(": ")
-        yield Finding("credentials", "warning", what, remedy)
-    if login.source == "WANDB_API_KEY" and systemd.state().installed:
+def _destination(settings: Settings, destination: Destination) -> Iterable[Finding]:
+    """What the destination itself knows could be in the way."""
+    yield from destination.checks()
+    if destination.identity.key_from_environment and systemd.state().installed:
         what = "the key is in this shell's environment, which the service does not see"
         yield Finding("credentials", "warning", what, "Run `wandb login`, or see docs/service.md")
 
 
-def _proxy(settings: Settings, login: Login) -> Iterable[Finding]:
-    host = urlsplit(login.base_url).hostname or ""
-    proxies = urllib.request.getproxies()
-    proxy = proxies.get(urlsplit(login.base_url).scheme)
-    if not proxy:
-        yield Finding("proxy", "ok", "none")
-    elif urllib.request.proxy_bypass(host):
-        yield Finding("proxy", "ok", f"none for {host}, by no_proxy")
-    else:
-        place = urlsplit(proxy)
-        words = f"{place.hostname}:{place.port} for {host}"  # never its password
-        yield Finding("proxy", "ok", words)
-    bundle = ca_bundle()
-    if bundle and not Path(bundle).exists():
-        remedy = "Correct or unset REQUESTS_CA_BUNDLE, SSL_CERT_FILE and the like"
-        yield Finding("proxy", "error", f"the CA bundle {bundle} does not exist", remedy)
-
-
-def _network(settings: Settings, login: Login) -> Iterable[Finding]:
-    """Name, TLS and HTTP of the server, then whether it knows us."""
-    host = urlsplit(login.base_url).hostname or login.base_url
-    begun = time.time()
-    try:
-        answer = requests.head(
-            login.base_url,
-            timeout=(CONNECT, ANSWER),
-            verify=ca_bundle() or True,
-            allow_redirects=False,
-        )
-    except requests.exceptions.SSLError as error:
-        remedy = "Check this machine's clock and CA certificates (REQUESTS_CA_BUNDLE)"
-        yield Finding("tls", "error", describe(error, host), remedy)
-        return
-    except requests.RequestException as error:
-        remedy = "Check network and proxy; records wait safely on disk meanwhile"
-        yield Finding("network", "error", describe(error, host), remedy)
-        return
-    except OSError as error:  # a CA bundle that isn't there
-        yield Finding("tls", "error", str(error)[:200], "Check the CA bundle's path")
-        return
-    took = time.time() - begun
-    yield Finding(
-        "network", "ok", f"{host} answers in {took * 1000:.0f} ms ({ssl.OPENSSL_VERSION})"
-    )
-    yield from _clock(answer.headers.get("Date", ""), begun, took)
-    yield _server(login)
-
-
-def _clock(date: str, begun: float, took: float) -> Iterable[Finding]:
-    try:
-        theirs = parsedate_to_datetime(date).timestamp()
-    except (ValueError, TypeError):
-        return
-    skew = begun + took / 2 - theirs
-    if abs(skew) > SKEW:
-        way = "ahead of" if skew > 0 else "behind"
-        remedy = "Turn on time synchronisation: timedatectl set-ntp true"
-        words = f"this machine's clock is {abs(skew):,.0f} s {way} the server's"
-        yield Finding("clock", "warning", words, remedy)
-    else:
-        yield Finding("clock", "ok", "agrees with the server's")
-
-
-def _server(login: Login) -> Finding:
-    try:
-        return Finding(
-            "server", "ok", f"{login.base_url} knows us; runs go to {Server(login).viewer()}"
-        )
-    except Refused as error:
-        return Finding("server", "error", error.what, error.remedy)
-    except Unreachable as error:
-        return Finding("server", "error", error.what, error.remedy)
-
-
-def _service(settings: Settings, login: Login) -> Iterable[Finding]:
+def _service(settings: Settings, destination: Destination) -> Iterable[Finding]:
     state = systemd.state()
     if state.manager:
         remedy = "karaoke-syncd start --detach runs it without"
@@ -321,14 +217,14 @@ def _service(settings: Settings, login: Login) -> Iterable[Finding]:
         yield Finding("linger", "ok", "the service runs on when you log out")
 
 
-def _daemon(settings: Settings, login: Login) -> Iterable[Finding]:
+def _daemon(settings: Settings, destination: Destination) -> Iterable[Finding]:
     holder = lease.daemon_of(settings.state_dir)
     if not holder:
         remedy = "karaoke-syncd service install, or karaoke-syncd start --detach"
         yield Finding("daemon", "warning", "no daemon is running", remedy)
         return
     yield Finding("daemon", "ok", str(holder))
-    watched = (atomic_json.read(settings.state_dir / "daemon.json") or {}).get("log_dir", [])
+    watched = daemon_report.load(settings.state_dir).log_dir
     for folder in settings.log_dir:
         if str(folder) not in watched:
             remedy = f"karaoke-syncd service install --log_dir {folder}, or start with it"
@@ -337,7 +233,7 @@ def _daemon(settings: Settings, login: Login) -> Iterable[Finding]:
             yield Finding("daemon", "warning", f"{folder} is mounted read-only: no lease there")
 
 
-def _leases(settings: Settings, login: Login) -> Iterable[Finding]:
+def _leases(settings: Settings, destination: Destination) -> Iterable[Finding]:
     """Runs that other machines' daemons upload."""
     ours = lease.daemon_of(settings.state_dir)
     for folder in settings.log_dir:
@@ -354,9 +250,7 @@ CHECKS: Final[tuple[Check, ...]] = (
     _log_folders,
     _inotify,
     _state_folder,
-    _credentials,
-    _proxy,
-    _network,
+    _destination,
     _service,
     _daemon,
     _leases,

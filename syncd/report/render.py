@@ -9,20 +9,28 @@ from rich.console import Console, Group, RenderableType
 from rich.markup import escape
 from rich.table import Table
 
-from syncd.errors import Exit
-from syncd.report.status import RunStatus, Status, exit_code
+from syncd.errors import Connection, Exit
+from syncd.report.status import RunState, RunStatus, Status, exit_code
 
 WIDE: Final = 110  # columns of a terminal that has room for links and paths
 SHOWN: Final = 20  # finished runs in the table; those with something to do are all shown
 
-_REACH: Final = {
-    "online": "[green]online[/]",
-    "offline": "[yellow]offline[/]",
-    "captive": "[yellow]no W&B server answers[/]",
-    "trouble": "[yellow]server in trouble[/]",
-    "not_logged_in": "[red]nobody is logged in[/]",
-    "refused": "[red]refused[/]",
-    "unknown": "[dim]not known[/]",
+_CONNECTIVITY: Final = {
+    Connection.ONLINE: "[green]online[/]",
+    Connection.OFFLINE: "[yellow]offline[/]",
+    Connection.CAPTIVE: "[yellow]no W&B server answers[/]",
+    Connection.TROUBLE: "[yellow]server in trouble[/]",
+    Connection.NOT_LOGGED_IN: "[red]nobody is logged in[/]",
+    Connection.REFUSED: "[red]refused[/]",
+    Connection.UNKNOWN: "[dim]not known[/]",
+}
+
+_NOT_UPLOADED: Final = (RunState.LOCAL, RunState.FORGOTTEN, RunState.COPY, RunState.EMPTY)
+_COLOURS: Final = {
+    RunState.UPLOADED: "green",
+    RunState.WAITING: "yellow",
+    RunState.LOCAL: "dim",
+    RunState.FORGOTTEN: "dim",
 }
 
 
@@ -47,16 +55,16 @@ def _page(status: Status, *, with_places: bool) -> RenderableType:
 
 
 def _verdict(status: Status) -> str:
-    runs = [run for run in status.runs if run.state not in ("local", "forgotten", "copy", "empty")]
+    runs = [run for run in status.runs if run.state not in _NOT_UPLOADED]
     uploaded = sum(run.uploaded for run in runs)
     if not status.runs:
         return "[bold]No runs yet[/] in " + escape(", ".join(status.log_dirs))
-    if status.left:
+    if status.pending:
         return (
-            f"[bold yellow]{_some(status.left, 'record')} wait[/], safe on disk; "
+            f"[bold yellow]{_some(status.pending, 'record')} wait[/], safe on disk; "
             f"{uploaded:,} are on the server"
         )
-    if any(run.state == "blocked" for run in runs):
+    if any(run.state is RunState.BLOCKED for run in runs):
         return f"[bold yellow]A decision of yours is needed[/]; {uploaded:,} records were uploaded"
     return f"[bold green]All {uploaded:,} records are on the server[/] ({_some(len(runs), 'run')})"
 
@@ -64,9 +72,9 @@ def _verdict(status: Status) -> str:
 def _facts(status: Status) -> Iterable[str]:
     daemon = f"running ({escape(status.daemon)})" if status.running else "[yellow]not running[/]"
     yield f"Daemon   {daemon}"
-    reach = _REACH[status.reach]
-    if status.reach_words and status.reach_words not in reach:
-        reach += f": {escape(status.reach_words)}"
+    reach = _CONNECTIVITY[status.connectivity]
+    if status.connectivity_words and status.connectivity_words not in reach:
+        reach += f": {escape(status.connectivity_words)}"
     yield f"Server   {escape(status.server)}{_set_by(status, 'base_url')}  {reach}"
     login = f"key from {escape(status.login)}" if status.login else "no key"
     entity = escape(status.entity or "the default entity")
@@ -91,15 +99,15 @@ def _table(status: Status, *, with_places: bool) -> Table:
     table.add_column("State")
     if with_places:
         table.add_column("Where", overflow="fold")
-    active = [run for run in status.runs if run.state != "uploaded"]
-    done = [run for run in status.runs if run.state == "uploaded"]
+    active = [run for run in status.runs if run.state is not RunState.UPLOADED]
+    done = [run for run in status.runs if run.state is RunState.UPLOADED]
     for run in [*active, *done[-SHOWN:]]:
         table.add_row(
             escape(run.name),
             escape(run.project),
             f"{run.records:,}",
             f"{run.uploaded:,}",
-            f"{run.left:,}",
+            f"{run.pending:,}",
             f"{run.bad:,}" if run.bad else "",
             _state(run),
             *([escape(run.url or run.path)] if with_places else []),
@@ -110,9 +118,8 @@ def _table(status: Status, *, with_places: bool) -> Table:
 
 
 def _state(run: RunStatus) -> str:
-    colour = {"uploaded": "green", "waiting": "yellow", "local": "dim", "forgotten": "dim"}
-    words = {"local": "kept local"}.get(run.state, run.state)
-    return f"[{colour.get(run.state, 'red')}]{words}[/]"
+    words = "kept local" if run.state is RunState.LOCAL else run.state
+    return f"[{_COLOURS.get(run.state, 'red')}]{words}[/]"
 
 
 def _problem(run: RunStatus) -> str:
@@ -123,14 +130,14 @@ def _problem(run: RunStatus) -> str:
 def _next(status: Status) -> str:
     code = exit_code(status)
     if code is Exit.LOGIN:
-        return escape(f"{status.reach_remedy}. Then: {_upload_command(status)}")
+        return escape(f"{status.connectivity_remedy}. Then: {_upload_command(status)}")
     if code is Exit.DECISION:
         return "decide about the runs under “What is wrong”; each says how"
     if code is Exit.NOT_RUNNING:
         return escape(_upload_command(status))
     if code is Exit.OFFLINE:
         return "nothing to do: the records go up as soon as the server can be reached"
-    if status.left:
+    if status.pending:
         return "nothing to do: the records are being uploaded"
     return "nothing to do"
 

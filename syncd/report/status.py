@@ -5,41 +5,61 @@ Reads files alone, so it tells the truth with the daemon down and the network cu
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
+from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 from karaoke_train.runlog.lock import Holder
-from syncd.destination.wandb.credentials import DEFAULT_URL, Login
-from syncd.errors import Exit
+from syncd.destination.base import Destination, Identity, RunRef
+from syncd.errors import Connection, Exit, ProblemCode
+from syncd.paths import destination_folder
 from syncd.settings import Settings
-from syncd.source.scanner import Found, Roster, settle_claims
-from syncd.state import atomic_json, cursor, decisions, failures, lease, quarantine
+from syncd.source.scanner import LogFile, LogScanner, UnusableFile, resolve_duplicates
+from syncd.state import cursor, daemon_report, decisions, failures, lease, quarantine
 from syncd.state.cursor import Cursor
+from syncd.state.daemon_report import DaemonReport
 from syncd.state.failures import Problem
 
+_OUT_OF_REACH: Final = (Connection.OFFLINE, Connection.CAPTIVE, Connection.TROUBLE)
 SCHEMA: Final = 1
-REACHES: Final = frozenset(
-    {"online", "offline", "captive", "trouble", "not_logged_in", "refused", "unknown"}
-)
+# what `--json` calls fields whose names here have changed since: its keys never do
+_JSON_NAMES: Final = {
+    "connectivity": "reach",
+    "connectivity_words": "reach_words",
+    "connectivity_remedy": "reach_remedy",
+}
+_RUN_JSON_NAMES: Final = {"pending": "left"}
+
+
+class RunState(StrEnum):
+    """Where a run is. The words are part of `status --json`."""
+
+    UPLOADED = "uploaded"
+    WAITING = "waiting"
+    LOCAL = "local"  # never to be uploaded
+    FORGOTTEN = "forgotten"
+    BLOCKED = "blocked"
+    COPY = "copy"
+    UNREADABLE = "unreadable"
+    MISSING = "missing"
+    EMPTY = "empty"
 
 
 @dataclass(frozen=True, slots=True)
 class RunStatus:
-    """One run: its file, its records, and where they are. state: uploaded, waiting,
-    local (never to be uploaded), forgotten, blocked, copy, unreadable, missing, or empty."""
+    """One run: its file, its records, and where they are. pending: records that are to be
+    uploaded and are not confirmed."""
 
     run_id: str
     name: str
     project: str
     path: str
-    state: str
+    state: RunState
     records: int = 0
     uploaded: int = 0
-    left: int = 0
+    pending: int = 0
     bad: int = 0
     url: str = ""
     problem: str = ""
@@ -50,8 +70,7 @@ class RunStatus:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """Everything that `status` says. reach: online, offline, captive, trouble, not_logged_in,
-    refused or unknown."""
+    """Everything that `status` says."""
 
     running: bool
     daemon: str
@@ -59,9 +78,9 @@ class Status:
     entity: str
     project: str
     login: str
-    reach: str
-    reach_words: str
-    reach_remedy: str
+    connectivity: Connection
+    connectivity_words: str
+    connectivity_remedy: str
     log_dirs: tuple[str, ...]
     state_dir: str
     runs: tuple[RunStatus, ...]
@@ -69,72 +88,59 @@ class Status:
     origin: Mapping[str, str] = field(default_factory=dict)
 
     @property
-    def left(self) -> int:
+    def pending(self) -> int:
         """Records on disk that the server hasn't confirmed, of runs that are to be uploaded."""
-        return sum(run.left for run in self.runs)
+        return sum(run.pending for run in self.runs)
 
     @property
     def decisions(self) -> tuple[RunStatus, ...]:
         """Runs that wait for the user."""
-        return tuple(run for run in self.runs if run.state in ("blocked", "copy"))
+        return tuple(run for run in self.runs if run.state in (RunState.BLOCKED, RunState.COPY))
 
 
-def destination_folder(state: Path, base_url: str) -> Path:
-    """Where the state folder keeps what concerns one server."""
-    host = re.sub(r"[^A-Za-z0-9.-]", "_", urlsplit(base_url).netloc or base_url)
-    return state / "servers" / host
-
-
-def collect(settings: Settings, login: Login) -> Status:
+def collect(settings: Settings, destination: Destination) -> Status:
     """Look at the state folder and the log folders. Never raises for what is in them."""
-    destination = destination_folder(settings.state_dir, login.base_url)
+    identity = destination.identity
+    state = destination_folder(settings.state_dir, identity.address)
     holder = lease.daemon_of(settings.state_dir)
-    last = daemons_word(settings.state_dir)
-    same = bool(holder) and last.get("server") == login.base_url
-    reach, words, remedy = _reach(last, login) if same else _unasked(login)
-    entity = str((last.get("entity") if same else "") or login.entity)
+    report = daemon_report.load(settings.state_dir)
+    current = report if holder and report.server == identity.address else DaemonReport()
+    connectivity, words, remedy = _connectivity(current, identity)
+    entity = current.entity or identity.entity
     cursors = {
         run_id: known
-        for run_id, known in cursor.load_all(destination / "cursors").items()
+        for run_id, known in cursor.load_all(state / "cursors").items()
         if not entity or known.entity == entity  # what another account has is not here
     }
-    runs = _runs(settings, destination, cursors, failures.load_all(destination), _app(login))
     return Status(
         running=holder is not None,
         daemon=str(holder) if holder else "",
-        server=login.base_url,
+        server=identity.address,
         entity=entity,
         project=settings.project,
-        login=login.source or _daemons_login(last, same=same),
-        reach=reach,
-        reach_words=words,
-        reach_remedy=remedy,
+        # the daemon may have a key that this shell hasn't: a credential of its service, say
+        login=identity.key_source or (f"{current.login} (the daemon's)" if current.login else ""),
+        connectivity=connectivity,
+        connectivity_words=words,
+        connectivity_remedy=remedy,
         log_dirs=tuple(map(str, settings.log_dir)),
         state_dir=str(settings.state_dir),
-        runs=tuple(runs),
-        warnings=tuple(_warnings(settings, login, holder, last)),
+        runs=tuple(_runs(settings, state, cursors, destination.url)),
+        warnings=tuple(_warnings(settings, identity, holder, report)),
         origin=settings.origin,
     )
 
 
-def daemons_word(state: Path) -> Mapping[str, Any]:
-    """What the daemon said last of itself; nothing when it is missing or damaged."""
-    last = atomic_json.read(state / "daemon.json")
-    if not isinstance(last, dict) or not isinstance(last.get("log_dir", []), list):
-        return {}
-    return last if last.get("reach", "online") in REACHES else {}
-
-
 def exit_code(status: Status) -> Exit:
     """What the status comes to, the user's part first."""
-    waits = status.left > 0
-    if waits and status.reach in ("not_logged_in", "refused"):
+    waits = status.pending > 0
+    if waits and status.connectivity in (Connection.NOT_LOGGED_IN, Connection.REFUSED):
         return Exit.LOGIN
     if status.decisions:
         return Exit.DECISION
     if waits and not status.running:
         return Exit.NOT_RUNNING
-    if waits and status.reach in ("offline", "captive", "trouble"):
+    if waits and status.connectivity in _OUT_OF_REACH:
         return Exit.OFFLINE
     return Exit.OK
 
@@ -142,54 +148,55 @@ def exit_code(status: Status) -> Exit:
 def to_json(status: Status) -> dict[str, Any]:
     """The stable schema of `status --json`: keys are added, never changed or removed."""
     code = exit_code(status)
+    found = _renamed(asdict(status), _JSON_NAMES)
     return {
         "schema": SCHEMA,
         "exit_code": int(code),
         "exit": code.name.lower(),
-        "left": status.left,
-        **asdict(status),
+        "left": status.pending,
+        **found,
+        "runs": [_renamed(run, _RUN_JSON_NAMES) for run in found["runs"]],
     }
 
 
-def _reach(last: Mapping[str, Any], login: Login) -> tuple[str, str, str]:
-    if not (login.key or last.get("login")) and last.get("reach") != "online":
-        return _unasked(login)
-    return str(last.get("reach")), str(last.get("words", "")), str(last.get("remedy", ""))
+def _renamed(values: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
+    return {names.get(key, key): value for key, value in values.items()}
 
 
-def _daemons_login(last: Mapping[str, Any], *, same: bool) -> str:
-    """The daemon may have a key that this shell hasn't: a credential of its service, say."""
-    source = str(last.get("login") or "") if same else ""
-    return f"{source} (the daemon's)" if source else ""
-
-
-def _unasked(login: Login) -> tuple[str, str, str]:
-    if login.key:
-        return "unknown", "nobody has asked the server lately", ""
-    host = "" if login.base_url == DEFAULT_URL else f" --host {login.base_url}"
-    return "not_logged_in", "nobody is logged in", f"Run `wandb login{host}`, or set WANDB_API_KEY"
+def _connectivity(report: DaemonReport, identity: Identity) -> tuple[Connection, str, str]:
+    """The daemon's word, where one runs that had a login to ask with, or did without."""
+    had_login = identity.key_source or report.login
+    if report.updated and (had_login or report.connectivity is Connection.ONLINE):
+        return report.connectivity, report.words, report.remedy
+    if identity.key_source:
+        return Connection.UNKNOWN, "nobody has asked the server lately", ""
+    return Connection.NOT_LOGGED_IN, "nobody is logged in", identity.login_remedy
 
 
 def _runs(
     settings: Settings,
-    destination: Path,
+    state: Path,
     cursors: Mapping[str, Cursor],
-    known: Mapping[str, Problem],
-    app: str,
+    url: Callable[[RunRef], str],
 ) -> Iterable[RunStatus]:
-    aliases = decisions.aliases(destination)
-    ignored = decisions.forgotten(destination)
-    owners = {run_id: known_cursor.path for run_id, known_cursor in cursors.items()}
-    files = settle_claims(Roster(lambda: aliases).scan(settings.log_dir), owners)
-    for found in files:
-        run_id = found.header.run_id if found.header else ""
-        bad = quarantine.load(destination / "quarantine", run_id).count if run_id else 0
-        yield _run(
-            found, cursors.get(run_id), known.get(run_id), run_id in ignored, bad, settings, app
-        )
-    here = {found.header.run_id: str(found.path) for found in files if found.header}
+    aliases = decisions.aliases(state)
+    ignored = decisions.forgotten(state)
+    problems = failures.load_all(state)
+    owners = {run_id: known.path for run_id, known in cursors.items()}
+    files = resolve_duplicates(LogScanner(lambda: aliases).scan(settings.log_dir), owners)
+    here: dict[str, str] = {}
+    for file in files:
+        if isinstance(file, UnusableFile):
+            yield _unusable(file, settings, ignored)
+            continue
+        run_id = file.run_id
+        here[run_id] = str(file.path)
+        bad = quarantine.load(state / "quarantine", run_id).count
+        known = cursors.get(run_id)
+        run = _run(file, known, problems.get(run_id), run_id in ignored, settings, url)
+        yield replace(run, bad=bad)
     made_new = {here[run_id] for run_id in aliases.values() if run_id in here}
-    for run_id in cursors.keys() - here - ignored:
+    for run_id in cursors.keys() - here.keys() - ignored:
         if cursors[run_id].path in made_new:  # the user has decided about it
             continue
         if not cursors[run_id].ended and _belongs(cursors[run_id], settings):
@@ -197,58 +204,60 @@ def _runs(
 
 
 def _run(
-    found: Found,
+    file: LogFile,
     known: Cursor | None,
     problem: Problem | None,
     ignored: bool,
-    bad: int,
     settings: Settings,
-    app: str,
+    url: Callable[[RunRef], str],
 ) -> RunStatus:
-    if found.header is None:
-        return RunStatus(
-            "", found.path.stem, "", str(found.path), found.code or "empty",
-            problem=found.problem, remedy=found.remedy, code=found.code,
-        )  # fmt: skip
-    header = found.header
+    header = file.header
     project = settings.project or header.project
-    mine = known if known and known.project == project and not found.code else None
+    mine = known if known and known.project == project else None
     uploaded, offset = (mine.confirmed.ordinal, mine.confirmed.offset) if mine else (0, 0)
-    left = _lines_from(found.path, offset)
-    state = _state(found, header.upload, ignored, problem, left)
+    pending = _lines_from(file.path, offset)
+    state = _state(header.upload, ignored, problem, pending)
+    to_upload = state in (RunState.WAITING, RunState.BLOCKED)
     run = RunStatus(
-        header.run_id, header.run_name, project, str(found.path), state,
-        records=uploaded + left, uploaded=uploaded, bad=bad,
-        left=left if state in ("waiting", "blocked") else 0,
-        url=f"{app}/{mine.entity}/{project}/runs/{header.run_id}" if mine else "",
+        header.run_id, header.run_name, project, str(file.path), state,
+        records=uploaded + pending, uploaded=uploaded, pending=pending if to_upload else 0,
+        url=url(RunRef(mine.entity, project, header.run_id)) if mine else "",
     )  # fmt: skip
-    return _with_problem(run, found, problem)
+    # an uploaded run can have one, too: its pictures may be missing
+    if problem is None or not (to_upload or state is RunState.UPLOADED):
+        return run
+    return replace(
+        run,
+        problem=problem.what,
+        meaning=problem.meaning,
+        remedy=problem.remedy,
+        code=problem.code,
+    )
 
 
-def _with_problem(run: RunStatus, found: Found, problem: Problem | None) -> RunStatus:
-    if found.code:
-        return replace(run, problem=found.problem, remedy=found.remedy, code=found.code)
-    if problem and run.state in ("waiting", "blocked", "uploaded"):  # its pictures may be missing
-        return replace(
-            run,
-            problem=problem.what,
-            meaning=problem.meaning,
-            remedy=problem.remedy,
-            code=problem.code,
-        )
-    return run
-
-
-def _state(found: Found, upload: bool, ignored: bool, problem: Problem | None, left: int) -> str:
+def _state(upload: bool, ignored: bool, problem: Problem | None, pending: int) -> RunState:
     if ignored:
-        return "forgotten"
-    if found.code:
-        return found.code
+        return RunState.FORGOTTEN
     if problem and problem.decision:
-        return "blocked"
-    if not left:
-        return "uploaded"
-    return "waiting" if upload else "local"
+        return RunState.BLOCKED
+    if not pending:
+        return RunState.UPLOADED
+    return RunState.WAITING if upload else RunState.LOCAL
+
+
+def _unusable(file: UnusableFile, settings: Settings, ignored: Container[str]) -> RunStatus:
+    header = file.header
+    state = RunState(file.code) if file.code else RunState.EMPTY
+    if header is None:
+        run = RunStatus("", file.path.stem, "", str(file.path), state)
+    else:
+        state = RunState.FORGOTTEN if header.run_id in ignored else state
+        project = settings.project or header.project
+        records = _lines_from(file.path, 0)
+        run = RunStatus(
+            header.run_id, header.run_name, project, str(file.path), state, records=records
+        )
+    return replace(run, problem=file.problem, remedy=file.remedy, code=file.code or "")
 
 
 def _missing(known: Cursor) -> RunStatus:
@@ -257,13 +266,13 @@ def _missing(known: Cursor) -> RunStatus:
         Path(known.path).stem,
         known.project,
         known.path,
-        "missing",
+        RunState.MISSING,
         records=known.confirmed.ordinal,
         uploaded=known.confirmed.ordinal,
         problem="the file is gone before its run ended",
         meaning=f"{known.confirmed.ordinal:,} records are on the server; later ones can't be sent",
         remedy=f"Put the file back, or karaoke-syncd forget {known.run_id}",
-        code="missing",
+        code=ProblemCode.MISSING,
     )
 
 
@@ -284,20 +293,15 @@ def _lines_from(path: Path, offset: int) -> int:
     return count
 
 
-def _app(login: Login) -> str:
-    """Where a browser sees what is uploaded."""
-    return "https://wandb.ai" if login.base_url == DEFAULT_URL else login.base_url
-
-
 def _warnings(
-    settings: Settings, login: Login, holder: Holder | None, last: Mapping[str, Any]
+    settings: Settings, identity: Identity, holder: Holder | None, report: DaemonReport
 ) -> Iterable[str]:
-    if login.warning:
-        yield login.warning
-    if holder and last.get("server") not in (None, login.base_url):
-        yield f"the daemon uploads to {last.get('server')}, this shell would to {login.base_url}"
+    if identity.warning:
+        yield identity.warning
+    if holder and report.server and report.server != identity.address:
+        yield f"the daemon uploads to {report.server}, this shell would to {identity.address}"
     for folder in settings.log_dir:
         if not folder.is_dir():
             yield f"{folder} does not exist yet; it is watched as soon as it does"
-        elif holder and str(folder) not in last.get("log_dir", []):
+        elif holder and str(folder) not in report.log_dir:
             yield f"{folder} is not watched by the daemon: start it with --log_dir {folder}"

@@ -16,17 +16,23 @@ from pathlib import Path
 from typing import Any, Final
 
 from karaoke_train.runlog.reader import Line
+from syncd.destination.base import Destination, RunRef
 from syncd.destination.rows import Media, row, seconds
-from syncd.destination.wandb.api import Server
-from syncd.destination.wandb.credentials import Login
-from syncd.destination.wandb.history import history
 from syncd.source import tailer
-from syncd.source.scanner import Found
+from syncd.source.scanner import LogFile
 
 SHOWN: Final = 20  # ordinals and differences of a run that are kept; all are counted
 _ABSENT: Final = "(absent)"
 _NON_FINITE: Final = frozenset({"NaN", "Infinity", "-Infinity"})
 _KINDS: Final = {"audio": "audio-file"}  # as wandb calls them; all else is an image
+
+# what `--json` calls them: its keys never change
+_JSON_NAMES: Final = {
+    "duplicate": "repeated",
+    "duplicate_at": "repeated_at",
+    "extra": "foreign",
+    "extra_at": "foreign_at",
+}
 
 MediaHash = Callable[[Media], str]  # sha256 in hex, empty where the file isn't here
 
@@ -46,8 +52,8 @@ class Comparison:
     """How a run's file and its history compare.
 
     records, rows: in the file, at the server. missing: ordinals without a row, though later ones
-    have theirs. waiting: records after the last row, which are yet to be uploaded. repeated: steps
-    that came twice, or out of order. foreign: rows of which the file has no record. different:
+    have theirs. waiting: records after the last row, which are yet to be uploaded. duplicate: steps
+    that came twice, or out of order. extra: rows of which the file has no record. different:
     records with another content. Of the lists, the first few are in `…_at` and `differences`.
     """
 
@@ -55,40 +61,40 @@ class Comparison:
     rows: int = 0
     missing: int = 0
     waiting: int = 0
-    repeated: int = 0
-    foreign: int = 0
+    duplicate: int = 0
+    extra: int = 0
     different: int = 0
     missing_at: list[int] = field(default_factory=list)
-    repeated_at: list[int] = field(default_factory=list)
-    foreign_at: list[int] = field(default_factory=list)
+    duplicate_at: list[int] = field(default_factory=list)
+    extra_at: list[int] = field(default_factory=list)
     differences: list[Difference] = field(default_factory=list)
 
     @property
-    def sound(self) -> bool:
+    def consistent(self) -> bool:
         """Whether what the server has is what the file has, as far as it got."""
-        return not (self.missing or self.repeated or self.foreign or self.different)
+        return not (self.missing or self.duplicate or self.extra or self.different)
 
     @property
     def equal(self) -> bool:
         """Whether the server has every record of the file, once."""
-        return self.sound and not self.waiting
+        return self.consistent and not self.waiting
 
     def to_json(self) -> dict[str, Any]:
         """The stable schema of `verify --json`, for one run."""
-        return {"equal": self.equal, **asdict(self)}
+        values = {_JSON_NAMES.get(key, key): value for key, value in asdict(self).items()}
+        return {"equal": self.equal, **values}
 
 
-def verify(found: Found, project: str, entity: str, server: Server, login: Login) -> Comparison:
-    """Compare a run's file with what the server has of it. found: a file with a header.
+def verify(file: LogFile, project: str, entity: str, destination: Destination) -> Comparison:
+    """Compare a run's file with what the server has of it.
 
     Raises Unreachable, Refused, RunTrouble, OSError.
     """
-    assert found.header is not None
-    run_id = found.header.run_id
-    known = server.standing(entity, project, run_id)
-    rows = history(login, entity, project, run_id) if known and known.count else iter(())
-    started = seconds(found.header.created, 0.0)
-    return compare(_lines(found.path), rows, started, lambda media: _hash(found.media, media))
+    run = RunRef(entity, project, file.run_id)
+    remote = destination.remote_run(run)
+    rows = destination.history(run) if remote and remote.count else iter(())
+    started = seconds(file.header.created, 0.0)
+    return compare(_lines(file.path), rows, started, lambda media: _hash(file.media, media))
 
 
 def compare(
@@ -101,13 +107,13 @@ def compare(
         found.rows += 1
         step = there.get("_step")
         if not isinstance(step, int) or step < found.records:
-            found.repeated += 1
-            _note(found.repeated_at, step if isinstance(step, int) else -1)
+            found.duplicate += 1
+            _note(found.duplicate_at, step if isinstance(step, int) else -1)
             continue
         line = _advance(ahead, step, found)
         if line is None:
-            found.foreign += 1
-            _note(found.foreign_at, step)
+            found.extra += 1
+            _note(found.extra_at, step)
             continue
         found.records += 1
         differing = list(_differences(line, there, started, media_hash))

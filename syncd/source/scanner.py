@@ -8,26 +8,41 @@ from pathlib import Path
 
 from karaoke_train.runlog.format import DEFAULT_PROJECT, BadRecord, RunHeader, decode
 from karaoke_train.runlog.layout import LOG_FILES, media_folder
-from syncd.source.tailer import digest, first_line
+from syncd.errors import ProblemCode
+from syncd.source.fingerprint import digest, first_line
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """A log file.
+class LogFile:
+    """A file that holds a run. first_line_hash: of the line that named the run; media: where the
+    run's pictures are."""
 
-    header: None while its first line isn't written yet, or can't be read. first: that line's
-    digest. media: where the run's pictures are. problem: why the file can't be uploaded as it is,
-    in words; code: the same as a stable word.
-    """
+    path: Path
+    size: int
+    header: RunHeader
+    first_line_hash: str
+    media: Path
+
+    @property
+    def run_id(self) -> str:
+        """The run's id, an assigned one where the file was made a run of its own."""
+        return self.header.run_id
+
+
+@dataclass(frozen=True, slots=True)
+class UnusableFile:
+    """A file that can't be uploaded as it is. code: None while its first line isn't written yet,
+    which is nobody's fault. header: of a copy, the run that it is a copy of."""
 
     path: Path
     size: int = 0
-    header: RunHeader | None = None
-    first: str = ""
-    media: Path = Path()
-    code: str = ""
+    code: ProblemCode | None = None
     problem: str = ""
     remedy: str = ""
+    header: RunHeader | None = None
+
+
+FoundFile = LogFile | UnusableFile
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,12 +50,12 @@ class _Known:
     """A file's first line when the file looked like `mark`."""
 
     mark: tuple[int, ...]  # device, inode, mtime, size
-    first: str
+    first_line_hash: str
     alias: str
     header: RunHeader
 
 
-class Roster:
+class LogScanner:
     """The files of some folders. First lines never change, so each is parsed once; but a file may
     give way to another one, so each is read again when its file has changed.
 
@@ -51,26 +66,26 @@ class Roster:
         self._aliases = aliases
         self._known: dict[Path, _Known] = {}
 
-    def scan(self, folders: Iterable[Path]) -> Iterator[Found]:
+    def scan(self, folders: Iterable[Path]) -> Iterator[FoundFile]:
         """Every log file in the folders, by path; a missing folder has none."""
         paths = [path for folder in folders for path in folder.glob(LOG_FILES)]
         return map(self.look, sorted(set(paths)))
 
-    def look(self, path: Path) -> Found:
+    def look(self, path: Path) -> FoundFile:
         """One file. Never raises: what keeps it from being read is its problem."""
         try:
             stat = path.stat()
             known = self._read(path, (stat.st_dev, stat.st_ino, stat.st_mtime_ns, stat.st_size))
             if known is None:
-                return Found(path, stat.st_size)
+                return UnusableFile(path, stat.st_size)
             media = media_folder(path, known.header.run_id)
             run_id = self._aliases().get(known.alias, known.header.run_id)
             header = replace(known.header, run_id=run_id)
-            return Found(path, stat.st_size, header, known.first, media)
+            return LogFile(path, stat.st_size, header, known.first_line_hash, media)
         except OSError as error:
-            return Found(
+            return UnusableFile(
                 path,
-                code="unreadable",
+                code=ProblemCode.UNREADABLE,
                 problem=f"can't be read: {error.strerror}",
                 remedy="Make the file readable for this user; its upload then goes on by itself",
             )
@@ -83,7 +98,7 @@ class Roster:
                 self._known.pop(path, None)
                 return None
             first = digest(line)
-            if known is None or known.first != first:
+            if known is None or known.first_line_hash != first:
                 known = _Known(mark, first, alias_key(path, line), header_of(line, path))
             self._known[path] = known = replace(known, mark=mark)
         return known
@@ -106,29 +121,31 @@ def alias_key(path: Path, line: bytes) -> str:
     return digest(str(path).encode(errors="surrogateescape") + b"\0" + line)[:16]
 
 
-def settle_claims(found: Iterable[Found], owners: Mapping[str, str]) -> list[Found]:
-    """One file a run. Of several with the same run_id, the one that was uploaded so far (`owners`:
-    run_id -> path) is the run's own, else the first by name; the others are copies, and say so."""
+def resolve_duplicates(found: Iterable[FoundFile], owners: Mapping[str, str]) -> list[FoundFile]:
+    """One file per run. Of several with the same run_id, the one that was uploaded so far
+    (`owners`: run_id -> path) is the run's own, else the first by name; the others are copies."""
     files = list(found)
     own: dict[str, Path] = {}
     for file in files:
-        if file.header:
-            run_id = file.header.run_id
-            if run_id not in own or owners.get(run_id) == str(file.path):
-                own[run_id] = file.path
+        if isinstance(file, LogFile) and (
+            file.run_id not in own or owners.get(file.run_id) == str(file.path)
+        ):
+            own[file.run_id] = file.path
     return [
-        _copy(file, own[file.header.run_id])
-        if file.header and own[file.header.run_id] != file.path
+        _copy(file, own[file.run_id])
+        if isinstance(file, LogFile) and own[file.run_id] != file.path
         else file
         for file in files
     ]
 
 
-def _copy(file: Found, original: Path) -> Found:
-    return replace(
-        file,
-        code="copy",
+def _copy(file: LogFile, original: Path) -> UnusableFile:
+    return UnusableFile(
+        file.path,
+        file.size,
+        code=ProblemCode.COPY,
         problem=f"a copy of {original.name}: both are the same run, which is uploaded from there",
         remedy="Remove the copy, or upload it as a run of its own: "
         f"karaoke-syncd sync --as_new {file.path}",
+        header=file.header,
     )

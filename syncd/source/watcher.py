@@ -5,7 +5,6 @@ Events only say where to look; a slow rescan finds what they missed.
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -19,8 +18,7 @@ from watchdog.observers.api import BaseObserver, ObservedWatch
 from watchdog.observers.polling import PollingObserver
 
 from karaoke_train.runlog.layout import LOG_FILES
-
-log = logging.getLogger(__name__)
+from syncd import events
 
 POLL_EVERY: Final = 2.0  # seconds
 # file systems on which another machine's writes raise no inotify event
@@ -45,7 +43,7 @@ class Watcher:
 
     def follow(self, folders: Iterable[Path]) -> bool:
         """Watch these folders as well, those that exist; call it again for those that come, or
-        were removed and made again. Answers whether one came: what is in it raised no event."""
+        were removed and made again. Returns whether one came: what is in it raised no event."""
         came = False
         with self._guard:
             for folder in folders:
@@ -73,7 +71,7 @@ class Watcher:
         try:
             watch = observer.schedule(self._handler, str(folder))
         except OSError as error:  # the inotify limit, mostly
-            log.warning("%s: %s; polling instead", folder, error.strerror or error)
+            events.polled_instead(folder, error)
             observer = self._observer("polling")
             watch = observer.schedule(self._handler, str(folder))
         return _Watched(identity, observer, watch)

@@ -27,8 +27,8 @@ def retry(destination: Path, run_id: str) -> None:
     atomic_json.write(destination / "retry" / f"{run_id}.json", {"run_id": run_id})
 
 
-def take_retries(destination: Path) -> list[str]:
-    """The runs to retry now; each is answered once. In a folder that takes no changes, none."""
+def pop_retries(destination: Path) -> list[str]:
+    """The runs to retry now; each is returned once. In a folder that takes no changes, none."""
     taken = []
     for path in (destination / "retry").glob("*.json"):
         with suppress(OSError):
@@ -37,8 +37,8 @@ def take_retries(destination: Path) -> list[str]:
     return taken
 
 
-def make_new(destination: Path, key: str, run_id: str) -> str:
-    """Upload the file with this alias key as a run of its own. Answers the run's id, the same one
+def assign_run_id(destination: Path, key: str, run_id: str) -> str:
+    """Upload the file with this alias key as a run of its own. Returns the run's id, the same one
     when asked again."""
     path = destination / "aliases" / f"{key}.json"
     known = atomic_json.read(path)

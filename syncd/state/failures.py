@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from syncd.errors import RunRefused, UploadError
+from syncd.errors import ProblemCode, RunRefused, UploadError
 from syncd.state import atomic_json
 
 
@@ -28,7 +28,7 @@ def save(destination: Path, run_id: str, path: Path, error: UploadError) -> None
     """Remember the run's failure; the first time of an unchanged one stands. Raises OSError."""
     file = destination / "problems" / f"{run_id}.json"
     decision = isinstance(error, RunRefused)
-    code = error.code if isinstance(error, RunRefused) else "trouble"
+    code = error.code if isinstance(error, RunRefused) else ProblemCode.TROUBLE
     since = datetime.now(UTC).isoformat(timespec="seconds")
     old = _load(file)
     if old and (old.code, old.what) == (code, error.what):

@@ -10,18 +10,18 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from karaoke_train.runlog.layout import LOG_FILES
-from syncd.destination.wandb.credentials import Login
+from syncd.destination.base import Destination
 from syncd.errors import Exit, Refused, RunRefused, SyncError, UploadError
 from syncd.settings import Settings
 from syncd.source import legacy_documents
-from syncd.source.scanner import Roster
-from syncd.sync.assemble import engine
+from syncd.source.scanner import LogFile, LogScanner
+from syncd.sync.assemble import build_daemon
 from syncd.sync.loop import Daemon
 from syncd.sync.scheduler import Run
 
 
 @dataclass(frozen=True, slots=True)
-class Work:
+class SyncInputs:
     """The files of one upload: record logs, those that came from documents, what was unusable."""
 
     files: tuple[Path, ...]
@@ -29,7 +29,7 @@ class Work:
     unusable: tuple[SyncError, ...]
 
 
-def gather(paths: Sequence[Path], state: Path) -> Work:
+def collect_inputs(paths: Sequence[Path], state: Path) -> SyncInputs:
     """The record logs in files and folders; older documents become record logs on the way."""
     logs: list[Path] = []
     converted: list[Path] = []
@@ -44,13 +44,13 @@ def gather(paths: Sequence[Path], state: Path) -> Work:
                 unusable.append(error)
         else:
             logs.append(path)
-    return Work((*logs, *converted), tuple(converted), tuple(unusable))
+    return SyncInputs((*logs, *converted), tuple(converted), tuple(unusable))
 
 
 def sync(
     settings: Settings,
-    login: Login,
-    work: Work,
+    destination: Destination,
+    inputs: SyncInputs,
     console: Console,
     *,
     run_name: str = "",
@@ -60,15 +60,15 @@ def sync(
     """Upload once. everything: leave out runs that aren't to be uploaded, as the daemon does;
     otherwise the files were named one by one, and all of them go. follow: go on until the runs
     have ended."""
-    for error in work.unusable:
+    for error in inputs.unusable:
         console.print(f"[red]{error}[/]", highlight=False)
-    files = [path for path in work.files if not everything or _wants_upload(path)]
+    files = [path for path in inputs.files if not everything or _wants_upload(path)]
     with (
-        engine(
+        build_daemon(
             settings,
-            login,
+            destination,
             files=files,
-            documents=work.documents,
+            documents=inputs.documents,
             once=not follow,
             run_name=run_name,
         ) as daemon,
@@ -82,7 +82,7 @@ def sync(
             if daemon.done() and (not follow or _all_ended(daemon)):
                 break
             daemon.wait()
-    return _verdict(daemon, work, console)
+    return _verdict(daemon, inputs, console)
 
 
 def _expand(path: Path) -> list[Path]:
@@ -94,8 +94,8 @@ def _expand(path: Path) -> list[Path]:
 
 
 def _wants_upload(path: Path) -> bool:
-    header = Roster().look(path).header
-    return header is None or header.upload
+    found = LogScanner().look(path)
+    return not isinstance(found, LogFile) or found.header.upload
 
 
 def _bar(console: Console) -> Progress:
@@ -126,38 +126,44 @@ def _all_ended(daemon: Daemon) -> bool:
     return bool(daemon.runs) and all(run.ended for run in daemon.runs.values())
 
 
-def _verdict(daemon: Daemon, work: Work, console: Console) -> Exit:
-    for found in daemon.left_out:
+def _verdict(daemon: Daemon, inputs: SyncInputs, console: Console) -> Exit:
+    for found in daemon.skipped_files:
         console.print(f"[red]{found.path}: {found.problem}. {found.remedy}.[/]", highlight=False)
     confirmed = sum(run.confirmed.ordinal for run in daemon.runs.values())
     # a torn tail is no record until its writer, or who resumes the run, has ended it
     unsent = [
-        key for key, run in daemon.runs.items() if run.seen != run.size or run.sent != run.confirmed
+        key
+        for key, run in daemon.runs.items()
+        if run.scanned_to != run.size or run.sent != run.confirmed
     ]
     if not daemon.runs:
         console.print("There is nothing to upload", highlight=False)
-        return Exit.FAILED if work.unusable else Exit.DECISION if daemon.left_out else Exit.OK
+        if inputs.unusable:
+            return Exit.FAILED
+        return Exit.DECISION if daemon.skipped_files else Exit.OK
     if unsent:
         words = f"{len(unsent)} of {_runs(daemon)} left with records to send, safe on disk"
     else:
         words = f"All {confirmed:,} records of {_runs(daemon)} are on the server"
     console.print(words, highlight=False)
     errors = [run.error for run in daemon.runs.values() if run.error]
-    if not daemon.reach.online and daemon.reach.error:
-        errors = [daemon.reach.error]
+    if not daemon.connectivity.online and daemon.connectivity.error:
+        errors = [daemon.connectivity.error]
     for error in errors:
         console.print(f"[yellow]{error}[/]", highlight=False)
-    return _code(daemon, work, errors, unsent)
+    return _code(daemon, inputs, errors, unsent)
 
 
-def _code(daemon: Daemon, work: Work, errors: Sequence[UploadError], unsent: Sequence[str]) -> Exit:
-    if isinstance(daemon.reach.error, Refused):
+def _code(
+    daemon: Daemon, inputs: SyncInputs, errors: Sequence[UploadError], unsent: Sequence[str]
+) -> Exit:
+    if isinstance(daemon.connectivity.error, Refused):
         return Exit.LOGIN
-    if not daemon.reach.online and unsent:
+    if not daemon.connectivity.online and unsent:
         return Exit.OFFLINE
-    if daemon.left_out or any(isinstance(error, RunRefused) for error in errors):
+    if daemon.skipped_files or any(isinstance(error, RunRefused) for error in errors):
         return Exit.DECISION
-    return Exit.FAILED if unsent or errors or work.unusable else Exit.OK
+    return Exit.FAILED if unsent or errors or inputs.unusable else Exit.OK
 
 
 def _runs(daemon: Daemon) -> str:

@@ -1,11 +1,10 @@
-"""One run's upload: performs what the schedule decides; every action yields exactly one event.
+"""One run's upload: performs what the scheduler decides; every action yields exactly one event.
 
 An action that fails drops the session, so that what remains is what a crash would have left.
 """
 
 from __future__ import annotations
 
-import logging
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -17,83 +16,88 @@ from karaoke_train.runlog.format import BadRecord, Record, RunHeader, decode
 from karaoke_train.runlog.layout import lock_path
 from karaoke_train.runlog.lock import Lock, holder_of
 from karaoke_train.runlog.reader import Line, Position
-from syncd.destination.base import Outcome, Standing, Target, Uploader
-from syncd.errors import Leased, RunRefused, RunTrouble, Shortfall, UploadError
+from syncd import events
+from syncd.destination.base import Destination, Outcome, RunRef, Target, Uploader
+from syncd.errors import (
+    Leased,
+    ProblemCode,
+    RemoteHasMore,
+    RemoteLostRecords,
+    RunRefused,
+    RunTrouble,
+    UploadError,
+)
 from syncd.failpoints import failpoint
-from syncd.source import tailer
+from syncd.source import fingerprint, tailer
+from syncd.source.fingerprint import FileChanged
+from syncd.source.scanner import LogFile
 from syncd.state import cursor, lease, quarantine
 from syncd.state.cursor import Cursor, Fingerprint
 from syncd.sync.scheduler import (
+    AlreadyComplete,
     Checked,
     Closed,
     Confirmed,
     Event,
-    Failed,
     Opened,
     Run,
     Sent,
-    Settled,
+    failure,
 )
 
-log = logging.getLogger(__name__)
-
-SHORTFALLS: Final = 5  # times that a server may count fewer lines than it confirmed, before we ask
+LOST_TRIES: Final = 5  # times that a server may count fewer lines than it confirmed, before we ask
 CRASHED: Final = Outcome("crashed", 1)
-_TERMINAL: Final = frozenset({"finished", "failed", "crashed", "killed"})
-
-MakeUploader = Callable[[Target], Uploader]
-AskStanding = Callable[[str, str], Standing | None]  # project, run_id
 
 
 class Session:
-    """The I/O of one run. Not thread-safe: one action at a time, which the schedule sees to."""
+    """The I/O of one run. Not thread-safe: one action at a time, which the scheduler sees to.
+
+    state: where the destination's state is. entity: where runs go to, as far as that is known by
+    now. project: instead of the run's own. document: the file was made from an older document, and
+    has no writer.
+    """
 
     def __init__(
         self,
-        path: Path,
-        header: RunHeader,
-        media: Path,
+        file: LogFile,
+        destination: Destination,
         *,
         state: Path,
         entity: Callable[[], str],
-        project: str,
-        standing: AskStanding,
-        make_uploader: MakeUploader,
+        project: str = "",
         document: bool = False,
-        first: str = "",
     ) -> None:
-        self.path = path
-        self.header = header
-        self._media = media
-        self.project = project or header.project
+        self.path = file.path
+        self.header = file.header
+        self._media = file.media
+        self.project = project or file.header.project
+        self._destination = destination
         self._cursors = state / "cursors"
         self._quarantine = state / "quarantine"
         self._entity = entity
-        self._standing = standing
-        self._make_uploader = make_uploader
-        self._first = first  # digest of the first line that named the run
-        self._document = document  # made from an older document: no writer, no lock
+        self._first_line_hash = file.first_line_hash
+        self._document = document
         self._uploader: Uploader | None = None
         self._lease: Lock | None = None
         self._unconfirmed: list[Position] = []  # ends of the lines sent and not confirmed
         self._shown: Fingerprint | None = None  # what the file showed where the next read begins
         self._config_at = 0
-        self._shortfalls = 0
+        self._lost_tries = 0
 
     def initial(self, now: float) -> Run:
         """What is known before the server was asked."""
         known = cursor.load(self._cursors, self.header.run_id)
         if known is None or not self._speaks_of_here(known):
-            return Run(news_at=now)
+            return Run(grown_at=now)
         at = known.confirmed
         return Run(
             size=at.offset,
-            seen=at.offset,
+            scanned_to=at.offset,
             confirmed=at,
             sent=at,
             outcome=_outcome_before(self.path, at),
             ended=known.ended,
-            news_at=now,
+            grown_at=now,
         )
 
     def open(self) -> Event:
@@ -144,33 +148,32 @@ class Session:
             return act()
         except UploadError as error:
             return self._failed(error)
-        except tailer.FileChanged as changed:
+        except FileChanged as changed:
             return self._failed(self._changed(changed))
         except OSError as error:
             return self._failed(self._unreadable(error))
         except Exception as error:  # a bug costs this run a retry, and nobody else anything
-            log.debug("%s: unexpected", self.path, exc_info=True)
+            events.unexpected(self.path)
             return self._failed(RunTrouble(f"unexpected: {error!r:.200}", where=self.path.name))
 
     def _failed(self, error: UploadError) -> Event:
         self.drop()
         error.where = error.where or self.path.name
-        return Failed(error)
+        return failure(error)
 
     def _open(self) -> Event:
         self._take_lease()
         failpoint("open.before")
-        if self._first and tailer.digest(tailer.first_line(self.path)) != self._first:
-            raise tailer.FileChanged("replaced", "the file begins otherwise than when it was found")
+        self._check_first_line()
         known = self._cursor()
-        standing = self._standing(self.project, self.header.run_id)
-        count = standing.count if standing else 0
+        remote = self._destination.remote_run(self._ref())
+        count = remote.count if remote else 0
         self._check_count(count, known)
-        at, survey = self._locate(count, known)
-        if survey and at == survey.end and _outcome(survey.last) and _ended(standing):
+        at, scan = self._locate(count, known)
+        if scan and at == scan.end and _outcome(scan.last) and remote and remote.ended:
             self._save(at, ended=True)
             self.drop()
-            return Settled(at)
+            return AlreadyComplete(at)
         config = _record_at(self.path, self._config_at)
         target = Target(
             _merged(self.header, config),
@@ -178,12 +181,12 @@ class Session:
             self.project,
             self._media,
         )
-        self._uploader = self._make_uploader(target)
+        self._uploader = self._destination.uploader(target)
         opened = self._uploader.open()
         failpoint("open.after")
         if opened != count:  # lines of a session before this one that were still on their way
             at, _ = self._locate(opened, None)
-        self._shown = tailer.fingerprint(self.path, at)
+        self._shown = fingerprint.fingerprint(self.path, at)
         self._save(at, ended=False)
         return Opened(at)
 
@@ -193,7 +196,7 @@ class Session:
         failpoint("read.after")
         lines = chunk.lines[:most]
         if not lines:
-            return Sent(start, chunk.seen)
+            return Sent(start, chunk.scanned_to)
         self._keep_bad(lines)
         failpoint("send.before")
         self._alive().send(lines)
@@ -202,8 +205,9 @@ class Session:
         self._unconfirmed.extend(line.end for line in lines)
         whole = len(lines) == len(chunk.lines)
         end = lines[-1].end
-        self._shown = tailer.fingerprint(self.path, end)
-        return Sent(end, chunk.seen if whole else end.offset, _outcome(lines[-1].record or {}))
+        self._shown = fingerprint.fingerprint(self.path, end)
+        scanned_to = chunk.scanned_to if whole else end.offset
+        return Sent(end, scanned_to, _outcome(lines[-1].record))
 
     def _confirm(self, confirmed: Position) -> Event:
         failpoint("confirm.before")
@@ -224,11 +228,11 @@ class Session:
         return Confirmed(at)
 
     def _close(self, outcome: Outcome | None, confirmed: Position) -> Event:
-        survey = tailer.survey(self.path) if outcome else tailer.Survey()
+        scan = tailer.scan(self.path) if outcome else tailer.FileScan()
         if outcome and self._shown:
-            tailer.check(self.path, confirmed, self._shown)
+            fingerprint.check(self.path, confirmed, self._shown)
         failpoint("close.before")
-        self._alive().close(outcome, survey.epochs, survey.media)
+        self._alive().close(outcome, scan.epochs, scan.media)
         failpoint("close.after")
         self._uploader = None
         if outcome:
@@ -240,6 +244,17 @@ class Session:
         if self._uploader is None:
             raise RunTrouble("its session is gone", where=self.path.name)
         return self._uploader
+
+    def _check_first_line(self) -> None:
+        """The file may have been replaced since it was found, before anything of it was sent:
+        with no cursor yet, nothing else would tell."""
+        if fingerprint.digest(fingerprint.first_line(self.path)) != self._first_line_hash:
+            raise FileChanged(
+                ProblemCode.REPLACED, "the file begins otherwise than when it was found"
+            )
+
+    def _ref(self) -> RunRef:
+        return RunRef(self._entity(), self.project, self.header.run_id)
 
     def _take_lease(self) -> None:
         run_lease = lease.run_lease(self.path, self.header.run_id)
@@ -264,17 +279,17 @@ class Session:
 
     def _check_count(self, count: int, known: Cursor | None) -> None:
         if known is None or count >= known.confirmed.ordinal:
-            self._shortfalls = 0
+            self._lost_tries = 0
             return
-        self._shortfalls += 1
+        self._lost_tries += 1
         what = f"the server holds {count:,} records; it had confirmed {known.confirmed.ordinal:,}"
-        if self._shortfalls <= SHORTFALLS:
+        if self._lost_tries <= LOST_TRIES:
             raise RunTrouble(
                 what, where=self.path.name, meaning="It may be catching up; asked again by itself"
             )
         run = self.header.run_id
-        raise Shortfall(
-            "lost_at_server",
+        raise RemoteLostRecords(
+            ProblemCode.LOST_AT_SERVER,
             what,
             where=self.path.name,
             meaning="The run was deleted or lost data there; the file still has every record",
@@ -282,25 +297,25 @@ class Session:
             f"To leave it so: karaoke-syncd forget {run}",
         )
 
-    def _locate(self, count: int, known: Cursor | None) -> tuple[Position, tailer.Survey | None]:
+    def _locate(self, count: int, known: Cursor | None) -> tuple[Position, tailer.FileScan | None]:
         """Where line `count` begins. From the cursor where the file is what it speaks of."""
         start = tailer.START
         if known is not None:
-            tailer.check(self.path, known.confirmed, known.fingerprint)
+            fingerprint.check(self.path, known.confirmed, known.fingerprint)
             self._config_at = known.config_at
             start = known.confirmed
             if start.ordinal == count:
                 return start, None
-        survey = tailer.survey(self.path, count, self._look_at, start)
-        if survey.at is None:
-            raise self._foreign(count, survey.end.ordinal)
-        return survey.at, survey
+        scan = tailer.scan(self.path, count, self._look_at, start)
+        if scan.at is None:
+            raise self._remote_has_more(count, scan.end.ordinal)
+        return scan.at, scan
 
     def _look_at(self, lines: Sequence[Line]) -> None:
         self._keep_bad(lines)
         self._note_configs(lines)
 
-    def _changed(self, changed: tailer.FileChanged) -> RunRefused:
+    def _changed(self, changed: FileChanged) -> RunRefused:
         return RunRefused(
             changed.code,
             str(changed),
@@ -311,9 +326,9 @@ class Session:
             f"karaoke-syncd sync --as_new {self.path}",
         )
 
-    def _foreign(self, count: int, known: int) -> RunRefused:
-        return RunRefused(
-            "more_at_server",
+    def _remote_has_more(self, count: int, known: int) -> RemoteHasMore:
+        return RemoteHasMore(
+            ProblemCode.MORE_AT_SERVER,
             f"the server holds {count:,} records of this run, the file {known:,}",
             where=self.path.name,
             meaning="Somebody else wrote to the run, or the file lost its end; "
@@ -333,7 +348,7 @@ class Session:
         try:
             quarantine.add(self._quarantine, self.header.run_id, self.path, lines)
         except OSError as error:
-            log.warning("the state folder can't be written: %s", error.strerror)
+            events.state_unwritable(self._quarantine.parent, error)
 
     def _note_configs(self, lines: Sequence[Line]) -> None:
         for line in lines:
@@ -348,7 +363,7 @@ class Session:
             project=self.project,
             entity=self._entity(),
             path=str(self.path),
-            fingerprint=tailer.fingerprint(self.path, at),
+            fingerprint=fingerprint.fingerprint(self.path, at),
             confirmed=at,
             config_at=self._config_at,
             ended=ended,
@@ -357,15 +372,11 @@ class Session:
         try:
             cursor.save(self._cursors, known)
         except OSError as error:
-            log.warning("the state folder can't be written: %s", error.strerror)
+            events.state_unwritable(self._cursors.parent, error)
 
 
-def _ended(standing: Standing | None) -> bool:
-    return standing is not None and standing.state in _TERMINAL
-
-
-def _outcome(record: Record) -> Outcome | None:
-    if record.get("type") != "end":
+def _outcome(record: Record | None) -> Outcome | None:
+    if record is None or record.get("type") != "end":
         return None
     code = record.get("exit_code")
     status = str(record.get("status") or "finished")

@@ -15,16 +15,16 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
-from syncd.destination.base import Standing
+from syncd.destination.base import Account, Identity, RemoteRun, RunRef
 from syncd.destination.rows import row, seconds
-from syncd.errors import RunRefused, RunTrouble, Unreachable, UploadError
+from syncd.errors import ProblemCode, RunRefused, RunTrouble, Unreachable, UploadError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from karaoke_train.runlog.format import Record
     from karaoke_train.runlog.reader import Line
-    from syncd.destination.base import Outcome, Target
+    from syncd.destination.base import Finding, Outcome, Row, Target
 
 Fault = Literal[
     "open",  # the session does not open
@@ -37,6 +37,8 @@ Fault = Literal[
     "stale",  # count and last step lag together
 ]
 ENTITY = "team"
+URL = "http://127.0.0.1:9"  # nobody listens there
+IDENTITY = Identity("wandb", URL, ENTITY, "test", login_remedy="Run `wandb login`")
 
 
 @dataclass
@@ -51,9 +53,10 @@ class FakeRun:
 
 
 class FakeServer:
-    """Runs, faults that wait to happen, and what was done that may not be."""
+    """A Destination: runs, faults that wait to happen, and what was done that may not be."""
 
-    def __init__(self) -> None:
+    def __init__(self, identity: Identity | None = None) -> None:
+        self.identity = identity or IDENTITY
         self.runs: dict[str, FakeRun] = {}  # by run_id; one entity, one project a run
         self.down: UploadError | None = None  # every question is answered with this
         self.deleted: set[str] = set()  # run ids that are not taken again
@@ -63,35 +66,45 @@ class FakeServer:
         self.sessions: list[FakeUploader] = []  # those that are open
         self.sent = 0  # lines, counted each time they are sent
         self.late: list[tuple[str, Line]] = []
-        self.asked: list[tuple[str, str, str]] = []  # entity, project, run_id
+        self.asked: list[RunRef] = []
 
     # --- what the daemon asks ---
 
-    def viewer(self) -> str:
+    def account(self) -> Account:
         if self.down:
             raise self.down
-        return ENTITY
+        return Account(ENTITY)
 
-    def standing(self, entity: str, project: str, run_id: str) -> Standing | None:
+    def remote_run(self, run_ref: RunRef) -> RemoteRun | None:
         if self.down:
             raise self.down
-        self.asked.append((entity, project, run_id))
-        run = self.runs.get(run_id)
+        self.asked.append(run_ref)
+        run = self.runs.get(run_ref.run_id)
         if run is None:
             return None
         last = run.rows[-1]["_step"] if run.rows else -1
         state = run.outcome.status if run.outcome else "running"
         if self.take("stale_count"):
-            return Standing(max(0, len(run.rows) - self.lag), last, state)
+            return RemoteRun(max(0, len(run.rows) - self.lag), last, state)
         if self.take("stale"):
-            return Standing(max(0, len(run.rows) - self.lag), max(-1, last - self.lag), state)
-        return Standing(len(run.rows), last, state)
+            return RemoteRun(max(0, len(run.rows) - self.lag), max(-1, last - self.lag), state)
+        return RemoteRun(len(run.rows), last, state)
 
     def uploader(self, target: Target) -> FakeUploader:
         return FakeUploader(self, target)
 
+    def history(self, run_ref: RunRef) -> Iterator[Row]:
+        return iter(self.runs[run_ref.run_id].rows)
+
+    def url(self, run_ref: RunRef) -> str:
+        place = f"{run_ref.entity}/{run_ref.project}/runs/{run_ref.run_id}"
+        return f"{self.identity.address}/{place}"
+
+    def checks(self) -> Iterator[Finding]:
+        return iter(())
+
     def close(self) -> None:
-        """As `syncd.destination.wandb.api.Server` has it."""
+        """Nothing is held open."""
 
     # --- what a test does ---
 
@@ -159,7 +172,7 @@ class FakeUploader:
         if self._server.take("open"):
             raise self._die(RunTrouble("the session does not open"))
         if self._run_id in self._server.deleted:
-            raise self._die(RunRefused("deleted", "the run was deleted at the server"))
+            raise self._die(RunRefused(ProblemCode.DELETED, "the run was deleted at the server"))
         for run_id, line in self._server.late:
             self._server.receive(run_id, line, self._started)
         self._server.late.clear()
@@ -182,8 +195,8 @@ class FakeUploader:
         self._touch("confirm")
         if self._server.down or self._server.take("confirm"):
             raise self._die(self._server.down or RunTrouble("the count can't be had"))
-        standing = self._ask()
-        count = standing.count if standing else 0
+        remote = self._ask()
+        count = remote.count if remote else 0
         self._confirmed = max(self._confirmed, count)
         return count
 
@@ -213,14 +226,13 @@ class FakeUploader:
             lines -= 1
 
     def _settled_count(self) -> int:
-        standing = self._ask()
-        if standing and standing.count != standing.last_step + 1:
-            raise self._die(RunTrouble(f"the server contradicts itself: {standing}"))
-        return standing.count if standing else 0
+        remote = self._ask()
+        if remote and remote.count != remote.last_step + 1:
+            raise self._die(RunTrouble(f"the server contradicts itself: {remote}"))
+        return remote.count if remote else 0
 
-    def _ask(self) -> Standing | None:
-        target = self._target
-        return self._server.standing(target.entity, target.project, self._run_id)
+    def _ask(self) -> RemoteRun | None:
+        return self._server.remote_run(self._target.ref)
 
     def _hand_over(self, line: Line) -> None:
         place = line.at.ordinal
@@ -250,3 +262,22 @@ class FakeUploader:
         self._pipe.clear()
         if self in self._server.sessions:
             self._server.sessions.remove(self)
+
+
+class PromptServer:
+    """A FakeServer's runs, whose lines arrive when they are sent."""
+
+    def __init__(self, inner: FakeServer) -> None:
+        self._inner = inner
+
+    def uploader(self, target: Target) -> FakeUploader:
+        return _Prompt(self._inner, target)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+
+class _Prompt(FakeUploader):
+    def send(self, lines: Sequence[Line]) -> None:
+        super().send(lines)
+        self.deliver(len(lines))

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from syncd import settings
+from syncd import paths, settings
 from syncd.errors import UsageError
 from syncd.sync.scheduler import Limits
 
@@ -18,7 +18,7 @@ def env(tmp_path: Path) -> dict[str, str]:
 
 
 def write(env: dict[str, str], text: str) -> Path:
-    path = settings.config_path(env)
+    path = paths.config_file(env)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text)
     return path
@@ -100,7 +100,7 @@ def test_an_environment_that_cannot_be_is_named(env: dict[str, str], name: str, 
 
 
 def test_a_config_file_that_is_a_folder_is_said_to_be_unreadable(env: dict[str, str]) -> None:
-    settings.config_path(env).mkdir(parents=True)
+    paths.config_file(env).mkdir(parents=True)
     with pytest.raises(UsageError, match="can't be read"):
         settings.load({}, env)
 

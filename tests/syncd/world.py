@@ -9,21 +9,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from syncd.destination.rows import row, seconds
-from syncd.destination.wandb.credentials import Login
 from syncd.errors import RunTrouble
-from syncd.report.status import RunStatus, Status, collect, destination_folder
-from syncd.settings import Settings
+from syncd.paths import destination_folder
+from syncd.report.status import RunStatus, Status, collect
+from syncd.settings import Limits, Settings
 from syncd.state import cursor, decisions
 from syncd.sync.loop import Daemon
-from syncd.sync.scheduler import Limits, Phase, wanted
+from syncd.sync.scheduler import Phase, needs_session
 from tests.fakes.clock import FakeClock
 from tests.fakes.executor import InlineExecutor
-from tests.fakes.uploads import ENTITY, FakeServer
+from tests.fakes.uploads import URL, FakeServer
 
 if TYPE_CHECKING:
     from karaoke_train.runlog.reader import Line
 
-URL = "http://127.0.0.1:9"  # nobody listens there
 CREATED = "2024-01-15T14:30:22.000+00:00"
 NAME = "training_log_20240115_143022.jsonl"
 OVERLONG = b'{"type":"train","pad":"' + b"x" * (5 << 19) + b'"}\n'  # more than one read
@@ -97,7 +96,6 @@ class World:
             self.settings,
             self.destination,
             self.server,
-            self.server.uploader,
             self.pool,
             clock=self.clock,
             jitter=lambda: 0.5,
@@ -131,7 +129,7 @@ class World:
         runs = self.daemon.runs.values()
         return all(
             run.phase is Phase.BLOCKED
-            or (run.phase in (Phase.IDLE, Phase.OPEN) and not wanted(run)
+            or (run.phase in (Phase.IDLE, Phase.OPEN) and not needs_session(run)
                 and run.sent == run.confirmed and run.size == self._size(key))
             for key, run in self.daemon.runs.items()
         ) and bool(runs)  # fmt: skip
@@ -142,7 +140,7 @@ class World:
 
     def status(self) -> Status:
         """What `karaoke-syncd status` would look at."""
-        return collect(self.settings, Login(URL, ENTITY, "key", "test"))
+        return collect(self.settings, self.server)
 
     def run_status(self, run_id: str = "run-1") -> RunStatus:
         """The one run's status."""
@@ -218,4 +216,4 @@ def offset_of(data: bytes, ordinal: int) -> int:
     return sum(len(line) + 1 for line in data.split(b"\n")[:ordinal])
 
 
-__all__ = ["NAME", "OVERLONG", "Line", "RunTrouble", "World"]
+__all__ = ["NAME", "OVERLONG", "URL", "Line", "RunTrouble", "World"]

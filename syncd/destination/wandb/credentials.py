@@ -8,6 +8,7 @@ memory alone. It is never written, logged or shown.
 from __future__ import annotations
 
 import configparser
+import hashlib
 import netrc
 import os
 import stat
@@ -17,8 +18,8 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
+from syncd import paths
 from syncd.errors import UsageError
-from syncd.settings import config_path
 
 DEFAULT_URL: Final = "https://api.wandb.ai"
 CREDENTIAL: Final = "wandb-api-key"  # LoadCredential=wandb-api-key:PATH
@@ -34,6 +35,21 @@ class Login:
     source: str = ""
     warning: str = ""  # a key that others on this machine can read, say
 
+    @property
+    def key_digest(self) -> str:
+        """Changes with the key, and tells nothing of it."""
+        return hashlib.sha256(self.key.encode(errors="surrogateescape")).hexdigest()[:16]
+
+
+def host_flag(base_url: str) -> str:
+    """What `wandb login` has to be told of the server; nothing of wandb's own."""
+    return "" if base_url == DEFAULT_URL else f" --host {base_url}"
+
+
+def login_remedy(base_url: str) -> str:
+    """What to do where nobody is logged in."""
+    return f"Run `wandb login{host_flag(base_url)}`, or set WANDB_API_KEY"
+
 
 def find_login(
     env: Mapping[str, str] = os.environ, *, base_url: str = "", entity: str = ""
@@ -42,7 +58,7 @@ def find_login(
 
     Raises UsageError for a server that is no web address.
     """
-    file = env_file(env)
+    file = paths.env_file(env)
     filed = read_env_file(file)
     named = {**filed, **env}
     settings = _wandb_settings(named)
@@ -76,11 +92,6 @@ def _checked(url: str) -> str:
     return url
 
 
-def env_file(env: Mapping[str, str] = os.environ) -> Path:
-    """The environment file of the service, KEY=VALUE lines: systemd.exec(5), EnvironmentFile=."""
-    return config_path(env).with_name("env")
-
-
 def read_env_file(path: Path) -> Mapping[str, str]:
     """Its variables; none when it is missing or can't be read."""
     try:
@@ -94,7 +105,7 @@ def read_env_file(path: Path) -> Mapping[str, str]:
 def leave_to_file(env: MutableMapping[str, str]) -> None:
     """Take out of a daemon's environment what its manager took from the environment file, so that
     a reload finds what the file says by then."""
-    for key, value in read_env_file(env_file(env)).items():
+    for key, value in read_env_file(paths.env_file(env)).items():
         if key.startswith("WANDB_") and env.get(key) == value:
             del env[key]
 

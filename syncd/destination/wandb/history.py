@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
+from syncd.destination.base import RunRef
 from syncd.destination.wandb.credentials import Login
 from syncd.errors import RunTrouble
 
@@ -19,13 +20,13 @@ _MAIN: Final = "from syncd.destination.wandb.history import main; main()"
 TIMEOUT: Final = 60  # seconds that the API waits for one answer
 
 
-def history(login: Login, entity: str, project: str, run_id: str) -> Iterator[dict[str, Any]]:
+def history(login: Login, ref: RunRef) -> Iterator[dict[str, Any]]:
     """The rows of a run, by step. Raises RunTrouble with the API's words when they can't be had
     to the last one."""
     question = {
         "base_url": login.base_url,
         "key": login.key,
-        "path": f"{entity}/{project}/{run_id}",
+        "path": f"{ref.entity}/{ref.project}/{ref.run_id}",
     }
     with tempfile.TemporaryDirectory(prefix="karaoke-syncd-") as scratch:
         process = subprocess.Popen(
@@ -41,7 +42,7 @@ def history(login: Login, entity: str, project: str, run_id: str) -> Iterator[di
             with process.stdin, process.stdout:
                 process.stdin.write(json.dumps(question).encode())
                 process.stdin.close()
-                yield from _rows(process.stdout, run_id)
+                yield from _rows(process.stdout, ref.run_id)
         finally:
             process.kill()
             process.wait()
@@ -61,12 +62,12 @@ def _rows(answers: Any, run_id: str) -> Iterator[dict[str, Any]]:
 
 def main() -> None:
     """Answer the question on standard input: a JSON pair a line, rows and then an end."""
-    from syncd.destination.wandb.worker import settle_in
+    from syncd.destination.wandb.worker import isolate_environment
 
     question = json.load(sys.stdin)
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the API's own words are no answers
-    settle_in(Path(sys.argv[1]))
+    isolate_environment(Path(sys.argv[1]))
     os.environ["WANDB_BASE_URL"] = question["base_url"]
     os.environ["WANDB_API_KEY"] = question["key"]
     os.environ["WANDB_SILENT"] = "true"

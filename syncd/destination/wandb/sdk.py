@@ -10,38 +10,22 @@ import hashlib
 import re
 import time
 from collections.abc import Sequence
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from karaoke_train.runlog.format import BadRecord, Record, RunHeader
 from karaoke_train.runlog.reader import Line
-from syncd.destination.base import Outcome, Standing, Target
+from syncd.destination.base import Outcome, RemoteRun, Target
 from syncd.destination.rows import epoch_table, row, seconds
-from syncd.destination.wandb.credentials import Login
-from syncd.destination.wandb.worker import Again, Configure, Finish, Log, Open
-from syncd.destination.wandb.worker_pool import Pool, Worker, WorkerFailed
-from syncd.errors import RunRefused, RunTrouble
+from syncd.destination.wandb.api import TIMEOUT, Api
+from syncd.destination.wandb.worker import Configure, Finish, Log, Open, Request, ReuploadMedia
+from syncd.destination.wandb.worker_pool import Worker, WorkerFailed, WorkerPool
+from syncd.errors import ProblemCode, RunRefused, RunTrouble
 
-ANSWER: Final = 15.0  # seconds that a server may take for an answer; wandb.init asks two in turn
-SETTLE: Final = 5.0  # counts were seen to lag 2 to 4 s behind what was written
+STABLE: Final = 5.0  # seconds; counts were seen to lag 2 to 4 s behind what was written
 HAND_OVER: Final = 60.0  # to take a chunk of rows
 STARTS: Final = 10.0  # to import the SDK and start wandb-core, on a busy machine
 FINISH: Final = 60.0  # to upload summary, table and media at the end
 _MEDIA_ID: Final = re.compile(r"_\d+_[0-9a-f]{20}\.")  # in media/images/KEY_STEP_SHA256.png
-
-
-class AsksServer(Protocol):
-    """What this needs of a server."""
-
-    login: Login
-
-    def viewer(self) -> str:
-        """Raises Unreachable or Refused."""
-
-    def standing(self, entity: str, project: str, run_id: str) -> Standing | None:
-        """The run as the server has it."""
-
-    def files(self, entity: str, project: str, run_id: str) -> set[str]:
-        """The names of the run's files that were uploaded."""
 
 
 class WandbSdk:
@@ -50,29 +34,29 @@ class WandbSdk:
     def __init__(
         self,
         target: Target,
-        server: AsksServer,
-        pool: Pool,
+        api: Api,
+        pool: WorkerPool,
         *,
-        answer: float = ANSWER,
-        settle: float = SETTLE,
+        request_timeout: float = TIMEOUT,
+        count_stable_for: float = STABLE,
     ) -> None:
         self._target = target
-        self._server = server
+        self._api = api
         self._pool = pool
-        self._init = 2 * answer
-        self._settle = settle
+        self._init = 2 * request_timeout  # wandb.init asks two questions in turn
+        self._count_stable_for = count_stable_for
         self._worker: Worker | None = None
         self._started = seconds(target.header.created, 0.0)
 
     def open(self) -> int:
         """Open the run where the server's count is. Raises RunTrouble while its answers
         contradict each other: logged now, records would be put over others."""
-        count = self._settled_count()
+        count = self._stable_count()
         header = self._target.header
-        self._worker = self._pool.take()
-        order = Open(
-            base_url=self._server.login.base_url,
-            key=self._server.login.key,
+        self._worker = self._pool.acquire()
+        request = Open(
+            base_url=self._api.login.base_url,
+            key=self._api.login.key,
             entity=self._target.entity,
             project=self._target.project,
             run_id=header.run_id,
@@ -81,22 +65,22 @@ class WandbSdk:
             program=_program(header),
             timeout=self._init,
         )
-        starting_step = self._call(order, self._init + STARTS)
+        starting_step = self._call(request, self._init + STARTS)
         again = self._ask()
         if again is None or not starting_step == again.count == again.last_step + 1:
             raise self._contradiction(f"counts {count}, but lets the run go on at {starting_step}")
         return starting_step
 
-    def _settled_count(self) -> int:
+    def _stable_count(self) -> int:
         """The count, once it agrees with the last step and has stood still for a while: the SDK
         puts its lines where one answer of the server says, and that answer may come late."""
-        standing = self._ask()
-        if standing is None or not (standing.count or standing.last_step + 1):
+        remote = self._ask()
+        if remote is None or not (remote.count or remote.last_step + 1):
             return 0
-        self._pool.pause(self._settle)
+        self._pool.pause(self._count_stable_for)
         again = self._ask()
-        if again is None or again.count != standing.count:
-            raise self._contradiction(f"counted {standing.count} lines, then others")
+        if again is None or again.count != remote.count:
+            raise self._contradiction(f"counted {remote.count} lines, then others")
         if again.count != again.last_step + 1:
             raise self._contradiction(f"counts {again.count}, its last step is {again.last_step}")
         return again.count
@@ -111,8 +95,8 @@ class WandbSdk:
 
     def confirm(self) -> int:
         """The server's count."""
-        standing = self._ask()
-        return standing.count if standing else 0
+        remote = self._ask()
+        return remote.count if remote else 0
 
     def close(
         self, outcome: Outcome | None, epochs: Sequence[Record], media: Sequence[Line] = ()
@@ -134,7 +118,7 @@ class WandbSdk:
         self._call(Finish(code, epoch_table(epochs)), FINISH)
         self._insist(media, hopeless)
         if self._worker:
-            self._pool.give_back(self._worker)
+            self._pool.release(self._worker)
             self._worker = None
 
     def _bring_again(self, media: Sequence[Line]) -> int:
@@ -144,7 +128,7 @@ class WandbSdk:
         if not absent:
             return 0
         rows = [(line.at.ordinal, row(line, self._started)) for line in absent]
-        return len(absent) - self._call(Again(rows, self._target.media), HAND_OVER)
+        return len(absent) - self._call(ReuploadMedia(rows, self._target.media), HAND_OVER)
 
     def _insist(self, media: Sequence[Line], hopeless: int) -> None:
         if (absent := len(self._absent(media))) > hopeless:
@@ -159,8 +143,7 @@ class WandbSdk:
         here = {line.at.ordinal: name for line in media if (name := self._media_id(line))}
         if not here:
             return []
-        target = self._target
-        names = self._server.files(target.entity, target.project, target.header.run_id)
+        names = self._api.files(self._target.ref)
         there = {found.group() for name in names if (found := _MEDIA_ID.search(name))}
         return [line for line in media if here.get(line.at.ordinal, "") not in there | {""}]
 
@@ -176,7 +159,7 @@ class WandbSdk:
     def abandon(self) -> None:
         """Kill the session."""
         if self._worker:
-            self._pool.discard(self._worker)
+            self._pool.kill(self._worker)
             self._worker = None
 
     def _reconfigure(self, record: Record) -> None:
@@ -185,33 +168,32 @@ class WandbSdk:
         except BadRecord:
             return  # it is in the history all the same
 
-    def _ask(self) -> Standing | None:
-        target = self._target
-        return self._server.standing(target.entity, target.project, target.header.run_id)
+    def _ask(self) -> RemoteRun | None:
+        return self._api.remote_run(self._target.ref)
 
-    def _call(self, order: Any, timeout: float) -> int:
+    def _call(self, request: Request, timeout: float) -> int:
         if self._worker is None:
             raise RunTrouble("its session is gone")
         try:
-            return self._worker.call(order, timeout)
+            return self._worker.call(request, timeout)
         except WorkerFailed as failed:
-            self._server.viewer()  # everybody's trouble, or the user's, has its own words
+            self._api.viewer()  # everybody's trouble, or the user's, has its own words
             raise self._explained(str(failed)) from None
         except RunTrouble:
-            self._server.viewer()
+            self._api.viewer()
             raise
 
     def _explained(self, words: str) -> RunTrouble | RunRefused:
         run_id = self._target.header.run_id
         if "deleted" in words:
             return RunRefused(
-                "deleted",
+                ProblemCode.DELETED,
                 "the run was deleted at the server, which does not take its name again",
                 meaning="The file still has every record",
                 remedy=f"Leave it: karaoke-syncd forget {run_id}. "
                 "Or upload the file as a run of its own: karaoke-syncd sync --as_new FILE",
             )
-        key = self._server.login.key
+        key = self._api.login.key
         return RunTrouble(
             f"wandb's SDK: {words.replace(key, '***') if key else words}",
             meaning="The records are safe on disk; tried again by itself",

@@ -1,4 +1,5 @@
-"""The process in which the wandb SDK runs, one session at a time; killed rather than repaired.
+"""The process in which the wandb SDK runs, one session at a time. Where anything is in doubt it
+is killed: nothing in it is worth repairing.
 
 A process of its own since the SDK, once in trouble, neither says so nor lets go: after a refused
 request it drops what it's given without a word, and a run whose `finish` timed out can't be
@@ -52,7 +53,7 @@ class Log:
 
 
 @dataclass(frozen=True, slots=True)
-class Again:
+class ReuploadMedia:
     """Upload the media of these rows again, whose lines are at the server already. Answers how
     many of them can be uploaded at all."""
 
@@ -75,12 +76,12 @@ class Finish:
     table: tuple[list[str], list[list[Any]]]
 
 
-Order = Open | Log | Again | Configure | Finish
+Request = Open | Log | ReuploadMedia | Configure | Finish
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """An order failed; the words are the SDK's."""
+    """A request failed; the words are the SDK's."""
 
     words: str
 
@@ -92,17 +93,17 @@ class _Sdk:
         self._scratch = scratch
         self._run: wandb.Run | None = None
 
-    def do(self, order: Order) -> int:
-        match order:
+    def do(self, request: Request) -> int:
+        match request:
             case Open():
-                return self._open(order)
+                return self._open(request)
             case Log(rows, media):
                 for step, row in rows:
                     failpoint("log.before")
                     self._alive().log(_loaded(row, media), step=step, commit=True)
                     failpoint("log.after")
                 return len(rows)
-            case Again(rows, media):
+            case ReuploadMedia(rows, media):
                 return sum(self._bring(step, row, media) for step, row in rows)
             case Configure(config):
                 self._alive().config.update(config, allow_val_change=True)  # type: ignore[no-untyped-call]
@@ -110,27 +111,27 @@ class _Sdk:
             case Finish(exit_code, table):
                 return self._finish(exit_code, table)
 
-    def _open(self, order: Open) -> int:
+    def _open(self, request: Open) -> int:
         import wandb
 
         failpoint("init.before")
         self._run = wandb.init(
-            id=order.run_id,
-            name=order.run_name,
-            project=order.project,
-            entity=order.entity or None,
-            config=order.config,
+            id=request.run_id,
+            name=request.run_name,
+            project=request.project,
+            entity=request.entity or None,
+            config=request.config,
             resume="allow",  # without it the SDK may append the run a second time
             reinit="create_new",
             settings=wandb.Settings(
-                base_url=order.base_url,
-                api_key=order.key,
+                base_url=request.base_url,
+                api_key=request.key,
                 mode="online",
                 root_dir=str(self._scratch),
-                init_timeout=order.timeout,
+                init_timeout=request.timeout,
                 x_file_stream_transmit_interval=TRANSMIT,
                 x_skip_transaction_log=True,  # the record log is one already
-                program=order.program or None,
+                program=request.program or None,
                 # This machine is not the trainer's: nothing of it belongs into the run
                 x_disable_stats=True,
                 x_disable_meta=True,
@@ -203,22 +204,22 @@ def _media(media: Media, folder: Path) -> Any:
 
 
 def main() -> None:
-    """Serve orders from the descriptor in the first argument; the second is a scratch folder."""
+    """Serve requests from the descriptor in the first argument; the second is a scratch folder."""
     connection, scratch = Connection(int(sys.argv[1])), Path(sys.argv[2])
-    settle_in(scratch)
-    orders: queue.SimpleQueue[Order] = queue.SimpleQueue()
-    threading.Thread(target=_listen, args=(connection, orders, scratch), daemon=True).start()
+    isolate_environment(scratch)
+    inbox: queue.SimpleQueue[Request] = queue.SimpleQueue()
+    threading.Thread(target=_listen, args=(connection, inbox, scratch), daemon=True).start()
     sdk = _Sdk(scratch)
     while True:
-        order = orders.get()
+        request = inbox.get()
         try:
-            answer: int | Failure = sdk.do(order)
+            answer: int | Failure = sdk.do(request)
         except Exception as error:
             answer = Failure(f"{type(error).__name__}: {error}"[:500])
         connection.send(answer)
 
 
-def settle_in(scratch: Path) -> None:
+def isolate_environment(scratch: Path) -> None:
     """Keep whatever the SDK writes in the scratch folder, and the user's wandb settings, which are
     meant for training, from changing what we ask for."""
     kept = {"WANDB_HTTP_TIMEOUT", "WANDB_X_EXTRA_HTTP_HEADERS"}
@@ -233,11 +234,12 @@ def settle_in(scratch: Path) -> None:
     os.environ.update(go_settings())
 
 
-def _listen(connection: Connection, orders: queue.SimpleQueue[Order], scratch: Path) -> None:
-    """Without the daemon there's nothing to live for: its unsent lines are in the file."""
+def _listen(connection: Connection, inbox: queue.SimpleQueue[Request], scratch: Path) -> None:
+    """Take requests until the daemon is gone. The process then ends at once, since what it has not
+    sent is in the file."""
     while True:
         try:
-            orders.put(connection.recv())
+            inbox.put(connection.recv())
         except (EOFError, OSError):
             shutil.rmtree(scratch, ignore_errors=True)
             os._exit(0)

@@ -1,4 +1,4 @@
-"""Worker processes: started when needed, lent to one session at a time, killed at any doubt."""
+"""Worker processes: started when needed, lent to one session at a time, killed after any error."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Final
 
-from syncd.destination.wandb.worker import Failure, Order
+from syncd.destination.wandb.worker import Failure, Request
 from syncd.errors import RunTrouble
 
-# not `-m`: the orders' classes would be another module's there, and unlike ours when pickled
+# not `-m`: the requests' classes would be another module's there, and unlike ours when pickled
 _MAIN: Final = "from syncd.destination.wandb.worker import main; main()"
 
 
 class WorkerFailed(Exception):
-    """The worker answered an order with words of failure."""
+    """The worker answered a request with words of failure."""
 
 
 class Worker:
@@ -46,11 +46,11 @@ class Worker:
         """The process's id."""
         return self._process.pid
 
-    def call(self, order: Order, timeout: float) -> int:
-        """Have an order done. Raises WorkerFailed with the SDK's words; RunTrouble when there's
+    def call(self, request: Request, timeout: float) -> int:
+        """Have a request done. Raises WorkerFailed with the SDK's words; RunTrouble when there's
         no answer in `timeout` seconds, after which the worker is good for nothing but `kill`."""
         try:
-            self._line.send(order)
+            self._line.send(request)
             if not self._line.poll(timeout):
                 raise RunTrouble(f"wandb's SDK did not answer within {timeout:.0f} s")
             answer = self._line.recv()
@@ -60,7 +60,7 @@ class Worker:
             raise WorkerFailed(answer.words)
         return int(answer)
 
-    def strike(self) -> None:
+    def signal_kill(self) -> None:
         """Kill the process, and wandb-core with it, from whichever thread; a call that waits for
         its answer then fails."""
         with contextlib.suppress(OSError):
@@ -68,13 +68,13 @@ class Worker:
 
     def kill(self) -> None:
         """End the process and everything of it here. Nothing may be called after."""
-        self.strike()
+        self.signal_kill()
         self._process.wait()
         self._line.close()
         shutil.rmtree(self._scratch, ignore_errors=True)
 
 
-class Pool:
+class WorkerPool:
     """Workers that wait for their next session. Thread-safe."""
 
     def __init__(self) -> None:
@@ -83,7 +83,7 @@ class Pool:
         self._closing = threading.Event()
         self._guard = threading.Lock()
 
-    def take(self) -> Worker:
+    def acquire(self) -> Worker:
         """A worker with no run open. Raises RunTrouble once the pool is closed."""
         with self._guard:
             if self._closing.is_set():
@@ -92,7 +92,7 @@ class Pool:
             self._lent.add(worker)
         return worker
 
-    def give_back(self, worker: Worker) -> None:
+    def release(self, worker: Worker) -> None:
         """A worker whose run was finished in order."""
         with self._guard:
             self._lent.discard(worker)
@@ -101,7 +101,7 @@ class Pool:
                 return
         worker.kill()
 
-    def discard(self, worker: Worker) -> None:
+    def kill(self, worker: Worker) -> None:
         """A worker whose session is over, one way or another."""
         with self._guard:
             self._lent.discard(worker)
@@ -112,11 +112,11 @@ class Pool:
         self._closing.wait(seconds)
 
     def close(self) -> None:
-        """Strike all workers; sessions that still have one see their next call fail."""
+        """Kill all workers; sessions that still have one see their next call fail."""
         with self._guard:
             self._closing.set()
             idle, self._idle = self._idle, []
             for worker in self._lent:
-                worker.strike()
+                worker.signal_kill()
         for worker in idle:
             worker.kill()

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-import argparse
 import json
+import os
+import subprocess
+from collections.abc import Callable, Iterator
+from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
+import click
 import pytest
 
-from syncd.cli import main, parser
-from syncd.errors import EXIT_HELP, Exit
-from syncd.state import atomic_json, lease
+from syncd.cli import cli, main
+from syncd.cli.common import Command, each_command
+from syncd.errors import Connection, Exit
+from syncd.service import launch
+from syncd.state import atomic_json, daemon_report, lease
+from syncd.state.daemon_report import DaemonReport
 from tests.syncd.world import config_line, end_line, train_line
 
 KEY = "0123456789abcdef0123456789abcdef01234567"
@@ -42,34 +50,125 @@ def log(home: Path) -> Path:
     return path
 
 
-def commands() -> dict[str, argparse.ArgumentParser]:
-    actions = parser()._subparsers._group_actions  # type: ignore[union-attr]
-    return dict(actions[0].choices)  # type: ignore[arg-type]
+def test_alone_it_prints_its_help(capsys: pytest.CaptureFixture[str]) -> None:
+    for words in ([], ["service"]):
+        assert main(words) == Exit.OK
+        alone = capsys.readouterr().out
+        assert main([*words, "--help"]) == Exit.OK
+        assert alone == capsys.readouterr().out != ""
 
 
-@pytest.mark.parametrize("command", commands())
-def test_every_command_has_help_and_says_what_its_codes_mean(
-    command: str, capsys: pytest.CaptureFixture[str]
+COMMANDS = {name: one for name, one in each_command(cli).items() if name != "service"}
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_help_has_examples_and_says_what_the_codes_of_that_command_mean(
+    name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with pytest.raises(SystemExit) as done:
-        main([command, "--help"])
-    assert done.value.code == 0
-    assert "exit status:" in capsys.readouterr().out
-
-
-def test_the_help_names_every_exit_code(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit):
-        main(["--help"])
+    assert main([*name.split(), "--help"]) == Exit.OK
     text = capsys.readouterr().out
-    assert all(f"{int(code)}" in text and words in text for code, words in EXIT_HELP.items())
-    assert set(EXIT_HELP) == set(Exit)
+    assert main([*name.split(), "-h"]) == Exit.OK
+    assert text == capsys.readouterr().out
+    assert f"\n  karaoke-syncd {name} " in text.partition("\nExamples:\n")[2]
+    table = text.partition("\nExit status:\n")[2].splitlines()
+    codes = {int(line.split(maxsplit=1)[0]): line.split(maxsplit=1)[1] for line in table}
+    assert {Exit.OK, Exit.FAILED, Exit.USAGE, Exit.INTERRUPTED} <= codes.keys()
+    assert all(codes.values())
 
 
-@pytest.mark.parametrize("words", [[], ["dance"], ["status", "--loud"], ["export"], ["retry"]])
-def test_a_wrong_command_line_is_usage(words: list[str]) -> None:
-    with pytest.raises(SystemExit) as done:
-        main(words)
-    assert done.value.code == Exit.USAGE
+def test_what_success_is_differs_from_command_to_command() -> None:
+    words = [one.exits[Exit.OK] for one in COMMANDS.values() if isinstance(one, Command)]
+    assert len(set(words)) == len(COMMANDS)
+
+
+def test_the_help_of_the_program_names_every_exit_code_with_its_commands(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["--help"]) == Exit.OK
+    table = capsys.readouterr().out.partition("\nExit status:\n")[2].splitlines()
+    codes = {int(line.split()[0]): line for line in table}
+    assert codes.keys() == set(map(int, Exit))
+    assert codes[Exit.NOT_RUNNING].endswith("see status, watching, service status, retry")
+
+
+def test_the_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--version"]) == Exit.OK
+    assert capsys.readouterr().out == f"karaoke-syncd {version('karaoke-train')}\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["statsu"], "Did you mean status or start? See `karaoke-syncd --help`"),
+        (["service", "lgos"], "Did you mean logs? See `karaoke-syncd service --help`"),
+        (["status", "--jsn"], "Did you mean --json? See `karaoke-syncd status --help`"),
+        (["status", "--log-dri", "x"], "Did you mean --log_dir"),
+        (["export"], "Missing argument 'FILE.jsonl'. See `karaoke-syncd export --help`"),
+        (["retry"], "Missing argument 'RUN...'"),
+        (["start", "--log_level", "loud"], "'loud' is not one of"),
+        (["stop", "--timeout", "soon"], "'soon' is not a valid float"),
+        (["watching", "now"], "Got unexpected extra argument"),
+    ],
+)
+def test_a_wrong_command_line_is_usage_and_says_what_was_meant(
+    words: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(words) == Exit.USAGE
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("karaoke-syncd: ")
+    assert said in err
+    assert err.count("\n") == 1
+
+
+def test_a_program_is_told_of_a_wrong_command_line_as_well(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["status", "--json", "--loud"]) == Exit.USAGE
+    found = json.loads(capsys.readouterr().out)
+    assert (found["exit_code"], found["exit"]) == (Exit.USAGE, "usage")
+    assert "--loud" in found["error"]
+
+
+def parsed(name: str, words: list[str]) -> dict[str, Any]:
+    """What a command makes of its words."""
+    with cli.make_context("karaoke-syncd", []) as top:
+        command = each_command(cli)[name]
+        return command.make_context(name, words, parent=top, resilient_parsing=True).params
+
+
+SPELT_TWICE = [
+    (name, parameter.opts[0], parameter)
+    for name, command in each_command(cli).items()
+    for parameter in command.params
+    if isinstance(parameter, click.Option) and "_" in parameter.opts[0]
+]
+
+
+@pytest.mark.parametrize(("name", "option", "parameter"), SPELT_TWICE)
+def test_an_option_may_be_written_with_hyphens(
+    name: str, option: str, parameter: click.Option
+) -> None:
+    value = [] if parameter.is_flag else ["debug"]
+    hyphened = parsed(name, [option.replace("_", "-")[1:].replace("-", "--", 1), *value])
+    assert hyphened == parsed(name, [option, *value]) != parsed(name, [])
+
+
+def test_hyphens_are_for_every_command_with_settings() -> None:
+    assert {name for name, option, _ in SPELT_TWICE if option == "--log_dir"} == (
+        COMMANDS.keys() - {"completion"}
+    )
+
+
+def test_output_that_nobody_reads_any_more_is_no_fault(log: Path) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer) as closed:
+        done = subprocess.run(
+            [*launch.command(), "watching", "--help"], stdout=closed, stderr=subprocess.PIPE,
+            timeout=60, check=False,
+        )  # fmt: skip
+    assert (done.returncode, done.stderr) == (Exit.OK, b"")
 
 
 def test_status_says_that_nothing_is_there_yet(capsys: pytest.CaptureFixture[str]) -> None:
@@ -182,6 +281,81 @@ def test_export_that_cannot_be_is_said_without_a_traceback(
     assert "karaoke-syncd: " in capsys.readouterr().err
 
 
+@pytest.fixture
+def daemon(log: Path, home: Path) -> Iterator[Callable[..., None]]:
+    """A daemon that runs, as far as others can see; called, it says how it is."""
+    state = home / "state" / "karaoke-syncd"
+    lock = lease.state_lock(state)
+    lock.acquire()
+
+    def report(connectivity: Connection, folder: Path = log.parent, remedy: str = "") -> None:
+        said = DaemonReport(
+            server=NOBODY, login="netrc", log_dir=(str(folder),), connectivity=connectivity,
+            words=connectivity.value, remedy=remedy,
+        )  # fmt: skip
+        daemon_report.save(state, said)
+
+    yield report
+    lock.release()
+
+
+def decided(home: Path, kind: str = "retry") -> list[str]:
+    """The runs about which this was decided."""
+    folder = home / "state" / "karaoke-syncd" / "servers" / "127.0.0.1_9" / kind
+    return sorted(path.stem for path in folder.glob("*.json"))
+
+
+def test_retry_without_a_daemon_says_that_the_next_upload_tries_it(
+    log: Path, home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["retry", "run-1"]) == Exit.NOT_RUNNING
+    err = capsys.readouterr().err
+    assert "is tried by the next `karaoke-syncd sync` or `karaoke-syncd start`" in err
+    assert "no daemon is running" in err
+    assert "at once" not in err
+    assert decided(home) == ["run-1"]
+
+
+def test_retry_without_a_login_says_how_to_log_in(
+    log: Path, home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("WANDB_API_KEY")
+    assert main(["retry", "run-1"]) == Exit.LOGIN
+    err = capsys.readouterr().err
+    assert "no daemon is running" in err
+    assert f"nobody is logged in. Run `wandb login --host {NOBODY}`" in err
+    assert "at once" not in err
+    assert decided(home) == ["run-1"]
+
+
+def test_retry_with_a_daemon_is_tried_at_once_or_as_soon_as_can_be(
+    log: Path, home: Path, daemon: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    daemon(Connection.ONLINE)
+    assert main(["retry", "run-1"]) == Exit.OK
+    assert "is tried at once" in capsys.readouterr().err
+    daemon(Connection.OFFLINE)
+    assert main(["retry", "run-1"]) == Exit.OK
+    assert "is tried as soon as the server can be reached" in capsys.readouterr().err
+    daemon(Connection.REFUSED, remedy="Run `wandb login`")
+    assert main(["retry", "run-1"]) == Exit.LOGIN
+    assert "Before that: refused. Run `wandb login`." in capsys.readouterr().err
+    daemon(Connection.ONLINE, folder=home)
+    assert main(["retry", "run-1"]) == Exit.NOT_RUNNING
+    assert "the daemon does not watch its folder" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["retry", "forget"])
+def test_a_mistyped_run_among_several_leaves_all_as_they_were(
+    command: str, log: Path, home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([command, "run-1", "rnu-2"]) == Exit.USAGE
+    assert "no run 'rnu-2' is known here" in capsys.readouterr().err
+    assert decided(home, "retry") == decided(home, "forgotten") == []
+    assert main(["forget", "run-1"]) == Exit.OK
+    assert decided(home, "forgotten") == ["run-1"]
+
+
 @pytest.mark.parametrize("command", ["retry", "forget"])
 def test_a_decision_that_cannot_be_kept_is_said_without_a_traceback(
     command: str, log: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
@@ -221,7 +395,7 @@ def test_watching_says_whether_a_daemon_watches_these_folders(
     lock.acquire()
     try:
         assert main(["watching"]) == Exit.NOT_RUNNING
-        atomic_json.write(state / "daemon.json", {"log_dir": [str(log.parent)]})
+        daemon_report.save(state, DaemonReport(log_dir=(str(log.parent),)))
         assert main(["watching"]) == Exit.OK
         assert main(["watching", "--log_dir", str(home)]) == Exit.NOT_RUNNING
         (state / "daemon.json").write_text("[]")
@@ -244,5 +418,5 @@ def test_interrupted_is_a_code_of_its_own(monkeypatch: pytest.MonkeyPatch) -> No
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("syncd.cli.load_settings", interrupt)
+    monkeypatch.setattr("syncd.settings.load", interrupt)
     assert main(["status"]) == Exit.INTERRUPTED

@@ -13,7 +13,10 @@ import pytest
 
 from karaoke_train.runlog.lock import Lock
 from syncd.cli import main
+from syncd.destination.base import Destination
+from syncd.destination.wandb import checks
 from syncd.destination.wandb.credentials import Login
+from syncd.destination.wandb.destination import WandbDestination
 from syncd.errors import Exit
 from syncd.report import doctor
 from syncd.report.doctor import Finding
@@ -36,7 +39,7 @@ def find(settings: Settings, server: WandbServer) -> Callable[..., dict[str, Fin
     def examine(login: Login | None = None, given: Settings = settings) -> dict[str, Finding]:
         """The worst finding of each check."""
         login = login or Login(server.url, "", server.key, "netrc")
-        found = list(doctor.examine(given, login))
+        found = list(doctor.examine(given, WandbDestination(login)))
         found.sort(key=lambda finding: doctor.LEVELS.index(finding.level))
         return {finding.check: finding for finding in found}
 
@@ -102,13 +105,13 @@ def test_key_file_that_others_can_read(find: Find, server: WandbServer) -> None:
 
 
 def test_clock_that_goes_wrong() -> None:
-    (ahead,) = doctor._clock(formatdate(1000.0, usegmt=True), 2000.0, 0.1)
+    (ahead,) = checks._clock(formatdate(1000.0, usegmt=True), 2000.0, 0.1)
     assert (ahead.level, ahead.what) == (
         "warning", "this machine's clock is 1,000 s ahead of the server's",
     )  # fmt: skip
-    (right,) = doctor._clock(formatdate(2000.0, usegmt=True), 2000.0, 0.1)
+    (right,) = checks._clock(formatdate(2000.0, usegmt=True), 2000.0, 0.1)
     assert right.level == "ok"
-    assert list(doctor._clock("", 2000.0, 0.1)) == []
+    assert list(checks._clock("", 2000.0, 0.1)) == []
 
 
 @pytest.mark.parametrize(
@@ -157,7 +160,7 @@ def test_password_of_a_proxy_is_not_shown(find: Find, monkeypatch: pytest.Monkey
 
 
 def test_check_that_fails_is_a_finding(find: Find, monkeypatch: pytest.MonkeyPatch) -> None:
-    def _broken(settings: Settings, login: Login) -> list[Finding]:
+    def _broken(settings: Settings, destination: Destination) -> list[Finding]:
         raise RuntimeError("bug")
 
     monkeypatch.setattr(doctor, "CHECKS", (_broken,))
@@ -176,7 +179,7 @@ def test_json_is_a_schema_and_the_exit_code_in_it_is_the_exit_code(
     settings: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     finding = Finding("log_dir", "warning", "gone", "make it")
-    monkeypatch.setattr(doctor, "CHECKS", (lambda settings, login: [finding],))
+    monkeypatch.setattr(doctor, "CHECKS", (lambda settings, destination: [finding],))
     code = main(["doctor", "--json", f"--log_dir={settings.log_dir[0]}"])
     assert json.loads(capsys.readouterr().out) == {
         "schema": 1,

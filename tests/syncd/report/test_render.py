@@ -8,11 +8,14 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
+from syncd.errors import Connection
 from syncd.report.render import render
-from syncd.report.status import RunStatus, Status
+from syncd.report.status import RunState, RunStatus, Status
 from tests.syncd.report.test_status import BLOCKED, STATUS, WAITS
 
-DONE = RunStatus("r", "n", "p", "/logs/a", "uploaded", records=5, uploaded=5, url="http://x/runs/r")
+DONE = RunStatus(
+    "r", "n", "p", "/logs/a", RunState.UPLOADED, records=5, uploaded=5, url="http://x/runs/r"
+)
 
 
 def shown(status: Status) -> str:
@@ -34,14 +37,14 @@ def first_and_next(status: Status) -> tuple[str, str]:
          "Next  nothing to do"),
         (replace(STATUS, runs=(WAITS, DONE)), "3 records wait, safe on disk; 7 are on the server",
          "Next  nothing to do: the records are being uploaded"),
-        (replace(STATUS, runs=(replace(WAITS, left=1),)), "1 record wait",
+        (replace(STATUS, runs=(replace(WAITS, pending=1),)), "1 record wait",
          "Next  nothing to do: the records are being uploaded"),
         (replace(STATUS, runs=(WAITS,), running=False), "3 records wait, safe on disk",
          "Next  karaoke-syncd sync --log_dir /logs"),
-        (replace(STATUS, runs=(WAITS,), reach="offline"), "3 records wait",
+        (replace(STATUS, runs=(WAITS,), connectivity=Connection.OFFLINE), "3 records wait",
          "Next  nothing to do: the records go up as soon as the server can be reached"),
-        (replace(STATUS, runs=(WAITS,), running=False, reach="not_logged_in",
-                 reach_remedy="Run `wandb login`"), "3 records wait",
+        (replace(STATUS, runs=(WAITS,), running=False, connectivity=Connection.NOT_LOGGED_IN,
+                 connectivity_remedy="Run `wandb login`"), "3 records wait",
          "Next  Run `wandb login`. Then: karaoke-syncd sync"),
         (replace(STATUS, runs=(BLOCKED,)), "3 records wait",
          "Next  decide about the runs under “What is wrong”"),
@@ -79,5 +82,5 @@ def test_many_finished_runs_are_counted_and_those_with_work_all_shown() -> None:
 
 
 def test_a_run_that_waits_for_a_decision_is_not_called_uploaded() -> None:
-    lost = replace(BLOCKED, left=0, code="lost_at_server", problem="the server holds 0 records")
+    lost = replace(BLOCKED, pending=0, code="lost_at_server", problem="the server holds 0 records")
     assert "All" not in first_and_next(replace(STATUS, runs=(lost,)))[0]

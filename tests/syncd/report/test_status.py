@@ -9,17 +9,21 @@ from typing import TYPE_CHECKING
 import pytest
 
 from syncd.destination.wandb.credentials import Login
-from syncd.errors import Exit, RunTrouble
+from syncd.destination.wandb.destination import WandbDestination
+from syncd.errors import Connection, Exit, RunTrouble
+from syncd.paths import destination_folder
 from syncd.report.status import (
     SCHEMA,
+    RunState,
     RunStatus,
     Status,
     collect,
-    destination_folder,
     exit_code,
     to_json,
 )
-from syncd.state import atomic_json, failures, lease
+from syncd.state import daemon_report, failures, lease
+from syncd.state.daemon_report import DaemonReport
+from tests.fakes.uploads import IDENTITY, FakeServer
 from tests.syncd.world import URL, World, end_line
 
 if TYPE_CHECKING:
@@ -27,11 +31,11 @@ if TYPE_CHECKING:
 
 STATUS = Status(
     running=True, daemon="process 1", server=URL, entity="team", project="", login="netrc",
-    reach="online", reach_words="", reach_remedy="", log_dirs=("/logs",), state_dir="/state",
-    runs=(),
+    connectivity=Connection.ONLINE, connectivity_words="", connectivity_remedy="",
+    log_dirs=("/logs",), state_dir="/state", runs=(),
 )  # fmt: skip
-WAITS = RunStatus("r", "n", "p", "/logs/a", "waiting", records=5, uploaded=2, left=3)
-BLOCKED = replace(WAITS, state="blocked", code="truncated")
+WAITS = RunStatus("r", "n", "p", "/logs/a", RunState.WAITING, records=5, uploaded=2, pending=3)
+BLOCKED = replace(WAITS, state=RunState.BLOCKED, code="truncated")
 
 
 @pytest.fixture
@@ -43,9 +47,11 @@ def here(tmp_path: Path) -> Iterator[World]:
 
 def says(here: World, **word: object) -> None:
     """What a daemon with the state folder would have said last."""
-    word = {"server": URL, "entity": "team", "log_dir": [str(here.logs), str(here.elsewhere)],
-            "reach": "online", "words": "", "remedy": "", **word}  # fmt: skip
-    atomic_json.write(here.settings.state_dir / "daemon.json", word)
+    folders = (str(here.logs), str(here.elsewhere))
+    report = DaemonReport(
+        server=URL, entity="team", log_dir=folders, connectivity=Connection.ONLINE
+    )
+    daemon_report.save(here.settings.state_dir, replace(report, **word))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -53,17 +59,23 @@ def says(here: World, **word: object) -> None:
     [
         (STATUS, Exit.OK),
         (replace(STATUS, running=False), Exit.OK),
-        (replace(STATUS, reach="offline"), Exit.OK),
+        (replace(STATUS, connectivity=Connection.OFFLINE), Exit.OK),
         (replace(STATUS, runs=(WAITS,)), Exit.OK),
         (replace(STATUS, runs=(WAITS,), running=False), Exit.NOT_RUNNING),
-        (replace(STATUS, runs=(WAITS,), reach="offline"), Exit.OFFLINE),
-        (replace(STATUS, runs=(WAITS,), reach="captive"), Exit.OFFLINE),
-        (replace(STATUS, runs=(WAITS,), reach="trouble"), Exit.OFFLINE),
-        (replace(STATUS, runs=(WAITS,), reach="refused"), Exit.LOGIN),
-        (replace(STATUS, runs=(WAITS,), reach="not_logged_in", running=False), Exit.LOGIN),
+        (replace(STATUS, runs=(WAITS,), connectivity=Connection.OFFLINE), Exit.OFFLINE),
+        (replace(STATUS, runs=(WAITS,), connectivity=Connection.CAPTIVE), Exit.OFFLINE),
+        (replace(STATUS, runs=(WAITS,), connectivity=Connection.TROUBLE), Exit.OFFLINE),
+        (replace(STATUS, runs=(WAITS,), connectivity=Connection.REFUSED), Exit.LOGIN),
+        (
+            replace(STATUS, runs=(WAITS,), connectivity=Connection.NOT_LOGGED_IN, running=False),
+            Exit.LOGIN,
+        ),
         (replace(STATUS, runs=(BLOCKED,)), Exit.DECISION),
-        (replace(STATUS, runs=(WAITS, replace(BLOCKED, state="copy"))), Exit.DECISION),
-        (replace(STATUS, runs=(replace(WAITS, state="local", left=0),), running=False), Exit.OK),
+        (replace(STATUS, runs=(WAITS, replace(BLOCKED, state=RunState.COPY))), Exit.DECISION),
+        (
+            replace(STATUS, runs=(replace(WAITS, state=RunState.LOCAL, pending=0),), running=False),
+            Exit.OK,
+        ),
     ],
 )
 def test_the_exit_code_says_whose_turn_it_is(status: Status, code: Exit) -> None:
@@ -88,18 +100,18 @@ def test_records_are_counted_in_the_file_and_at_the_server(here: World) -> None:
     here.train(2)
     here.append(b"bad\n{torn")
     found = here.run_status()
-    assert (found.records, found.uploaded, found.left) == (8, 5, 3)
+    assert (found.records, found.uploaded, found.pending) == (8, 5, 3)
     assert (found.state, found.url) == ("waiting", f"{URL}/team/songs/runs/run-1")
     here.restart()
     here.run_on()
     found = here.run_status()
-    assert (found.records, found.uploaded, found.left, found.bad) == (8, 8, 0, 1)
+    assert (found.records, found.uploaded, found.pending, found.bad) == (8, 8, 0, 1)
 
 
 def test_a_run_kept_local_has_nothing_left(here: World) -> None:
     here.begin(upload=False)
     found = here.run_status()
-    assert (found.state, found.left, found.records) == ("local", 0, 1)
+    assert (found.state, found.pending, found.records) == ("local", 0, 1)
 
 
 def test_trouble_of_a_run_is_told_while_it_waits(here: World) -> None:
@@ -123,39 +135,42 @@ def test_what_another_account_has_is_not_here(here: World) -> None:
     here.begin()
     here.append(end_line())
     here.run_on()
-    login = Login(URL, "somebody-else", "key", "netrc")
-    (run,) = collect(here.settings, login).runs
-    assert (run.state, run.uploaded, run.left) == ("waiting", 0, 2)
+    other = FakeServer(replace(IDENTITY, entity="somebody-else"))
+    (run,) = collect(here.settings, other).runs
+    assert (run.state, run.uploaded, run.pending) == ("waiting", 0, 2)
 
 
 def test_what_is_uploaded_to_another_server_is_not_here(here: World) -> None:
     here.begin()
     here.run_on()
-    found = collect(here.settings, Login("http://other", "team", "k", "test"))
-    assert [(run.uploaded, run.left) for run in found.runs] == [(0, 1)]
+    found = collect(here.settings, FakeServer(replace(IDENTITY, address="http://other")))
+    assert [(run.uploaded, run.pending) for run in found.runs] == [(0, 1)]
 
 
 def test_the_daemons_word_counts_while_it_lives_and_serves_this_server(here: World) -> None:
-    says(here, reach="offline", words="no network")
-    assert (here.status().running, here.status().reach) == (False, "unknown")
+    says(here, connectivity=Connection.OFFLINE, words="no network")
+    assert (here.status().running, here.status().connectivity) == (False, "unknown")
     lock = lease.state_lock(here.settings.state_dir)
     lock.acquire()
     try:
-        assert (here.status().running, here.status().reach_words) == (True, "no network")
+        assert (here.status().running, here.status().connectivity_words) == (True, "no network")
         says(here, server="http://other")
         found = here.status()
-        assert found.reach == "unknown"
+        assert found.connectivity == "unknown"
         assert "the daemon uploads to http://other, this shell would to" in found.warnings[0]
-        says(here, log_dir=[])
+        says(here, log_dir=())
         assert "is not watched by the daemon" in here.status().warnings[0]
     finally:
         lock.release()
 
 
 def test_nobody_logged_in_is_said_with_the_command(here: World) -> None:
-    found = collect(here.settings, Login(URL, ""))
-    assert (found.reach, found.reach_words) == ("not_logged_in", "nobody is logged in")
-    assert f"wandb login --host {URL}" in found.reach_remedy
+    found = collect(here.settings, WandbDestination(Login(URL, "")))
+    assert (found.connectivity, found.connectivity_words) == (
+        "not_logged_in",
+        "nobody is logged in",
+    )
+    assert f"wandb login --host {URL}" in found.connectivity_remedy
 
 
 def test_a_folder_that_is_not_there_yet_is_named(here: World) -> None:
@@ -163,7 +178,7 @@ def test_a_folder_that_is_not_there_yet_is_named(here: World) -> None:
     assert f"{here.elsewhere} does not exist yet" in here.status().warnings[0]
 
 
-SIDEWAYS = b'{"server": "http://127.0.0.1:9", "reach": "sideways"}'
+SIDEWAYS = b'{"server": "http://127.0.0.1:9", "connectivity": "sideways"}'
 
 
 @pytest.mark.parametrize(

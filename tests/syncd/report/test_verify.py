@@ -47,19 +47,19 @@ def test_what_went_well_is_equal() -> None:
 
 def test_a_run_that_nobody_uploaded_waits_as_a_whole() -> None:
     result = compare(FILE, [], STARTED, no_media)
-    assert (result.sound, result.equal) == (True, False)
+    assert (result.consistent, result.equal) == (True, False)
     assert (result.records, result.rows, result.waiting) == (6, 0, 6)
 
 
 def test_records_behind_the_last_row_wait() -> None:
     result = compare(FILE, served(FILE)[:4], STARTED, no_media)
-    assert (result.sound, result.equal, result.waiting) == (True, False, 2)
+    assert (result.consistent, result.equal, result.waiting) == (True, False, 2)
 
 
 def test_a_gap_is_missing_and_named() -> None:
     rows = served(FILE)
     result = compare(FILE, rows[:2] + rows[4:], STARTED, no_media)
-    assert not result.sound
+    assert not result.consistent
     assert (result.records, result.missing, result.missing_at) == (6, 2, [2, 3])
     assert result.different == 0
 
@@ -67,19 +67,19 @@ def test_a_gap_is_missing_and_named() -> None:
 def test_a_row_that_came_twice_is_repeated() -> None:
     rows = served(FILE)
     result = compare(FILE, rows[:3] + rows[2:], STARTED, no_media)
-    assert not result.sound
-    assert (result.repeated, result.repeated_at, result.rows) == (1, [2], 7)
+    assert not result.consistent
+    assert (result.duplicate, result.duplicate_at, result.rows) == (1, [2], 7)
 
 
 def test_a_row_of_somebody_else_is_foreign() -> None:
     result = compare(FILE, [*served(FILE), {"_step": 6, "loss": 1}], STARTED, no_media)
-    assert not result.sound
-    assert (result.records, result.foreign, result.foreign_at) == (6, 1, [6])
+    assert not result.consistent
+    assert (result.records, result.extra, result.extra_at) == (6, 1, [6])
 
 
 def test_a_row_without_a_step_is_none_of_ours() -> None:
     result = compare(FILE, [{"loss": 1}, *served(FILE)], STARTED, no_media)
-    assert (result.repeated_at, result.equal) == ([-1], False)
+    assert (result.duplicate_at, result.equal) == ([-1], False)
 
 
 def test_another_value_is_named_with_both() -> None:

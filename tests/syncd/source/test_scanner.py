@@ -8,7 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from syncd.source.scanner import Roster, alias_key, header_of, settle_claims
+from syncd.errors import ProblemCode
+from syncd.source.scanner import (
+    FoundFile,
+    LogFile,
+    LogScanner,
+    UnusableFile,
+    alias_key,
+    header_of,
+    resolve_duplicates,
+)
 from tests.syncd.world import config_line, train_line
 
 
@@ -19,38 +28,47 @@ def log(tmp_path: Path) -> Path:
     return path
 
 
+def copies(files: list[FoundFile]) -> list[Path]:
+    """The paths of those that are copies."""
+    return [
+        file.path
+        for file in files
+        if isinstance(file, UnusableFile) and file.code is ProblemCode.COPY
+    ]
+
+
 def test_only_record_logs_are_looked_at(log: Path) -> None:
     for name in ("notes.jsonl", "training_log_a.json", "training_log_b.jsonl.tmp"):
         (log.parent / name).write_bytes(config_line())
     folders = [log.parent, log.parent, log.parent / "none"]
-    assert [found.path for found in Roster().scan(folders)] == [log]
+    assert [found.path for found in LogScanner().scan(folders)] == [log]
 
 
 def test_a_files_first_line_names_its_run(log: Path) -> None:
-    found = Roster().look(log)
-    assert found.header is not None
-    assert (found.header.run_id, found.header.project) == ("run-1", "songs")
+    found = LogScanner().look(log)
+    assert isinstance(found, LogFile)
+    assert (found.run_id, found.header.project) == ("run-1", "songs")
     assert found.media == log.parent / "media" / "run-1"
-    assert (found.code, found.size) == ("", log.stat().st_size)
+    assert found.size == log.stat().st_size
 
 
 @pytest.mark.parametrize("data", [b"", b'{"type":"config","run_id'])
 def test_a_first_line_that_is_not_whole_names_none_yet(log: Path, data: bytes) -> None:
     log.write_bytes(data)
-    roster = Roster()
-    assert (roster.look(log).header, roster.look(log).code) == (None, "")
+    scanner = LogScanner()
+    assert scanner.look(log) == UnusableFile(log, len(data))  # nothing that is anybody's fault
     log.write_bytes(config_line("run-2"))
-    found = roster.look(log).header
-    assert found is not None
+    found = scanner.look(log)
+    assert isinstance(found, LogFile)
     assert found.run_id == "run-2"
 
 
 def test_a_file_that_gave_way_to_another_one_is_read_again(log: Path) -> None:
-    roster = Roster()
-    roster.look(log)
+    scanner = LogScanner()
+    scanner.look(log)
     log.write_bytes(config_line("run-2") + train_line(1))  # in place: the inode stays
-    found = roster.look(log).header
-    assert found is not None
+    found = scanner.look(log)
+    assert isinstance(found, LogFile)
     assert found.run_id == "run-2"
 
 
@@ -65,27 +83,29 @@ def test_a_first_line_that_names_no_run_gives_one_that_stays(log: Path) -> None:
 def test_a_file_that_cannot_be_read_says_so(log: Path) -> None:
     log.unlink()
     log.symlink_to(log)
-    found = Roster().look(log)
-    assert found.code == "unreadable"
+    found = LogScanner().look(log)
+    assert isinstance(found, UnusableFile)
+    assert found.code is ProblemCode.UNREADABLE
     assert "Too many levels of symbolic links" in found.problem
 
 
 def test_the_first_of_several_is_the_runs_own_unless_another_was_uploaded(log: Path) -> None:
     copy = log.with_name("training_log_b.jsonl")
     shutil.copy(log, copy)
-    found = list(Roster().scan([log.parent]))
-    assert [file.code for file in settle_claims(found, {})] == ["", "copy"]
-    settled = settle_claims(found, {"run-1": str(copy)})
-    assert [file.code for file in settled] == ["copy", ""]
-    assert f"karaoke-syncd sync --as_new {log}" in settled[0].remedy
-    assert [file.code for file in settle_claims(found, {"run-1": "/gone"})] == ["", "copy"]
+    found = list(LogScanner().scan([log.parent]))
+    assert copies(resolve_duplicates(found, {})) == [copy]
+    (first, second) = resolve_duplicates(found, {"run-1": str(copy)})
+    assert copies([first, second]) == [log]
+    assert isinstance(first, UnusableFile)
+    assert f"karaoke-syncd sync --as_new {log}" in first.remedy
+    assert copies(resolve_duplicates(found, {"run-1": "/gone"})) == [copy]
 
 
 def test_a_file_made_new_is_a_run_of_its_own_wherever_its_copy_is(log: Path) -> None:
     key = alias_key(log, log.read_bytes())
-    found = Roster(lambda: {key: "run-1-new"}).look(log)
-    assert found.header is not None
-    assert found.header.run_id == "run-1-new"
+    found = LogScanner(lambda: {key: "run-1-new"}).look(log)
+    assert isinstance(found, LogFile)
+    assert found.run_id == "run-1-new"
     assert found.media.name == "run-1"
     assert key != alias_key(log.with_name("training_log_b.jsonl"), log.read_bytes())
 
@@ -93,6 +113,6 @@ def test_a_file_made_new_is_a_run_of_its_own_wherever_its_copy_is(log: Path) -> 
 def test_a_name_in_no_encoding_is_a_name(tmp_path: Path) -> None:
     path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/training_log_\xff.jsonl"))
     path.write_bytes(b"{bad\n")
-    found = Roster().look(path)
-    assert found.header is not None
+    found = LogScanner().look(path)
+    assert isinstance(found, LogFile)
     assert alias_key(path, b"x")

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from karaoke_train.runlog.format import MAX_LINE
 from karaoke_train.runlog.reader import Line, Position
-from syncd.source import tailer
+from syncd.source import fingerprint, tailer
 
 START = Position()
 LENGTHS = [MAX_LINE - 1, MAX_LINE, MAX_LINE + 1, 5 << 19, tailer.CHUNK + 3, 2 * tailer.CHUNK]
@@ -37,7 +37,7 @@ def test_torn_tail_waits_for_its_newline(log: Path) -> None:
     log.write_bytes(b'{"a":1}\n{"b":')
     chunk = tailer.read(log, START)
     assert ([line.record for line in chunk.lines], chunk.end) == ([{"a": 1}], Position(1, 8))
-    assert chunk.seen == 13  # looked at: nothing new until the file grows
+    assert chunk.scanned_to == 13  # looked at: nothing new until the file grows
     assert tailer.read(log, chunk.end) == tailer.Chunk([], chunk.end, 13)
     with log.open("ab") as file:
         file.write(b"2}\n")
@@ -47,7 +47,7 @@ def test_torn_tail_waits_for_its_newline(log: Path) -> None:
 def test_a_part_of_a_file_is_not_looked_at_beyond_its_end(log: Path) -> None:
     log.write_bytes((b'{"a":"' + b"x" * 100_000 + b'"}\n') * 25)
     chunk = tailer.read(log, START)
-    assert chunk.seen == chunk.end.offset < log.stat().st_size
+    assert chunk.scanned_to == chunk.end.offset < log.stat().st_size
     assert len(read_all(log)[0]) == 25
 
 
@@ -66,7 +66,7 @@ def test_a_long_line_takes_its_ordinal_and_the_next_one_comes(log: Path, length:
 def test_a_torn_long_line_waits_too(log: Path) -> None:
     log.write_bytes(b"x" * (3 * MAX_LINE))
     chunk = tailer.read(log, START)
-    assert (chunk.lines, chunk.end, chunk.seen) == ([], START, 3 * MAX_LINE)
+    assert (chunk.lines, chunk.end, chunk.scanned_to) == ([], START, 3 * MAX_LINE)
 
 
 @settings(max_examples=40)
@@ -84,27 +84,26 @@ def test_any_bytes_become_lines_that_lie_end_to_end(
     ]
 
 
-def test_a_survey_finds_the_line_the_config_the_epochs_and_the_last(log: Path) -> None:
+def test_a_scan_finds_the_line_the_epochs_and_the_last(log: Path) -> None:
     log.write_bytes(
         b'{"type":"config","n":1}\n{"type":"epoch_summary","epoch":0}\nbad\n'
         b'{"type":"config","n":2}\n{"type":"epoch_summary","epoch":1}\n{"type":"end"}\n{"torn'
     )
     seen: list[int] = []
-    found = tailer.survey(log, 3, lambda lines: seen.extend(line.at.ordinal for line in lines))
+    found = tailer.scan(log, 3, lambda lines: seen.extend(line.at.ordinal for line in lines))
     assert found.at is not None
     assert log.read_bytes()[found.at.offset :].startswith(b'{"type":"config","n":2}')
-    assert found.config == {"type": "config", "n": 2}
     assert [record["epoch"] for record in found.epochs] == [0, 1]
     assert (found.last, found.end.ordinal, seen) == ({"type": "end"}, 6, [0, 1, 2, 3, 4, 5])
 
 
 @pytest.mark.parametrize(("ordinal", "there"), [(0, True), (2, True), (3, False), (99, False)])
-def test_a_survey_says_when_the_file_ends_before(log: Path, ordinal: int, there: bool) -> None:
+def test_a_scan_says_when_the_file_ends_before(log: Path, ordinal: int, there: bool) -> None:
     log.write_bytes(b"{}\n{}\n")
-    assert (tailer.survey(log, ordinal).at is not None) is there
+    assert (tailer.scan(log, ordinal).at is not None) is there
 
 
-def test_a_survey_over_many_reads_finds_every_line(
+def test_a_scan_over_many_reads_finds_every_line(
     log: Path,
 ) -> None:
     sizes = (400_000, 900_000, 1 << 21)
@@ -112,26 +111,26 @@ def test_a_survey_over_many_reads_finds_every_line(
     log.write_bytes(b"".join(pads))
     lines, _ = read_all(log)
     for line in lines:
-        assert tailer.survey(log, line.at.ordinal).at == line.at
+        assert tailer.scan(log, line.at.ordinal).at == line.at
 
 
 def test_a_first_line_is_none_until_it_is_whole_or_over_long(log: Path) -> None:
-    assert tailer.first_line(log) == b""
+    assert fingerprint.first_line(log) == b""
     log.write_bytes(b'{"torn')
-    assert tailer.first_line(log) == b""
+    assert fingerprint.first_line(log) == b""
     log.write_bytes(b"{}\n{}\n")
-    assert tailer.first_line(log) == b"{}\n"
+    assert fingerprint.first_line(log) == b"{}\n"
     log.write_bytes(b"x" * (MAX_LINE + 9))
-    assert tailer.first_line(log) == b"x" * MAX_LINE
+    assert fingerprint.first_line(log) == b"x" * MAX_LINE
 
 
 def test_a_fingerprint_stays_while_the_file_grows_and_tells_what_changed(log: Path) -> None:
     log.write_bytes(b'{"type":"config"}\n' + b'{"n":1}\n' * 99)
     at = tailer.read(log, START).end
-    known = tailer.fingerprint(log, at)
+    known = fingerprint.fingerprint(log, at)
     with log.open("ab") as file:
         file.write(b'{"n":2}\n')
-    tailer.check(log, at, known)
+    fingerprint.check(log, at, known)
     whole = log.read_bytes()
     for code, data in (
         ("truncated", whole[: at.offset - 1]),
@@ -139,6 +138,6 @@ def test_a_fingerprint_stays_while_the_file_grows_and_tells_what_changed(log: Pa
         ("rewritten", whole[: at.offset - 3] + b"9}\n" + whole[at.offset :]),
     ):
         log.write_bytes(data)
-        with pytest.raises(tailer.FileChanged) as changed:
-            tailer.check(log, at, known)
+        with pytest.raises(fingerprint.FileChanged) as changed:
+            fingerprint.check(log, at, known)
         assert changed.value.code == code

@@ -11,8 +11,8 @@ from syncd.state import atomic_json, decisions
 
 def test_a_retry_is_answered_once(tmp_path: Path) -> None:
     decisions.retry(tmp_path, "run-1")
-    assert decisions.take_retries(tmp_path) == ["run-1"]
-    assert decisions.take_retries(tmp_path) == []
+    assert decisions.pop_retries(tmp_path) == ["run-1"]
+    assert decisions.pop_retries(tmp_path) == []
 
 
 def test_a_retry_takes_the_cursor_and_a_forgetting_back(tmp_path: Path) -> None:
@@ -30,18 +30,18 @@ def test_a_retry_that_cannot_be_taken_away_is_not_answered_for_ever(
 ) -> None:
     decisions.retry(tmp_path, "run-1")
     monkeypatch.setattr(Path, "unlink", _read_only)
-    assert decisions.take_retries(tmp_path) == []
+    assert decisions.pop_retries(tmp_path) == []
 
 
 def test_a_file_made_new_has_one_id_for_good(tmp_path: Path) -> None:
-    new = decisions.make_new(tmp_path, "key12345678", "run-1")
+    new = decisions.assign_run_id(tmp_path, "key12345678", "run-1")
     assert new == "run-1-key12345"
-    assert decisions.make_new(tmp_path, "key12345678", "run-1") == new
+    assert decisions.assign_run_id(tmp_path, "key12345678", "run-1") == new
     assert decisions.aliases(tmp_path) == {"key12345678": new}
 
 
 def test_a_new_id_stays_within_what_wandb_takes(tmp_path: Path) -> None:
-    assert len(decisions.make_new(tmp_path, "0123456789abcdef", "r" * 64)) <= 64
+    assert len(decisions.assign_run_id(tmp_path, "0123456789abcdef", "r" * 64)) <= 64
 
 
 @pytest.mark.parametrize("data", [b"", b"{}", b"[]", b'{"run_id": ""}', b"\x00"])

@@ -16,9 +16,10 @@ from hypothesis import strategies as st
 
 from karaoke_train.runlog import RunLog
 from syncd.destination.base import Outcome
-from syncd.errors import Refused, Unreachable
+from syncd.errors import Connection, Refused, Unreachable
+from syncd.settings import Limits
 from syncd.state import decisions
-from syncd.sync.scheduler import Limits, Phase
+from syncd.sync.scheduler import Phase
 from tests.syncd.world import OVERLONG, World, config_line, end_line, train_line
 
 if TYPE_CHECKING:
@@ -330,7 +331,7 @@ def test_a_one_shot_upload_ends_beside_a_living_writer(tmp_path: Path) -> None:
     "error",
     [
         Unreachable("no network"),
-        Refused("no key", kind="not_logged_in", remedy="log in"),
+        Refused("no key", kind=Connection.NOT_LOGGED_IN, remedy="log in"),
         ZeroDivisionError("a bug of ours"),
     ],
 )
@@ -339,7 +340,7 @@ def test_a_server_that_is_asked_in_vain_is_asked_again(here: World, error: Excep
     here.server.down = error  # type: ignore[assignment]
     for _ in range(5):
         here.tick(10)
-    assert not here.daemon.reach.online
+    assert not here.daemon.connectivity.online
     here.server.down = None
     here.run_on()
     here.whole()
@@ -352,7 +353,7 @@ def test_a_file_gone_while_the_account_changes_stops_nobody(here: World) -> None
     here.path.unlink()
     here.intact = False
     here.begin("run-2", "training_log_b.jsonl")
-    here.daemon.reach = replace(here.daemon.reach, entity="another")
+    here.daemon.connectivity = replace(here.daemon.connectivity, entity="another")
     here.tick(61)
     here.restart()
     here.tick(61)
@@ -363,7 +364,7 @@ def test_news_of_a_file_is_looked_at_without_a_rescan(here: World) -> None:
     here.begin()
     here.run_on()
     here.train(1)
-    here.daemon.news(here.path)
+    here.daemon.file_changed(here.path)
     here.tick(0)
     assert here.server.sent == 2
 

@@ -17,6 +17,7 @@ from syncd.errors import Exit
 from syncd.report.status import RunStatus, exit_code
 from syncd.state import atomic_json, cursor
 from syncd.sync.scheduler import Phase
+from tests.fakes.uploads import PromptServer
 from tests.syncd.world import NAME, URL, World, config_line, end_line, train_line
 
 if TYPE_CHECKING:
@@ -67,29 +68,13 @@ def rows(here: World, run_id: str = "run-1") -> list[object]:
 def as_new(here: World, path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[int, str]:
     """`sync --as_new PATH`, with the destination in the server's place; its code and new run."""
     known = set(here.server.runs)
-    monkeypatch.setattr("syncd.sync.assemble.Server", lambda *_: here.server)
-    monkeypatch.setattr(
-        "syncd.sync.assemble.WandbSdk", lambda target, *_, **__: _Prompt(here, target)
-    )
+    prompt = PromptServer(here.server)
+    monkeypatch.setattr("syncd.cli.upload.connect", lambda _: prompt)
     monkeypatch.setenv("KARAOKE_SYNCD_CONFIRM_FIRST", "0.01")
     code = command(here, "sync", "--as_new", str(path))
     new = set(here.server.runs) - known
     assert len(new) == 1, new
     return code, new.pop()
-
-
-class _Prompt:
-    """An uploader whose lines arrive when they are sent."""
-
-    def __init__(self, here: World, target: object) -> None:
-        self._inner = here.server.uploader(target)  # type: ignore[arg-type]
-
-    def send(self, lines: object) -> None:
-        self._inner.send(lines)  # type: ignore[arg-type]
-        self._inner.deliver(1 << 30)
-
-    def __getattr__(self, name: str) -> object:
-        return getattr(self._inner, name)
 
 
 # --- the cursor: a cache, which nobody needs to know of ---
@@ -204,7 +189,7 @@ def test_a_truncated_file_waits_for_a_decision(here: World) -> None:
     here.path.write_bytes(whole)  # put back as it was
     here.train(1)
     here.intact = True
-    assert command(here, "retry", "run-1") == Exit.OK
+    assert command(here, "retry", "run-1") == Exit.NOT_RUNNING
     here.run_on()
     here.whole()
     assert here.run_status().problem == ""
@@ -238,7 +223,7 @@ def test_a_rewritten_file_waits_for_a_decision(here: World) -> None:
     here.path.write_bytes(whole)
     here.train(1)
     here.intact = True
-    assert command(here, "retry", "run-1") == Exit.OK
+    assert command(here, "retry", "run-1") == Exit.NOT_RUNNING
     here.run_on()
     here.whole()
 
@@ -395,7 +380,7 @@ def test_a_run_deleted_at_the_server_is_sent_again_when_that_is_asked_for(here: 
     assert "karaoke-syncd retry run-1" in found.remedy
     assert "forget run-1" in found.remedy
     assert here.server.count("run-1") == 0
-    assert command(here, "retry", "run-1") == Exit.OK
+    assert command(here, "retry", "run-1") == Exit.NOT_RUNNING
     here.intact = True
     here.run_on()
     here.whole()
@@ -410,7 +395,7 @@ def test_a_deleted_run_whose_id_is_refused_goes_up_as_a_run_of_its_own(
     here.restart()
     here.train(1)
     look(here, 4000)
-    assert command(here, "retry", "run-1") == Exit.OK
+    assert command(here, "retry", "run-1") == Exit.NOT_RUNNING
     found = look(here)
     assert (found.state, found.code) == ("blocked", "deleted")
     here.daemon.drop()
@@ -429,7 +414,7 @@ def test_a_server_that_lost_the_end_gets_it_again_when_that_is_asked_for(here: W
         "lost_at_server",
         "the server holds 4 records; it had confirmed 6",
     )
-    assert command(here, "retry", "run-1") == Exit.OK
+    assert command(here, "retry", "run-1") == Exit.NOT_RUNNING
     here.intact = True
     here.run_on()
     here.whole()
@@ -482,7 +467,7 @@ def test_a_blocked_run_can_be_forgotten(here: World) -> None:
 def test_a_retried_run_that_was_done_is_asked_about_and_stays_done(here: World) -> None:
     here.append(end_line())
     here.run_on()
-    assert command(here, "retry", "run-1") == Exit.OK
+    assert command(here, "retry", "run-1") == Exit.NOT_RUNNING
     assert here.run_status().uploaded == 0
     here.tick(6)
     here.run_on()
@@ -493,7 +478,7 @@ def test_a_retried_run_that_was_done_is_asked_about_and_stays_done(here: World) 
 
 def test_a_retry_of_an_open_run_leaves_its_status_true(here: World) -> None:
     assert here.daemon.runs["run-1"].phase is Phase.OPEN
-    assert command(here, "retry", "run-1") == Exit.OK
+    assert command(here, "retry", "run-1") == Exit.NOT_RUNNING
     here.tick(6)
     here.run_on()
     assert (here.run_status().state, here.run_status().uploaded) == ("uploaded", 6)

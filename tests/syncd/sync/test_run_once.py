@@ -12,28 +12,16 @@ from rich.console import Console
 
 from karaoke_train.runlog import RunLog
 from syncd.destination.base import Outcome
-from syncd.destination.wandb.credentials import Login
-from syncd.errors import Exit, Refused, Unreachable
-from syncd.settings import Settings
-from syncd.sync.run_once import gather, sync
-from syncd.sync.scheduler import Limits
-from tests.fakes.uploads import FakeServer, FakeUploader
-from tests.syncd.world import URL, config_line, end_line, train_line
+from syncd.errors import Connection, Exit, Refused, Unreachable
+from syncd.settings import Limits, Settings
+from syncd.sync.run_once import collect_inputs, sync
+from tests.fakes.uploads import FakeServer, PromptServer
+from tests.syncd.world import config_line, end_line, train_line
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from karaoke_train.runlog.reader import Line
+    pass
 
 DOCUMENT = {"config": {"lr": 1}, "train_metrics": [{"timestamp": "2024-01-15T12:00:00", "step": 1}]}
-
-
-class Prompt(FakeUploader):
-    """Lines arrive as they are sent."""
-
-    def send(self, lines: Sequence[Line]) -> None:
-        super().send(lines)
-        self.deliver(len(lines))
 
 
 class Rig:
@@ -53,25 +41,18 @@ class Rig:
         return path
 
     def sync(self, *paths: Path, **how: Any) -> Exit:
-        work = gather(paths or self.settings.log_dir, self.settings.state_dir)
+        inputs = collect_inputs(paths or self.settings.log_dir, self.settings.state_dir)
         console = Console(file=self.out, width=200, color_system=None)
-        login = Login(URL, "team", "k" * 40, "test")
-        return sync(self.settings, login, work, console, everything=not paths, **how)
+        there = PromptServer(self.server)
+        return sync(self.settings, there, inputs, console, everything=not paths, **how)
 
     def said(self) -> str:
         return self.out.getvalue()
 
 
 @pytest.fixture
-def rig(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Rig:
-    made = Rig(tmp_path)
-    monkeypatch.setattr("syncd.sync.assemble.Server", lambda *_: made.server)
-    monkeypatch.setattr(
-        "syncd.sync.assemble.WandbSdk", lambda target, *_, **__: Prompt(made.server, target)
-    )
-    monkeypatch.setattr("syncd.sync.loop.TICK", 0.02)
-    monkeypatch.setattr("syncd.sync.loop.IDLE_TICK", 0.02)
-    return made
+def rig(tmp_path: Path) -> Rig:
+    return Rig(tmp_path)
 
 
 def test_all_logs_go_up_once(rig: Rig) -> None:
@@ -166,7 +147,7 @@ def test_a_run_in_trouble_is_left_after_some_tries(rig: Rig) -> None:
     ("down", "code"),
     [
         (Unreachable("no network"), Exit.OFFLINE),
-        (Refused("no key", kind="not_logged_in", remedy="log in"), Exit.LOGIN),
+        (Refused("no key", kind=Connection.NOT_LOGGED_IN, remedy="log in"), Exit.LOGIN),
     ],
 )
 def test_a_server_out_of_reach_leaves_all_on_disk(rig: Rig, down: Any, code: Exit) -> None:
@@ -181,13 +162,13 @@ def test_folders_files_and_documents_are_gathered_in_order(rig: Rig, tmp_path: P
     (rig.logs / "notes.txt").touch()
     document = tmp_path / "old.json"
     document.write_text(json.dumps(DOCUMENT))
-    work = gather([rig.logs, document, tmp_path / "none"], tmp_path / "state")
-    assert work.files == (log, *work.documents)
-    assert work.documents[0].parent == tmp_path / "state" / "documents"
-    assert ["no such file" in str(error) for error in work.unusable] == [True]
+    inputs = collect_inputs([rig.logs, document, tmp_path / "none"], tmp_path / "state")
+    assert inputs.files == (log, *inputs.documents)
+    assert inputs.documents[0].parent == tmp_path / "state" / "documents"
+    assert ["no such file" in str(error) for error in inputs.unusable] == [True]
 
 
 def test_nothing_to_upload_asks_for_no_login(rig: Rig) -> None:
-    rig.server.down = Refused("no key", kind="not_logged_in", remedy="log in")
+    rig.server.down = Refused("no key", kind=Connection.NOT_LOGGED_IN, remedy="log in")
     assert rig.sync() is Exit.OK
     assert "There is nothing to upload" in rig.said()

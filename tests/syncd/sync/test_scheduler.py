@@ -10,57 +10,74 @@ from hypothesis import strategies as st
 
 from karaoke_train.runlog.reader import Position
 from syncd.destination.base import Outcome
-from syncd.errors import Leased, Refused, RunRefused, RunTrouble, Unreachable
+from syncd.errors import (
+    Connection,
+    Leased,
+    ProblemCode,
+    Refused,
+    RemoteLostRecords,
+    RunRefused,
+    RunTrouble,
+    Unreachable,
+)
+from syncd.settings import Limits
 from syncd.sync.scheduler import (
+    TRANSITIONS,
     Action,
+    ActionKind,
+    AlreadyComplete,
+    Blocked,
     Checked,
     Closed,
     Confirmed,
-    Dirty,
-    Do,
     Failed,
+    FileSize,
     IllegalEvent,
-    Limits,
     Opened,
     Phase,
-    Reach,
     Retry,
     Run,
     Sent,
-    Settled,
+    StartOver,
     actions,
-    after,
     backoff,
-    began,
-    missed,
-    reached,
-    wanted,
+    failure,
+    needs_session,
+    start,
+    transition,
 )
 
 LIMITS = Limits(confirm_first=1.0)
 P0, P3, P9 = Position(0, 0), Position(3, 30), Position(9, 90)
 FINISHED = Outcome("finished", 0)
-OPEN_IDLE = Run(Phase.OPEN, size=90, seen=90, confirmed=P9, sent=P9)
-WAITING = Run(Phase.OPEN, size=90, seen=90, confirmed=P3, sent=P9, confirm_at=5.0, confirm_wait=1.0)
+OPEN_IDLE = Run(Phase.OPEN, size=90, scanned_to=90, confirmed=P9, sent=P9)
+WAITING = Run(
+    Phase.OPEN, size=90, scanned_to=90, confirmed=P3, sent=P9, confirm_at=5.0, confirm_wait=1.0
+)
+REFUSED = RunRefused(ProblemCode.TRUNCATED, "no")
 EVENTS = {
-    Dirty(50): set(Phase),
+    FileSize(50): set(Phase),
     Opened(P3): {Phase.OPENING},
-    Settled(P9): {Phase.OPENING},
+    AlreadyComplete(P9): {Phase.OPENING},
     Sent(P9, 90): {Phase.SENDING},
     Confirmed(P9): {Phase.CONFIRMING},
     Checked(None): {Phase.IDLE, Phase.OPEN},
     Closed(True): {Phase.CLOSING},
     Failed(RunTrouble("no")): {Phase.OPENING, Phase.SENDING, Phase.CONFIRMING, Phase.CLOSING},
+    Blocked(REFUSED): {Phase.OPENING, Phase.SENDING, Phase.CONFIRMING, Phase.CLOSING},
     Retry(): set(Phase),
+    StartOver(Run()): {Phase.IDLE},
 }
 
 
 def fold(run: Run, event: object, now: float = 0.0) -> Run:
-    return after(run, event, now, 0.5, LIMITS)  # type: ignore[arg-type]
+    return transition(run, event, now, 0.5, LIMITS)  # type: ignore[arg-type]
 
 
-def chosen(run: Run, now: float = 0.0, limits: Limits = LIMITS, *, online: bool = True) -> list[Do]:
-    return [action.do for action in actions({"r": run}, online=online, now=now, limits=limits)]
+def chosen(
+    run: Run, now: float = 0.0, limits: Limits = LIMITS, *, online: bool = True
+) -> list[ActionKind]:
+    return [action.kind for action in actions({"r": run}, online=online, now=now, limits=limits)]
 
 
 @pytest.mark.parametrize("phase", Phase)
@@ -74,20 +91,34 @@ def test_an_event_out_of_turn_raises(event: object, phase: Phase) -> None:
             fold(run, event)
 
 
-@pytest.mark.parametrize("do", Do)
+@pytest.mark.parametrize("kind", ActionKind)
 @pytest.mark.parametrize("phase", Phase)
-def test_only_its_own_phase_begins_an_action(do: Do, phase: Phase) -> None:
-    begins = {Do.OPEN: Phase.IDLE, Do.CHECK: phase}.get(do, Phase.OPEN)
-    if phase is begins:
-        assert (began(Run(phase), Action(do, "r")).phase is phase) is (do is Do.CHECK)
+def test_only_its_own_phase_begins_an_action(kind: ActionKind, phase: Phase) -> None:
+    usual = {Phase.OPEN}
+    begins = {ActionKind.OPEN: {Phase.IDLE}, ActionKind.CHECK: {Phase.IDLE, Phase.OPEN}}
+    if phase in begins.get(kind, usual):
+        begun = start(Run(phase), Action(kind, "r"))
+        assert (begun.phase is phase) is (kind is ActionKind.CHECK)
     else:
         with pytest.raises(IllegalEvent):
-            began(Run(phase), Action(do, "r"))
+            start(Run(phase), Action(kind, "r"))
+
+
+def test_every_way_of_the_table_is_gone_or_refused_by_it_alone() -> None:
+    """No phase is a dead end, and none is entered but by the table."""
+    entered = {after for (before, _), after in TRANSITIONS.items() if before is not after}
+    left = {before for (before, _), after in TRANSITIONS.items() if before is not after}
+    assert entered == left == set(Phase)
 
 
 @pytest.mark.parametrize(
     ("event", "moves"),
-    [(Opened(P3), True), (Settled(P3), True), (Failed(RunTrouble("no")), False), (Retry(), False)],
+    [
+        (Opened(P3), True),
+        (AlreadyComplete(P3), True),
+        (Failed(RunTrouble("no")), False),
+        (Retry(), False),
+    ],
 )
 def test_only_the_servers_count_moves_what_is_confirmed(event: object, moves: bool) -> None:
     run = fold(Run(Phase.OPENING, size=90, confirmed=P0), event)
@@ -101,15 +132,15 @@ def test_sent_does_not_confirm() -> None:
 
 def test_a_failure_leaves_what_a_crash_would() -> None:
     run = fold(replace(WAITING, phase=Phase.CONFIRMING), Failed(RunTrouble("no")), 10.0)
-    assert (run.phase, run.sent, run.seen) == (Phase.IDLE, P3, P3.offset)
-    assert wanted(run)
+    assert (run.phase, run.sent, run.scanned_to) == (Phase.IDLE, P3, P3.offset)
+    assert needs_session(run)
 
 
 def test_an_end_sent_but_not_confirmed_is_sent_again_after_a_failure() -> None:
     run = fold(Run(Phase.SENDING, size=90, confirmed=P3, sent=P3), Sent(P9, 90))
     run = fold(replace(run, phase=Phase.CLOSING), Failed(RunTrouble("stall")), 10.0)
-    assert wanted(run)
-    assert chosen(run, now=1e6) == [Do.OPEN]
+    assert needs_session(run)
+    assert chosen(run, now=1e6) == [ActionKind.OPEN]
 
 
 @pytest.mark.parametrize(
@@ -117,97 +148,98 @@ def test_an_end_sent_but_not_confirmed_is_sent_again_after_a_failure() -> None:
     [
         (RunTrouble("no"), Phase.IDLE),
         (Unreachable("no"), Phase.IDLE),
-        (Refused("no", kind="refused", remedy=""), Phase.IDLE),
+        (Refused("no", kind=Connection.REFUSED, remedy=""), Phase.IDLE),
         (Leased("no"), Phase.IDLE),
-        (RunRefused("truncated", "no"), Phase.BLOCKED),
+        (REFUSED, Phase.BLOCKED),
+        (RemoteLostRecords(ProblemCode.LOST_AT_SERVER, "no"), Phase.IDLE),
     ],
 )
 def test_only_a_refused_run_waits_for_a_decision(error: RunTrouble, phase: Phase) -> None:
-    assert fold(Run(Phase.OPENING, size=9), Failed(error)).phase is phase
+    assert fold(Run(Phase.OPENING, size=9), failure(error)).phase is phase
 
 
 def test_a_blocked_run_does_nothing_until_it_is_retried() -> None:
     run = Run(Phase.BLOCKED, size=90, failures=3, retry_at=1e9)
     assert chosen(run, now=1e12) == []
-    assert chosen(fold(run, Retry(), 5.0), now=5.0) == [Do.OPEN]
+    assert chosen(fold(run, Retry(), 5.0), now=5.0) == [ActionKind.OPEN]
 
 
 @pytest.mark.parametrize("phase", [Phase.IDLE, Phase.BLOCKED])
 def test_retry_asks_the_server_about_a_run_that_seems_done(phase: Phase) -> None:
-    done = Run(phase, size=90, seen=90, confirmed=P9, sent=P9, outcome=FINISHED, ended=True)
-    assert chosen(fold(done, Retry())) == [Do.OPEN]
+    done = Run(phase, size=90, scanned_to=90, confirmed=P9, sent=P9, outcome=FINISHED, ended=True)
+    assert chosen(fold(done, Retry())) == [ActionKind.OPEN]
 
 
 @pytest.mark.parametrize(
     ("run", "now", "expected"),
     [
         (Run(), 0.0, []),
-        (Run(size=90), 0.0, [Do.OPEN]),
+        (Run(size=90), 0.0, [ActionKind.OPEN]),
         (Run(size=90, retry_at=3.0), 2.9, []),
-        (Run(size=90, retry_at=3.0), 3.0, [Do.OPEN]),
-        (replace(OPEN_IDLE, size=95), 0.0, [Do.SEND]),
+        (Run(size=90, retry_at=3.0), 3.0, [ActionKind.OPEN]),
+        (replace(OPEN_IDLE, size=95), 0.0, [ActionKind.SEND]),
         (WAITING, 4.9, []),
-        (WAITING, 5.0, [Do.CONFIRM]),
+        (WAITING, 5.0, [ActionKind.CONFIRM]),
         (replace(WAITING, size=95), 4.0, []),
-        (replace(WAITING, size=95), 5.0, [Do.CONFIRM]),
-        (WAITING, 61.0, [Do.ABANDON]),
+        (replace(WAITING, size=95), 5.0, [ActionKind.CONFIRM]),
+        (WAITING, 61.0, [ActionKind.ABANDON]),
         (OPEN_IDLE, 0.0, []),
-        (OPEN_IDLE, 121.0, [Do.CHECK]),
-        (replace(OPEN_IDLE, outcome=FINISHED), 0.0, [Do.CLOSE]),
-        (replace(OPEN_IDLE, phase=Phase.IDLE), 121.0, [Do.CHECK]),
+        (OPEN_IDLE, 121.0, [ActionKind.CHECK]),
+        (replace(OPEN_IDLE, outcome=FINISHED), 0.0, [ActionKind.CLOSE]),
+        (replace(OPEN_IDLE, phase=Phase.IDLE), 121.0, [ActionKind.CHECK]),
         (replace(OPEN_IDLE, phase=Phase.IDLE, ended=True), 121.0, []),
-        (replace(OPEN_IDLE, phase=Phase.IDLE, outcome=FINISHED), 0.0, [Do.OPEN]),
+        (replace(OPEN_IDLE, phase=Phase.IDLE, outcome=FINISHED), 0.0, [ActionKind.OPEN]),
         (Run(Phase.SENDING, size=90), 1e9, []),
     ],
 )
-def test_what_is_done_next(run: Run, now: float, expected: list[Do]) -> None:
+def test_what_is_done_next(run: Run, now: float, expected: list[ActionKind]) -> None:
     assert chosen(run, now) == expected
 
 
 def test_nothing_more_is_sent_before_the_last_lines_are_confirmed() -> None:
     grown = replace(WAITING, size=95, confirm_at=99.0)
     assert chosen(grown) == []
-    assert chosen(replace(grown, confirmed=grown.sent)) == [Do.SEND]
+    assert chosen(replace(grown, confirmed=grown.sent)) == [ActionKind.SEND]
 
 
 def test_nothing_is_opened_offline_but_open_sessions_go_on() -> None:
     assert chosen(Run(size=90), online=False) == []
-    assert chosen(WAITING, now=5.0, online=False) == [Do.CONFIRM]
+    assert chosen(WAITING, now=5.0, online=False) == [ActionKind.CONFIRM]
 
 
 def test_a_run_known_to_have_ended_holds_no_session_open() -> None:
     """A torn tail beyond the end of a crashed run is no reason to show it as running."""
     run = replace(OPEN_IDLE, ended=True)
-    assert chosen(run, now=1.0) == [Do.CLOSE]
+    assert chosen(run, now=1.0) == [ActionKind.CLOSE]
     assert actions({"r": run}, online=True, now=1.0, limits=LIMITS)[0].outcome is None
 
 
 def test_a_one_shot_upload_leaves_a_live_writer_after_a_while() -> None:
     """Each look at the writer's lock must not count as news of it."""
-    limits = Limits(quiet=1e-9, linger=0.5)
+    limits = Limits(writer_check_after=1e-9, idle_session_timeout=0.5)
     run, now, done = OPEN_IDLE, 0.0, []
-    while now < 3 and Do.CLOSE not in done:
+    while now < 3 and ActionKind.CLOSE not in done:
         now += 0.25
         for action in actions({"r": run}, online=True, now=now, limits=limits):
-            done.append(action.do)
-            if action.do is Do.CHECK:
-                run = after(run, Checked(None), now, 0.5, limits)
-    assert done[-1] is Do.CLOSE
+            done.append(action.kind)
+            if action.kind is ActionKind.CHECK:
+                run = transition(run, Checked(None), now, 0.5, limits)
+    assert done[-1] is ActionKind.CLOSE
 
 
 def test_waiting_runs_take_the_places_of_idle_sessions() -> None:
     limits = Limits(open_runs=2)
     runs = {
-        "idle": replace(OPEN_IDLE, news_at=5.0),
+        "idle": replace(OPEN_IDLE, grown_at=5.0),
         "quieter": OPEN_IDLE,
         "waits": Run(size=9, retry_at=2.0),
         "waits longer": Run(size=9, retry_at=1.0),
     }
     chosen = actions(runs, online=True, now=10.0, limits=limits)
-    assert chosen == [Action(Do.CLOSE, "quieter"), Action(Do.CLOSE, "idle")]
+    assert chosen == [Action(ActionKind.CLOSE, "quieter"), Action(ActionKind.CLOSE, "idle")]
     assert actions(dict(list(runs.items())[1:]), online=True, now=10.0, limits=limits) == [
-        Action(Do.CLOSE, "quieter"),
-        Action(Do.OPEN, "waits longer"),
+        Action(ActionKind.CLOSE, "quieter"),
+        Action(ActionKind.OPEN, "waits longer"),
     ]
 
 
@@ -247,9 +279,9 @@ def test_looking_at_a_torn_tail_takes_nothing_back() -> None:
 
 
 def test_news_counts_only_when_the_size_changed() -> None:
-    run = Run(size=50, news_at=1.0)
-    assert fold(run, Dirty(50), 9.0) == run
-    assert fold(run, Dirty(60), 9.0).news_at == 9.0
+    run = Run(size=50, grown_at=1.0)
+    assert fold(run, FileSize(50), 9.0) == run
+    assert fold(run, FileSize(60), 9.0).grown_at == 9.0
 
 
 @given(st.integers(0, 10_000), st.floats(0, 1))
@@ -267,15 +299,6 @@ def test_failures_in_a_row_wait_longer_and_progress_forgives_them() -> None:
     assert fold(replace(WAITING, phase=Phase.CONFIRMING, failures=4), Confirmed(P9)).failures == 0
 
 
-def test_a_server_that_names_a_time_is_asked_then() -> None:
-    error = Unreachable("busy", kind="trouble", retry_after=40.0)
-    assert missed(Reach(), error, 100.0, 0.5, LIMITS).probe_at == 140.0
-
-
-def test_a_server_out_of_reach_is_asked_ever_less_often_until_it_answers() -> None:
-    reach = Reach()
-    assert not reach.online
-    for _ in range(3):
-        reach = missed(reach, Unreachable("no"), 100.0, 1.0, LIMITS)
-    assert (reach.online, reach.failures, reach.probe_at) == (False, 3, 108.0)
-    assert reached("team", 200.0, LIMITS).online
+def test_starting_over_takes_what_is_known_there_and_the_size_that_is_seen() -> None:
+    done = replace(OPEN_IDLE, phase=Phase.IDLE, ended=True, size=95)
+    assert fold(done, StartOver(Run(grown_at=7.0)), 7.0) == Run(size=95, grown_at=7.0)

@@ -11,17 +11,27 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from karaoke_train.runlog.format import RunHeader
 from karaoke_train.runlog.layout import lock_path
 from karaoke_train.runlog.lock import Lock
 from karaoke_train.runlog.reader import Position
 from syncd.destination.base import Outcome
 from syncd.errors import Leased, RunRefused, RunTrouble, UploadError
+from syncd.source.scanner import LogFile, LogScanner
 from syncd.state import cursor, lease
-from syncd.sync.scheduler import Checked, Closed, Confirmed, Failed, Opened, Run, Sent, Settled
-from syncd.sync.session import CRASHED, SHORTFALLS, Session
+from syncd.sync.scheduler import (
+    AlreadyComplete,
+    Blocked,
+    Checked,
+    Closed,
+    Confirmed,
+    Failed,
+    Opened,
+    Run,
+    Sent,
+)
+from syncd.sync.session import CRASHED, LOST_TRIES, Session
 from tests.fakes.uploads import FakeServer
-from tests.syncd.world import CREATED, NAME, config_line, end_line, offset_of, train_line
+from tests.syncd.world import NAME, config_line, end_line, offset_of, train_line
 
 if TYPE_CHECKING:
     from syncd.sync.scheduler import Event
@@ -44,18 +54,9 @@ def path(tmp_path: Path) -> Path:
 
 
 def session(path: Path, server: FakeServer, **how: Any) -> Session:
-    header = RunHeader("run-1", "name", "songs", {"lr": 0.1}, created=CREATED)
-    return Session(
-        path,
-        header,
-        path.parent / "media",
-        state=path.parent / "state",
-        entity=lambda: "team",
-        project=how.pop("project", ""),
-        standing=lambda project, run_id: server.standing("team", project, run_id),
-        make_uploader=server.uploader,
-        **how,
-    )
+    file = LogScanner().look(path)
+    assert isinstance(file, LogFile)
+    return Session(file, server, state=path.parent / "state", entity=lambda: "team", **how)
 
 
 def at(ordinal: int) -> Position:
@@ -63,7 +64,7 @@ def at(ordinal: int) -> Position:
 
 
 def failed(event: Event) -> UploadError:
-    assert isinstance(event, Failed), event
+    assert isinstance(event, Failed | Blocked), event
     return event.error
 
 
@@ -77,7 +78,7 @@ def uploaded(one: Session, server: FakeServer) -> None:
 
 def test_a_run_opened_sent_confirmed_and_closed(path: Path, server: FakeServer) -> None:
     one = session(path, server)
-    assert one.initial(5.0) == Run(news_at=5.0)
+    assert one.initial(5.0) == Run(grown_at=5.0)
     uploaded(one, server)
     assert one.close(FINISHED, END) == Closed(True)
     assert server.violations == []
@@ -158,7 +159,7 @@ def test_a_finished_run_is_settled_without_a_session(path: Path, server: FakeSer
     one.close(FINISHED, end)
     again = session(path, server)
     cursor.remove(path.parent / "state" / "cursors", "run-1")
-    assert again.open() == Settled(end)
+    assert again.open() == AlreadyComplete(end)
     assert server.sessions == []
     known = again.initial(5.0)
     assert (known.confirmed, known.outcome, known.ended) == (end, FINISHED, True)
@@ -210,7 +211,7 @@ def test_a_dead_hosts_lease_is_taken_over_where_there_are_no_locks(
 
 def test_a_bug_costs_its_run_a_retry(path: Path, server: FakeServer) -> None:
     one = session(path, server)
-    server.standing = lambda *_: 1 / 0  # type: ignore[method-assign, assignment, return-value]
+    server.remote_run = lambda *_: 1 / 0  # type: ignore[method-assign, assignment, return-value]
     error = failed(one.open())
     assert type(error) is RunTrouble
     assert "unexpected: ZeroDivisionError" in error.what
@@ -239,7 +240,7 @@ def test_a_count_short_of_the_confirmed_is_asked_for_again_and_then_a_decision(
     uploaded(one := session(path, server), server)
     one.drop()
     server.lose("run-1", 3)
-    for _ in range(SHORTFALLS):
+    for _ in range(LOST_TRIES):
         assert type(failed(one.open())) is RunTrouble
     error = failed(one.open())
     assert isinstance(error, RunRefused)
@@ -313,4 +314,8 @@ def test_the_newest_config_is_shown_under_the_first_names(path: Path, server: Fa
     uploaded_to.drop()
     session(path, server).open()
     header = server.runs["run-1"].target.header
-    assert (header.config, header.run_name, header.trainer["host"]) == ({"lr": 9}, "name", "gpu-2")
+    assert (header.config, header.run_name, header.trainer["host"]) == (
+        {"lr": 9},
+        "name of run-1",
+        "gpu-2",
+    )

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import requests
 
-from syncd.destination.base import Standing
-from syncd.destination.wandb.api import Server, _last_step, describe, retry_after
+from syncd.destination.base import RemoteRun, RunRef
+from syncd.destination.wandb.api import Api, _last_step
 from syncd.destination.wandb.credentials import Login
+from syncd.destination.wandb.http import describe, retry_after
 from syncd.errors import Refused, Unreachable
 from tests.fakes.wandb_server import WandbServer
 from tests.fakes.wandb_state import RunKey
@@ -35,8 +36,8 @@ def wandb(stand_in: WandbServer) -> Iterator[WandbServer]:
     stand_in.clear()
 
 
-def ask(wandb: WandbServer, **how: Any) -> Server:
-    return Server(Login(wandb.url, how.pop("entity", ""), how.pop("key", wandb.key)), **how)
+def ask(wandb: WandbServer, **how: Any) -> Api:
+    return Api(Login(wandb.url, how.pop("entity", ""), how.pop("key", wandb.key)), **how)
 
 
 def test_who_we_are_is_the_servers_word_or_what_was_asked_for(wandb: WandbServer) -> None:
@@ -45,24 +46,24 @@ def test_who_we_are_is_the_servers_word_or_what_was_asked_for(wandb: WandbServer
 
 
 def test_a_run_that_is_not_there_is_none(wandb: WandbServer) -> None:
-    assert ask(wandb).standing(ENTITY, "songs", "nobody") is None
+    assert ask(wandb).remote_run(RunRef(ENTITY, "songs", "nobody")) is None
 
 
 def test_a_runs_count_last_step_and_state(wandb: WandbServer) -> None:
     key = RunKey(ENTITY, "songs", "r1")
     wandb.store.upsert(key, {})
-    assert ask(wandb).standing(ENTITY, "songs", "r1") == Standing(0, -1, "running")
+    assert ask(wandb).remote_run(RunRef(ENTITY, "songs", "r1")) == RemoteRun(0, -1, "running")
     wandb.store.append_foreign(key, {"_step": 0})
     wandb.store.append_foreign(key, {"_step": 1, "loss": float("nan")})
     wandb.store.record(key, "complete", exitcode=1)
-    assert ask(wandb).standing(ENTITY, "songs", "r1") == Standing(2, 1, "failed")
+    assert ask(wandb).remote_run(RunRef(ENTITY, "songs", "r1")) == RemoteRun(2, 1, "failed")
 
 
 def test_a_foreign_line_without_a_step_is_this_runs_trouble_alone(wandb: WandbServer) -> None:
     key = RunKey(ENTITY, "songs", "r2")
     wandb.store.upsert(key, {})
     wandb.store.append_foreign(key, {"loss": 1})
-    standing = ask(wandb).standing(ENTITY, "songs", "r2")
+    standing = ask(wandb).remote_run(RunRef(ENTITY, "songs", "r2"))
     assert standing is not None
     assert standing.count == 1
     assert standing.count != standing.last_step + 1
@@ -87,7 +88,7 @@ def test_trouble_that_everybody_waits_for(
 ) -> None:
     wandb.fault(**fault)
     with pytest.raises(Unreachable) as error:
-        ask(wandb, answer=0.3).viewer()
+        ask(wandb, timeout=0.3).viewer()
     assert (error.value.kind, words in error.value.what) == (kind, True), error.value.what
     assert "safe on disk" in str(error.value)
 
@@ -133,7 +134,7 @@ def test_nobody_listening_is_offline(tmp_path: Path) -> None:
         taken.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{taken.getsockname()[1]}"
         with pytest.raises(Unreachable, match="refuses the connection"):
-            Server(Login(url, "", "k" * 40)).viewer()
+            Api(Login(url, "", "k" * 40)).viewer()
 
 
 def test_a_certificate_that_nobody_vouches_for_is_offline(tmp_path: Path) -> None:

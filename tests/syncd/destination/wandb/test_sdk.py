@@ -11,10 +11,10 @@ import pytest
 from karaoke_train.runlog.format import RunHeader
 from karaoke_train.runlog.reader import Position, split_lines
 from syncd.destination.base import Outcome, Target
-from syncd.destination.wandb.api import Server
+from syncd.destination.wandb.api import Api
 from syncd.destination.wandb.credentials import Login
 from syncd.destination.wandb.sdk import WandbSdk, wandb_config
-from syncd.destination.wandb.worker_pool import Pool
+from syncd.destination.wandb.worker_pool import WorkerPool
 from syncd.errors import Refused, RunRefused, RunTrouble
 from tests.fakes.wandb_server import WandbServer
 from tests.syncd.destination.contract import FINISHED, Bench, Run, UploaderContract
@@ -25,12 +25,12 @@ if TYPE_CHECKING:
 
 
 class WandbBench(Bench):
-    def __init__(self, server: WandbServer, pool: Pool) -> None:
+    def __init__(self, server: WandbServer, pool: WorkerPool) -> None:
         self.server, self.pool = server, pool
-        self.asks = Server(Login(server.url, "team", server.key, "test"), answer=3.0)
+        self.asks = Api(Login(server.url, "team", server.key, "test"), timeout=3.0)
 
     def uploader(self, target: Target) -> WandbSdk:
-        return WandbSdk(target, self.asks, self.pool, answer=5.0, settle=0.05)
+        return WandbSdk(target, self.asks, self.pool, request_timeout=5.0, count_stable_for=0.05)
 
     def rows(self, run_id: str) -> list[dict[str, Any]]:
         return self.server.history(run_id)
@@ -50,7 +50,7 @@ class WandbBench(Bench):
 
 @pytest.fixture(scope="module")
 def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WandbBench]:
-    pool = Pool()
+    pool = WorkerPool()
     with WandbServer(tmp_path_factory.mktemp("server"), entity="team") as server:
         yield WandbBench(server, pool)
         assert server.graphql.unknown == []
@@ -106,7 +106,8 @@ def test_a_deleted_run_waits_for_a_decision(bench: WandbBench) -> None:
     uploader = run.open()
     uploader.close(FINISHED, ())
     bench.server.delete_run(run.run_id)
-    again = WandbSdk(run.target, bench.asks, bench.pool, answer=1.5)  # the SDK asks until then
+    # the SDK asks until the time is over
+    again = WandbSdk(run.target, bench.asks, bench.pool, request_timeout=1.5)
     with pytest.raises(RunRefused, match="was deleted at the server") as refused:
         again.open()
     again.abandon()
@@ -115,8 +116,8 @@ def test_a_deleted_run_waits_for_a_decision(bench: WandbBench) -> None:
 
 
 def test_a_key_that_is_not_known_is_the_users_to_mend(bench: WandbBench) -> None:
-    stranger = Server(Login(bench.server.url, "team", "f" * 40, "test"))
-    uploader = WandbSdk(Run(bench).target, stranger, bench.pool, settle=0.05)
+    stranger = Api(Login(bench.server.url, "team", "f" * 40, "test"))
+    uploader = WandbSdk(Run(bench).target, stranger, bench.pool, count_stable_for=0.05)
     with pytest.raises(Refused, match="does not accept the API key"):
         uploader.open()
     uploader.abandon()

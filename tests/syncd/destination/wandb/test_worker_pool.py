@@ -10,17 +10,17 @@ from pathlib import Path
 import pytest
 
 from syncd.destination.wandb.worker import Log
-from syncd.destination.wandb.worker_pool import Pool, Worker, WorkerFailed
+from syncd.destination.wandb.worker_pool import Worker, WorkerFailed, WorkerPool
 from syncd.errors import RunTrouble
 
 
 @pytest.fixture
-def pool() -> Iterator[Pool]:
-    made = Pool()
+def pool() -> Iterator[WorkerPool]:
+    made = WorkerPool()
     yield made
     made.close()
     for worker in list(made._lent):  # as the sessions would
-        made.discard(worker)
+        made.kill(worker)
 
 
 def gone(pid: int) -> bool:
@@ -34,52 +34,52 @@ def gone(pid: int) -> bool:
     return False
 
 
-def test_a_worker_given_back_is_lent_again(pool: Pool) -> None:
-    first = pool.take()
-    assert pool.take() is not first
-    pool.give_back(first)
-    assert pool.take() is first
+def test_a_worker_given_back_is_lent_again(pool: WorkerPool) -> None:
+    first = pool.acquire()
+    assert pool.acquire() is not first
+    pool.release(first)
+    assert pool.acquire() is first
 
 
-def test_a_discarded_worker_ends_with_its_scratch_folder(pool: Pool) -> None:
-    worker = pool.take()
+def test_a_discarded_worker_ends_with_its_scratch_folder(pool: WorkerPool) -> None:
+    worker = pool.acquire()
     scratch: Path = worker._scratch
     assert scratch.is_dir()
-    pool.discard(worker)
+    pool.kill(worker)
     assert gone(worker.pid)
     assert not scratch.exists()
 
 
-def test_an_order_that_fails_says_why_and_the_worker_lives(pool: Pool) -> None:
-    worker = pool.take()
+def test_an_order_that_fails_says_why_and_the_worker_lives(pool: WorkerPool) -> None:
+    worker = pool.acquire()
     for _ in range(2):
         with pytest.raises(WorkerFailed, match="no run is open"):
             worker.call(Log([(0, {})], Path()), 30)
 
 
-def test_a_worker_that_died_is_a_trouble_of_its_run(pool: Pool) -> None:
-    worker = pool.take()
-    worker.strike()
+def test_a_worker_that_died_is_a_trouble_of_its_run(pool: WorkerPool) -> None:
+    worker = pool.acquire()
+    worker.signal_kill()
     with pytest.raises(RunTrouble, match="has died"):
         worker.call(Log([], Path()), 30)
-    pool.discard(worker)
+    pool.kill(worker)
 
 
-def test_no_answer_in_time_is_a_trouble_of_its_run(pool: Pool) -> None:
-    worker = pool.take()
+def test_no_answer_in_time_is_a_trouble_of_its_run(pool: WorkerPool) -> None:
+    worker = pool.acquire()
     with pytest.raises(RunTrouble, match="did not answer within 0 s"):
         worker.call(Log([(0, {})], Path()), 0.0)
-    pool.discard(worker)
+    pool.kill(worker)
 
 
-def test_a_closed_pool_strikes_what_is_lent_and_lends_no_more(pool: Pool) -> None:
-    lent = pool.take()
+def test_a_closed_pool_strikes_what_is_lent_and_lends_no_more(pool: WorkerPool) -> None:
+    lent = pool.acquire()
     pool.close()
     with pytest.raises(RunTrouble):
         lent.call(Log([], Path()), 30)
     with pytest.raises(RunTrouble, match="stopping"):
-        pool.take()
-    pool.give_back(lent)
+        pool.acquire()
+    pool.release(lent)
     assert gone(lent.pid)
 
 

@@ -1,0 +1,26 @@
+"""Settings -> the destination in force. A new destination is named here, and nowhere else."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import MutableMapping
+
+from syncd import logging_setup
+from syncd.destination.base import Destination
+from syncd.destination.wandb import credentials
+from syncd.destination.wandb.destination import WandbDestination
+from syncd.settings import Settings
+
+
+def connect(settings: Settings) -> Destination:
+    """The destination that the settings name, with the login in force; nothing is asked of it
+    yet. Whatever is logged from now on has its key cut out. Raises UsageError."""
+    login = credentials.find_login(base_url=settings.base_url, entity=settings.entity)
+    logging_setup.redact_later(login.key)
+    return WandbDestination(login, settings.limits)
+
+
+def leave_to_env_file(env: MutableMapping[str, str] = os.environ) -> None:
+    """Take out of a daemon's environment what its manager took from the environment file, so that
+    a reload finds what the file says by then."""
+    credentials.leave_to_file(env)

@@ -1,0 +1,116 @@
+"""What could keep records from arriving at a W&B server, for `doctor`: key, proxy, network, TLS,
+clock, account."""
+
+from __future__ import annotations
+
+import ssl
+import time
+import urllib.request
+from collections.abc import Iterator
+from email.utils import parsedate_to_datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
+
+from syncd.destination.base import Finding
+from syncd.destination.wandb import http
+from syncd.destination.wandb.api import TIMEOUT, Api
+from syncd.destination.wandb.certificates import ca_bundle
+from syncd.destination.wandb.credentials import Login
+from syncd.errors import Refused, Unreachable
+
+MEASURED: Final = (0, 31)  # the wandb whose behaviour in trouble was measured
+SKEW: Final = 60.0  # seconds
+
+
+def checks(login: Login) -> Iterator[Finding]:
+    """All findings, as they come."""
+    yield from _package()
+    yield from _credentials(login)
+    yield from _proxy(login)
+    yield from _network(login)
+
+
+def _package() -> Iterator[Finding]:
+    try:
+        installed = version("wandb")
+    except PackageNotFoundError:
+        return  # `doctor` itself names what is missing
+    known = tuple(int(part) for part in installed.split(".")[:2] if part.isdigit())
+    if known != MEASURED:
+        what = f"wandb {installed} is not the version whose behaviour in trouble is known"
+        wanted = ".".join(map(str, MEASURED))
+        yield Finding("packages", "warning", what, f"pip install 'wandb=={wanted}.*'")
+
+
+def _credentials(login: Login) -> Iterator[Finding]:
+    if not login.key:
+        yield Finding("credentials", "error", "nobody is logged in", "Run `wandb login`")
+        return
+    yield Finding("credentials", "ok", f"a key from {login.source}, for {login.base_url}")
+    if login.warning:
+        what, _, remedy = login.warning.rpartition(": ")
+        yield Finding("credentials", "warning", what, remedy)
+
+
+def _proxy(login: Login) -> Iterator[Finding]:
+    host = urlsplit(login.base_url).hostname or ""
+    proxies = urllib.request.getproxies()
+    proxy = proxies.get(urlsplit(login.base_url).scheme)
+    if not proxy:
+        yield Finding("proxy", "ok", "none")
+    elif urllib.request.proxy_bypass(host):
+        yield Finding("proxy", "ok", f"none for {host}, by no_proxy")
+    else:
+        place = urlsplit(proxy)
+        words = f"{place.hostname}:{place.port} for {host}"  # never its password
+        yield Finding("proxy", "ok", words)
+    bundle = ca_bundle()
+    if bundle and not Path(bundle).exists():
+        remedy = "Correct or unset REQUESTS_CA_BUNDLE, SSL_CERT_FILE and the like"
+        yield Finding("proxy", "error", f"the CA bundle {bundle} does not exist", remedy)
+
+
+def _network(login: Login) -> Iterator[Finding]:
+    """Name, TLS and HTTP of the server, then whether it knows us."""
+    host = urlsplit(login.base_url).hostname or login.base_url
+    begun = time.time()
+    try:
+        answer = http.head(login.base_url, host=host, timeout=TIMEOUT)
+    except http.TlsRefused as error:
+        remedy = "Check this machine's clock and CA certificates (REQUESTS_CA_BUNDLE)"
+        yield Finding("tls", "error", error.what, remedy)
+        return
+    except Unreachable as error:
+        remedy = "Check network and proxy; records wait safely on disk meanwhile"
+        yield Finding("network", "error", error.what, remedy)
+        return
+    took = time.time() - begun
+    words = f"{host} answers in {took * 1000:.0f} ms ({ssl.OPENSSL_VERSION})"
+    yield Finding("network", "ok", words)
+    yield from _clock(answer.headers.get("Date", ""), begun, took)
+    yield _server(login)
+
+
+def _clock(date: str, begun: float, took: float) -> Iterator[Finding]:
+    try:
+        theirs = parsedate_to_datetime(date).timestamp()
+    except (ValueError, TypeError):
+        return
+    skew = begun + took / 2 - theirs
+    if abs(skew) > SKEW:
+        way = "ahead of" if skew > 0 else "behind"
+        remedy = "Turn on time synchronisation: timedatectl set-ntp true"
+        words = f"this machine's clock is {abs(skew):,.0f} s {way} the server's"
+        yield Finding("clock", "warning", words, remedy)
+    else:
+        yield Finding("clock", "ok", "agrees with the server's")
+
+
+def _server(login: Login) -> Finding:
+    try:
+        words = f"{login.base_url} knows us; runs go to {Api(login).viewer()}"
+        return Finding("server", "ok", words)
+    except (Refused, Unreachable) as error:
+        return Finding("server", "error", error.what, error.remedy)

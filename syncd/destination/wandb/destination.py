@@ -1,0 +1,99 @@
+"""W&B as a Destination: the SDK in worker processes, questions over GraphQL.
+
+Nothing of it is imported before it is used: `status` asks for the identity alone, and must not
+wait for what brings requests along.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cached_property
+from typing import TYPE_CHECKING, Final
+
+from syncd.destination.base import Account, Finding, Identity, RemoteRun, Row, RunRef, Target
+from syncd.destination.wandb.credentials import DEFAULT_URL, Login, login_remedy
+from syncd.settings import Limits
+
+if TYPE_CHECKING:
+    from syncd.destination.wandb.api import Api
+    from syncd.destination.wandb.sdk import WandbSdk
+    from syncd.destination.wandb.worker_pool import WorkerPool
+
+APP: Final = "https://wandb.ai"  # where a browser sees what is at DEFAULT_URL
+
+
+class WandbDestination:
+    """See `syncd.destination.base.Destination`."""
+
+    def __init__(self, login: Login, limits: Limits | None = None) -> None:
+        self._login = login
+        self._limits = limits or Limits()
+
+    @property
+    def identity(self) -> Identity:
+        """What is known without asking."""
+        login = self._login
+        return Identity(
+            kind="wandb",
+            address=login.base_url,
+            entity=login.entity,
+            key_source=login.source,
+            key_from_environment=login.source == "WANDB_API_KEY",
+            login_remedy=login_remedy(login.base_url),
+            warning=login.warning,
+            key_digest=login.key_digest,
+        )
+
+    def account(self) -> Account:
+        """Who we are there. Raises Unreachable or Refused."""
+        return Account(self._api.viewer())
+
+    def remote_run(self, run: RunRef) -> RemoteRun | None:
+        """The run as the server has it. Raises Unreachable or Refused."""
+        return self._api.remote_run(run)
+
+    def uploader(self, target: Target) -> WandbSdk:
+        """A session of the SDK's, not yet open."""
+        from syncd.destination.wandb.sdk import WandbSdk
+
+        return WandbSdk(
+            target,
+            self._api,
+            self._workers,
+            request_timeout=self._limits.request_timeout,
+            count_stable_for=self._limits.count_stable_for,
+        )
+
+    def history(self, run: RunRef) -> Iterator[Row]:
+        """The run's rows. Raises RunTrouble."""
+        from syncd.destination.wandb.history import history
+
+        return history(self._login, run)
+
+    def url(self, run: RunRef) -> str:
+        """The run's page."""
+        app = APP if self._login.base_url == DEFAULT_URL else self._login.base_url
+        return f"{app}/{run.entity}/{run.project}/runs/{run.run_id}"
+
+    def checks(self) -> Iterator[Finding]:
+        """For `doctor`."""
+        from syncd.destination.wandb.checks import checks
+
+        return checks(self._login)
+
+    def close(self) -> None:
+        """End all questions and workers."""
+        self._api.close()
+        self._workers.close()
+
+    @cached_property
+    def _api(self) -> Api:
+        from syncd.destination.wandb.api import Api
+
+        return Api(self._login, self._limits.request_timeout)
+
+    @cached_property
+    def _workers(self) -> WorkerPool:
+        from syncd.destination.wandb.worker_pool import WorkerPool
+
+        return WorkerPool()

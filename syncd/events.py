@@ -1,0 +1,76 @@
+"""What happens to runs, files and the connection, told once each: one function per kind.
+
+The log is the daemon's story, and this is where it is written: whoever wants to know how a thing
+is said, or wants it told elsewhere as well, has one place to look.
+"""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from syncd.errors import Leased, SyncError, UploadError
+
+log = logging.getLogger("syncd")
+
+
+def run_failed(error: UploadError) -> None:
+    """An action of a run failed. That another daemon has the run is no news while it lasts."""
+    log.log(logging.DEBUG if isinstance(error, Leased) else logging.WARNING, "%s", error)
+
+
+def went_offline(error: UploadError) -> None:
+    """The destination can't be reached, or refuses us, and why."""
+    log.warning("%s", error)
+
+
+def came_back(entity: str) -> None:
+    """The destination answers again, and knows us."""
+    log.info("the server can be reached; runs go to %s", entity)
+
+
+def state_unwritable(folder: Path, error: OSError) -> None:
+    """The state folder takes no writes: a re-read later, and nothing lost now."""
+    log.warning("the state folder %s can't be written: %s", folder, error.strerror)
+
+
+def unexpected(path: Path) -> None:
+    """A bug, with its traceback. Called while the exception is handled."""
+    log.debug("%s: unexpected", path, exc_info=True)
+
+
+def settings_read() -> None:
+    """The settings were read again."""
+    log.info("the settings were read again")
+
+
+def settings_unreadable(error: SyncError) -> None:
+    """The settings could not be read again."""
+    log.error("%s", error)
+    log.error("the settings stay as they were")
+
+
+def state_folder_stays(folder: Path) -> None:
+    """A reload named another state folder."""
+    log.warning("another state folder takes a restart; %s stays", folder)
+
+
+def folder_read_only(folder: Path) -> None:
+    """A log folder takes no leases."""
+    log.warning(
+        "%s is read-only here: its runs are uploaded, but without the lease that keeps "
+        "another machine's daemon from doing the same. If this is the service's sandbox: "
+        "karaoke-syncd service install --log_dir %s",
+        folder,
+        folder,
+    )
+
+
+def folder_appeared(folder: Path) -> None:
+    """A log folder came into a sandbox that gives no write access to what comes later."""
+    log.warning("%s has appeared; starting anew to be able to write in it", folder)
+
+
+def polled_instead(folder: Path, error: OSError) -> None:
+    """inotify can't watch the folder: its limit is reached, mostly."""
+    log.warning("%s: %s; polling instead", folder, error.strerror or error)

@@ -1,0 +1,79 @@
+"""A file and a position -> what the file shows there; and whether it is still the file it was.
+
+Device and inode can't tell: a file is moved between file systems, copied back from a backup, or
+its inode is given to another one at once (ext4 does, and collectd's tail plugin lost data to it).
+The first line never changes, and names the run; the bytes before a position are the last that
+were read. Hashes, since a cursor must not carry a user's data.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+from typing import BinaryIO, Final
+
+from karaoke_train.runlog.format import MAX_LINE
+from karaoke_train.runlog.reader import Position
+from syncd.errors import ProblemCode
+from syncd.state.cursor import Fingerprint
+
+BEFORE: Final = 256  # bytes before a position that its fingerprint covers: a record or two
+
+
+class FileChanged(Exception):
+    """The file isn't what it was: truncated, replaced or rewritten, as `code` says."""
+
+    def __init__(self, code: ProblemCode, what: str) -> None:
+        super().__init__(what)
+        self.code = code
+
+
+def digest(data: bytes) -> str:
+    """What tells these bytes from others: 128 bits of SHA-256, in hex."""
+    return hashlib.sha256(data).hexdigest()[:32]
+
+
+def first_line(path: Path) -> bytes:
+    """The first complete line with its newline, at most MAX_LINE bytes of it; empty when there's
+    none yet. Raises OSError."""
+    with path.open("rb") as file:
+        line = file.readline(MAX_LINE)
+    return line if line.endswith(b"\n") or len(line) == MAX_LINE else b""
+
+
+def fingerprint(path: Path, at: Position) -> Fingerprint:
+    """What the file shows up to `at`. Raises OSError."""
+    with path.open("rb") as file:
+        return _fingerprint(file, at)
+
+
+def check(path: Path, at: Position, expect: Fingerprint) -> None:
+    """See that the file shows what it showed. Raises FileChanged, OSError."""
+    with path.open("rb") as file:
+        check_open(file, os.fstat(file.fileno()).st_size, at, expect)
+
+
+def check_open(file: BinaryIO, size: int, at: Position, expect: Fingerprint) -> None:
+    """The same of an open file, so that what is checked is what is read next. Raises FileChanged,
+    OSError."""
+    shown = _fingerprint(file, at)
+    if shown.first != expect.first:
+        raise FileChanged(ProblemCode.REPLACED, "the file begins otherwise than the uploaded one")
+    if size < at.offset:
+        raise FileChanged(
+            ProblemCode.TRUNCATED,
+            f"the file has {size:,} bytes; {at.offset:,} were read before",
+        )
+    if shown.before != expect.before:
+        raise FileChanged(
+            ProblemCode.REWRITTEN, "lines of the file that were read before are changed"
+        )
+
+
+def _fingerprint(file: BinaryIO, at: Position) -> Fingerprint:
+    file.seek(0)
+    first = file.readline(MAX_LINE) if at.offset else b""
+    start = max(0, at.offset - BEFORE)
+    file.seek(start)
+    return Fingerprint(digest(first), digest(file.read(at.offset - start)))

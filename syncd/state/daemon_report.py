@@ -1,0 +1,58 @@
+"""What the daemon last said of itself, for `status`, which may read it long after."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from syncd.errors import Connection
+from syncd.state import atomic_json
+
+NAME = "daemon.json"
+
+
+@dataclass(frozen=True, slots=True)
+class DaemonReport:
+    """How a daemon is. updated: ISO 8601, when it said so; empty where none ever did."""
+
+    pid: int = 0
+    server: str = ""
+    login: str = ""  # where its key was found
+    entity: str = ""
+    log_dir: tuple[str, ...] = ()
+    connectivity: Connection = Connection.UNKNOWN
+    words: str = ""
+    remedy: str = ""
+    updated: str = ""
+
+
+def save(state: Path, report: DaemonReport) -> None:
+    """Write it, with this process and the time. Raises OSError."""
+    updated = datetime.now(UTC).isoformat(timespec="seconds")
+    atomic_json.write(state / NAME, asdict(replace(report, pid=os.getpid(), updated=updated)))
+
+
+def load(state: Path) -> DaemonReport:
+    """The last one; an empty one where it's missing, damaged, or a newer version's."""
+    data = atomic_json.read(state / NAME)
+    try:
+        return DaemonReport(
+            pid=int(data["pid"]),
+            connectivity=Connection(data["connectivity"]),
+            log_dir=tuple(map(str, _list(data["log_dir"]))),
+            **{
+                key: str(data[key])
+                for key in ("server", "login", "entity", "words", "remedy", "updated")
+            },
+        )
+    except (KeyError, TypeError, ValueError):
+        return DaemonReport()
+
+
+def _list(value: Any) -> list[Any]:
+    if not isinstance(value, list):
+        raise TypeError("no list")
+    return value
