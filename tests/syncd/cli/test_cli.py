@@ -69,7 +69,8 @@ def test_every_help_has_examples_and_says_what_the_codes_of_that_command_mean(
     text = capsys.readouterr().out
     assert main([*name.split(), "-h"]) == Exit.OK
     assert text == capsys.readouterr().out
-    assert f"\n  karaoke-syncd {name} " in text.partition("\nExamples:\n")[2]
+    examples = text.partition("\nExamples:\n")[2].partition("\n\n")[0].splitlines()
+    assert any(f"karaoke-syncd {name} " in line for line in examples)
     table = text.partition("\nExit status:\n")[2].splitlines()
     codes = {int(line.split(maxsplit=1)[0]): line.split(maxsplit=1)[1] for line in table}
     assert {Exit.OK, Exit.FAILED, Exit.USAGE, Exit.INTERRUPTED} <= codes.keys()
@@ -99,7 +100,8 @@ def test_the_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["statsu"], "Did you mean status or start? See `karaoke-syncd --help`"),
+        (["verfiy"], "Did you mean verify? See `karaoke-syncd --help`"),
+        (["strat"], "Did you mean start, status or restart?"),
         (["service", "lgos"], "Did you mean logs? See `karaoke-syncd service --help`"),
         (["status", "--jsn"], "Did you mean --json? See `karaoke-syncd status --help`"),
         (["status", "--log-dri", "x"], "Did you mean --log_dir"),
@@ -150,7 +152,7 @@ def test_an_option_may_be_written_with_hyphens(
     name: str, option: str, parameter: click.Option
 ) -> None:
     value = [] if parameter.is_flag else ["debug"]
-    hyphened = parsed(name, [option.replace("_", "-")[1:].replace("-", "--", 1), *value])
+    hyphened = parsed(name, [option.replace("_", "-"), *value])
     assert hyphened == parsed(name, [option, *value]) != parsed(name, [])
 
 
@@ -250,7 +252,7 @@ def test_as_new_of_a_file_that_cannot_be_read_is_said(
     def closed(path: Path) -> bytes:
         raise PermissionError(13, "Permission denied", str(path))
 
-    monkeypatch.setattr("syncd.source.tailer.first_line", closed)
+    monkeypatch.setattr("syncd.source.fingerprint.first_line", closed)
     assert main(["sync", "--as_new", str(log)]) == Exit.FAILED
     assert "Permission denied" in capsys.readouterr().err
 

@@ -14,8 +14,10 @@ import pytest
 
 from karaoke_train.runlog.lock import holder_of
 from syncd.errors import Exit
+from syncd.service import launch
 from tests.fakes.wandb_server import WandbServer
-from tests.service.sandbox import ROOT, until
+from tests.patience import patience, until
+from tests.service.sandbox import ROOT
 
 
 class Account:
@@ -29,11 +31,11 @@ class Account:
 
     def syncd(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [sys.executable, "-m", "syncd", *arguments], env=self.env, cwd=self.home,
-            capture_output=True, text=True, timeout=60, check=False,
+            [*launch.command(), *arguments], env=self.env, cwd=self.home,
+            capture_output=True, text=True, timeout=patience(60), check=False,
         )  # fmt: skip
 
-    def words(self) -> str:
+    def log(self) -> str:
         return (self.state / "daemon.log").read_text()
 
     def config(self, text: str) -> None:
@@ -60,29 +62,48 @@ def test_detached_daemon_starts_reloads_on_sighup_and_stops(
     assert account.syncd("start", "--detach").returncode == Exit.BUSY
     holder = holder_of(account.state / "daemon.lock")
     assert holder is not None
-    until(lambda: account.watched().get("reach") == "online")
+    until(lambda: account.watched().get("connectivity") == "online")
     account.config("rescan = 1\nlog_level = 'debug'\n")
     os.kill(holder.pid, signal.SIGHUP)
-    until(lambda: "the settings were read again" in account.words())
+    until(lambda: "the settings were read again" in account.log())
     account.config("rescan = 'often'\n")
     os.kill(holder.pid, signal.SIGHUP)
-    until(lambda: "the settings stay as they were" in account.words())
+    until(lambda: "the settings stay as they were" in account.log())
     account.config("")
     assert account.syncd("stop").returncode == Exit.OK
     assert holder_of(account.state / "daemon.lock") is None
-    assert "Traceback" not in account.words()
-    assert server.key not in account.words()
+    assert "Traceback" not in account.log()
+    assert server.key not in account.log()
+
+
+def test_detached_daemon_of_a_folder_with_a_package_syncd_is_ours_and_has_the_flags(
+    account: Account,
+) -> None:
+    fake = account.home / "syncd"
+    fake.mkdir()
+    for name in ("__init__", "__main__"):
+        (fake / f"{name}.py").write_text("raise SystemExit('another one')")
+    done = account.syncd("start", "--detach", "--log_level", "debug", "--log_dir", "a b")
+    assert (done.returncode, "another one" in account.log()) == (Exit.OK, False), account.log()
+    holder = holder_of(account.state / "daemon.lock")
+    assert holder is not None
+    command = Path(f"/proc/{holder.pid}/cmdline")
+    if command.exists():
+        words = command.read_text().split("\0")
+        assert words[-4:-1] == ["start", f"--log_dir={account.home}/a b", "--log_level=debug"]
+    until(lambda: account.watched().get("log_dir") == [f"{account.home}/a b"])
+    assert account.syncd("watching", "--log-dir", "a b").returncode == Exit.OK
 
 
 def test_daemon_imports_neither_systemd_nor_wandb_nor_torch() -> None:
     code = """
 import sys
 import syncd.cli.daemon, syncd.report.doctor, syncd.service.process, syncd.service.systemd
-import syncd.service.sd_notify, syncd.service.supervision
+import syncd.service.launch, syncd.service.sd_notify, syncd.service.supervision
 print(sorted({"systemd", "dbus", "wandb", "torch", "numpy"} & sys.modules.keys()))
 """
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60,
-        check=True,
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True,
+        timeout=patience(60), check=True,
     )  # fmt: skip
     assert done.stdout == "[]\n"

@@ -12,7 +12,7 @@ from syncd.destination.wandb import credentials
 from syncd.destination.wandb.credentials import find_login
 from syncd.errors import SyncError
 from syncd.service import launch, systemd, unit_file
-from syncd.settings import Settings, load
+from syncd.settings import Settings
 
 COMMAND = ["/opt/env/bin/karaoke-syncd"]
 
@@ -76,24 +76,20 @@ def test_every_file_and_command_that_the_unit_names_exists() -> None:
     assert os.access(launch.command()[0], os.X_OK)
 
 
-def test_folders_of_the_command_line_are_in_the_unit_those_of_the_config_file_are_not(
+def test_a_full_disk_leaves_the_unit_as_it_was(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
-    config = tmp_path / "karaoke-syncd/config.toml"
-    config.parent.mkdir()
-    config.write_text('log_dir = ["/data/logs"]\nproject = "p"\n')
-    assert launch.start_arguments(load({})) == []
-    given = load({"log_dir": [Path("/other")], "project": "q"})
-    assert launch.start_arguments(given) == ["--log_dir=/other", "--project=q"]
+    def full(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
 
-
-def test_default_folder_is_the_one_of_where_install_ran(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
-    assert launch.start_arguments(load({})) == [f"--log_dir={tmp_path / 'logs'}"]
+    unit = tmp_path / unit_file.NAME
+    assert systemd._write(unit, "old")
+    assert not systemd._write(unit, "old")
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(SyncError, match="No space left on device"):
+        systemd._write(unit, "new")
+    assert unit.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [unit]
 
 
 def test_unit_that_is_masked_is_left_alone(tmp_path: Path) -> None:

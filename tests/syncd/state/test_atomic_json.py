@@ -42,6 +42,34 @@ def test_a_full_disk_leaves_the_old_file_and_no_litter(
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_data_is_on_disk_before_the_name_and_the_name_before_it_returns(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[str] = []
+    replace, fsync = Path.replace, os.fsync
+
+    def noted_fsync(descriptor: int) -> None:
+        done.append("folder" if stat.S_ISDIR(os.fstat(descriptor).st_mode) else "file")
+        fsync(descriptor)
+
+    def noted_replace(path: Path, target: Path) -> Path:
+        done.append("rename")
+        return replace(path, target)
+
+    monkeypatch.setattr(os, "fsync", noted_fsync)
+    monkeypatch.setattr(Path, "replace", noted_replace)
+    atomic_json.write_bytes(tmp_path / "a", b"x")
+    assert done == ["file", "rename", "folder"]
+
+
+def test_bytes_are_written_as_they_are_for_whom_they_are_meant(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    atomic_json.write_bytes(path, b"\x00x", mode=0o644)
+    assert path.read_bytes() == b"\x00x"
+    assert stat.S_IMODE(path.stat().st_mode) & 0o600 == 0o600
+    assert stat.S_IMODE(path.stat().st_mode) & 0o133 == 0
+
+
 @pytest.mark.parametrize("data", [b"", b"{", b"\x00" * 64, b"\xff\xfe"])
 def test_a_damaged_file_reads_as_none(tmp_path: Path, data: bytes) -> None:
     path = tmp_path / "a.json"

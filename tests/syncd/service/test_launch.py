@@ -1,0 +1,122 @@
+"""How karaoke-syncd starts itself: which program, with which flags."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+
+from syncd.cli import daemon, main
+from syncd.errors import Exit
+from syncd.service import launch, systemd
+from syncd.settings import load
+from tests.service.sandbox import ROOT
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A user with nothing."""
+    for name in ("CONFIG", "STATE"):
+        monkeypatch.setenv(f"XDG_{name}_HOME", str(tmp_path / name.lower()))
+    monkeypatch.setattr("syncd.logging_setup.set_up", lambda level: None)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_folders_of_the_command_line_are_handed_on_those_of_the_config_file_are_not(
+    home: Path,
+) -> None:
+    config = home / "config/karaoke-syncd/config.toml"
+    config.parent.mkdir(parents=True)
+    config.write_text('log_dir = ["/data/logs"]\nproject = "p"\n')
+    assert launch.start_arguments(load({})) == []
+    given = load({"log_dir": [Path("/other")], "project": "q"})
+    assert launch.start_arguments(given) == ["--log_dir=/other", "--project=q"]
+
+
+def test_folders_of_here_are_handed_on_by_their_whole_paths(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert launch.start_arguments(load({})) == [f"--log_dir={home / 'logs'}"]
+    monkeypatch.setenv("KARAOKE_SYNCD_LOG_DIR", "a:b")
+    assert launch.start_arguments(load({})) == [f"--log_dir={home / name}" for name in "ab"]
+
+
+def flags() -> list[str]:
+    """Every option of `start`, but those that say how it is started."""
+    given = []
+    for option in daemon.start.params:
+        assert isinstance(option, click.Option)
+        if option.name == "detach":
+            continue
+        assert not option.is_flag, "give it a value here, and hand it on"
+        value = "debug" if isinstance(option.type, click.Choice) else "/some/thing"
+        given += [f"{option.opts[0]}={value}"] * (2 if option.multiple else 1)
+    return given
+
+
+def test_a_unit_has_every_flag_of_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    installed: list[str] = []
+
+    def install(settings: object, arguments: list[str]) -> bool:
+        installed.extend(arguments)
+        return True
+
+    monkeypatch.setattr(systemd, "require_manager", lambda arguments: None)
+    monkeypatch.setattr(systemd, "install", install)
+    assert main(["service", "install", *flags()]) == Exit.OK
+    assert sorted(installed) == sorted(flags()) != []
+
+
+def test_a_detached_daemon_has_every_flag_of_start(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    seen = home / "seen"
+    tell = f"import json, sys; json.dump(sys.argv[1:], open({str(seen)!r}, 'w'))"
+    monkeypatch.setattr(launch, "command", lambda: [sys.executable, "-c", tell])
+    assert main(["start", "--detach", *flags()]) == Exit.FAILED
+    first, *rest = json.loads(seen.read_text())
+    assert first == "start"
+    assert sorted(rest) == sorted(flags()) != []
+    err = capsys.readouterr().err
+    assert "the daemon did not start" in err
+    assert str(home / "state/karaoke-syncd/daemon.log") in err
+
+
+def test_a_daemon_that_takes_too_long_is_said_to(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(launch, "START_WAIT", 0.0)
+    monkeypatch.setattr(launch, "command", lambda: [sys.executable, "-c", ""])
+    started = subprocess.Popen
+    processes: list[subprocess.Popen[Any]] = []
+
+    def start(*arguments: Any, **how: Any) -> subprocess.Popen[Any]:
+        processes.append(started(*arguments, **how))
+        return processes[-1]
+
+    monkeypatch.setattr(subprocess, "Popen", start)
+    assert main(["start", "--detach"]) == Exit.FAILED
+    assert "the daemon is not ready after 0 s" in capsys.readouterr().err
+    processes[0].wait()
+
+
+@pytest.mark.parametrize("script", [True, False])
+def test_a_folder_called_syncd_is_not_what_is_started(
+    script: bool, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("__init__", "__main__", "cli"):
+        (home / "syncd").mkdir(exist_ok=True)
+        (home / "syncd" / f"{name}.py").write_text("import sys; sys.exit('another one')")
+    monkeypatch.setattr(launch.os, "access", lambda path, mode: script)
+    done = subprocess.run(
+        [*launch.command(), "--version"], cwd=home, env={"PYTHONPATH": str(ROOT)},
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("karaoke-syncd ")
