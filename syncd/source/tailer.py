@@ -21,14 +21,14 @@ from syncd.state.cursor import Fingerprint
 # Bytes per read. It has to be over MAX_LINE: then it holds a whole line, or shows by the lack of a
 # newline that the line is over-long. With less, a long line would look like a torn one for ever.
 CHUNK: Final = 2 << 20
-START: Final = Position()
+START: Final = Position()  # where every file's first line begins
 
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
     """What a read gave: whole lines, where the next begins, how far the file was looked at."""
 
-    lines: list[Line]
+    lines: list[Line]  # bad ones, too: every line has an ordinal, or all behind it would move
     end: Position
     scanned_to: int  # the file's size at the read: news begins there
 
@@ -51,6 +51,8 @@ def read(
 
     expect: what the file has to show up to `start`. Raises FileChanged when it doesn't; OSError.
     """
+    # Opened anew each time: a descriptor kept open would go on reading a file that was replaced or
+    # deleted, as `tail -f` does, and 10,000 runs would need 10,000 of them
     with path.open("rb") as file:
         # The size is taken once, before the read, and of the open file: what is written meanwhile
         # is the next read's, and a file that takes this one's name is another file
@@ -60,6 +62,8 @@ def read(
         file.seek(start.offset)
         data = file.read(max(limit, MAX_LINE + 1))
         lines, end = split_lines(data, start)
+        # No newline in so many bytes: a line over the limit, which the writer of ours refuses to
+        # write and others do not. It is one bad line, not the end of the file
         if not lines and len(data) > MAX_LINE and (line := _long_line(file, start, data)):
             lines, end = [line], line.end
         # A torn tail counts as looked at: only its newline, which makes the file longer, is news.
@@ -77,6 +81,8 @@ def scan(
     """Read the file once, from `start` to its end, looking for the line `ordinal`. `on_lines` is
     shown every line on the way. Raises OSError."""
     found = FileScan(end=start, at=start if ordinal == start.ordinal else None)
+    # In chunks, each with a new look at the file: the memory that this takes does not grow with
+    # it, and a trainer that appends meanwhile is read to its newest line
     while True:
         chunk = read(path, found.end)
         if not chunk.lines:

@@ -1,7 +1,9 @@
 """What the server confirmed of each run: a cache that saves reading a file from its start.
 
 Losing a cursor costs a re-read, never a duplicate: the server's own count is the last word.
-One folder a destination, one file a run.
+One folder per destination, one file per run: runs are written independently of each other, and a
+damaged file costs one run a re-read. (One file for all, as Vector's checkpointer has it, is
+rewritten whole for each line that any run confirms.)
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ import orjson
 from karaoke_train.runlog.reader import Position
 from syncd.state import atomic_json
 
+# A file of another version counts as lost. That is always safe here, and a migration never is.
 VERSION: Final = 1
 
 
@@ -34,10 +37,13 @@ class Cursor:
     """The records of a run that the server holds, and the file that they came from."""
 
     run_id: str
+    # Where the session really wrote to: what another account or project has is not here
     project: str
     entity: str
-    path: str
+    path: str  # for people; a file that was moved is known again by its first line
     fingerprint: Fingerprint
+    # Ordinal and offset together. From one alone the other takes reading the whole file, and two
+    # files, one for each, could disagree after a crash
     confirmed: Position
     config_at: int = 0  # byte offset of the newest config record before `confirmed`
     ended: bool = False  # the server knows how the run ended
@@ -47,6 +53,8 @@ class Cursor:
 def load(folder: Path, run_id: str) -> Cursor | None:
     """The run's cursor; None when there's none, or a damaged one, or one from a newer version."""
     data = atomic_json.read(folder / f"{run_id}.json")
+    # Anything may be in the file: zeros after a power cut, a person's edits, another run's copy.
+    # Whatever is odd counts as lost
     try:
         intact = data.pop("check") == _check(data)
         if not intact or data.pop("version") != VERSION or data["run_id"] != run_id:
@@ -76,5 +84,7 @@ def load_all(folder: Path) -> dict[str, Cursor]:
 
 
 def _check(data: Mapping[str, object]) -> str:
-    """A flipped bit would otherwise look like a file that was changed."""
+    """A digest of the cursor's own content."""
+    # A flipped bit in an offset would otherwise look like a log that was rewritten, and a person
+    # would be asked to decide about a file that is fine
     return hashlib.sha256(orjson.dumps(data, option=orjson.OPT_SORT_KEYS)).hexdigest()[:16]

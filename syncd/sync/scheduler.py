@@ -27,33 +27,34 @@ RunKey = str
 
 
 class Phase(StrEnum):
-    """Where a run is. The ones in -ING have an action under way."""
+    """Where a run is. The ones in -ING have an action under way, and take no other: a run is
+    never in two hands, so its session needs no lock."""
 
-    IDLE = "idle"
+    IDLE = "idle"  # no session; also where every run begins, and where a crash would leave it
     OPENING = "opening"
-    OPEN = "open"
+    OPEN = "open"  # a session, and nothing under way
     SENDING = "sending"
     CONFIRMING = "confirming"
     CLOSING = "closing"
-    BLOCKED = "blocked"
+    BLOCKED = "blocked"  # no session, and none until a person has decided
 
 
 class ActionKind(StrEnum):
     """What can be done with a run. Each, once performed, yields exactly one event."""
 
-    OPEN = "open"
-    SEND = "send"
-    CONFIRM = "confirm"
-    CHECK = "check"
-    CLOSE = "close"
-    ABANDON = "abandon"
+    OPEN = "open"  # take the lease, ask the server for its count, begin there
+    SEND = "send"  # hand over the next lines
+    CONFIRM = "confirm"  # ask the server's count
+    CHECK = "check"  # look at the writer's lock, the run's sign of life
+    CLOSE = "close"  # end the session, and with an outcome the run
+    ABANDON = "abandon"  # drop a session whose lines don't arrive
 
 
 @dataclass(frozen=True, slots=True)
 class FileSize:
     """The file has this size now."""
 
-    size: int
+    size: int  # bytes; smaller than before where somebody truncated or replaced the file
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +77,7 @@ class Sent:
     outcome: of the `end` record, where that was the last line."""
 
     upto: Position
-    scanned_to: int
+    scanned_to: int  # beyond `upto.offset` where the file ends in a torn line
     outcome: Outcome | None = None
 
 
@@ -115,6 +116,8 @@ class Blocked:
     error: RunRefused
 
 
+# A user's decision and a server that is back are one event: both mean that what was believed
+# about the run may be wrong by now.
 @dataclass(frozen=True, slots=True)
 class Retry:
     """Somebody asked to try now, and to believe nothing but the server."""
@@ -196,9 +199,15 @@ class Run:
 
     phase: Phase = Phase.IDLE
     size: int = 0  # bytes of the file
-    scanned_to: int = 0  # bytes that a read has looked at: beyond is news
+    # Bytes that a read has looked at: beyond is news. Not the same as `sent`: a torn tail was
+    # looked at, and is nothing to send; were it news, it would be read again at every tick.
+    scanned_to: int = 0
+    # Two positions and never one. `sent` is a sender's word, which wandb's SDK was seen to give
+    # for 20 of 60 records that never arrived; only `confirmed` is ever remembered or shown.
     confirmed: Position = field(default_factory=Position)
     sent: Position = field(default_factory=Position)
+    # Two facts, and either may be there without the other: a file can end before the server is
+    # told, and a crashed run that was told about can be resumed.
     outcome: Outcome | None = None  # how the run ended, as far as the file tells
     ended: bool = False  # the server knows the outcome
     failures: int = 0  # in a row
@@ -206,8 +215,8 @@ class Run:
     grown_at: float = 0.0  # when the file last grew
     checked_at: float = 0.0  # when the writer's lock was last looked at
     progress_at: float = 0.0  # when lines were last sent, or the count moved
-    confirm_at: float = 0.0
-    confirm_wait: float = 0.0
+    confirm_at: float = 0.0  # when the count is asked next
+    confirm_wait: float = 0.0  # between that and the question before it
     error: UploadError | None = None
 
 
@@ -222,6 +231,7 @@ class Action:
 
 def start(run: Run, action: Action) -> Run:
     """The run, once the action is under way. Raises IllegalEvent, and changes nothing."""
+    # Before the work begins, not when it ends: the next tick must not begin it a second time
     return replace(run, phase=_next_phase(run, action.kind))
 
 
@@ -249,6 +259,8 @@ def _fields_after(
             # A file that became smaller is for the next read to judge
             return replace(run, size=size, grown_at=now) if size != run.size else run
         case Opened(at):
+            # Back to the server's count, whatever was believed: behind `confirmed` where the
+            # server lost lines, before it where an earlier session's lines still arrived
             return replace(
                 run, confirmed=at, sent=at, scanned_to=at.offset, progress_at=now,
                 confirm_wait=limits.confirm_first,
@@ -262,8 +274,10 @@ def _fields_after(
         case Confirmed(at):
             return _after_confirmed(run, at, now, limits)
         case Checked(outcome):
+            # checked_at, not grown_at: the look itself is no sign of life of the writer
             return replace(run, outcome=outcome, checked_at=now)
         case Closed(ended):
+            # A parked run (closed without an outcome) that had ended before has still ended
             return replace(run, ended=ended or run.ended, failures=0, error=None)
         case Failed(error) | Blocked(error):
             return _after_failed(run, error, now, jitter, limits)
@@ -284,13 +298,14 @@ def _after_sent(run: Run, event: Sent, now: float, limits: Limits) -> Run:
         outcome=event.outcome if sent_any else run.outcome,
         ended=run.ended and not sent_any,  # a line after the end: somebody resumed the run
         progress_at=now,
+        # the first question comes when the SDK's own interval has passed: earlier ones are in vain
         confirm_at=now + limits.confirm_first,
         confirm_wait=limits.confirm_first,
     )
 
 
 def _after_confirmed(run: Run, at: Position, now: float, limits: Limits) -> Run:
-    if at > run.confirmed:
+    if at > run.confirmed:  # progress forgives earlier failures: the way there is open
         wait = limits.confirm_first
         run = replace(run, confirmed=at, progress_at=now, failures=0, error=None)
     else:  # W&B's counts were seen to lag 2 to 4 s: asking faster brings load, no news
@@ -300,6 +315,7 @@ def _after_confirmed(run: Run, at: Position, now: float, limits: Limits) -> Run:
 
 def _after_failed(run: Run, error: UploadError, now: float, jitter: float, limits: Limits) -> Run:
     failures = run.failures + 1
+    # A server that names a time knows better than our guess, and may count early ones against us
     wait = error.retry_after or backoff(failures, jitter, limits)
     if isinstance(error, Leased):  # the other daemon may die at any time, and nobody says so
         wait = limits.takeover
@@ -307,6 +323,8 @@ def _after_failed(run: Run, error: UploadError, now: float, jitter: float, limit
         wait = limits.backoff_most
     return replace(
         run,
+        # What was on its way counts as lost; if it arrives all the same, the next session finds
+        # it in the server's count and begins behind it
         sent=run.confirmed,
         scanned_to=run.confirmed.offset,
         failures=failures,
@@ -330,6 +348,7 @@ def backoff(failures: int, jitter: float, limits: Limits) -> float:
     Full jitter, since a thousand trainers that lost one switch at the same moment would otherwise
     come back at the same moments as well (Brooker, "Exponential Backoff And Jitter", 2015).
     """
+    # 2 ** 20 s are twelve days: enough for any limit, and no overflow after a year offline
     longest = min(limits.backoff_most, limits.backoff_first * 2 ** min(failures, 20))
     return float(jitter * longest)
 
@@ -349,7 +368,8 @@ def actions(
         return rest
     in_use = sum(run.phase not in (Phase.IDLE, Phase.BLOCKED) for run in runs.values())
     room = max(0, limits.open_runs - in_use)
-    opens.sort(key=lambda action: runs[action.key].retry_at)
+    opens.sort(key=lambda action: runs[action.key].retry_at)  # who has waited longest is first
+    # Every session is a process of about 105 MiB: more runs than places take turns
     if len(opens) > room:
         rest += _parked(runs, rest, len(opens) - room)
     return rest + opens[:room]
@@ -367,12 +387,14 @@ def waits_for_server(run: Run) -> bool:
 
 def _next(key: RunKey, run: Run, now: float, limits: Limits) -> Action | None:
     if run.phase is Phase.IDLE:
-        if needs_session(run):
+        if needs_session(run):  # nothing new: a finished run costs no session after a restart
             return Action(ActionKind.OPEN, key) if now >= run.retry_at else None
         return _check(key, run, now, limits)
     if run.phase is not Phase.OPEN:
         return None
     unconfirmed = run.sent.ordinal - run.confirmed.ordinal
+    # Measured from the last progress, not from the send: a slow server that takes line by line
+    # is no stall, one that answers and counts nothing is (a portal, a server that is full)
     if unconfirmed and now - run.progress_at > limits.stall:
         return Action(ActionKind.ABANDON, key)
     if unconfirmed:
@@ -389,6 +411,7 @@ def _next(key: RunKey, run: Run, now: float, limits: Limits) -> Action | None:
 
 
 def _check(key: RunKey, run: Run, now: float, limits: Limits) -> Action | None:
+    # size 0: a file that is there and has no line yet is a trainer that is starting
     open_ended = run.outcome is None and not run.ended and run.size > 0
     due = now - max(run.grown_at, run.checked_at) > limits.writer_check_after
     return Action(ActionKind.CHECK, key) if open_ended and due else None
@@ -396,6 +419,7 @@ def _check(key: RunKey, run: Run, now: float, limits: Limits) -> Action | None:
 
 def _parked(runs: Mapping[RunKey, Run], busy: list[Action], count: int) -> list[Action]:
     """Sessions with nothing to do give way to runs that wait, the quietest first."""
+    # A session with lines on their way is never taken: what it has sent would be sent again
     taken = {action.key for action in busy}
     idle = [
         key

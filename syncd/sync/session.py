@@ -45,8 +45,10 @@ from syncd.sync.scheduler import (
     failure,
 )
 
-LOST_TRIES: Final = 5  # times that a server may count fewer lines than it confirmed, before we ask
-CRASHED: Final = Outcome("crashed", 1)
+# Times that a server may count fewer lines than it confirmed, before a person is asked. Replicas
+# that lag look for a while like a server that lost data; neither says which it is.
+LOST_TRIES: Final = 5
+CRASHED: Final = Outcome("crashed", 1)  # as wandb calls a run whose heartbeats stopped
 
 
 class Session:
@@ -79,16 +81,22 @@ class Session:
         self._document = document
         self._uploader: Uploader | None = None
         self._lease: Lock | None = None
-        self._unconfirmed: list[Position] = []  # ends of the lines sent and not confirmed
+        # Ends of the lines sent and not confirmed: they turn the server's count, which is in
+        # lines, into an offset without reading the file again
+        self._unconfirmed: list[Position] = []
         self._shown: Fingerprint | None = None  # what the file showed where the next read begins
-        self._config_at = 0
+        self._config_at = 0  # where the newest config record begins
         self._lost_tries = 0
 
     def initial(self, now: float) -> Run:
         """What is known before the server was asked."""
         known = cursor.load(self._cursors, self.header.run_id)
         if known is None or not self._speaks_of_here(known):
+            # grown_at now, not at the file's mtime: two machines' clocks may disagree by hours,
+            # and a writer must not be taken for dead because of it
             return Run(grown_at=now)
+        # size as confirmed, not as it is: the scan that follows tells the true one, and a file
+        # that has not grown is then no news, so that a restart opens no finished run
         at = known.confirmed
         return Run(
             size=at.offset,
@@ -118,6 +126,8 @@ class Session:
 
     def stalled(self, confirmed: Position, sent: Position, seconds: float) -> Event:
         """Drop a session whose lines don't arrive though the server can be reached."""
+        # This run's trouble alone: the server answers, or connectivity would have failed first. One
+        # that is out of quota, or whose queue is stuck for one run, looks like this
         waiting = sent.ordinal - confirmed.ordinal
         error = RunTrouble(
             f"the server's count stands still at {confirmed.ordinal:,} for {seconds:.0f} s "
@@ -130,12 +140,16 @@ class Session:
 
     def check(self) -> Event:
         """Whether the run has ended without saying so: its writer is gone."""
-        if self._document:
+        if self._document:  # no writer ever held a lock on it; all of it is there
             return Checked(Outcome("finished", 0))
+        # The lock is held from opening to closing, and a kernel lets go of it whatever kills the
+        # writer: a free one without an `end` record is a crash, a held one a quiet training
         return Checked(None if holder_of(lock_path(self.path)) else CRASHED)
 
     def drop(self) -> None:
         """Let go of everything, as a crash would. Never raises."""
+        # First the uploader, then the lease: the other way about, another daemon could begin
+        # while lines of this session are still being sent
         if self._uploader is not None:
             self._uploader.abandon()
             self._uploader = None
@@ -144,24 +158,30 @@ class Session:
         self._unconfirmed.clear()
 
     def _guarded(self, act: Callable[[], Event]) -> Event:
+        # Every way out of an action is one event: a thread of the pool's that raised would leave
+        # the run in an -ING phase for ever
         try:
             return act()
         except UploadError as error:
             return self._failed(error)
-        except FileChanged as changed:
+        except FileChanged as changed:  # for a person: both files may be worth keeping
             return self._failed(self._changed(changed))
-        except OSError as error:
+        except OSError as error:  # permissions, a stale NFS handle, a disk that fails
             return self._failed(self._unreadable(error))
         except Exception as error:  # a bug costs this run a retry, and nobody else anything
             events.unexpected(self.path)
             return self._failed(RunTrouble(f"unexpected: {error!r:.200}", where=self.path.name))
 
     def _failed(self, error: UploadError) -> Event:
+        # Whatever it was, nothing of this session is used again. After one 403 wandb's SDK goes on
+        # taking rows, and finishes without an error
         self.drop()
         error.where = error.where or self.path.name
         return failure(error)
 
     def _open(self) -> Event:
+        # The lease before the count: a count asked before could be old by the time that another
+        # daemon gives the run up
         self._take_lease()
         failpoint("open.before")
         self._check_first_line()
@@ -170,10 +190,13 @@ class Session:
         count = remote.count if remote else 0
         self._check_count(count, known)
         at, scan = self._locate(count, known)
+        # Nothing to send and nothing to tell: a session would show the run as running again. Only
+        # after a scan, since only then the end of the file is known
         if scan and at == scan.end and _outcome(scan.last) and remote and remote.ended:
             self._save(at, ended=True)
             self.drop()
             return AlreadyComplete(at)
+        # The newest config, of a resumed run's last start: the SDK is told once, at its opening
         config = _record_at(self.path, self._config_at)
         target = Target(
             _merged(self.header, config),
@@ -187,16 +210,23 @@ class Session:
         if opened != count:  # lines of a session before this one that were still on their way
             at, _ = self._locate(opened, None)
         self._shown = fingerprint.fingerprint(self.path, at)
+        # Before anything is sent: a crash from here on finds a cursor that says "not ended", and
+        # ends the run again rather than believe that it was told
         self._save(at, ended=False)
         return Opened(at)
 
     def _send(self, start: Position, most: int) -> Event:
         failpoint("read.before")
+        # Looked at again at each read, not at the opening alone: editors and `sed -i` put another
+        # file in a log's place while a session is open
         chunk = tailer.read(self.path, start, expect=self._shown)
         failpoint("read.after")
+        # `most` bounds what a failure costs: lines not yet confirmed are sent again
         lines = chunk.lines[:most]
         if not lines:
             return Sent(start, chunk.scanned_to)
+        # Quarantine before the server: a crash in between costs a second look at a bad line, the
+        # other order would lose the one account of what was in it
         self._keep_bad(lines)
         failpoint("send.before")
         self._alive().send(lines)
@@ -205,6 +235,8 @@ class Session:
         self._unconfirmed.extend(line.end for line in lines)
         whole = len(lines) == len(chunk.lines)
         end = lines[-1].end
+        # The next read has to find these bytes again. A file that is rewritten under an open
+        # session keeps its size and its inode, and nothing else would show it
         self._shown = fingerprint.fingerprint(self.path, end)
         scanned_to = chunk.scanned_to if whole else end.offset
         return Sent(end, scanned_to, _outcome(lines[-1].record))
@@ -213,14 +245,16 @@ class Session:
         failpoint("confirm.before")
         count = self._alive().confirm()
         failpoint("confirm.after")
+        # More than was sent is never taken as a confirmation of ours
         newest = self._unconfirmed[-1] if self._unconfirmed else confirmed
         if count > newest.ordinal:  # the last lines of a session before this one, or foreign ones
             raise RunTrouble(
                 f"the server holds {count:,} records, more than the {newest.ordinal:,} sent",
                 meaning="The session is opened anew, which finds out whose they are",
             )
-        if count <= confirmed.ordinal:
+        if count <= confirmed.ordinal:  # a stale replica, or nothing has arrived yet
             return Confirmed(confirmed)
+        # The last line whose end the count has reached. A count never falls inside of a line
         index = bisect_right(self._unconfirmed, count, key=lambda at: at.ordinal)
         at = self._unconfirmed[index - 1]
         del self._unconfirmed[:index]
@@ -228,6 +262,8 @@ class Session:
         return Confirmed(at)
 
     def _close(self, outcome: Outcome | None, confirmed: Position) -> Event:
+        # The whole file once more, for its epochs and media: nothing of them is kept meanwhile, so
+        # that a session of a million records needs no more memory than one of ten
         scan = tailer.scan(self.path) if outcome else tailer.FileScan()
         if outcome and self._shown:
             fingerprint.check(self.path, confirmed, self._shown)
@@ -235,7 +271,7 @@ class Session:
         self._alive().close(outcome, scan.epochs, scan.media)
         failpoint("close.after")
         self._uploader = None
-        if outcome:
+        if outcome:  # only now: `close` has raised where the server could not be told
             self._save(confirmed, ended=True)
         self.drop()
         return Closed(outcome is not None)
@@ -257,6 +293,8 @@ class Session:
         return RunRef(self._entity(), self.project, self.header.run_id)
 
     def _take_lease(self) -> None:
+        # Beside the log, not in the state folder: login nodes of a cluster share the one, and each
+        # has its own of the other. Where the file moves, its lease does
         run_lease = lease.run_lease(self.path, self.header.run_id)
         if self._lease is None or self._lease.path != run_lease.path:
             self._lease = run_lease  # kept: it's the time between its tries that shows a dead host
@@ -274,10 +312,12 @@ class Session:
 
     def _speaks_of_here(self, known: Cursor) -> bool:
         """Whether the cursor is of this destination's run; an entity not yet known fits any."""
+        # The same run id in another project or account is another run: its count is not ours
         entity = self._entity()
         return known.project == self.project and (not entity or known.entity == entity)
 
     def _check_count(self, count: int, known: Cursor | None) -> None:
+        # Without a cursor there's nothing to compare with: the server's count is believed
         if known is None or count >= known.confirmed.ordinal:
             self._lost_tries = 0
             return
@@ -300,6 +340,8 @@ class Session:
     def _locate(self, count: int, known: Cursor | None) -> tuple[Position, tailer.FileScan | None]:
         """Where line `count` begins. From the cursor where the file is what it speaks of."""
         start = tailer.START
+        # The cursor saves reading the file from its start, if the file is still the one that it
+        # speaks of. A run of a million records would otherwise cost seconds at each opening
         if known is not None:
             fingerprint.check(self.path, known.confirmed, known.fingerprint)
             self._config_at = known.config_at
@@ -307,6 +349,8 @@ class Session:
             if start.ordinal == count:
                 return start, None
         scan = tailer.scan(self.path, count, self._look_at, start)
+        # Lines that no record of ours explains. Sending ours over them would destroy the only copy
+        # of somebody's data, so a person decides
         if scan.at is None:
             raise self._remote_has_more(count, scan.end.ordinal)
         return scan.at, scan
@@ -316,6 +360,8 @@ class Session:
         self._note_configs(lines)
 
     def _changed(self, changed: FileChanged) -> RunRefused:
+        # No way out is taken by itself: the file may have been truncated by mistake, and the
+        # server then has the only copy of what is gone
         return RunRefused(
             changed.code,
             str(changed),
@@ -351,6 +397,7 @@ class Session:
             events.state_unwritable(self._quarantine.parent, error)
 
     def _note_configs(self, lines: Sequence[Line]) -> None:
+        # An offset, not the record: it goes into the cursor, which must not grow with the config
         for line in lines:
             if line.record and line.record.get("type") == "config":
                 self._config_at = line.at.offset
@@ -358,6 +405,8 @@ class Session:
     def _save(self, at: Position, *, ended: bool) -> None:
         """Remember what the server confirmed. A state folder that takes no writes costs a
         re-read later, and nothing now."""
+        # Written after the server's answer and before the next send, so the cursor never says
+        # more than the server; less is harmless, as equal lines replace each other
         known = Cursor(
             run_id=self.header.run_id,
             project=self.project,
@@ -378,6 +427,7 @@ class Session:
 def _outcome(record: Record | None) -> Outcome | None:
     if record is None or record.get("type") != "end":
         return None
+    # A foreign file may say anything: without a usable code, wandb's own 0 and 1
     code = record.get("exit_code")
     status = str(record.get("status") or "finished")
     return Outcome(status, code if isinstance(code, int) else 0 if status == "finished" else 1)
@@ -387,6 +437,8 @@ def _outcome_before(path: Path, at: Position) -> Outcome | None:
     """The outcome in the line that ends at `at`; none where it can't be read."""
     try:
         with path.open("rb") as file:
+            # An `end` record has three short fields. A longer last line is none, and is cut off
+            # here, which `decode` then refuses
             start = max(0, at.offset - 4096)
             file.seek(start)
             last = file.read(at.offset - start).rstrip(b"\n").rpartition(b"\n")[2]
@@ -396,12 +448,14 @@ def _outcome_before(path: Path, at: Position) -> Outcome | None:
 
 
 def _record_at(path: Path, offset: int) -> Record:
+    # The ordinal is not known, and nobody asks for it here
     chunk = tailer.read(path, Position(0, offset))
     return (chunk.lines[0].record or {}) if chunk.lines else {}
 
 
 def _merged(header: RunHeader, config: Record) -> RunHeader:
     """The run's header with what its newest config record says; its names stay the first's."""
+    # A run that was renamed while it was resumed keeps its first name: people look for it by that
     try:
         newest = RunHeader.of(config)
     except BadRecord:

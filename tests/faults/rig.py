@@ -10,7 +10,6 @@ import queue
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -22,23 +21,25 @@ from karaoke_train.runlog import RunLog
 from karaoke_train.runlog.reader import Line
 from syncd import settings
 from syncd.destination.rows import row, seconds
-from syncd.destination.wandb.credentials import Login, find_login
+from syncd.destination.wandb.credentials import find_login
+from syncd.destination.wandb.destination import WandbDestination
 from syncd.failpoints import VARIABLE
-from syncd.report.status import RunStatus, Status, collect, destination_folder
+from syncd.paths import destination_folder
+from syncd.report.status import RunStatus, Status, collect
 from syncd.state import cursor
 from tests.fakes.wandb_process import WandbProcess
 from tests.fakes.wandb_server import KEY, WandbServer
 from tests.karaoke_train.runlog.files import lines_of
+from tests.patience import patience, until
 
 ROOT = Path(__file__).parents[2]
-PATIENCE = 45.0  # seconds for anything to come true on a machine that is busy with other things
 FAST = {  # the daemon's times, in seconds
     "RESCAN": "0.5",
     "CONFIRM_FIRST": "0.2",
-    "SETTLE": "0.2",
+    "COUNT_STABLE_FOR": "0.2",
     "CONFIRM_MOST": "1",
-    "STALL": "4",
-    "QUIET": "2",
+    "STALL": str(patience(4)),
+    "WRITER_CHECK_AFTER": "2",
     "BACKOFF_FIRST": "0.2",
     "BACKOFF_MOST": "1",
     "PROBE_EVERY": "1",
@@ -48,19 +49,6 @@ WAV = (  # 8 kHz, mono, two silent samples
     b"RIFF\x28\0\0\0WAVEfmt \x10\0\0\0\x01\0\x01\0\x40\x1f\0\0\x80\x3e\0\0\x02\0\x10\0"
     b"data\x04\0\0\0\0\0\0\0"
 )
-
-
-def until(
-    condition: Callable[[], object],
-    what: str,
-    patience: float = PATIENCE,
-    every: float = 0.05,
-) -> None:
-    """Wait for the condition; fails with `what` did not come true."""
-    deadline = time.monotonic() + patience
-    while not condition():
-        assert time.monotonic() < deadline, f"it never came to be that {what}"
-        time.sleep(every)
 
 
 class Rig:
@@ -163,18 +151,18 @@ class Rig:
 
     # --- what is known of the runs
 
-    def login(self) -> Login:
-        return find_login(self.environment)
+    def destination(self) -> WandbDestination:
+        return WandbDestination(find_login(self.environment))
 
     def state(self) -> Path:
         """The state folder of this destination."""
-        return destination_folder(self.settings().state_dir, self.login().base_url)
+        return destination_folder(self.settings().state_dir, self.destination().identity.address)
 
     def settings(self) -> settings.Settings:
         return settings.load({}, self.environment)
 
     def status(self) -> Status:
-        return collect(self.settings(), self.login())
+        return collect(self.settings(), self.destination())
 
     def run_status(self, run_id: str) -> RunStatus:
         return next(run for run in self.status().runs if run.run_id == run_id)

@@ -18,12 +18,14 @@ from hypothesis import strategies as st
 
 from karaoke_train.runlog.format import BadRecord, encode
 from syncd.destination.wandb.credentials import Login
-from syncd.report.status import destination_folder
+from syncd.destination.wandb.destination import WandbDestination
+from syncd.paths import destination_folder
 from syncd.settings import Settings
 from syncd.state import quarantine
-from syncd.sync.assemble import engine
+from syncd.sync.assemble import build_daemon
 from syncd.sync.scheduler import Limits
 from tests.fakes.wandb_server import WandbServer
+from tests.patience import patience
 from tests.syncd.world import World, config_line, train_line
 
 
@@ -233,17 +235,18 @@ def test_an_empty_file_is_no_run_yet(tmp_path: Path) -> None:
     here.daemon.drop()
 
 
-@pytest.mark.timeout(90)
+@pytest.mark.timeout(patience(90))
 def test_bad_and_odd_records_through_the_real_sdk(tmp_path: Path) -> None:
     log = tmp_path / "logs" / "training_log_a.jsonl"
     log.parent.mkdir()
     log.write_bytes(config_line("odd") + b"".join(piece.raw for piece in PIECES) + train_line(5))
-    limits = Limits(confirm_first=0.2, settle=0.1)
+    limits = Limits(confirm_first=0.2, count_stable_for=0.1)
     state = Settings(log_dir=(log.parent,), state_dir=tmp_path / "state", limits=limits)
     with WandbServer(tmp_path / "server", entity="team") as server:
         login = Login(server.url, "team", server.key, "test")
-        with engine(state, login, files=[log], once=True) as daemon:
-            deadline = time.monotonic() + 60
+        there = WandbDestination(login, limits)
+        with build_daemon(state, there, files=[log], once=True) as daemon:
+            deadline = time.monotonic() + patience(60)
             while not daemon.done() and time.monotonic() < deadline:
                 daemon.tick()
                 daemon.wait()

@@ -20,7 +20,8 @@ from syncd import failpoints
 from tests.fakes.faults import Fault, Request
 from tests.fakes.wandb_server import WandbServer
 from tests.fakes.wandb_state import HISTORY
-from tests.faults.rig import Lanes, Rig, alive, descendants, lanes, selected, until, write
+from tests.faults.rig import Lanes, Rig, alive, descendants, lanes, selected, write
+from tests.patience import until
 
 # in the order in which a record passes them
 DAEMON = [
@@ -66,7 +67,7 @@ def end_well(rig: Rig, log: RunLog) -> None:
     rig.await_all(log)
     assert rig.assert_same(log) == 14  # with the first record and the last
     assert rig.server.run(log.run_id)["state"] == "finished"
-    assert rig.status().left == 0
+    assert rig.status().pending == 0
 
 
 def order(rig: Rig, point: str) -> None:

@@ -12,7 +12,8 @@ import pytest
 
 from karaoke_train.runlog import RunLog, opening
 from tests.fakes.wandb_server import WandbServer
-from tests.faults.rig import WAV, Lanes, Rig, descendants, lanes, selected, until, write
+from tests.faults.rig import WAV, Lanes, Rig, descendants, lanes, selected, write
+from tests.patience import until
 
 
 def sing(rig: Rig, log: RunLog) -> None:

@@ -23,8 +23,9 @@ from tests.fakes.faults import Seen
 from tests.fakes.proxy import Proxy
 from tests.fakes.wandb_http import self_signed
 from tests.fakes.wandb_server import WandbServer
-from tests.faults.rig import ROOT, Lanes, Rig, lanes, selected, until, write
+from tests.faults.rig import ROOT, Lanes, Rig, lanes, selected, write
 from tests.karaoke_train.runlog.files import lines_of
+from tests.patience import patience, until
 
 EVERY = 0.05  # seconds between two records
 
@@ -59,7 +60,7 @@ CASES: dict[str, Case] = {
         "drop_reply", "offline", "the connection to 127.0.0.1 was cut"
     ),
     "never answers": OFFLINE("hang", "offline", "127.0.0.1 does not answer"),
-    "too slow": OFFLINE("latency", "offline", "does not answer", how={"seconds": 4}),
+    "too slow": OFFLINE("latency", "offline", "does not answer", how={"seconds": patience(4)}),
     "slow": Case("latency", "online", how={"seconds": 0.5}),
     "truncated JSON": OFFLINE("truncate", "captive", "is not a W&B server (HTTP 200, application"),
     "captive portal": OFFLINE("html", "captive", "a network that wants you to log in first"),
@@ -146,7 +147,7 @@ def is_well(rig: Rig, log: RunLog, daemon: int) -> None:
     rig.await_all(log)
     assert rig.assert_same(log) > 10
     status = rig.status()
-    assert (status.reach, status.left, exit_code(status)) == ("online", 0, Exit.OK)
+    assert (status.connectivity, status.pending, exit_code(status)) == ("online", 0, Exit.OK)
     assert rig.running
     assert rig.pid == daemon
 
@@ -191,12 +192,16 @@ def is_said(rig: Rig, log: RunLog, case: Case) -> None:
 
     def said() -> bool:
         status = rig.status()
-        words = status.reach_words
+        words = status.connectivity_words
         if case.reach == "online":
             words = rig.run_status(log.run_id).problem
-        if status.reach == case.reach and case.words in words and exit_code(status) == case.exit:
+        if (
+            status.connectivity == case.reach
+            and case.words in words
+            and exit_code(status) == case.exit
+        ):
             return True
-        heard.add(f"{status.reach}: {words} ({exit_code(status).name})")
+        heard.add(f"{status.connectivity}: {words} ({exit_code(status).name})")
         return False
 
     heard: set[str] = set()
@@ -306,7 +311,8 @@ SCENARIOS: dict[str, Callable[[Rig], None]] = {
 
 
 def new_rig(folder: Path) -> Rig:
-    return Rig(folder, WandbServer(folder / "server"), KARAOKE_SYNCD_ANSWER="2")
+    limit = str(patience(2))
+    return Rig(folder, WandbServer(folder / "server"), KARAOKE_SYNCD_REQUEST_TIMEOUT=limit)
 
 
 @pytest.fixture(scope="module")

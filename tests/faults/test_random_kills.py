@@ -20,8 +20,9 @@ import pytest
 
 from karaoke_train.runlog.format import RunHeader
 from tests.fakes.wandb_process import WandbProcess
-from tests.faults.rig import ROOT, Rig, alive, descendants, same_rows, until
+from tests.faults.rig import ROOT, Rig, alive, descendants, same_rows
 from tests.karaoke_train.runlog.files import lines_of, python
+from tests.patience import patience, until
 
 ROUNDS = int(os.environ.get("KARAOKE_FAULT_ROUNDS", "10"))
 SEED = int(os.environ.get("KARAOKE_FAULT_SEED", "7"))
@@ -72,7 +73,7 @@ class Trainer:
 
     def stop(self, number: int) -> None:
         self._process.send_signal(number)
-        _, words = self._process.communicate(timeout=20)
+        _, words = self._process.communicate(timeout=patience(20))
         assert words == ""
 
 
@@ -107,7 +108,7 @@ class Chaos(NamedTuple):
 
 def awaited(find: Callable[[], list[int]]) -> list[int]:
     """The processes, once there are some; none when they don't come in time."""
-    deadline = time.monotonic() + 8
+    deadline = time.monotonic() + patience(8)
     while not (pids := find()) and time.monotonic() < deadline:
         time.sleep(0.05)
     return pids
@@ -132,7 +133,7 @@ def assert_prefixes(chaos: Chaos) -> None:
             assert same_rows(path, chaos.server.run(run_id(path))) >= confirmed
 
 
-@pytest.mark.timeout(120 + 8 * ROUNDS)
+@pytest.mark.timeout(patience(120 + 8 * ROUNDS))
 def test_killed_at_random_moments_every_record_is_on_the_server_once(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -142,7 +143,7 @@ def test_killed_at_random_moments_every_record_is_on_the_server_once(
     scratch.mkdir()
     with (
         WandbProcess(tmp_path / "server") as server,
-        Rig(tmp_path, server, TMPDIR=str(scratch), KARAOKE_SYNCD_STALL="3") as rig,
+        Rig(tmp_path, server, TMPDIR=str(scratch), KARAOKE_SYNCD_STALL=str(patience(3))) as rig,
     ):
         trainer = Trainer(rig.logs)
         chaos = Chaos(rig, server, trainer)

@@ -14,8 +14,9 @@ import pytest
 from karaoke_train.runlog import RunLog, RunLogError, opening
 from syncd.state import lease
 from tests.fakes.wandb_server import WandbServer
-from tests.faults.rig import Rig, until, write
+from tests.faults.rig import Rig, write
 from tests.karaoke_train.runlog.files import lines_of
+from tests.patience import until
 
 RUNS = 4
 EVERY = 0.1  # seconds between a run's records
@@ -108,4 +109,4 @@ def test_whichever_daemon_dies_the_others_take_over_its_runs(
         last.await_end(log)
         assert last.assert_same(log) > 10
         assert last.server.run(log.run_id)["state"] == "finished"
-    assert last.status().left == 0
+    assert last.status().pending == 0

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -32,6 +32,7 @@ from tests.karaoke_train.runlog.files import (
     run_python,
     steps_of,
 )
+from tests.patience import patience, until
 
 NOBODY = 65534
 WRITE_FOR_EVER = """
@@ -66,13 +67,6 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         subprocess.run(["umount", "--lazy", str(place)], check=True, capture_output=True)
 
 
-def wait_until(condition: Callable[[], object], seconds: float = 10.0) -> None:
-    give_up = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < give_up, "it never came to be"
-        time.sleep(0.01)
-
-
 def fill(disk: Path) -> Path:
     """Take all the room that a disk has left."""
     ballast = disk / "ballast"
@@ -99,7 +93,7 @@ def test_sigkill_at_any_moment_loses_nothing_that_was_appended(tmp_path: Path) -
         process.stdout.readline()
         time.sleep(dice.uniform(0, 0.03))
         process.send_signal(signal.SIGKILL)
-        out, err = process.communicate(timeout=10)
+        out, err = process.communicate(timeout=patience(10))
         assert (process.returncode, err) == (-signal.SIGKILL, "")
         assert holder_of(lock_path(path)) is None
         written = [line.record["step"] for line in lines_of(path) if step_line(line.record)]
@@ -179,7 +173,7 @@ def test_the_lock_of_a_killed_holder_is_free_at_once(tmp_path: Path) -> None:
     with pytest.raises(LogBusy, match=f"process {process.pid} on .* stop that process first"):
         RunLog.resume(path)
     process.kill()
-    process.communicate(timeout=10)
+    process.communicate(timeout=patience(10))
     with RunLog.resume(path) as log:
         log.train(0, 0, {})
 
@@ -193,7 +187,7 @@ def test_a_stopped_writer_still_holds_its_lock(tmp_path: Path) -> None:
         assert holder_of(lock_path(path))
     finally:
         process.kill()
-        process.communicate(timeout=10)
+        process.communicate(timeout=patience(10))
 
 
 CHILDREN = """
@@ -220,7 +214,7 @@ def test_children_that_outlive_a_killed_writer_do_not_hold_its_lock(tmp_path: Pa
         assert (holder := holder_of(lock_path(Path(path))))
         assert holder.pid == process.pid
         process.kill()
-        process.wait(timeout=10)
+        process.wait(timeout=patience(10))
         for child in children:
             os.kill(int(child), 0)  # it lives
         assert holder_of(lock_path(Path(path))) is None
@@ -228,7 +222,7 @@ def test_children_that_outlive_a_killed_writer_do_not_hold_its_lock(tmp_path: Pa
     finally:
         for child in children:
             os.kill(int(child), signal.SIGKILL)
-        process.communicate(timeout=10)
+        process.communicate(timeout=patience(10))
 
 
 # --- full disks, read-only disks
@@ -243,7 +237,7 @@ def test_a_full_disk_stops_no_training_and_loses_nothing_once_it_has_room(small_
         full = log.path.read_bytes()
         assert len(split_lines(full, Position())[0]) < 101
     ballast.unlink()
-    wait_until(lambda: len(lines_of(log.path)) == 101)  # by itself, with no further append
+    until(lambda: len(lines_of(log.path)) == 101)  # by itself, with no further append
     log.close()
     assert log.path.read_bytes().startswith(full)
     assert steps_of(log.path) == list(range(100))
@@ -377,7 +371,7 @@ def test_a_log_folder_removed_and_made_again_has_the_whole_run(tmp_path: Path) -
         shutil.rmtree(log.path.parent)
         (tmp_path / "logs").mkdir()
         log.train(2, 0, {})
-        wait_until(log.path.exists)  # by itself
+        until(log.path.exists)  # by itself
         with pytest.raises(LogBusy):
             RunLog.resume(log.path)
         log.close()
@@ -391,7 +385,7 @@ def test_a_file_moved_while_it_is_written_goes_on_where_it_is(tmp_path: Path) ->
     (tmp_path / "kept").mkdir()
     moved = log.path.rename(tmp_path / "kept" / "training_log_mine.jsonl")
     log.train(2, 0, {})
-    wait_until(lambda: log.path == moved)
+    until(lambda: log.path == moved)
     with pytest.raises(LogBusy):
         RunLog.resume(moved)
     log.close()
@@ -427,7 +421,7 @@ print(log.path)
         assert process.stdin
         process.stdin.write("go\n")
         process.stdin.flush()
-    results = [process.communicate(timeout=30) for process in processes]
+    results = [process.communicate(timeout=patience(30)) for process in processes]
     assert [err for _, err in results] == [""] * 8
     paths = {Path(out.strip()) for out, _ in results}
     assert len(paths) == 8
@@ -468,11 +462,11 @@ def test_where_there_are_no_locks_a_lease_keeps_the_second_writer_out(
     if not strace:
         pytest.skip("strace makes flock fail, and isn't here")
     inject = [strace, "-f", "-qq", "-o", "/dev/null", "-e", f"inject=flock:error={error}"]
-    probe = subprocess.run([*inject, "true"], capture_output=True, timeout=20)
+    probe = subprocess.run([*inject, "true"], capture_output=True, timeout=patience(20))
     if probe.returncode:
         pytest.skip(f"strace can't trace here: {probe.stderr.decode()[:80]}")
     command = [*inject, sys.executable, "-c", IMPORTS + TWO_WRITERS, str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=patience(60))
     assert (done.stdout.split(), done.stderr) == (["True", "resumed"], "")
     (path,) = tmp_path.glob("*.jsonl")
     kinds = [record["lock"] for record in records_of(path) if record["type"] == "config"]
@@ -491,6 +485,6 @@ def test_a_lease_is_kept_up_while_its_writer_lives(
     with RunLog.create(tmp_path) as log:
         marker = lock_path(log.path).with_name(f"{log.path.name}.lock.lease")
         first = marker.stat().st_mtime_ns
-        wait_until(lambda: marker.stat().st_mtime_ns > first)
+        until(lambda: marker.stat().st_mtime_ns > first)
         assert holder_of(lock_path(log.path))
     assert decode(log.path.read_bytes().splitlines()[0])["lock"] == "lease"

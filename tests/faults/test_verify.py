@@ -18,6 +18,7 @@ from syncd.errors import Exit
 from tests.fakes.wandb_server import WandbServer
 from tests.faults.rig import ROOT, WAV, Rig, write
 from tests.karaoke_train.runlog.files import lines_of
+from tests.patience import patience
 
 
 def change_a_value(history: list[str]) -> None:
@@ -96,7 +97,7 @@ def verify(rig: Rig, *arguments: object, **environment: str) -> tuple[int, str, 
         env=rig.environment | environment,
         capture_output=True,
         text=True,
-        timeout=90,
+        timeout=patience(90),
     )
     return done.returncode, done.stdout, done.stderr
 

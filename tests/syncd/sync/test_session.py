@@ -31,6 +31,7 @@ from syncd.sync.scheduler import (
 )
 from syncd.sync.session import CRASHED, LOST_TRIES, Session
 from tests.fakes.uploads import FakeServer
+from tests.patience import patience
 from tests.syncd.world import NAME, config_line, end_line, offset_of, train_line
 
 if TYPE_CHECKING:
@@ -202,7 +203,7 @@ def test_a_dead_hosts_lease_is_taken_over_where_there_are_no_locks(
     )
     one = session(path, server)
     assert "process 1 on elsewhere" in failed(one.open()).what
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + patience(10)
     while isinstance(event := one.open(), Failed) and time.monotonic() < deadline:
         time.sleep(0.02)  # as a daemon asks, now and then
     assert event == Opened(at(0))
