@@ -1,8 +1,8 @@
 """Log records -> the journal with fields, or lines on stderr; repeats held back, keys cut out.
 
 Under systemd, where stderr is the journal, a record goes there by the journal's own protocol: the
-journal has time and level of its own, and `journalctl -o json` shows SYNCD_WHERE, SYNCD_REMEDY
-and the like as fields. Everywhere else a line has time, level and words.
+journal keeps time and level itself, and `journalctl -o json` shows SYNCD_WHERE, SYNCD_REMEDY and
+the like as fields. Everywhere else a line has time, level and words.
 """
 
 from __future__ import annotations
@@ -97,9 +97,9 @@ def is_journal(stream: TextIO, env: Mapping[str, str] = os.environ) -> bool:
 
 
 class RepeatFilter(logging.Filter):
-    """Lets a record pass when it's new; the same again at growing distances, with its count.
+    """Lets a record pass when it's new, and its repeats at growing intervals with their count.
 
-    The same: of equal logger, level, place and words, whatever the numbers in them. Silence
+    A repeat has the same logger, level, place and words, whatever the numbers in them. The interval
     doubles from FIRST_SILENCE to LONGEST_SILENCE, and starts anew when a record stayed away for
     as long as it would have been held back. Debug and critical records all pass.
     """
@@ -111,7 +111,7 @@ class RepeatFilter(logging.Filter):
         self._guard = threading.Lock()
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Whether the record is said; `record.held_back` counts its like since the last one."""
+        """Whether to log the record; its `held_back` counts the repeats since the last one."""
         if record.levelno <= logging.DEBUG or record.levelno >= logging.CRITICAL:
             return True
         with self._guard:
@@ -147,7 +147,7 @@ class _Seen:
 
 
 class _Words(logging.Formatter):
-    """A record's words, with the count of its held-back like, without keys."""
+    """A record's words, with the count of its held-back repeats, without keys."""
 
     def format(self, record: logging.LogRecord) -> str:
         text = super().format(record)
@@ -168,7 +168,7 @@ def _stderr() -> _Stderr:
 
 
 class Journal(logging.Handler):
-    """Records to journald by its native protocol; what it can't take goes to stderr, where
+    """Records to journald by its native protocol; those that it can't take go to stderr, where
     journald reads the level from a leading <N>."""
 
     def __init__(self, address: str = JOURNAL) -> None:

@@ -1,4 +1,4 @@
-"""sd_notify(3) without a library: one datagram a message; silent where nobody listens."""
+"""sd_notify(3) without a library: one datagram per message; none where no manager listens."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Notifier:
-    """The line to the service manager. address: empty for none; watchdog: seconds within which
-    it wants to hear from us, 0 for never."""
+    """The socket of the service manager. address: empty for none; watchdog: seconds within which
+    it has to hear from us, 0 for never."""
 
     address: str = ""
     watchdog: float = 0.0
 
     @classmethod
     def from_env(cls, env: MutableMapping[str, str] = os.environ) -> Notifier:
-        """The manager that started this process. Takes the variables out of the environment: they
-        are not for our children."""
+        """The manager that started this process. Takes the variables out of the environment: a
+        child that sent messages would be taken for us."""
         address = env.pop("NOTIFY_SOCKET", "")
         usec, pid = env.pop("WATCHDOG_USEC", ""), env.pop("WATCHDOG_PID", "")
         ours = usec.isdigit() and pid in ("", str(os.getpid()))
@@ -39,7 +39,7 @@ class Notifier:
         self.send(RELOADING=1, MONOTONIC_USEC=time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000)
 
     def stopping(self) -> None:
-        """On the way out."""
+        """About to end."""
         self.send(STOPPING=1)
 
     def status(self, words: str) -> None:
@@ -51,11 +51,11 @@ class Notifier:
         self.send(WATCHDOG=1)
 
     def extend(self, seconds: float) -> None:
-        """Starting or stopping takes longer: so many seconds from now."""
+        """Starting or stopping takes longer: up to so many seconds from now."""
         self.send(EXTEND_TIMEOUT_USEC=int(seconds * 1e6))
 
     def send(self, **fields: object) -> None:
-        """Send fields in one message. Never raises: a deaf manager is no reason to fail."""
+        """Send fields in one message. Never raises: uploads go on without the manager."""
         if not self.address:
             return
         text = "\n".join(f"{key}={value}" for key, value in fields.items())
@@ -63,6 +63,6 @@ class Notifier:
         address = "\0" + self.address[1:] if self.address.startswith("@") else self.address
         with (
             suppress(OSError),
-            socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as line,
+            socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as datagrams,
         ):
-            line.sendto(text.encode(), address)
+            datagrams.sendto(text.encode(), address)

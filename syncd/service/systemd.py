@@ -1,4 +1,4 @@
-"""The daemon as a systemd user service: install, uninstall, and how it is."""
+"""The daemon as a systemd user service: install it, remove it, ask how it is."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ LINGER_HINT: Final = (
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """The service, as its manager has it. active: active, activating, failed, inactive, …"""
+    """The service, as its manager sees it. active: active, activating, failed, inactive, …"""
 
     manager: str  # empty, or why there is none
     installed: bool = False
@@ -44,7 +44,7 @@ class State:
 
 
 def unavailable() -> str:
-    """Why there is no user manager to give the daemon to; empty when there is."""
+    """Why there is no user manager that could run the daemon; empty when there is one."""
     if not shutil.which("systemctl"):
         return "this machine has no systemd"
     if not BOOTED.is_dir():
@@ -57,7 +57,8 @@ def unavailable() -> str:
 
 
 def require_manager(arguments: str) -> None:
-    """Raises SyncError with what to do instead, where there is no user manager."""
+    """Raises SyncError with what to do instead, where there is no user manager. arguments: of
+    `start`, for that advice."""
     if reason := unavailable():
         raise SyncError(
             reason,
@@ -91,8 +92,8 @@ def state() -> State:
 
 
 def install(settings: Settings, arguments: Sequence[str]) -> bool:
-    """Write, enable and start the unit. Returns whether its file changed. Doing it again does
-    nothing, and with other folders replaces it. arguments: for `start`. Raises SyncError."""
+    """Write, enable and start the unit. Returns whether its file changed. Doing it again changes
+    nothing; with other arguments it replaces the unit. arguments: of `start`. Raises SyncError."""
     before = state()
     _refuse_rival(settings, before)
     settings.state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -105,7 +106,7 @@ def install(settings: Settings, arguments: Sequence[str]) -> bool:
 
 
 def installation(settings: Settings, arguments: Sequence[str]) -> unit_file.Installation:
-    """What the unit has to say of this machine and environment."""
+    """What the unit has to name of this machine and environment."""
     return unit_file.Installation(
         command=launch.command(),
         arguments=arguments,
