@@ -1,16 +1,21 @@
 """What all tests share: random examples that are the same ones in every run, logging as it was
-before a command set it up for itself, and the W&B stand-in."""
+before a command set it up for itself, the W&B stand-in, the limit per test, and what `--quick`
+leaves out."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Sequence
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.fakes.wandb_server import WandbServer
+from tests.needs import HEAVY, MARKS, missing, needs
+from tests.patience import patience
 
 settings.register_profile(
     "steady",
@@ -22,6 +27,55 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
 settings.load_profile("steady")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--quick",
+        action="store_true",
+        help="leave out what needs torch, the wandb SDK, systemd or much time (tests/needs.py)",
+    )
+
+
+@pytest.hookimpl(tryfirst=True)  # before pytest-timeout reads it
+def pytest_configure(config: pytest.Config) -> None:
+    if config.option.timeout is None:  # workers of xdist are given what came of it
+        config.option.timeout = patience(float(config.getini("timeout")))
+    for mark, meaning in MARKS.items():
+        config.addinivalue_line("markers", f"{mark}: {meaning}")
+    if config.option.quick:
+        sys.meta_path.insert(0, _NotInQuick())
+
+
+class _NotInQuick:
+    """Holds `--quick` to its word: the heavy libraries can't be imported in its processes."""
+
+    def find_spec(
+        self, name: str, path: Sequence[str] | None = None, target: object = None
+    ) -> ModuleSpec | None:
+        if name in HEAVY:
+            raise ImportError(f"{name} is not for --quick: give the test the mark {HEAVY[name]!r}")
+        return None
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """With `--quick`, a module that would import what is left out, or what isn't installed, is not
+    even collected."""
+    path = collection_path
+    if config.option.quick and path.suffix == ".py" and (needs(path) or missing(path)):
+        return True
+    return None
+
+
+@pytest.hookimpl(tryfirst=True)  # before -m is looked at
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    for item in items:
+        for mark in needs(item.path, getattr(item, "fixturenames", ())):
+            item.add_marker(mark)
+    if config.option.quick:
+        left_out = [item for item in items if any(map(item.get_closest_marker, MARKS))]
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in set(left_out)]
 
 
 @pytest.fixture(autouse=True)

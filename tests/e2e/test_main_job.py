@@ -13,8 +13,9 @@ import pytest
 from karaoke_train.runlog import RunLog
 from syncd.destination.rows import Media
 from tests.fakes.wandb_server import WandbServer
-from tests.faults.rig import Rig, comparable, expected_rows, until
+from tests.faults.rig import Rig, comparable, expected_rows
 from tests.karaoke_train.runlog.files import lines_of
+from tests.patience import patience, until
 
 TRAIN = ["--fast_dev", "--offline", "--epochs", "2", "--max_samples", "8"]
 
@@ -39,7 +40,7 @@ def run(rig: Rig, module: str, *words: str) -> subprocess.CompletedProcess[str]:
         env=rig.environment,
         capture_output=True,
         text=True,
-        timeout=150,
+        timeout=patience(150),
         check=False,
     )
 

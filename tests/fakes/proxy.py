@@ -14,6 +14,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Self
 from urllib.parse import urlsplit
 
+from tests.patience import patience
+
 if TYPE_CHECKING:
     from types import TracebackType
 
@@ -75,7 +77,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.server.proxy.carried.append(f"{self.command} {target.netloc}")
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         headers = {key: value for key, value in self.headers.items() if key.lower() not in _HOP}
-        upstream = http.client.HTTPConnection("127.0.0.1", target.port or 80, timeout=30)
+        upstream = http.client.HTTPConnection("127.0.0.1", target.port or 80, timeout=patience(30))
         try:
             path = target.path + (f"?{target.query}" if target.query else "")
             upstream.request(self.command, path, body, headers)

@@ -20,8 +20,9 @@ import wandb
 from wandb.errors import CommError
 from wandb.sdk.mailbox.mailbox_handle import ServerResponseError
 
-from tests.fakes.wandb_client import ENTITY, PROJECT, core_pids, eventually, open_run, quiet_sdk
+from tests.fakes.wandb_client import ENTITY, PROJECT, core_pids, open_run, quiet_sdk
 from tests.fakes.wandb_server import WandbServer
+from tests.patience import eventually, patience
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -339,7 +340,7 @@ def test_a_certificate_that_does_not_verify_fails_init_at_once(
 ) -> None:
     with WandbServer(tmp_path, tls=True) as server:
         with pytest.raises(CommError, match="failed to verify certificate"):
-            open_run(server, folder, "tls", init_timeout=10)
+            open_run(server, folder, "tls", init_timeout=patience(10))
         free("tls")
         run = open_run(server, folder, "tls", insecure_disable_ssl=True)
         log(run, 0, 1)

@@ -13,9 +13,10 @@ import pytest
 import requests
 
 from tests.fakes.faults import Fault
-from tests.fakes.wandb_client import ENTITY, PROJECT, Http, eventually
+from tests.fakes.wandb_client import ENTITY, PROJECT, Http
 from tests.fakes.wandb_process import WandbProcess
 from tests.fakes.wandb_server import WandbServer
+from tests.patience import eventually, patience
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -145,8 +146,8 @@ def test_files_come_back_as_they_were_sent(http_: Http) -> None:
     name = "media/images/a b.png"
     reply = http_.graphql(query, entity=ENTITY, project=PROJECT, run="r1", files=[name]).json()
     url = reply["data"]["createRunFiles"]["files"][0]["uploadUrl"]
-    assert requests.put(url, data=b"\x89PNG", timeout=5).status_code == 200
-    assert http_.session.get(url, timeout=5).content == b"\x89PNG"
+    assert requests.put(url, data=b"\x89PNG", timeout=patience(5)).status_code == 200
+    assert http_.session.get(url, timeout=patience(5)).content == b"\x89PNG"
 
 
 # --- restarts ---
@@ -203,7 +204,9 @@ def test_each_fault_does_what_it_says_once(
     server.fault(**fault, endpoint="file_stream", times=1)
     reply, words = None, ""
     try:
-        reply = http_.history("r1", 0, row(0), timeout=0.3)
+        reply = http_.history(
+            "r1", 0, row(0), timeout=0.3 if fault["kind"] == "hang" else patience(5)
+        )
     except requests.exceptions.RequestException as error:
         words = str(error)
     assert (reply.status_code if reply is not None else 0) == status
@@ -260,7 +263,7 @@ def test_a_hanging_request_ends_without_an_answer_when_faults_are_cleared(
     timer = threading.Timer(0.2, server.clear)
     timer.start()
     with pytest.raises(requests.exceptions.ConnectionError):
-        http_.history("r1", 0, row(0), timeout=10)
+        http_.history("r1", 0, row(0), timeout=patience(10))
     timer.join()
 
 
@@ -320,7 +323,7 @@ def test_another_process_gives_the_same_orders(tmp_path: Path) -> None:
 
 
 def test_orders_come_by_the_main_port_too(server: WandbServer, http_: Http) -> None:
-    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=5)
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=patience(5))
     connection.request("POST", "/_control", json.dumps({"do": "counts"}))
     assert json.loads(connection.getresponse().read())["ok"]["graphql:UpsertBucket"] == 1
     connection.close()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import json
 import os
-import time
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -13,10 +12,13 @@ from typing import TYPE_CHECKING, Any, Protocol
 import requests
 import wandb
 
+from tests.patience import patience
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
 ENTITY, PROJECT = "team", "songs"
+SOON = patience(5.0)  # seconds for an answer
 
 
 class Server(Protocol):
@@ -62,8 +64,8 @@ def open_run(server: Server, folder: Path, run_id: str, **settings: Any) -> wand
         "silent": True,
         "disable_git": True,
         "disable_code": True,
-        "init_timeout": 15,
-        "finish_timeout": 10,
+        "init_timeout": patience(15),
+        "finish_timeout": patience(10),
         "x_disable_stats": True,
         "x_disable_meta": True,
         "x_disable_machine_info": True,
@@ -98,16 +100,6 @@ def core_pids() -> list[int]:
     return found
 
 
-def eventually(condition: Callable[[], object], seconds: float = 10.0) -> bool:
-    """Whether `condition` came to hold within `seconds`."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.02)
-    return True
-
-
 class Http:
     """Plain HTTP to the server, as the SDK's two main requests."""
 
@@ -124,7 +116,7 @@ class Http:
     def __exit__(self, *_: object) -> None:
         self.session.close()
 
-    def graphql(self, query: str, timeout: float = 5.0, **variables: Any) -> requests.Response:
+    def graphql(self, query: str, timeout: float = SOON, **variables: Any) -> requests.Response:
         body = {"query": query, "variables": variables}
         return self.session.post(f"{self._base}/graphql", json=body, timeout=timeout)
 
@@ -132,7 +124,7 @@ class Http:
         query = "mutation UpsertBucket { upsertBucket }"
         return self.graphql(query, entity=ENTITY, project=PROJECT, name=run_id)
 
-    def resume_status(self, run_id: str, timeout: float = 5.0) -> dict[str, Any]:
+    def resume_status(self, run_id: str, timeout: float = SOON) -> dict[str, Any]:
         query = "query RunResumeStatus { model }"
         reply = self.graphql(query, timeout, entity=ENTITY, project=PROJECT, name=run_id)
         reply.raise_for_status()
@@ -140,7 +132,7 @@ class Http:
         return bucket
 
     def history(
-        self, run_id: str, offset: int, *rows: dict[str, Any], timeout: float = 5.0
+        self, run_id: str, offset: int, *rows: dict[str, Any], timeout: float = SOON
     ) -> requests.Response:
         """POST history rows at a line offset."""
         content = [json.dumps(row) for row in rows]
@@ -150,6 +142,6 @@ class Http:
             timeout,
         )
 
-    def stream(self, run_id: str, body: dict[str, Any], timeout: float = 5.0) -> requests.Response:
+    def stream(self, run_id: str, body: dict[str, Any], timeout: float = SOON) -> requests.Response:
         url = f"{self._base}/files/{ENTITY}/{PROJECT}/{run_id}/file_stream"
         return self.session.post(url, json=body, timeout=timeout)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from tests.fakes.wandb_server import CONTROL_PATH, ENTITY, KEY
+from tests.patience import patience
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from tests.fakes.wandb_state import Json
 
 ROOT = Path(__file__).parents[2]
-START_S = 20.0
+START_S = patience(20.0)
 
 
 class WandbProcess:

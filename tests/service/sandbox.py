@@ -12,11 +12,11 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+
+from tests.patience import patience, until
 
 UID = 4711
 ROOT = Path(__file__).parents[2]
@@ -38,15 +38,6 @@ def missing() -> str:
     if subprocess.run(probe, capture_output=True, check=False).returncode:
         return "this root may not make mount namespaces"
     return ""
-
-
-def until(condition: Callable[[], Any], seconds: float = 20.0) -> Any:
-    """What the condition says, once it's true. Fails after so many seconds."""
-    deadline = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < deadline, f"not within {seconds} s"
-        time.sleep(0.05)
-    return found
 
 
 class Sandbox:
@@ -76,7 +67,9 @@ class Sandbox:
         ids = [f"--reuid={UID}", f"--regid={UID}", "--clear-groups", "--inh-caps=-all"]
         enter = ["nsenter", f"--target={self.pid}", "--mount", "--pid", f"--wd={cwd or self.home}"]
         line = [*enter, "setpriv", *ids, "env", "-i", *words, *map(str, command)]
-        return subprocess.run(line, capture_output=True, text=True, timeout=60, check=False)
+        return subprocess.run(
+            line, capture_output=True, text=True, timeout=patience(60), check=False
+        )
 
     def ok(self, *command: object, **env: str) -> str:
         """The same for a command that may not fail; what it wrote."""
@@ -104,7 +97,7 @@ class Sandbox:
         """Run a command on this machine as its root; what it wrote."""
         line = ["nsenter", f"--target={self.pid}", "--mount", "--pid", *command]
         return subprocess.run(
-            line, capture_output=True, text=True, errors="replace", timeout=60, check=True
+            line, capture_output=True, text=True, errors="replace", timeout=patience(60), check=True
         ).stdout
 
     def folder(self, name: str) -> Path:
@@ -174,7 +167,7 @@ def sandbox() -> Iterator[Sandbox]:
 def _remove_groups(name: str) -> None:
     hierarchies = [Path("/sys/fs/cgroup"), *Path("/sys/fs/cgroup").glob("*/")]
     for group in [group for hierarchy in hierarchies for group in hierarchy.glob(name)]:
-        until(lambda group=group: _removed(group), 5)
+        until(lambda group=group: _removed(group), "its processes are gone", 5)
 
 
 def _removed(group: Path) -> bool:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from syncd.service import unit_file
+from tests.patience import patience
 from tests.service.sandbox import ROOT, Sandbox
 
 EXPOSURE = 1.8  # of 10, by systemd 252; what is left is the network, AF_UNIX and the user's name
@@ -143,7 +144,8 @@ def test_without_a_user_manager_it_says_what_to_use_instead(tmp_path: Path) -> N
     environment = {"HOME": str(tmp_path), "PATH": "/usr/bin:/bin"}
     done = subprocess.run(
         [sys.executable, "-m", "syncd", "service", "install", "--log_dir", tmp_path / "logs"],
-        env=environment, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False,
+        env=environment, cwd=ROOT, capture_output=True, text=True, check=False,
+        timeout=patience(60),
     )  # fmt: skip
     assert done.returncode == 1
     assert "start --detach" in done.stderr

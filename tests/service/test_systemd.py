@@ -12,7 +12,8 @@ import pytest
 from karaoke_train.runlog.format import encode
 from syncd.errors import Exit
 from tests.fakes.wandb_server import WandbServer
-from tests.service.sandbox import Sandbox, until
+from tests.patience import patience, until
+from tests.service.sandbox import Sandbox
 
 UNIT = ".config/systemd/user/karaoke-syncd.service"
 RECORD: dict[str, Any] = {"type": "train", "timestamp": "2024-01-15T14:30:22+00:00"}
@@ -58,7 +59,7 @@ def arrived(server: WandbServer, count: int, run_id: str = "run") -> bool:
 
 
 def assert_exactly_once(server: WandbServer, count: int) -> None:
-    until(lambda: arrived(server, count), 40)
+    until(lambda: arrived(server, count), f"{count} lines arrive")
     run = server.run("run")
     assert [row["_step"] for row in run["history"]] == list(range(count))
     assert run["errors"] == []
@@ -155,7 +156,7 @@ def test_killed_and_stopped_in_the_middle_it_goes_on_exactly_once(
     until(lambda: arrived(server, 2001))
     begun = time.monotonic()
     box.systemctl("stop", "karaoke-syncd")
-    assert time.monotonic() - begun < 25
+    assert time.monotonic() - begun < patience(25)
     assert box.show("Result") == "success"
     box.systemctl("start", "karaoke-syncd")
     assert_exactly_once(server, 4000)

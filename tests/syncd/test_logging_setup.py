@@ -15,6 +15,7 @@ import pytest
 
 from syncd import logging_setup
 from syncd.errors import RunTrouble
+from tests.patience import patience
 from tests.service.sandbox import ROOT
 
 
@@ -77,7 +78,7 @@ def test_debug_is_never_held_back_and_memory_is_bounded(clock: Clock) -> None:
 def journald(tmp_path: Path) -> Iterator[socket.socket]:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listening:
         listening.bind(str(tmp_path / "socket"))
-        listening.settimeout(5)
+        listening.settimeout(patience(5))
         yield listening
 
 
@@ -132,8 +133,8 @@ except ValueError as error:
     logging_setup.unexpected(error)
 """
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60,
-        check=False,
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True,
+        timeout=patience(60), check=False,
     )  # fmt: skip
     assert done.stderr.count("bad key ***") == 2
     assert done.stderr.count("***") == 4
@@ -144,8 +145,8 @@ def test_lines_have_time_with_offset_level_and_words() -> None:
     code = "import logging; from syncd import logging_setup as it; it.set_up('info');"
     code += "logging.error('oh')"
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60,
-        check=True,
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True,
+        timeout=patience(60), check=True,
     )  # fmt: skip
     time, level, words = done.stderr.split(maxsplit=2)
     assert time[10] == "T"

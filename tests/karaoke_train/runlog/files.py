@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from karaoke_train.runlog.reader import Line, Position, split_lines
+from tests.patience import patience
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -48,7 +49,7 @@ def run_python(code: str, *arguments: object, **options: Any) -> tuple[int, str,
     """Its exit code and what it wrote, once it has ended."""
     process = python(code, *arguments, **options)
     try:
-        out, err = process.communicate(timeout=30)
+        out, err = process.communicate(timeout=patience(30))
     finally:
         process.kill()
     return process.returncode, out, err

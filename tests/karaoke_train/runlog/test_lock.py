@@ -16,6 +16,7 @@ import pytest
 from karaoke_train.runlog import lock as module
 from karaoke_train.runlog.lock import Held, Holder, Lock, holder_of, read_holder
 from tests.karaoke_train.runlog.files import python
+from tests.patience import patience
 
 HOLD = """
 from pathlib import Path
@@ -124,7 +125,7 @@ def test_a_killed_holders_lock_is_free(path: Path) -> None:
     assert process.stdout.readline() == "held\n"
     assert (holder_of(path) or Holder()).pid == process.pid
     process.send_signal(signal.SIGKILL)
-    process.communicate(timeout=10)
+    process.communicate(timeout=patience(10))
     assert holder_of(path) is None
     Lock(path).acquire()
 
@@ -153,7 +154,7 @@ def test_a_dead_hosts_lease_is_free_once_it_stood_still_for_its_time(
     lock = Lock(path)
     with pytest.raises(Held, match="process 1 on elsewhere"):
         lock.acquire()
-    give_up = time.monotonic() + 10
+    give_up = time.monotonic() + patience(10)
     while not lock.held and time.monotonic() < give_up:  # as a daemon asks, now and then
         try:
             lock.acquire()

@@ -22,6 +22,7 @@ from karaoke_train.runlog.layout import lock_path, log_name
 from karaoke_train.runlog.lock import Lock, holder_of
 from karaoke_train.runlog.reader import Position, split_lines
 from tests.karaoke_train.runlog.files import lines_of, notices, records_of, run_python, steps_of
+from tests.patience import patience
 
 
 @pytest.fixture
@@ -391,7 +392,7 @@ def test_the_end_is_last_and_single_whoever_closes(tmp_path: Path) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(timeout=10)
+        thread.join(timeout=patience(10))
     kinds = [record["type"] for record in records_of(log.path)]
     assert kinds.count("end") == 1
     assert kinds[-1] == "end"
@@ -411,7 +412,7 @@ def test_no_training_thread_waits_for_a_flush_except_in_close(
     log = RunLog.create(tmp_path)
     log.train(1, 0, {})
     log.epoch_summary(1)
-    assert seen.wait(10)
+    assert seen.wait(patience(10))
     before_close = list(flushed)
     log.close()
     assert set(before_close) == {"runlog-sync"}
@@ -425,12 +426,12 @@ def test_a_slow_flush_does_not_hold_up_training(
 
     def fsync(descriptor: int) -> None:
         started.set()
-        go_on.wait(10)
+        go_on.wait(patience(10))
 
     monkeypatch.setattr(os, "fsync", fsync)
     log = RunLog.create(tmp_path)
     log.epoch_summary(1)
-    assert started.wait(10)
+    assert started.wait(patience(10))
     log.train(1, 0, {})  # returns, or the test times out
     assert steps_of(log.path) == [1]
     go_on.set()

@@ -25,6 +25,7 @@ from karaoke_train.synth import (
     synthetic_songs,
 )
 from karaoke_train.synth.voice import draw
+from tests.patience import patience
 
 RATE = 16_000
 
@@ -288,4 +289,6 @@ def test_ten_seconds_are_sung_in_a_fraction_of_one() -> None:
     start = time.perf_counter()
     for seed in range(3):
         sing(seed)
-    assert (time.perf_counter() - start) / 3 < 0.5  # 0.06 s on a free core; the rest is slack
+    assert (time.perf_counter() - start) / 3 < patience(
+        0.5
+    )  # 0.06 s on a free core; the rest is slack

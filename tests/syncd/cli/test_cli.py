@@ -19,6 +19,7 @@ from syncd.errors import Connection, Exit
 from syncd.service import launch
 from syncd.state import atomic_json, daemon_report, lease
 from syncd.state.daemon_report import DaemonReport
+from tests.patience import patience
 from tests.syncd.world import config_line, end_line, train_line
 
 KEY = "0123456789abcdef0123456789abcdef01234567"
@@ -168,7 +169,7 @@ def test_output_that_nobody_reads_any_more_is_no_fault(log: Path) -> None:
     with os.fdopen(writer) as closed:
         done = subprocess.run(
             [*launch.command(), "watching", "--help"], stdout=closed, stderr=subprocess.PIPE,
-            timeout=60, check=False,
+            timeout=patience(60), check=False,
         )  # fmt: skip
     assert (done.returncode, done.stderr) == (Exit.OK, b"")
 

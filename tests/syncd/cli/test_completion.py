@@ -13,6 +13,7 @@ import pytest
 from syncd.cli import main
 from syncd.cli.completion import SHELLS
 from syncd.errors import Exit
+from tests.patience import patience
 
 BASH = shutil.which("bash")
 
@@ -52,6 +53,6 @@ printf '%s\\n' "${COMPREPLY[@]}"
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     done = subprocess.run(
         [str(BASH), "--norc", "-c", script, "bash", *words], env={**os.environ, "PATH": path},
-        cwd=tmp_path, capture_output=True, text=True, timeout=60, check=True,
+        cwd=tmp_path, capture_output=True, text=True, timeout=patience(60), check=True,
     )  # fmt: skip
     assert done.stdout.split() == completed

@@ -18,6 +18,7 @@ from karaoke_train.runlog.format import RunHeader
 from karaoke_train.runlog.reader import Position, split_lines
 from syncd.destination.base import Outcome, Target, Uploader
 from syncd.errors import UploadError
+from tests.patience import patience
 from tests.syncd.world import CREATED, config_line, train_line
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from karaoke_train.runlog.reader import Line
 
 FINISHED = Outcome("finished", 0)
-PATIENCE = 20.0  # seconds until lines that were sent have to be there
+ARRIVAL = 20.0  # seconds until lines that were sent have to be there
 _numbers = count()
 
 
@@ -79,7 +80,7 @@ class Run:
 
     def confirmed(self, uploader: Uploader, lines: int) -> int:
         """The server's count, asked until it has so many lines."""
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + patience(ARRIVAL)
         while (found := uploader.confirm()) < lines and time.monotonic() < deadline:
             self.bench.settle()
             time.sleep(0.05)

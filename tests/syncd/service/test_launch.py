@@ -15,6 +15,7 @@ from syncd.cli import daemon, main
 from syncd.errors import Exit
 from syncd.service import launch, systemd
 from syncd.settings import load
+from tests.patience import patience
 from tests.service.sandbox import ROOT
 
 
@@ -116,7 +117,7 @@ def test_a_folder_called_syncd_is_not_what_is_started(
     monkeypatch.setattr(launch.os, "access", lambda path, mode: script)
     done = subprocess.run(
         [*launch.command(), "--version"], cwd=home, env={"PYTHONPATH": str(ROOT)},
-        capture_output=True, text=True, timeout=60, check=False,
+        capture_output=True, text=True, timeout=patience(60), check=False,
     )  # fmt: skip
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("karaoke-syncd ")

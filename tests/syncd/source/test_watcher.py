@@ -12,6 +12,7 @@ import pytest
 
 from syncd.source import watcher
 from syncd.source.watcher import Watcher, filesystem, method
+from tests.patience import patience
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -28,7 +29,7 @@ class Watched:
 
     def hears_of(self, path: Path, act: Callable[[], object], seconds: float = 10.0) -> bool:
         """Whether news of the file come, acting again and again."""
-        deadline = time.monotonic() + seconds
+        deadline = time.monotonic() + patience(seconds)
         while time.monotonic() < deadline:
             act()
             try:

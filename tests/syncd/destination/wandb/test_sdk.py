@@ -17,6 +17,7 @@ from syncd.destination.wandb.sdk import WandbSdk, wandb_config
 from syncd.destination.wandb.worker_pool import WorkerPool
 from syncd.errors import Refused, RunRefused, RunTrouble
 from tests.fakes.wandb_server import WandbServer
+from tests.patience import patience
 from tests.syncd.destination.contract import FINISHED, Bench, Run, UploaderContract
 from tests.syncd.world import config_line
 
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 class WandbBench(Bench):
     def __init__(self, server: WandbServer, pool: WorkerPool) -> None:
         self.server, self.pool = server, pool
-        self.asks = Api(Login(server.url, "team", server.key, "test"), timeout=3.0)
+        self.asks = Api(Login(server.url, "team", server.key, "test"), timeout=patience(3.0))
 
     def uploader(self, target: Target) -> WandbSdk:
         return WandbSdk(target, self.asks, self.pool, request_timeout=5.0, count_stable_for=0.05)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +10,7 @@ import pytest
 from syncd.destination.wandb.worker import Log
 from syncd.destination.wandb.worker_pool import Worker, WorkerFailed, WorkerPool
 from syncd.errors import RunTrouble
+from tests.patience import eventually, patience
 
 
 @pytest.fixture
@@ -25,13 +24,7 @@ def pool() -> Iterator[WorkerPool]:
 
 def gone(pid: int) -> bool:
     """Whether the process ends within a while."""
-    for _ in range(200):
-        try:
-            os.kill(pid, 0)
-        except ProcessLookupError:
-            return True
-        time.sleep(0.02)
-    return False
+    return eventually(lambda: not Path(f"/proc/{pid}").exists())
 
 
 def test_a_worker_given_back_is_lent_again(pool: WorkerPool) -> None:
@@ -54,14 +47,14 @@ def test_an_order_that_fails_says_why_and_the_worker_lives(pool: WorkerPool) -> 
     worker = pool.acquire()
     for _ in range(2):
         with pytest.raises(WorkerFailed, match="no run is open"):
-            worker.call(Log([(0, {})], Path()), 30)
+            worker.call(Log([(0, {})], Path()), patience(30))
 
 
 def test_a_worker_that_died_is_a_trouble_of_its_run(pool: WorkerPool) -> None:
     worker = pool.acquire()
     worker.signal_kill()
     with pytest.raises(RunTrouble, match="has died"):
-        worker.call(Log([], Path()), 30)
+        worker.call(Log([], Path()), patience(30))
     pool.kill(worker)
 
 
@@ -76,7 +69,7 @@ def test_a_closed_pool_strikes_what_is_lent_and_lends_no_more(pool: WorkerPool) 
     lent = pool.acquire()
     pool.close()
     with pytest.raises(RunTrouble):
-        lent.call(Log([], Path()), 30)
+        lent.call(Log([], Path()), patience(30))
     with pytest.raises(RunTrouble, match="stopping"):
         pool.acquire()
     pool.release(lent)
@@ -87,5 +80,5 @@ def test_a_worker_whose_daemon_is_gone_ends_and_leaves_nothing() -> None:
     worker = Worker()
     scratch: Path = worker._scratch
     worker._line.close()
-    worker._process.wait(20)
+    worker._process.wait(patience(20))
     assert not scratch.exists()
