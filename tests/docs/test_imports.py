@@ -60,6 +60,7 @@ TRAINING: Final = (
     "karaoke_train.audio.features",
     "karaoke_train.dataset.batches",
     "karaoke_train.dataset.load",
+    "karaoke_train.dataset.targets",
     "karaoke_train.model",
     "karaoke_train.inference",
     "karaoke_train.training",

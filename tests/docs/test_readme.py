@@ -47,15 +47,20 @@ def options(program: click.Command) -> list[str]:
     ]
 
 
-@pytest.mark.parametrize("name", sorted(commands(syncd)))
+PROGRAMS = {"karaoke-syncd": syncd, "karaoke-train": train}
+COMMANDS = {f"{name} {deeper}": command for name, program in PROGRAMS.items()
+            for deeper, command in commands(program).items()}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", sorted(COMMANDS))
 def test_every_command_has_help_and_stands_in_the_docs(name: str) -> None:
-    assert f"karaoke-syncd {name}" in DOCS
-    assert commands(syncd)[name].help
+    assert re.search(rf"\b{name}\b", DOCS)
+    assert COMMANDS[name].help
 
 
-def test_every_command_in_the_readme_exists() -> None:
-    named = set(re.findall(r"karaoke-syncd ([a-z]+)", README))
-    assert named <= set(commands(syncd))
+def test_every_command_in_the_docs_exists() -> None:
+    written = r"(?:^|`|\$ )(karaoke-(?:syncd|train) [a-z]+)\b"  # as code, not prose
+    assert set(re.findall(written, DOCS, re.MULTILINE)) <= COMMANDS.keys()
 
 
 def listed(program: click.Command, prefix: str) -> list[str]:
