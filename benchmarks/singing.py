@@ -35,7 +35,7 @@ from typing import TYPE_CHECKING, Any
 import soundfile
 
 from karaoke_train.audio.features import extract
-from karaoke_train.audio.io import SAMPLE_RATE
+from karaoke_train.audio.units import SAMPLE_RATE
 from karaoke_train.inference.evaluate import NAMES, SCORES, Evaluation, SongScore
 from karaoke_train.inference.metrics import count_notes
 from karaoke_train.inference.plot import piano_roll_png
@@ -220,14 +220,14 @@ def draw(
     paths = []
     for word, place in chosen.items():
         song, reached = songs[place], metrics[place]
-        picture = extract(song.load(), settings).pitch.numpy()
+        spectrogram = extract(song.load(), settings).log_frequency.numpy()
         paths.append(folder / f"singing_{word}.png")
         title = (
             f"{word} of {len(songs)} songs: COnP {reached['onset_pitch_f1']:.2f}, "
             f"COnPOff {reached['note_f1']:.2f}; reference outlined, prediction filled"
         )
         piano_roll_png(
-            paths[-1], picture, settings, contender.notes[place], song.notes, title=title
+            paths[-1], spectrogram, settings, contender.notes[place], song.notes, title=title
         )
     return paths
 

@@ -23,7 +23,7 @@ import numpy as np
 import soundfile
 
 from karaoke_train.audio.augment import augment
-from karaoke_train.audio.io import SAMPLE_RATE
+from karaoke_train.audio.units import SAMPLE_RATE
 from karaoke_train.synth import DURATION, sing
 
 if TYPE_CHECKING:

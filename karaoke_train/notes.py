@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import floor
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -29,3 +30,11 @@ class Note:
     def duration(self) -> float:
         """Seconds from onset to offset."""
         return self.offset - self.onset
+
+
+def semitone(pitch: float) -> int:
+    """The whole MIDI number nearest to a pitch; of two equally near ones the upper: 60.5 -> 61.
+
+    Python's own `round` takes the even one: 60.5 would become 60 and 61.5 become 62.
+    """
+    return floor(pitch + 0.5)

@@ -1,9 +1,12 @@
-"""What a training run was asked to do: the command line's flags, as one frozen value."""
+"""What a training run was asked to do: the command line's flags, as two frozen values."""
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 ENCODER = "openai/whisper-base"
 
@@ -21,19 +24,19 @@ SCRATCH_LR = 2e-3  # peak; a pretrained encoder would forget what it knows at th
 class TrainSettings:
     """One training run. Defaults are chosen for a pretrained Whisper on own recordings.
 
-    scratch: a name in SCRATCH_SIZES for a random-init encoder, or None for `encoder`.
+    from_scratch: a name in SCRATCH_SIZES for a random-init encoder, or None for `encoder`.
     synthetic: how many synthetic songs to train on, None for the songs of `voices_dir`.
-    batch_size: segments a step and device. lr: peak learning rate. patience: validations without
-    a better onset_pitch_f1 before training stops. max_samples: at most this many segments.
-    corpus: the public set that `voices_dir` holds, by its name. augment: change recordings each
-    time they are heard, unless their features are cached. longest: seconds of a segment.
-    precision: auto, fp32, bf16 or fp16. workers: processes that load
-    data, None for as many as suit the device.
+    batch_size: segments per step and device. lr: peak learning rate. patience: validations
+    without a better onset_pitch_f1 before training stops. max_samples: at most this many
+    segments. corpus: the public set that `voices_dir` holds, by its name. augment: change
+    recordings each time they are heard, unless their features are cached.
+    max_segment_seconds: 1 to 30, the flag --longest. precision: auto, fp32, bf16 or fp16.
+    workers: processes that load data, None for as many as suit the device.
     """
 
     fast_dev: bool = False
     offline: bool = False
-    scratch: str | None = None
+    from_scratch: str | None = None
     encoder: str = ENCODER
     freeze_encoder: bool = False
     unfreeze_layers: int = 0
@@ -44,7 +47,7 @@ class TrainSettings:
     augment: bool = True
     cache_features: str | None = None
     max_samples: int | None = None
-    longest: float = 30.0
+    max_segment_seconds: float = 30.0
     batch_size: int = 8
     grad_accum_steps: int = 1
     lr: float = 1e-4
@@ -63,13 +66,36 @@ class TrainSettings:
         return asdict(self)
 
 
+@dataclass(frozen=True, kw_only=True)
+class LogSettings:
+    """Where a run is logged, under which names, and who uploads it.
+
+    no_wandb: the run is marked as never to be uploaded. sync_timeout: seconds to wait at the end
+    for an upload beside the training.
+    """
+
+    log_dir: str = "logs"
+    wandb_project: str = "voice-to-notes"
+    run_name: str | None = None
+    no_wandb: bool = False
+    sync_timeout: float = 30.0
+
+
 FAST_DEV = {
-    "scratch": "dev",
+    "from_scratch": "dev",
     "synthetic": 16,
-    "longest": 5.0,
+    "max_segment_seconds": 5.0,
     "batch_size": 8,
     "lr": SCRATCH_LR,
     "epochs": 12,
     "patience": 12,
     "device": "cpu",
 }
+
+# Names that runs before 0.2.0 saved in their checkpoints -> those of today.
+_RENAMED = {"scratch": "from_scratch", "longest": "max_segment_seconds"}
+
+
+def renamed(flags: Mapping[str, Any]) -> dict[str, Any]:
+    """Flags that a run of any version saved, under the names of today."""
+    return {_RENAMED.get(name, name): value for name, value in flags.items()}

@@ -3,7 +3,7 @@
 Reading: tempo changes are followed; of several tracks with notes the one named after the voice
 is taken, drums never. Notes that overlap by up to 50 ms, as played legato does, are joined.
 Writing: one track at 120 beats a minute and 960 ticks a beat (0.5 ms); MIDI knows semitones
-only, so cents are rounded away.
+only, so pitches are rounded to the nearest, halves up.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import mido
 
 from karaoke_train.annotations.base import AnnotationError, Entry, checked
+from karaoke_train.notes import semitone
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -63,7 +64,7 @@ def render(notes: Sequence[Note]) -> bytes:
     track.append(mido.MetaMessage("set_tempo", tempo=_TEMPO))
     now = 0
     for note in notes:
-        pitch = min(127, round(note.pitch))
+        pitch = semitone(note.pitch)
         onset = max(now, _ticks(note.onset))
         offset = max(onset + 1, _ticks(note.offset))
         track.append(mido.Message("note_on", note=pitch, velocity=80, time=onset - now))

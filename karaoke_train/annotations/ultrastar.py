@@ -19,6 +19,7 @@ import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from karaoke_train.annotations.base import AnnotationError, Entry, checked
+from karaoke_train.notes import semitone
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -87,7 +88,7 @@ def render(notes: Sequence[Note], title: str, sound: str) -> str:
         if index and note.onset - notes[index - 1].offset >= _PHRASE:
             lines.append(f"- {end}")
         length = max(1, round((note.offset - gap / 1000) / beat) - start)
-        lines.append(f": {start} {length} {round(note.pitch) - _C4} ~")
+        lines.append(f": {start} {length} {semitone(note.pitch) - _C4} ~")
         end = start + length
     return "\n".join([*lines, "E", ""])
 

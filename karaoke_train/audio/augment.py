@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import fft, signal
 
-from karaoke_train.audio.degrade import Range, add_noise, reverberate
+from karaoke_train.audio.degrade import add_noise, reverberate
+from karaoke_train.audio.units import Range
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

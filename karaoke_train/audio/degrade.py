@@ -14,12 +14,9 @@ import numpy as np
 import soundfile
 from scipy import fft, signal
 
-from karaoke_train.audio.io import SAMPLE_RATE
+from karaoke_train.audio.units import SAMPLE_RATE, Range
 
 _MP3_DELAY = 576 + 529  # samples that encoder and decoder put in front (LAME's technical FAQ)
-
-
-Range = tuple[float, float]  # lowest, highest
 
 
 @dataclass(frozen=True)

@@ -1,12 +1,9 @@
 """Audio in, the model's input frames out: Whisper's log-mel and a log-frequency spectrogram.
 
 `log_mel` equals transformers' WhisperFeatureExtractor on 30 s of audio (a test holds it), and is
-cropped to the audio's own length instead of always being 30 s long. `log_frequency` is the finer
-picture of pitch beside it: below 1 kHz, 80 mel bands lie 37 Hz apart, which is 5 semitones at
+cropped to the audio's own length instead of always being 30 s long. `log_frequency` is a finer
+spectrogram beside it: below 1 kHz, 80 mel bands lie 37 Hz apart, which is 5 semitones at
 110 Hz and 2 at 330 Hz.
-
-One *frame* is 20 ms everywhere in this package: the mel's hop is 10 ms, and Whisper's second
-convolution has stride 2.
 """
 
 from __future__ import annotations
@@ -18,15 +15,11 @@ import numpy as np
 import torch
 from transformers.audio_utils import mel_filter_bank
 
-SAMPLE_RATE = 16_000  # Hz, Whisper's
-N_FFT = 400  # samples, 25 ms
-HOP = 160  # samples, 10 ms
-FRAME = 2 * HOP  # samples, 20 ms: one frame of the encoder's output
-FRAME_SECONDS = FRAME / SAMPLE_RATE  # 0.02
-MAX_FRAMES = 1500  # 30 s, the length of Whisper's position embedding
+from karaoke_train.audio.units import FRAME, HOP, SAMPLE_RATE, frame_count
 
-PITCH_WINDOW = 2048  # samples, 128 ms: resolves the harmonics of a voice down to 65 Hz
-PITCH_FFT = 4096  # zero-padded twice: a bin is 3.9 Hz, a third of a semitone at 200 Hz
+N_FFT = 400  # samples, 25 ms
+LOG_WINDOW = 2048  # samples, 128 ms: resolves the harmonics of a voice down to 65 Hz
+LOG_FFT = 4096  # zero-padded twice: a bin is 3.9 Hz, a third of a semitone at 200 Hz
 NYQUIST_MIDI = 119.0  # 7.9 kHz
 
 
@@ -35,27 +28,34 @@ class FeatureSettings:
     """What the model's input looks like; stored in the checkpoint, so that it can't be mixed up.
 
     mel_bands: 80, or 128 for Whisper large-v3.
-    lowest, highest: MIDI numbers of the first and the last pitch class (36 = C2 = 65 Hz,
+    midi_min, midi_max: MIDI numbers of the first and the last pitch class (36 = C2 = 65 Hz,
         93 = A6 = 1760 Hz covers the singing voice).
-    bins: pitch classes a semitone; 3 gives 33 cents, as in basic-pitch (Bittner et al. 2022).
-    below: semitones under `lowest` that the log-frequency picture starts (12: the sub-octave).
+    bins_per_semitone: pitch classes and rows of the log-frequency spectrogram per semitone; 3
+        gives 33 cents, as in basic-pitch (Bittner et al. 2022).
+    semitones_below: how far under `midi_min` the log-frequency spectrogram starts (12: the
+        sub-octave, the first of the harmonic stack).
     """
 
     mel_bands: int = 80
-    lowest: int = 36
-    highest: int = 93
-    bins: int = 3
-    below: int = 12
+    midi_min: int = 36
+    midi_max: int = 93
+    bins_per_semitone: int = 3
+    semitones_below: int = 12
 
     @property
     def pitch_classes(self) -> int:
         """Number of pitch classes, both ends included."""
-        return (self.highest - self.lowest) * self.bins + 1
+        return (self.midi_max - self.midi_min) * self.bins_per_semitone + 1
 
     @property
     def frequency_bins(self) -> int:
-        """Rows of the log-frequency picture: from `below` under the lowest pitch to 7.9 kHz."""
-        return int((NYQUIST_MIDI - self.lowest + self.below) * self.bins) + 1
+        """Rows of the log-frequency spectrogram, from `spectrogram_min` to 7.9 kHz."""
+        return int((NYQUIST_MIDI - self.spectrogram_min) * self.bins_per_semitone) + 1
+
+    @property
+    def spectrogram_min(self) -> int:
+        """MIDI number of the log-frequency spectrogram's first row."""
+        return self.midi_min - self.semitones_below
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,25 +63,20 @@ class Features:
     """One segment's input.
 
     mel: float32 (mel_bands, 2 * frames), Whisper's scale, about -1 to 1.5.
-    pitch: float32 (frequency_bins, frames), the same scale.
+    log_frequency: float32 (frequency_bins, frames), the same scale.
     """
 
     mel: torch.Tensor
-    pitch: torch.Tensor
+    log_frequency: torch.Tensor
 
     @property
     def frames(self) -> int:
         """Number of 20 ms frames."""
-        return self.pitch.shape[-1]
-
-
-def frame_count(samples: int) -> int:
-    """Frames of 20 ms that `samples` of audio at 16 kHz fill; the last one may be partly empty."""
-    return max(1, -(-samples // FRAME))
+        return self.log_frequency.shape[-1]
 
 
 def extract(audio: np.ndarray, settings: FeatureSettings) -> Features:
-    """Both pictures of one segment.
+    """Both spectrograms of one segment.
 
     audio: float32 (samples,) at 16 kHz mono, at most 30 s; padded with silence to whole frames.
     Raises ValueError for anything that isn't one-dimensional.
@@ -91,7 +86,9 @@ def extract(audio: np.ndarray, settings: FeatureSettings) -> Features:
     wave = torch.from_numpy(np.ascontiguousarray(audio, dtype=np.float32))
     frames = frame_count(wave.shape[0])
     wave = torch.nn.functional.pad(wave, (0, frames * FRAME - wave.shape[0]))
-    return Features(mel=log_mel(wave, settings.mel_bands), pitch=log_frequency(wave, settings))
+    return Features(
+        mel=log_mel(wave, settings.mel_bands), log_frequency=log_frequency(wave, settings)
+    )
 
 
 def log_mel(wave: torch.Tensor, bands: int) -> torch.Tensor:
@@ -110,17 +107,18 @@ def log_frequency(wave: torch.Tensor, settings: FeatureSettings) -> torch.Tensor
     """Power at equal-tempered steps, float32 (frequency_bins, samples // 320).
 
     A 128 ms STFT read off at log-spaced frequencies: cheaper than a constant-Q transform, and a
-    voice's lower harmonics lie apart in it. Row k is MIDI pitch `lowest - below + k / bins`.
+    voice's lower harmonics lie apart in it. Row k is MIDI pitch
+    `spectrogram_min + k / bins_per_semitone`.
     """
     spectrum = torch.stft(
-        _reflectable(wave, PITCH_FFT),
-        PITCH_FFT,
+        _reflectable(wave, LOG_FFT),
+        LOG_FFT,
         FRAME,
-        win_length=PITCH_WINDOW,
-        window=torch.hann_window(PITCH_WINDOW),
+        win_length=LOG_WINDOW,
+        window=torch.hann_window(LOG_WINDOW),
         return_complex=True,
     )
-    power = spectrum[:, : wave.shape[0] // FRAME].abs().square() / (PITCH_WINDOW / N_FFT) ** 2
+    power = spectrum[:, : wave.shape[0] // FRAME].abs().square() / (LOG_WINDOW / N_FFT) ** 2
     left, weight = _reading_points(settings)
     log = _whisper_scale(power)
     return log[left] * (1 - weight) + log[left + 1] * weight
@@ -156,9 +154,9 @@ def _mel_matrix(bands: int) -> torch.Tensor:
 @lru_cache(maxsize=2)
 def _reading_points(settings: FeatureSettings) -> tuple[torch.Tensor, torch.Tensor]:
     """For each log-frequency row: the FFT bin on its left (rows,), its weight (rows, 1)."""
-    start = settings.lowest - settings.below
-    midi = start + np.arange(settings.frequency_bins) / settings.bins
-    position = 440.0 * 2 ** ((midi - 69) / 12) * PITCH_FFT / SAMPLE_RATE
+    steps = np.arange(settings.frequency_bins) / settings.bins_per_semitone
+    midi = settings.spectrogram_min + steps
+    position = 440.0 * 2 ** ((midi - 69) / 12) * LOG_FFT / SAMPLE_RATE
     left = np.floor(position).astype(np.int64)
     weight = (position - left).astype(np.float32)[:, None]
     return torch.from_numpy(left), torch.from_numpy(weight)

@@ -9,10 +9,11 @@ import numpy as np
 import soundfile
 from scipy.signal import resample_poly
 
+from karaoke_train.audio.units import SAMPLE_RATE
+
 if TYPE_CHECKING:
     from pathlib import Path
 
-SAMPLE_RATE = 16_000  # Hz, what Whisper's encoders were trained at
 SUFFIXES = (".wav", ".flac", ".mp3", ".ogg")
 
 _RATES = (1_000, 768_000)  # Hz; beyond these a header is damaged, not unusual

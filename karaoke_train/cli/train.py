@@ -1,216 +1,272 @@
-"""The training command: flags in, a run with its log, its upload beside it and its summary out."""
-
-# mypy: allow-untyped-calls
-# (transformers is typed in part only)
+"""`train`, and what karaoke-train does without a command: flags in, a training run out."""
 
 from __future__ import annotations
 
-import sys
-import warnings
-from dataclasses import fields
+from dataclasses import asdict, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
-import torch
-import transformers
+import click
 
-from karaoke_train.dataset.load import Data, load_data
-from karaoke_train.inference.plot import curves_png, sparkline
-from karaoke_train.model.build import build_model
-from karaoke_train.model.checkpoints import CheckpointError, Resumable, find_resumable
-from karaoke_train.runlog import RunLog
-from karaoke_train.settings import TrainSettings
-from karaoke_train.training import fit
-from karaoke_train.training.background_upload import Beside
-from karaoke_train.training.callbacks import SHOWN
-from karaoke_train.training.runlog_callback import RunLogCallback
+from karaoke_train.cli.common import (
+    PATH,
+    USAGE,
+    Command,
+    Option,
+    before_torch,
+    count,
+    device_flag,
+    folders,
+    given,
+    need_training,
+    positive,
+    seconds,
+    segment_seconds,
+    whole,
+)
+from karaoke_train.cli.data import CORPORA
+from karaoke_train.settings import (
+    ENCODER,
+    FAST_DEV,
+    SCRATCH_LR,
+    SCRATCH_SIZES,
+    LogSettings,
+    TrainSettings,
+    renamed,
+)
 
 if TYPE_CHECKING:
-    import argparse
-    from collections.abc import Sequence
+    from karaoke_train.model.checkpoints import Resumable
 
+Flags = dict[str, Any]  # by their names in TrainSettings and LogSettings
+
+DEFAULT_CACHE = ".cache/karaoke-train"
 PATHS = ("voices_dir", "notes_dir", "cache_features", "checkpoint_dir", "log_dir")
-NOT_SAVED = ("resume", "sync_logs")
-INTERRUPTED = 130
+
+EXAMPLES: Final = (
+    (
+        "karaoke-train --fast_dev --offline",
+        "a real but tiny training on synthetic singing, under two minutes on two cores",
+    ),
+    (
+        "karaoke-train --voices_dir songs --notes_dir notes --epochs 50",
+        "fine-tune Whisper on your own recordings",
+    ),
+    (
+        "karaoke-train --synthetic 600 --from_scratch small --epochs 10 --workers 2",
+        "learn from synthetic singing alone, without any download",
+    ),
+    (
+        "torchrun --nproc_per_node 4 -m karaoke_train.cli --voices_dir songs --notes_dir notes",
+        "four GPUs, one log",
+    ),
+    (
+        "karaoke-train --resume",
+        "go on with the newest run in --checkpoint_dir, with its own flags, in its own log",
+    ),
+)
+EXITS: Final = {0: "done", 1: "failed; the message says why"} | USAGE | {
+    130: "interrupted (Ctrl-C, SIGTERM); a checkpoint is written first, and the command that "
+    "resumes is printed"
+}  # fmt: skip
 
 
-class DeviceError(ValueError):
-    """The device asked for isn't there."""
+def run(ctx: click.Context) -> int:
+    """Train as the command line says; the exit code. Heavy imports wait until it is right."""
+    flags = given_flags(ctx)
+    resume = flags.pop("resume", None)
+    if flags.pop("sync_logs", False):
+        from karaoke_train.training.background_upload import sync_logs
+
+        return sync_logs(flags.get("log_dir", LogSettings.log_dir))
+    asked = DEFAULTS | flags if resume is not None else complete(flags)
+    need_training()
+    before_torch(asked["device"], offline=asked["offline"] or asked["fast_dev"])
+    from karaoke_train.training.run import run as train_run
+
+    resumable = None
+    if resume is not None:
+        asked, resumable = with_saved(flags, Path(resume or asked["checkpoint_dir"]))
+    settings, logs = as_settings(asked)
+    return train_run(settings, logs, to_save(asked), resumable)
 
 
-def with_saved_flags(
-    parser: argparse.ArgumentParser, words: Sequence[str], args: argparse.Namespace
-) -> tuple[argparse.Namespace, Resumable]:
-    """The flags a run was started with, those given now on top. Raises CheckpointError."""
-    resumable = find_resumable(Path(args.resume or args.checkpoint_dir))
-    known = vars(args)
-    parser.set_defaults(**{k: v for k, v in resumable.flags.items() if k in known})
-    args = parser.parse_args(words)
-    if resumable.epochs >= args.epochs:
+def given_flags(ctx: click.Context) -> Flags:
+    """What stands on the command line, under the names of the settings."""
+    flags = given(ctx)
+    if flags.pop("no_augment", False):
+        flags["augment"] = False
+    return flags
+
+
+def complete(flags: Flags) -> Flags:
+    """All flags of a new run: --fast_dev and the kind of encoder decide what was not given.
+
+    Raises click.UsageError when two of them don't go together.
+    """
+    fast_dev = FAST_DEV if flags.get("fast_dev") else {}
+    if fast_dev and flags.get("voices_dir"):
+        fast_dev = fast_dev | {"synthetic": None}
+    asked = DEFAULTS | fast_dev | flags
+    if "lr" not in fast_dev | flags:
+        asked["lr"] = SCRATCH_LR if asked["from_scratch"] else TrainSettings.lr
+    if asked["voices_dir"] and asked["synthetic"]:
+        raise click.UsageError(
+            "--synthetic and --voices_dir are two kinds of data: give one of them"
+        )
+    if asked["notes_dir"] and not asked["voices_dir"]:
+        raise click.UsageError("--notes_dir needs --voices_dir")
+    return asked | {"notes_dir": asked["notes_dir"] or asked["voices_dir"]}
+
+
+def with_saved(flags: Flags, place: Path) -> tuple[Flags, Resumable]:
+    """The flags that the newest run in `place` was started with, those given now on top.
+
+    Raises CheckpointError when there is no such run, or nothing left of it to train.
+    """
+    from karaoke_train.model.checkpoints import CheckpointError, find_resumable
+
+    resumable = find_resumable(place)
+    saved = {k: v for k, v in renamed(resumable.flags).items() if k in DEFAULTS}
+    asked = DEFAULTS | saved | flags
+    if resumable.epochs >= asked["epochs"]:
         raise CheckpointError(
-            f"nothing left to train: {resumable.folder} has had its {args.epochs} epochs. "
+            f"nothing left to train: {resumable.folder} has had its {asked['epochs']} epochs. "
             "Give --resume with more --epochs, or start a new run without it."
         )
-    return args, resumable
+    return asked, resumable
 
 
-def run(args: argparse.Namespace, resumable: Resumable | None) -> int:
-    """Train, and tell how it went; the exit code."""
-    with warnings.catch_warnings():
-        warnings.showwarning = _one_line_warning
-        return _run(args, resumable)
-
-
-def _run(args: argparse.Namespace, resumable: Resumable | None) -> int:
-    settings = _settings(args)
-    transformers.utils.logging.disable_progress_bar()
-    # TF32 on GPUs that have it: a model that may train in bf16 needs no more.
-    torch.set_float32_matmul_precision("high")
-    if settings.fast_dev:
-        torch.set_num_threads(1)  # so small a model gains nothing from a second one (24 s, 23 s)
-    _check_device(settings.device)
-    rank = fit.rank(settings)
-    data = load_data(settings)
-    if rank == 0:
-        for problem in data.problems:
-            print(f"left out: {problem}", file=sys.stderr)
-    model = build_model(settings)
-    if rank == 0:
-        print(_opening(settings, data, model))
-        return _logged_run(args, settings, data, model, resumable)
-    place = fit.share(Path())
-    outcome = fit.fit(
-        settings,
-        data,
-        model,
-        run_dir=place,
-        callbacks=[],
-        resume_from=resumable.folder if resumable else None,
+def as_settings(asked: Flags) -> tuple[TrainSettings, LogSettings]:
+    """The flags as the training takes them."""
+    train, logs = (
+        {field.name: asked[field.name] for field in fields(kind)}
+        for kind in (TrainSettings, LogSettings)
     )
-    return 0 if outcome.status == "finished" else INTERRUPTED
+    return TrainSettings(**train), LogSettings(**logs)
 
 
-def _logged_run(
-    args: argparse.Namespace,
-    settings: TrainSettings,
-    data: Data,
-    model: Any,
-    resumable: Resumable | None,
-) -> int:
-    """Rank 0's part: it alone writes the log, starts the upload and prints."""
-    config = {**settings.as_config(), "parameters": model.num_parameters()}
-    if resumable is not None:
-        log = RunLog.resume(resumable.log_path, config=config)
-        place = resumable.folder.parent
-    else:
-        log = RunLog.create(
-            args.log_dir,
-            project=args.wandb_project,
-            config=config,
-            run_name=args.run_name,
-            upload=not args.no_wandb,
-        )
-        place = Path(args.checkpoint_dir) / log.path.stem.removeprefix("training_log_")
-    beside = None if args.offline or args.no_wandb else Beside(log.path)
-    with log:
-        print(f"log         {log.path}")
-        if beside is not None:
-            beside.start()
-        outcome = fit.fit(
-            settings,
-            data,
-            model,
-            run_dir=fit.share(place),
-            callbacks=[RunLogCallback(log)],
-            log_path=log.path,
-            flags=_flags_to_save(args),
-            resume_from=resumable.folder if resumable else None,
-        )
-        log.close(outcome.status)
-    if beside is not None:
-        beside.finish(args.sync_timeout)
-    elif args.offline and not args.no_wandb:
-        print(f"wandb       nothing sent; later: karaoke-syncd sync --log_dir {args.log_dir}")
-    print(_closing(outcome, log.path, place))
-    return 0 if outcome.status == "finished" else INTERRUPTED
-
-
-def _settings(args: argparse.Namespace) -> TrainSettings:
-    flags = vars(args)
-    return TrainSettings(**{f.name: flags[f.name] for f in fields(TrainSettings)})
-
-
-def _flags_to_save(args: argparse.Namespace) -> dict[str, Any]:
+def to_save(asked: Flags) -> Flags:
     """With absolute paths, so that a run can be resumed from another folder."""
-    flags = {key: value for key, value in vars(args).items() if key not in NOT_SAVED}
-    return {k: str(Path(v).resolve()) if k in PATHS and v else v for k, v in flags.items()}
+    return {k: str(Path(v).resolve()) if k in PATHS and v else v for k, v in asked.items()}
 
 
-def _check_device(device: str) -> None:
-    kind = device.split(":")[0]
-    if kind not in ("auto", "cpu", "cuda", "mps"):
-        raise DeviceError(f"--device {device}: choose auto, cpu, cuda, cuda:N or mps")
-    if kind == "cuda" and not torch.cuda.is_available():
-        raise DeviceError(f"--device {device}: torch sees no such GPU here; try --device cpu")
-    if kind == "mps" and not torch.backends.mps.is_available():
-        raise DeviceError(f"--device {device}: torch sees no Apple GPU here; try --device cpu")
+DEFAULTS: Final[Flags] = {**asdict(TrainSettings()), **asdict(LogSettings())}
 
 
-def _opening(settings: TrainSettings, data: Data, model: Any) -> str:
-    millions = model.num_parameters() / 1e6
-    if settings.scratch is not None:
-        encoder = f"a small Whisper encoder with random weights ({settings.scratch})"
-    else:
-        frozen = " (frozen)" if settings.freeze_encoder else ""
-        encoder = f"{settings.encoder}{frozen}"
-    what = "synthetic singing" if settings.synthetic is not None else settings.voices_dir
-    return (
-        f"model       {encoder}, {millions:.1f} M parameters in all\n"
-        f"data        {what}: {len(data.train)} segments to train on, {len(data.val)} to validate"
-    )
+def _run_flags() -> list[click.Parameter]:
+    section = "The run, its log and wandb"
+    return [
+        Option(["--fast_dev"], is_flag=True, section=section,
+               help="quick real run: small encoder, synthetic singing"),
+        Option(["--offline"], is_flag=True, section=section,
+               help="nothing tries the network now; karaoke-syncd uploads the log later"),
+        Option(["--no_wandb"], is_flag=True, section=section,
+               help="mark the run as never to be uploaded unless asked for by name"),
+        Option(["--sync_logs"], is_flag=True, section=section,
+               help="train nothing: upload what is pending in --log_dir, and exit"),
+        Option(["--sync_timeout"], type=seconds, metavar="S", section=section,
+               help="seconds to wait at the end for the upload; the log is safe on disk in any "
+               f"case (default {LogSettings.sync_timeout:g})"),
+        Option(["--wandb_project"], metavar="NAME", section=section,
+               help=f"default {LogSettings.wandb_project}"),
+        Option(["--run_name"], metavar="NAME", section=section,
+               help="default: made from project and time"),
+        Option(["--log_dir"], type=PATH, metavar="DIR", section=section, shell_complete=folders,
+               help=f"where record logs go (default {LogSettings.log_dir})"),
+        Option(["--checkpoint_dir"], type=PATH, metavar="DIR", section=section,
+               shell_complete=folders, help="one folder per run in it: best model, last "
+               f"checkpoints (default {TrainSettings.checkpoint_dir})"),
+        Option(["--resume"], type=PATH, metavar="[CHECKPOINT]", section=section,
+               without_value="", shell_complete=folders,
+               help="go on with a run, in the same log and with its flags (flags given now win): "
+               "the newest in --checkpoint_dir, or the run or checkpoint named"),
+    ]  # fmt: skip
 
 
-def _closing(outcome: fit.Outcome, log_path: Path, place: Path) -> str:
-    lines = [f"{outcome.status} after {outcome.epochs:g} epoch{'' if outcome.epochs == 1 else 's'}"]
-    curves = _curves(outcome.history)
-    lines += [_curve_line(name, points) for name, points in curves.items() if points]
-    picture = place / "curves.png"
-    named = {name.replace("val loss", "val/loss"): points for name, points in curves.items()}
-    if any(curves.values()):
-        curves_png(picture, {n.replace("train loss", "train/loss"): p for n, p in named.items()})
-        lines.append(f"picture     {picture}")
-    lines.append(f"log         {log_path}")
-    if outcome.best is not None:
-        lines.append(f"checkpoint  {outcome.best}")
-    else:
-        lines.append(f"checkpoint  {outcome.checkpoint}")
-        lines.append(f"resume      karaoke-train --resume {outcome.checkpoint}")
-    return "\n".join(lines)
+def _data_flags() -> list[click.Parameter]:
+    section = "Data"
+    return [
+        Option(["--voices_dir"], type=PATH, metavar="DIR", section=section, shell_complete=folders,
+               help="recordings: wav, flac, mp3, ogg, with subfolders"),
+        Option(["--notes_dir"], type=PATH, metavar="DIR", section=section, shell_complete=folders,
+               help="their notes, by the same file name: CSV (onset,offset,pitch in seconds and "
+               "MIDI numbers), MIDI, UltraStar .txt (default: --voices_dir)"),
+        Option(["--corpus"], metavar="NAME", section=section,
+               help=f"--voices_dir holds this public set: {CORPORA}"),
+        Option(["--synthetic"], type=count, metavar="N", section=section,
+               help="train on N synthetic songs instead"),
+        Option(["--max_samples"], type=count, metavar="N", section=section,
+               help="use at most N segments"),
+        Option(["--longest", "max_segment_seconds"], type=segment_seconds, metavar="S",
+               section=section, help="seconds of a segment at most, up to 30 (default "
+               f"{TrainSettings.max_segment_seconds:g})"),
+        Option(["--cache_features"], type=PATH, metavar="[DIR]", section=section,
+               without_value=DEFAULT_CACHE, shell_complete=folders,
+               help=f"keep computed features on disk (in {DEFAULT_CACHE}) for later epochs and "
+               "runs"),
+        Option(["--no_augment"], is_flag=True, section=section,
+               help="use recordings as they are (else shifted in pitch, given noise and rooms, "
+               "unless --cache_features)"),
+        Option(["--workers"], type=whole, metavar="N", section=section,
+               help="processes that load data (default: none on a CPU, up to 8 with a GPU)"),
+    ]  # fmt: skip
 
 
-def _curves(history: list[dict[str, Any]]) -> dict[str, list[tuple[float, float]]]:
-    """Name -> points (epoch, value), from the Trainer's log history."""
-    wanted = {"loss": "train loss", **SHOWN}
-    return {
-        word: [(entry["epoch"], entry[key]) for entry in history if key in entry]
-        for key, word in wanted.items()
-    }
+def _model_flags() -> list[click.Parameter]:
+    section = "Model"
+    return [
+        Option(["--encoder"], metavar="NAME_OR_PATH", section=section,
+               help=f"Whisper (default {ENCODER})"),
+        Option(["--from_scratch"], type=click.Choice(sorted(SCRATCH_SIZES)), section=section,
+               help="random-init small encoder instead"),
+        Option(["--freeze_encoder"], is_flag=True, section=section,
+               help="train the heads and the pitch front-end only"),
+        Option(["--unfreeze_layers"], type=whole, metavar="N", section=section,
+               help="freeze the encoder but for its last N layers"),
+    ]  # fmt: skip
 
 
-def _curve_line(name: str, points: list[tuple[float, float]]) -> str:
-    values = [value for _, value in points]
-    shown = values[:: -(-len(values) // 40)]
-    low = None if name.endswith("loss") else 0.0
-    return f"  {name:<18} {values[0]:6.3f} -> {values[-1]:6.3f}  {sparkline(shown, low=low)}"
+def _loop_flags() -> list[click.Parameter]:
+    section = "Training"
+    return [
+        Option(["--batch_size"], type=count, metavar="N", section=section,
+               help=f"segments per step and device (default {TrainSettings.batch_size})"),
+        Option(["--grad_accum_steps"], type=count, metavar="N", section=section,
+               help=f"batches per step (default {TrainSettings.grad_accum_steps})"),
+        Option(["--lr"], type=positive, metavar="X", section=section,
+               help=f"peak learning rate (default {TrainSettings.lr:g}; {SCRATCH_LR:g} with "
+               "--from_scratch)"),
+        Option(["--weight_decay"], type=float, metavar="X", section=section,
+               help=f"default {TrainSettings.weight_decay:g}"),
+        Option(["--epochs"], type=count, metavar="N", section=section,
+               help=f"default {TrainSettings.epochs}"),
+        Option(["--patience"], type=count, metavar="N", section=section,
+               help="stop after N epochs without a better val/onset_pitch_f1 (default "
+               f"{TrainSettings.patience})"),
+        Option(["--seed"], type=whole, metavar="N", section=section,
+               help=f"default {TrainSettings.seed}"),
+        device_flag(section),
+        Option(["--precision"], type=click.Choice(("auto", "fp32", "bf16", "fp16")),
+               section=section, help="auto: bf16 where the GPU has it, else fp32"),
+        Option(["--compile"], is_flag=True, section=section, help="torch.compile the model"),
+    ]  # fmt: skip
 
 
-def _one_line_warning(
-    message: Warning | str,
-    category: type[Warning],
-    filename: str,
-    lineno: int,
-    file: Any = None,
-    line: str | None = None,
-) -> None:
-    """Our warnings are sentences for people; where in the code they arose is no help to them."""
-    print(f"warning: {message}", file=file or sys.stderr)
+TRAIN_FLAGS: Final = [*_run_flags(), *_data_flags(), *_model_flags(), *_loop_flags()]
+
+
+@click.pass_context
+def _train(ctx: click.Context, /, **values: Any) -> int:
+    return run(ctx)
+
+
+train: Final = Command(
+    name="train",
+    callback=_train,
+    params=TRAIN_FLAGS,
+    abbreviations=False,  # scripts outlive the day on which a second flag begins alike
+    help="Train a model: what karaoke-train does without a command, too.",
+    examples=EXAMPLES,
+    exits=EXITS,
+)

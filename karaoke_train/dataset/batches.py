@@ -19,8 +19,9 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from tqdm import tqdm
 
 from karaoke_train.audio.features import Features, FeatureSettings, extract
-from karaoke_train.dataset.songs import AudioError, FileSong, Segment
-from karaoke_train.model.losses import Targets, frame_targets
+from karaoke_train.audio.io import AudioError
+from karaoke_train.dataset.songs import FileSong, Segment
+from karaoke_train.dataset.targets import Targets, frame_targets
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -76,13 +77,13 @@ class FeatureCache:
         )
         bar = tqdm(job, total=len(segments), desc="singing", unit="segment", leave=False,
                    disable=not sys.stderr.isatty())  # fmt: skip
-        for segment, (mel, pitch) in zip(segments, bar, strict=True):
-            found = Features(torch.from_numpy(mel), torch.from_numpy(pitch))
+        for segment, (mel, log_frequency) in zip(segments, bar, strict=True):
+            found = Features(torch.from_numpy(mel), torch.from_numpy(log_frequency))
             self._memory[_identity(segment, settings)] = found
 
 
 class _Extraction(Dataset[tuple[np.ndarray, np.ndarray]]):
-    """Features as half-float arrays: tensors would cost a file descriptor each on their way."""
+    """Features as half-float arrays: torch passes each tensor between processes as an open file."""
 
     def __init__(self, segments: Sequence[Segment], settings: FeatureSettings) -> None:
         self.segments = segments
@@ -93,7 +94,7 @@ class _Extraction(Dataset[tuple[np.ndarray, np.ndarray]]):
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         features = _half(extract(self.segments[index].load(), self.settings))
-        return features.mel.numpy(), features.pitch.numpy()
+        return features.mel.numpy(), features.log_frequency.numpy()
 
 
 class SegmentDataset(Dataset[Example]):
@@ -191,7 +192,7 @@ class BucketSampler(Sampler[int]):
 
 
 def collate(examples: Sequence[Example]) -> dict[str, torch.Tensor]:
-    """A batch for the model: padded to its longest segment, pictures with their quietest value.
+    """A batch for the model: padded to its longest segment, spectrograms with their lowest value.
 
     Beside the model's inputs: `index` (batch,) and `notes` (batch, most notes, 3) float32 as
     onset, offset, pitch, padded with -1, for the metrics (2 µs off at most).
@@ -199,7 +200,7 @@ def collate(examples: Sequence[Example]) -> dict[str, torch.Tensor]:
     frames = max(example.features.frames for example in examples)
     batch = {
         "mel": torch.stack([_padded(e.features.mel, 2 * frames) for e in examples]),
-        "pitch": torch.stack([_padded(e.features.pitch, frames) for e in examples]),
+        "log_frequency": torch.stack([_padded(e.features.log_frequency, frames) for e in examples]),
         "lengths": torch.tensor([e.features.frames for e in examples]),
         "index": torch.tensor([e.index for e in examples]),
         "notes": _note_table([e.notes for e in examples]),
@@ -210,8 +211,9 @@ def collate(examples: Sequence[Example]) -> dict[str, torch.Tensor]:
     return batch
 
 
-def _padded(picture: torch.Tensor, width: int) -> torch.Tensor:
-    return pad(picture, (0, width - picture.shape[-1]), value=float(picture.min()))
+def _padded(spectrogram: torch.Tensor, width: int) -> torch.Tensor:
+    missing = width - spectrogram.shape[-1]
+    return pad(spectrogram, (0, missing), value=float(spectrogram.min()))
 
 
 def _note_table(songs: Sequence[tuple[Note, ...]]) -> torch.Tensor:
@@ -234,21 +236,23 @@ def _identity(segment: Segment, settings: FeatureSettings) -> str:
 
 
 def _half(features: Features) -> Features:
-    return Features(mel=features.mel.half(), pitch=features.pitch.half())
+    return Features(mel=features.mel.half(), log_frequency=features.log_frequency.half())
 
 
 def _single(features: Features) -> Features:
-    return Features(mel=features.mel.float(), pitch=features.pitch.float())
+    return Features(mel=features.mel.float(), log_frequency=features.log_frequency.float())
 
 
 def _read_entry(path: Path) -> Features | None:
     try:
         # Opened here, since np.load leaves a damaged file open.
         with path.open("rb") as file, np.load(file, allow_pickle=False) as entry:
-            mel, pitch = (torch.from_numpy(entry[name]) for name in ("mel", "pitch"))
+            mel, log_frequency = (
+                torch.from_numpy(entry[name]) for name in ("mel", "log_frequency")
+            )
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         return None
-    return _single(Features(mel=mel, pitch=pitch))
+    return _single(Features(mel=mel, log_frequency=log_frequency))
 
 
 def _write_entry(path: Path, features: Features) -> None:
@@ -258,7 +262,7 @@ def _write_entry(path: Path, features: Features) -> None:
         handle, name = tempfile.mkstemp(dir=path.parent, suffix=".part")
         with os.fdopen(handle, "wb") as file:
             halves = _half(features)
-            np.savez(file, mel=halves.mel.numpy(), pitch=halves.pitch.numpy())
+            np.savez(file, mel=halves.mel.numpy(), log_frequency=halves.log_frequency.numpy())
         Path(name).replace(path)
     except OSError as error:
         warnings.warn(f"features are not cached: {error}", stacklevel=2)

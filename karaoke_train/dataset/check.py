@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from karaoke_train.dataset.songs import AudioError, Problem, Song, read_folder
+from karaoke_train.audio.io import AudioError
+from karaoke_train.dataset.songs import Problem, Song, read_folder
+from karaoke_train.notes import semitone
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -106,7 +108,7 @@ def _range(rows: Sequence[Row]) -> str:
 
 def _name(pitch: float) -> str:
     """The name of a MIDI pitch, C4 being 60."""
-    nearest = round(pitch)
+    nearest = semitone(pitch)
     return f"{_NAMES[nearest % 12]}{nearest // 12 - 1}"
 
 

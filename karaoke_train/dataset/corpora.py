@@ -16,7 +16,15 @@ from typing import TYPE_CHECKING, Any
 
 from karaoke_train.annotations.base import AnnotationError, Entry, checked
 from karaoke_train.audio import io
-from karaoke_train.dataset.songs import FileSong, Problem, Song, open_song, paired, sorted_out
+from karaoke_train.dataset.songs import (
+    FileSong,
+    Problem,
+    Song,
+    open_song,
+    paired,
+    sorted_out,
+    visible,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -81,7 +89,7 @@ def read_gtsinger(root: Path) -> Found:
             partial(_words, path),
             work=path.relative_to(root).parent.parent.as_posix(),
         )
-        for path in sorted(root.rglob("*.json"))
+        for path in visible(root, "*.json")
         if "Paired_Speech_Group" not in path.parts and path.with_suffix(".wav").is_file()
     )
 
@@ -93,12 +101,12 @@ def read_mir_st500(root: Path) -> Found:
     the same numbers (`1.wav`, or `1/Mixture.mp3` and the like) anywhere under `root`; the set
     itself holds links only. Songs without audio are left out in silence.
     """
-    labels = next(iter(sorted(root.rglob("MIR-ST500_corrected.json"))), None)
+    labels = next(iter(visible(root, "MIR-ST500_corrected.json")), None)
     if labels is None:
         raise CorpusError(f"{root}: has no MIR-ST500_corrected.json; get it from the set's pages")
     sounds = {
         path.stem if path.stem.isdigit() else path.parent.name: path
-        for path in sorted(root.rglob("*"))
+        for path in visible(root)
         if path.suffix.lower() in io.SUFFIXES
     }
     return sorted_out(

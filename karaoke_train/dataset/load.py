@@ -55,8 +55,8 @@ def load_data(settings: TrainSettings) -> Data:
                 "`karaoke-train data check` says what is wrong with each file."
             )
         train, val = split(songs, settings.seed, VAL_SHARE)
-    pieces = [segment for song in train for segment in segments(song, settings.longest)]
-    checks = [segment for song in val for segment in segments(song, settings.longest)]
+    pieces = [segment for song in train for segment in segments(song, settings.max_segment_seconds)]
+    checks = [segment for song in val for segment in segments(song, settings.max_segment_seconds)]
     return Data(pieces[: settings.max_samples], checks[: settings.max_samples], problems)
 
 

@@ -15,25 +15,13 @@ from typing import TYPE_CHECKING, Protocol
 from karaoke_train.annotations import SUFFIXES as LABEL_SUFFIXES
 from karaoke_train.annotations import AnnotationError, read
 from karaoke_train.audio import io
-from karaoke_train.audio.io import SAMPLE_RATE, AudioError
+from karaoke_train.audio.io import AudioError
 from karaoke_train.notes import Note
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     import numpy as np
-
-__all__ = [
-    "SAMPLE_RATE",
-    "AudioError",
-    "FileSong",
-    "Problem",
-    "Segment",
-    "Song",
-    "read_folder",
-    "segments",
-    "split",
-]
 
 OVERHANG = 0.5  # s; labels this far past the audio's end are clipped, further ones refused
 LONGEST_REST = 8.0  # s; a longer rest is left out
@@ -126,6 +114,16 @@ def sorted_out(found: Iterable[FileSong | Problem]) -> tuple[list[Song], list[Pr
     return songs, problems
 
 
+def visible(folder: Path, pattern: str = "*") -> list[Path]:
+    """What lies below `folder` and matches, in order; nothing hidden, nor in a hidden folder.
+
+    macOS writes `._song.wav` beside each file that it copies to a foreign file system, and
+    `.AppleDouble/song.wav` on some: the names of songs and their suffixes, but no sound.
+    """
+    found = sorted(folder.rglob(pattern))
+    return [p for p in found if not any(s.startswith(".") for s in p.relative_to(folder).parts)]
+
+
 def paired(voices: Path, notes: Path) -> Iterator[FileSong | Problem]:
     """What `read_folder` finds, in order of the names."""
     missing = [folder for folder in dict.fromkeys((voices, notes)) if not folder.is_dir()]
@@ -157,8 +155,8 @@ def open_song(name: str, sound: Path, notes: Iterable[Note], work: str = "") -> 
     return FileSong(name, sound, clipped, duration, work)
 
 
-def segments(song: Song, longest: float = 30.0) -> list[Segment]:
-    """Parts of at most `longest` seconds that together hold every note of the song.
+def segments(song: Song, max_seconds: float = 30.0) -> list[Segment]:
+    """Parts of at most `max_seconds` that together hold every note of the song.
 
     Cuts lie in the middle of rests, the widest in the second half of what fits, or failing that
     the last one before; between two notes that touch where there is no rest; and through a note
@@ -167,8 +165,8 @@ def segments(song: Song, longest: float = 30.0) -> list[Segment]:
     """
     parts: list[Segment] = []
     for start, end, notes in _stretches(song):
-        while end - start > longest:
-            cut = _cut(notes, start, start + longest)
+        while end - start > max_seconds:
+            cut = _cut(notes, start, start + max_seconds)
             parts.append(_segment(song, start, cut, notes))
             start = cut
         parts.append(_segment(song, start, end, notes))
@@ -217,8 +215,8 @@ def _matched(voices: Path, notes: Path) -> Iterator[tuple[str, list[Path], list[
 
 def _by_stem(folder: Path, suffixes: Sequence[str]) -> dict[str, list[Path]]:
     found: dict[str, list[Path]] = {}
-    for path in sorted(folder.rglob("*")):
-        if path.suffix.lower() in suffixes and not path.name.startswith("."):
+    for path in visible(folder):
+        if path.suffix.lower() in suffixes:
             found.setdefault(path.stem, []).append(path)
     return found
 

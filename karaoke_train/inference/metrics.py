@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING
 import mir_eval
 import numpy as np
 
-from karaoke_train.model.decode import FRAME_SECONDS
+from karaoke_train.audio.units import FRAME_SECONDS
+from karaoke_train.notes import semitone
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -96,7 +97,7 @@ def count_pitches(frame_pitch: np.ndarray, notes: Sequence[Note]) -> Counts:
             continue
         predicted = float(np.median(frame_pitch[first:last]))
         judged += 1
-        same += _semitone(predicted) == _semitone(note.pitch)
+        same += semitone(predicted) == semitone(note.pitch)
         within += abs(predicted - note.pitch) <= 1.0
     return Counts(judged=judged, same_semitone=same, within_semitone=within)
 
@@ -122,10 +123,6 @@ def count_notes(reference: Sequence[Note], estimated: Sequence[Note]) -> Counts:
         **pitch,
     )
     return sizes + Counts(onset=len(onsets), onset_pitch=len(pitched), full=len(full))
-
-
-def _semitone(pitch: float) -> int:
-    return int(np.floor(pitch + 0.5))
 
 
 def _arrays(notes: Sequence[Note]) -> tuple[np.ndarray, np.ndarray]:

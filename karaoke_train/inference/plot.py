@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from karaoke_train.model.decode import FRAME_SECONDS
+from karaoke_train.audio.units import FRAME_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -27,7 +27,7 @@ REFERENCE, PREDICTED = "#ffffff", "#ff5d5d"
 
 
 def sparkline(values: Sequence[float], *, low: float | None = None) -> str:
-    """One block a value, from the lowest to the highest; what isn't finite is a space.
+    """One block per value, from the lowest to the highest; what isn't finite is a space.
 
     low: the value of the lowest block, when it shouldn't be the smallest one seen.
     """
@@ -62,7 +62,7 @@ def curves_png(path: Path, curves: Mapping[str, Sequence[tuple[float, float]]]) 
 
 def piano_roll_png(
     path: Path,
-    picture: np.ndarray,
+    spectrogram: np.ndarray,
     settings: FeatureSettings,
     predicted: Sequence[Note],
     reference: Sequence[Note] = (),
@@ -71,16 +71,16 @@ def piano_roll_png(
 ) -> None:
     """Notes over the log-frequency spectrogram: reference outlined white, prediction red.
 
-    picture: (frequency bins, frames) as `features.log_frequency` gives it; at most some minutes
+    spectrogram: (frequency bins, frames) as `features.log_frequency` gives it; at most some minutes
     of it are worth drawing.
     """
-    bottom = settings.lowest - settings.below
-    seconds = picture.shape[1] * FRAME_SECONDS
+    bottom = settings.spectrogram_min
+    seconds = spectrogram.shape[1] * FRAME_SECONDS
     figure = Figure(figsize=(min(30.0, 4 + seconds * 0.8), 4.5), layout="constrained")
     axis = figure.subplots()
-    top = bottom + picture.shape[0] / settings.bins
+    top = bottom + spectrogram.shape[0] / settings.bins_per_semitone
     axis.imshow(
-        picture,
+        spectrogram,
         origin="lower",
         aspect="auto",
         cmap="viridis",
@@ -91,7 +91,7 @@ def piano_roll_png(
         _bar(axis, note, REFERENCE, height=1.0, filled=False)
     for note in predicted:
         _bar(axis, note, PREDICTED, height=0.5, filled=True)
-    pitches = [note.pitch for note in (*predicted, *reference)] or [bottom + 12, settings.highest]
+    pitches = [note.pitch for note in (*predicted, *reference)] or [bottom + 12, settings.midi_max]
     axis.set(
         xlim=(0, seconds),
         ylim=(max(bottom, min(pitches) - 5), min(top, max(pitches) + 8)),

@@ -21,17 +21,18 @@ import torch
 from tqdm import tqdm
 
 from karaoke_train.audio import io
-from karaoke_train.audio.features import FRAME, FRAME_SECONDS, SAMPLE_RATE, extract, frame_count
+from karaoke_train.audio.features import extract
+from karaoke_train.audio.units import FRAME, FRAME_SECONDS, MAX_FRAMES, SAMPLE_RATE, frame_count
 from karaoke_train.model.checkpoints import load_model
 from karaoke_train.model.decode import DecodeOptions, Posteriors, decode
-from karaoke_train.training.trainer import unpack_posteriors
+from karaoke_train.model.model import unpack_posteriors
 
 if TYPE_CHECKING:
     from karaoke_train.audio.features import FeatureSettings
     from karaoke_train.model.model import VoiceToNotesModel
     from karaoke_train.notes import Note
 
-WINDOW = 1500  # frames, 30 s: what Whisper's position embedding holds
+WINDOW = MAX_FRAMES
 EDGE = 100  # frames, 2 s given up at each inner edge of a window
 
 
@@ -135,7 +136,7 @@ class VoiceToNotes:
         with torch.inference_mode():
             output = self.model(
                 mel=features.mel[None].to(self.device),
-                pitch=features.pitch[None].to(self.device),
+                log_frequency=features.log_frequency[None].to(self.device),
                 lengths=torch.tensor([features.frames], device=self.device),
             )
         [heard] = unpack_posteriors(output, [features.frames])

@@ -22,8 +22,8 @@ class EncoderError(ValueError):
 def build_model(settings: TrainSettings) -> VoiceToNotesModel:
     """A new model around the encoder that the settings name. Raises EncoderError."""
     set_seed(settings.seed)
-    if settings.scratch is not None:
-        model = VoiceToNotesModel(_scratch_config(settings.scratch))
+    if settings.from_scratch is not None:
+        model = VoiceToNotesModel(_scratch_config(settings.from_scratch))
     else:
         encoder = _pretrained(settings)
         features = {"mel_bands": encoder.config.num_mel_bins}

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from transformers import TrainerCallback
 
-from karaoke_train.model.model import FORMAT, VoiceToNotesConfig, VoiceToNotesModel
+from karaoke_train.model.model import READABLE, VoiceToNotesConfig, VoiceToNotesModel
 
 if TYPE_CHECKING:
     from transformers import TrainerControl, TrainerState, TrainingArguments
@@ -117,10 +117,11 @@ def load_model(folder: Path | str) -> VoiceToNotesModel:
             f"{folder} holds a model of kind {kind!r}, not {VoiceToNotesConfig.model_type!r}. "
             "A bare Whisper goes to training's --encoder."
         )
-    if version != FORMAT:
+    if version not in READABLE:
         raise CheckpointError(
             f"{folder} was written in checkpoint format {version}, this version of karaoke-train "
-            f"reads format {FORMAT}. Use the version that wrote it, or train again."
+            f"reads {' and '.join(map(str, READABLE))}. Use the version that wrote it, or train "
+            "again."
         )
     return _loaded(folder)
 

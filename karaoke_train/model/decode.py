@@ -2,10 +2,10 @@
 
 A note begins at a peak of the onset posterior, or where voice begins without one; it ends at the
 next note's onset, or where voice ends. This is how Onsets and Frames (Hawthorne et al. 2018)
-makes notes, with a voicing posterior in place of one frame posterior a pitch, since a voice sings
+makes notes, with a voicing posterior in place of one frame posterior per pitch, since a voice sings
 one note at a time. Times between frames are read from the triangles that the model was trained on
 (Kong et al. 2021); pitch is the expectation around the peak of the note's summed pitch posterior
-(as CREPE does a frame at a time, Kim et al. 2018).
+(as CREPE does for each frame, Kim et al. 2018).
 """
 
 from __future__ import annotations
@@ -16,12 +16,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from karaoke_train.audio.units import FRAME_SECONDS
 from karaoke_train.notes import Note
 
 if TYPE_CHECKING:
     from karaoke_train.audio.features import FeatureSettings
-
-FRAME_SECONDS = 0.02
 
 
 @dataclass(frozen=True)
@@ -41,18 +40,18 @@ class Posteriors:
 class DecodeOptions:
     """The decoder's dials; the defaults were chosen on synthetic validation melodies.
 
-    onset: an onset peak at least this high begins a note.
-    voicing: frames at least this high are sung.
-    gap: unvoiced frames inside a note that do not end it.
-    shortest: seconds; shorter notes are dropped.
-    apart: frames; of two onset peaks closer than this the higher one counts.
+    onset_threshold: 0..1; an onset peak at least this high begins a note.
+    voicing_threshold: 0..1; frames at least this high are sung.
+    max_gap_frames: unvoiced frames inside a note that do not end it.
+    min_duration: seconds; shorter notes are dropped.
+    min_onset_distance: frames; of two onset peaks closer than this the higher one counts.
     """
 
-    onset: float = 0.4
-    voicing: float = 0.5
-    gap: int = 1
-    shortest: float = 0.06
-    apart: int = 3
+    onset_threshold: float = 0.4
+    voicing_threshold: float = 0.5
+    max_gap_frames: int = 1
+    min_duration: float = 0.06
+    min_onset_distance: int = 3
 
 
 def decode(
@@ -60,13 +59,13 @@ def decode(
 ) -> list[Note]:
     """The notes, in order, none overlapping; times in seconds from the first frame."""
     options = options or DecodeOptions()
-    voiced = _close_gaps(posteriors.voicing >= options.voicing, options.gap)
+    voiced = _close_gaps(posteriors.voicing >= options.voicing_threshold, options.max_gap_frames)
     starts = _starts(posteriors.onset, voiced, options)
     notes: list[Note] = []
     for place, (frame, onset) in enumerate(starts):
         limit = starts[place + 1] if place + 1 < len(starts) else (len(voiced), None)
         end, offset = _end(posteriors, voiced, frame, limit)
-        if offset - onset < options.shortest:
+        if offset - onset < options.min_duration:
             continue
         pitch = note_pitch(posteriors.pitch[frame:end], settings)
         notes.append(Note(onset, offset, pitch))
@@ -78,12 +77,12 @@ def frame_pitch(pitch: np.ndarray, settings: FeatureSettings) -> np.ndarray:
 
     The expectation over the classes within 4/3 of a semitone of the likeliest one.
     """
-    around = np.arange(-4, 5) * settings.bins // 3
+    around = np.arange(-4, 5) * settings.bins_per_semitone // 3
     places = pitch.argmax(axis=1)[:, None] + around[None, :]
     inside = (places >= 0) & (places < pitch.shape[1])
     weights = np.take_along_axis(pitch, places.clip(0, pitch.shape[1] - 1), axis=1) * inside
     steps = (weights * places).sum(axis=1) / weights.sum(axis=1).clip(min=1e-9)
-    return np.asarray(settings.lowest + steps / settings.bins)
+    return np.asarray(settings.midi_min + steps / settings.bins_per_semitone)
 
 
 def note_pitch(pitch: np.ndarray, settings: FeatureSettings) -> float:
@@ -112,7 +111,7 @@ def _starts(
     """Where notes begin: frame and exact time in seconds, in order."""
     peaks = [p for p in _peaks(onset, options) if voiced[p : p + 4].any()]
     begins = np.flatnonzero(voiced & ~np.concatenate([[False], voiced[:-1]]))
-    near = options.apart + 1
+    near = options.min_onset_distance + 1
     bare = [b for b in begins if not any(abs(b - p) <= near for p in peaks)]
     exact = [(p, _between(onset, p)) for p in peaks] + [(int(b), b * FRAME_SECONDS) for b in bare]
     return sorted(exact)
@@ -122,10 +121,10 @@ def _peaks(curve: np.ndarray, options: DecodeOptions) -> list[int]:
     """Local maxima over the threshold, the higher one of two that are too close."""
     padded = np.concatenate([[-1.0], curve, [-1.0]])
     rising, falling = padded[1:-1] >= padded[:-2], padded[1:-1] > padded[2:]
-    found = np.flatnonzero(rising & falling & (curve >= options.onset))
+    found = np.flatnonzero(rising & falling & (curve >= options.onset_threshold))
     kept: list[int] = []
     for place in sorted(found, key=lambda p: -curve[p]):
-        if all(abs(place - other) >= options.apart for other in kept):
+        if all(abs(place - other) >= options.min_onset_distance for other in kept):
             kept.append(int(place))
     return sorted(kept)
 

@@ -32,22 +32,31 @@ from transformers.models.whisper.modeling_whisper import WhisperEncoder
 from transformers.utils.generic import ModelOutput
 
 from karaoke_train.audio.features import FeatureSettings
-from karaoke_train.model.losses import Logits, Targets, note_loss
+from karaoke_train.dataset.targets import Targets
+from karaoke_train.model.decode import Posteriors
+from karaoke_train.model.losses import Logits, note_loss
 
 HARMONICS = (0.5, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0)  # basic-pitch's, and an eighth
-FORMAT = 1  # raised when a checkpoint of before can no longer be read
+FORMAT = 2  # raised when versions of before cannot read what is written now
+READABLE = (1, 2)  # formats that `load_model` reads; 1 has other names in `features`
+_FORMAT_1 = {
+    "lowest": "midi_min",
+    "highest": "midi_max",
+    "bins": "bins_per_semitone",
+    "below": "semitones_below",
+}
 
 
 class VoiceToNotesConfig(PreTrainedConfig):
     """Everything needed to rebuild the model and its input.
 
     encoder: a WhisperConfig (or its dict); its decoder's part is not used.
-    features: FeatureSettings as a dict: mel bands, pitch range, bins a semitone.
-    pitch_frontend: whether the log-frequency picture is used at all.
+    features: FeatureSettings as a dict, under its names of today or of format 1.
+    pitch_frontend: whether the log-frequency spectrogram is used at all.
     salience_channels: width of the front-end's convolutions.
     head_width: width of the two convolutions in front of the onset, offset and voicing outputs.
     dropout: in the heads.
-    format: version of this layout; another one is refused by `load_model`.
+    format: version of this layout; `load_model` refuses those that are not in READABLE.
     """
 
     model_type = "voice_to_notes"
@@ -67,12 +76,13 @@ class VoiceToNotesConfig(PreTrainedConfig):
         if isinstance(encoder, dict):
             encoder = WhisperConfig(**encoder)
         self.encoder = encoder or WhisperConfig()
-        self.features = asdict(FeatureSettings(**(features or {})))
+        named = {_FORMAT_1.get(name, name): value for name, value in (features or {}).items()}
+        self.features = asdict(FeatureSettings(**named))
         self.pitch_frontend = pitch_frontend
         self.salience_channels = salience_channels
         self.head_width = head_width
         self.dropout = dropout
-        self.format = format
+        self.format = FORMAT if format in READABLE else format  # its names are those of today
         super().__init__(**kwargs)
 
     @property
@@ -94,20 +104,21 @@ class FramePosteriors(ModelOutput):
 
 
 class HarmonicSalience(nn.Module):
-    """Log-frequency picture (batch, bins, frames) -> pitch salience (batch, frames, classes)."""
+    """Log-frequency spectrogram (batch, bins, frames) -> salience (batch, frames, classes)."""
 
     def __init__(self, settings: FeatureSettings, channels: int) -> None:
         super().__init__()
         self.classes = settings.pitch_classes
-        first = settings.below * settings.bins
-        self.shifts = [first + round(12 * settings.bins * math.log2(h)) for h in HARMONICS]
+        first = settings.semitones_below * settings.bins_per_semitone
+        octave = 12 * settings.bins_per_semitone  # rows
+        self.shifts = [first + round(octave * math.log2(h)) for h in HARMONICS]
         self.mix = nn.Conv2d(len(HARMONICS), channels, (1, 5), padding=(0, 2))
         self.sharpen = nn.Conv2d(channels, channels, (3, 5), padding=(1, 2))
         self.out = nn.Conv2d(channels, 1, 1)
 
-    def forward(self, pitch: Tensor) -> Tensor:
-        pitch = pitch - pitch.mean(dim=1, keepdim=True)  # loudness is no pitch
-        spectrum = pitch.transpose(1, 2)  # (batch, frames, bins)
+    def forward(self, log_frequency: Tensor) -> Tensor:
+        shape = log_frequency - log_frequency.mean(dim=1, keepdim=True)  # loudness is no pitch
+        spectrum = shape.transpose(1, 2)  # (batch, frames, bins)
         missing = self.shifts[-1] + self.classes - spectrum.shape[-1]
         spectrum = nn.functional.pad(spectrum, (0, max(missing, 0)))
         stack = torch.stack([spectrum[..., s : s + self.classes] for s in self.shifts], dim=1)
@@ -147,7 +158,7 @@ class NoteHeads(nn.Module):
 
 
 class VoiceToNotesModel(PreTrainedModel):
-    """Whisper encoder, pitch front-end and note heads. See the module's picture."""
+    """Whisper encoder, pitch front-end and note heads, as drawn at the top of this module."""
 
     config_class = VoiceToNotesConfig
     base_model_prefix = "voice_to_notes"
@@ -183,7 +194,7 @@ class VoiceToNotesModel(PreTrainedModel):
     def forward(
         self,
         mel: Tensor,
-        pitch: Tensor,
+        log_frequency: Tensor,
         lengths: Tensor,
         onset: Tensor | None = None,
         offset: Tensor | None = None,
@@ -192,11 +203,11 @@ class VoiceToNotesModel(PreTrainedModel):
     ) -> FramePosteriors:
         """Logits of a padded batch, and the loss when targets are given.
 
-        mel: (batch, bands, 2 * frames); pitch: (batch, frequency bins, frames);
+        mel: (batch, bands, 2 * frames); log_frequency: (batch, frequency bins, frames);
         lengths: (batch,) frames that are not padding. Targets: (batch, frames) each; onset and
         offset in 0..1, voicing 0 or 1, midi the note's pitch (any value where voicing is 0).
         """
-        salience = None if self.salience is None else self.salience(pitch)
+        salience = None if self.salience is None else self.salience(log_frequency)
         embeddings = self._embed(mel, salience)
         states = self._attend(embeddings, lengths)
         events, pitches = self.heads(states, embeddings)
@@ -258,3 +269,16 @@ def _attention_mask(lengths: Tensor, frames: int) -> Tensor | None:
         return None  # lets SDPA take its fast path
     inside = torch.arange(frames, device=lengths.device) < lengths[:, None]
     return inside[:, None, None, :]
+
+
+def unpack_posteriors(outputs: FramePosteriors, lengths: list[int]) -> list[Posteriors]:
+    """The model's logits as posteriors, one per segment, without padding."""
+    onset, offset, voicing = (
+        outputs[name].detach().float().sigmoid().cpu().numpy()
+        for name in ("onset", "offset", "voicing")
+    )
+    pitch = outputs["pitch"].detach().float().softmax(-1).cpu().numpy()
+    return [
+        Posteriors(onset[i, :n], offset[i, :n], voicing[i, :n], pitch[i, :n])
+        for i, n in enumerate(lengths)
+    ]

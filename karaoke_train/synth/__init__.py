@@ -13,7 +13,7 @@ from functools import cached_property
 import numpy as np
 
 from karaoke_train.audio import degrade
-from karaoke_train.audio.io import SAMPLE_RATE
+from karaoke_train.audio.units import SAMPLE_RATE
 from karaoke_train.notes import Note
 from karaoke_train.synth import melody, performance, singer
 from karaoke_train.synth.voice import (

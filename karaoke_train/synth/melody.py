@@ -1,7 +1,7 @@
 """A random generator -> a melody that could be sung: keys, bars, phrases, motifs, rests.
 
 A melody is a tuple of `Tone`s, in whole semitones and exact time; how a singer strays from it
-is the business of `karaoke_train.singer`.
+is the business of `karaoke_train.synth.singer`.
 """
 
 from __future__ import annotations
@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+
+from karaoke_train.audio.units import Range
 
 SCALES = {
     "major": (0, 2, 4, 5, 7, 9, 11),
@@ -77,9 +79,9 @@ class Manner:
     motif: how likely a phrase takes up the rhythm of the one before.
     """
 
-    tempo: tuple[float, float] = (60.0, 150.0)
-    melisma: tuple[float, float] = (0.0, 0.25)
-    rest_beats: tuple[float, float] = (0.5, 3.0)
+    tempo: Range = (60.0, 150.0)
+    melisma: Range = (0.0, 0.25)
+    rest_beats: Range = (0.5, 3.0)
     shortest: float = 0.11
     motif: float = 0.5
     bars: tuple[tuple[float, ...], ...] = BARS

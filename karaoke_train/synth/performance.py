@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     import numpy as np
 
+    from karaoke_train.audio.units import Range
     from karaoke_train.synth.melody import Tone
     from karaoke_train.synth.voice import Voice
 
@@ -35,7 +36,7 @@ class Consonant:
     hiss, level in parts of the voice; burst: the hiss comes at the end, after a closure.
     """
 
-    length: tuple[float, float]
+    length: Range
     voiced: float
     formants: tuple[float, float, float] | None = None
     noise: tuple[float, float, float] | None = None

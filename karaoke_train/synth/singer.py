@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from scipy import fft, signal
 
-from karaoke_train.audio.io import SAMPLE_RATE
+from karaoke_train.audio.units import SAMPLE_RATE
 from karaoke_train.synth import tract
 from karaoke_train.synth.performance import CONSONANTS
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import fft
 
-from karaoke_train.audio.io import SAMPLE_RATE
+from karaoke_train.audio.units import SAMPLE_RATE
 from karaoke_train.synth.performance import CONSONANTS, NASAL
 
 if TYPE_CHECKING:

@@ -10,7 +10,8 @@ from typing import Literal
 
 import numpy as np
 
-Range = tuple[float, float]  # lowest, highest
+from karaoke_train.audio.units import Range
+
 Vowels = Literal["midwest", "general"]
 
 GROUPS = ("man", "woman", "child")

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 PROGRAM = "karaoke-syncd"
 ASK_TIMEOUT = 20.0  # s: a question to a local program
-IN_VAIN = ("not_logged_in", "refused")  # what only the user can change
-POLL = 0.5  # s between two looks at how much is left
+NEEDS_USER = ("not_logged_in", "refused")  # what only the user can change
+POLL = 0.5  # s between two looks at how much is pending
 STOP_TIMEOUT = 5.0  # s that a stopped upload may take before it is killed; killing loses nothing
 
 
@@ -36,8 +36,11 @@ def find_program() -> str | None:
 
 
 @dataclass(frozen=True)
-class Left:
-    """Records of a run that aren't uploaded; None when nobody can say. why: waiting is in vain."""
+class Pending:
+    """Records of a run that aren't uploaded yet.
+
+    records: how many; None when nobody can say. why: why waiting does not help, "" when it may.
+    """
 
     records: int | None
     why: str = ""
@@ -53,7 +56,7 @@ class Left:
         return f"{count} {noun} left" + (f" ({self.why})" if self.why else "")
 
 
-class Beside:
+class BackgroundUpload:
     """One run's upload by a separate program, from the run's start to its end."""
 
     def __init__(self, log_path: Path, say: Callable[[str], None] = print) -> None:
@@ -63,7 +66,7 @@ class Beside:
         self.watched = False
         self._program = find_program()
         self._process: subprocess.Popen[bytes] | None = None
-        self._thread = threading.Thread(target=self._begin, name="beside", daemon=True)
+        self._thread = threading.Thread(target=self._begin, name="background-upload", daemon=True)
 
     def start(self) -> None:
         """Find out who uploads this run, and see to it; returns at once."""
@@ -81,16 +84,16 @@ class Beside:
             return
         self._thread.join(ASK_TIMEOUT)
         try:
-            left = self._wait(timeout) if self._process or self.watched else self._left()
+            pending = self._wait(timeout) if self._process or self.watched else self._pending()
         except KeyboardInterrupt:
-            left = self._left()
-        if self._ended_well() or left.records == 0:
+            pending = self._pending()
+        if self._ended_well() or pending.records == 0:
             self.say("wandb       everything is uploaded")
         elif self.watched:
-            self.say(f"wandb       safe on disk, {left}; the running {PROGRAM} goes on")
+            self.say(f"wandb       safe on disk, {pending}; the running {PROGRAM} goes on")
         else:
             self.say(
-                f"wandb       safe on disk, {left}; upload later with: "
+                f"wandb       safe on disk, {pending}; upload later with: "
                 f"{PROGRAM} sync --log_dir {self.log_dir}"
             )
         self._stop()
@@ -125,20 +128,20 @@ class Beside:
                 env=_plain_environment(),
             )
 
-    def _wait(self, timeout: float) -> Left:
-        """Show the records left until none is, waiting is in vain, or time is up."""
+    def _wait(self, timeout: float) -> Pending:
+        """Show the pending records until none is, waiting does not help, or time is up."""
         deadline = time.monotonic() + timeout
-        left = self._left()
+        pending = self._pending()
         on_terminal = sys.stderr.isatty()
-        with tqdm(total=left.records, desc="uploading", unit="record", leave=False,
+        with tqdm(total=pending.records, desc="uploading", unit="record", leave=False,
                   disable=not on_terminal) as bar:  # fmt: skip
-            while time.monotonic() < deadline and left.worth_waiting and not self._ended():
+            while time.monotonic() < deadline and pending.worth_waiting and not self._ended():
                 time.sleep(min(POLL, max(0.0, deadline - time.monotonic())))
-                before, left = left, self._left()
-                bar.update(max(0, (before.records or 0) - (left.records or 0)))
-        return left
+                before, pending = pending, self._pending()
+                bar.update(max(0, (before.records or 0) - (pending.records or 0)))
+        return pending
 
-    def _left(self) -> Left:
+    def _pending(self) -> Pending:
         """What the program's status says of this run; unknown when it says nothing we know."""
         try:
             answer = json.loads(
@@ -146,12 +149,12 @@ class Beside:
             )
             name = self.log_path.name
             [records] = [int(r["left"]) for r in answer["runs"] if Path(r["path"]).name == name]
-            why = str(answer.get("reach_words", "")) if answer.get("reach") in IN_VAIN else ""
+            why = str(answer.get("reach_words", "")) if answer.get("reach") in NEEDS_USER else ""
         except (OSError, subprocess.SubprocessError):
-            return Left(None)
+            return Pending(None)
         except (ValueError, LookupError, TypeError, AttributeError):  # not an answer we know
-            return Left(None)
-        return Left(records, why)
+            return Pending(None)
+        return Pending(records, why)
 
     def _ask(self, *words: str) -> subprocess.CompletedProcess[bytes]:
         assert self._program is not None

@@ -124,7 +124,7 @@ class ValidationPicture:
         title = f"step {step}: reference outlined, prediction filled"
         piano_roll_png(
             path,
-            shown.picture,
+            shown.spectrogram,
             self.trainer.features,
             shown.predicted,
             shown.reference,

@@ -12,7 +12,8 @@ from transformers import Trainer
 
 from karaoke_train.dataset.batches import BucketSampler, SegmentDataset
 from karaoke_train.inference.metrics import Counts, count_notes, count_pitches, total
-from karaoke_train.model.decode import Posteriors, decode, frame_pitch
+from karaoke_train.model.decode import decode, frame_pitch
+from karaoke_train.model.model import unpack_posteriors
 from karaoke_train.notes import Note
 
 if TYPE_CHECKING:
@@ -20,14 +21,13 @@ if TYPE_CHECKING:
     from transformers.trainer_utils import EvalLoopOutput
 
     from karaoke_train.audio.features import FeatureSettings
-    from karaoke_train.model.model import FramePosteriors
 
 
 @dataclass(frozen=True)
 class Shown:
-    """A validated segment for the picture: (frequency bins, frames), reference, prediction."""
+    """A validated segment to draw. spectrogram: float32 (frequency bins, frames)."""
 
-    picture: np.ndarray
+    spectrogram: np.ndarray
     reference: tuple[Note, ...]
     predicted: tuple[Note, ...]
 
@@ -86,8 +86,8 @@ class NoteTrainer(Trainer):
                 frames, references[row]
             )
             if index == 0:
-                picture = inputs["pitch"][row, :, : lengths[row]].float().cpu().numpy()
-                self.shown = Shown(picture, references[row], tuple(predicted))
+                spectrogram = inputs["log_frequency"][row, :, : lengths[row]].float().cpu().numpy()
+                self.shown = Shown(spectrogram, references[row], tuple(predicted))
         return loss.detach(), None, None
 
     def evaluation_loop(
@@ -132,21 +132,8 @@ class NoteTrainer(Trainer):
 
 
 def unpack_notes(table: torch.Tensor) -> list[tuple[Note, ...]]:
-    """The notes of each row of a batch, from `data.collate`'s padded table."""
+    """The notes of each row of a batch, from `collate`'s padded table."""
     return [
         tuple(Note(*(float(x) for x in cell)) for cell in row if cell[1] > 0)
         for row in table.cpu().numpy()
-    ]
-
-
-def unpack_posteriors(outputs: FramePosteriors, lengths: list[int]) -> list[Posteriors]:
-    """The model's logits as posteriors, one a segment, without padding."""
-    onset, offset, voicing = (
-        outputs[name].detach().float().sigmoid().cpu().numpy()
-        for name in ("onset", "offset", "voicing")
-    )
-    pitch = outputs["pitch"].detach().float().softmax(-1).cpu().numpy()
-    return [
-        Posteriors(onset[i, :n], offset[i, :n], voicing[i, :n], pitch[i, :n])
-        for i, n in enumerate(lengths)
     ]

@@ -5,7 +5,8 @@ import pytest
 import torch
 from transformers import WhisperFeatureExtractor
 
-from karaoke_train.audio.features import SAMPLE_RATE, FeatureSettings, extract, frame_count
+from karaoke_train.audio.features import FeatureSettings, extract
+from karaoke_train.audio.units import SAMPLE_RATE, frame_count
 
 
 def noise(seconds: float) -> np.ndarray:
@@ -26,7 +27,7 @@ def test_features_are_as_long_as_the_audio_not_30_seconds() -> None:
     features = extract(noise(1.99), FeatureSettings())
     assert features.frames == 100
     assert features.mel.shape == (80, 200)
-    assert features.pitch.shape == (FeatureSettings().frequency_bins, 100)
+    assert features.log_frequency.shape == (FeatureSettings().frequency_bins, 100)
 
 
 @pytest.mark.parametrize("samples", [0, 1, 319, 320, 321])
@@ -41,8 +42,8 @@ def test_log_frequency_row_of_a_sine_is_its_pitch(midi: int) -> None:
     settings = FeatureSettings()
     time = np.arange(SAMPLE_RATE) / SAMPLE_RATE
     sine = np.sin(2 * np.pi * 440 * 2 ** ((midi - 69) / 12) * time).astype(np.float32)
-    row = int(extract(sine, settings).pitch[:, 25].argmax())
-    heard = settings.lowest - settings.below + row / settings.bins
+    row = int(extract(sine, settings).log_frequency[:, 25].argmax())
+    heard = settings.spectrogram_min + row / settings.bins_per_semitone
     assert heard == pytest.approx(midi, abs=0.5)
 
 

@@ -1,12 +1,19 @@
 from __future__ import annotations
 
+import importlib.metadata
+import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
+import click
 import pytest
 
 from karaoke_train import cli
+from karaoke_train.cli import common, train
+from karaoke_train.settings import LogSettings, TrainSettings
 from tests.karaoke_train.conftest import PROGRAM
 
 # fmt: off
@@ -18,38 +25,57 @@ FLAGS = [
     "--unfreeze_layers", "--synthetic", "--sync_timeout",
 ]
 # fmt: on
+COMMANDS = [[], ["train"], ["data"], ["data", "check"], ["evaluate"], ["transcribe"]]
+COMMANDS += [["completion"]]
+
+
+@pytest.fixture(autouse=True)
+def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_WAIT_POLICY", "PASSIVE")  # so that the command line's is undone
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+
+
+def asked(*words: str) -> dict[str, Any]:
+    """All flags of a new run, as training gets them."""
+    return train.complete(flags(*words))
+
+
+def flags(*words: str) -> dict[str, Any]:
+    """The flags that stand on the command line, by the settings' names."""
+    with cli.cli.make_context("karaoke-train", list(words)) as context:
+        return train.given_flags(context)
 
 
 @pytest.mark.parametrize("flag", FLAGS)
 def test_every_promised_flag_has_help(flag: str) -> None:
-    actions = {word: a for a in cli.train_parser()._actions for word in a.option_strings}
-    assert actions[flag].help
+    options = [param for param in cli.cli.params if isinstance(param, click.Option)]
+    assert next(param for param in options if flag in param.opts).help
 
 
 def test_help_names_the_other_commands_examples_and_exit_codes(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    with pytest.raises(SystemExit, match="0"):
-        cli.main(["--help"])
+    assert cli.main(["--help"]) == 0
     text = capsys.readouterr().out
-    for word in (
-        "data check",
-        "evaluate",
-        "transcribe",
-        "exit codes",
-        "130",
-        "karaoke-train --fast",
-    ):
+    for word in ("data", "evaluate", "transcribe", "Exit codes", "130", "karaoke-train --fast"):
         assert word in text
 
 
-@pytest.mark.parametrize("command", ["data", "evaluate", "transcribe"])
-def test_each_command_has_help_with_exit_codes(
-    command: str, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("help_flag", ["-h", "--help"])
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_each_command_has_help_with_examples_and_exit_codes(
+    command: list[str], help_flag: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with pytest.raises(SystemExit, match="0"):
-        cli.main([command, "--help"])
-    assert "exit codes" in capsys.readouterr().out
+    assert cli.main([*command, help_flag]) == 0
+    said = capsys.readouterr().out
+    assert "Examples:" in said
+    assert "Exit codes:" in said
+
+
+def test_the_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["--version"]) == 0
+    version = importlib.metadata.version("karaoke-train")
+    assert capsys.readouterr().out == f"karaoke-train {version}\n"
 
 
 @pytest.mark.parametrize(
@@ -58,47 +84,164 @@ def test_each_command_has_help_with_exit_codes(
         (["--epochs", "0"], "is not a whole number from 1"),
         (["--lr", "fast"], "is not a number over 0"),
         (["--longest", "31"], "from 1 to 30"),
-        (["--epoch", "3"], "unrecognized arguments"),
+        (["--workers", "-1"], "'-1' is not a whole number from 0"),
+        (["--epoch", "3"], "No such option '--epoch'. Did you mean '--epochs'?"),
+        (["evalute"], "No such command 'evalute'. Did you mean 'evaluate'?"),
+        (["data", "chek"], "No such command 'chek'. Did you mean 'check'?"),
         (["--synthetic", "3", "--voices_dir", "x"], "two kinds of data"),
         (["--notes_dir", "x"], "needs --voices_dir"),
+        (["--epochs", "3", "evaluate"], "--epochs stands before evaluate: put it behind"),
         (["evaluate", "--checkpoint", "x"], "give a folder of recordings"),
         (["transcribe", "--checkpoint", "x", "a.wav", "--formats", "pdf"], "unknown format pdf"),
+        (["evaluate", "--c", "x"], "--c could be --checkpoint or --corpus"),
     ],
 )
 def test_wrong_usage_is_said_in_words(
     words: list[str], why: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with pytest.raises(SystemExit, match="2"):
-        cli.main(words)
+    assert cli.main(words) == 2
     assert why in capsys.readouterr().err
 
 
+def test_a_flag_is_the_same_with_dashes_and_with_underscores() -> None:
+    dashes = flags("--log-dir", "a", "--from-scratch=dev", "--fast-dev", "--run-name=x-y z")
+    assert dashes == flags("--log_dir", "a", "--from_scratch=dev", "--fast_dev", "--run_name=x-y z")
+
+
+def test_help_shows_the_name_with_underscores_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    cli.main(["-h"])
+    said = capsys.readouterr().out
+    assert "--log_dir" in said
+    assert "--log-dir" not in said
+
+
+@pytest.mark.parametrize(
+    "words", [["--run_name", "--offline"], ["train", "--log-dir", "--offline"]]
+)
+def test_a_forgotten_value_does_not_swallow_the_next_flag(
+    words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(words) == 2
+    assert "requires an argument" in capsys.readouterr().err
+
+
+def test_values_may_look_like_negative_numbers_and_sentences() -> None:
+    given = flags("--weight_decay", "-0.5", "--run_name", "- a name")
+    assert given == {"weight_decay": -0.5, "run_name": "- a name"}
+
+
+def test_flags_with_an_optional_value_take_the_next_word_unless_it_is_a_flag() -> None:
+    assert flags("--resume") == {"resume": ""}
+    assert flags("--resume", "--offline") == {"resume": "", "offline": True}
+    assert flags("--resume", "runs/a") == {"resume": "runs/a"}
+    assert flags("--cache_features") == {"cache_features": ".cache/karaoke-train"}
+    assert flags("--cache_features", "x") == {"cache_features": "x"}
+
+
+def test_other_commands_flags_may_be_cut_short_and_trainings_not(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["transcribe", "--check", str(tmp_path), "a.wav"]) == 1
+    assert "holds no model" in capsys.readouterr().err
+    assert cli.main(["train", "--checkpoint", "x"]) == 2
+    assert "No such option '--checkpoint'" in capsys.readouterr().err
+
+
+def test_the_train_command_is_what_happens_without_one(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(common, "NEEDED", ("no_such_torch",))
+    said = []
+    for words in (["--seed", "3"], ["train", "--seed", "3"]):
+        assert cli.main(words) == 1
+        said.append(capsys.readouterr())
+    assert said[0] == said[1]
+    assert [p.opts for p in train.train.params] == [p.opts for p in train.TRAIN_FLAGS]
+
+
+def test_defaults_are_those_of_the_settings() -> None:
+    settings, logs = train.as_settings(asked())
+    assert (settings, logs) == (TrainSettings(), LogSettings())
+
+
 def test_fast_dev_sets_what_was_not_given() -> None:
-    args = cli.parse_train(["--fast_dev", "--epochs", "3"])
-    assert (args.scratch, args.synthetic, args.epochs, args.lr) == ("dev", 16, 3, 2e-3)
+    found = asked("--fast_dev", "--epochs", "3")
+    wanted = {"from_scratch": "dev", "synthetic": 16, "epochs": 3, "lr": 2e-3}
+    assert found | wanted == found
 
 
 def test_fast_dev_on_own_recordings_uses_them() -> None:
-    args = cli.parse_train(["--fast_dev", "--voices_dir", "songs"])
-    assert (args.synthetic, args.voices_dir, args.notes_dir) == (None, "songs", "songs")
+    found = asked("--fast_dev", "--voices_dir", "songs")
+    wanted = {"synthetic": None, "voices_dir": "songs", "notes_dir": "songs"}
+    assert found | wanted == found
 
 
 def test_learning_rate_depends_on_the_encoder() -> None:
-    assert cli.parse_train([]).lr == 1e-4
-    assert cli.parse_train(["--from_scratch", "small"]).lr == 2e-3
+    assert asked()["lr"] == 1e-4
+    assert asked("--from_scratch", "small")["lr"] == 2e-3
+    assert asked("--from_scratch", "small", "--lr", "1e-3")["lr"] == 1e-3
+
+
+def test_recordings_are_augmented_unless_told_otherwise() -> None:
+    assert asked()["augment"] is True
+    assert asked("--no_augment")["augment"] is False
+
+
+def checkpoint(folder: Path, flags: dict[str, Any], epoch: float = 1.0) -> Path:
+    """What a run of any version leaves for --resume."""
+    place = folder / "run" / "checkpoint-1"
+    place.mkdir(parents=True)
+    content = {"log": str(folder / "log.jsonl"), "flags": flags}
+    (place / "karaoke_run.json").write_text(json.dumps(content))
+    (place / "trainer_state.json").write_text(json.dumps({"epoch": epoch}))
+    return folder
+
+
+def test_a_resumed_run_keeps_its_flags_and_those_given_now_win(tmp_path: Path) -> None:
+    started = asked("--synthetic", "9", "--no_augment", "--longest", "7", "--offline")
+    place = checkpoint(tmp_path, train.to_save(started))
+    found, resumable = train.with_saved(flags("--resume", "--epochs", "40"), place)
+    assert found | {"resume": ""} == train.to_save(started) | {"epochs": 40, "resume": ""}
+    assert resumable.log_path == tmp_path / "log.jsonl"
+
+
+def test_flags_that_older_versions_saved_resume_under_their_new_names(tmp_path: Path) -> None:
+    old = {"scratch": "small", "longest": 12.5, "synthetic": 600, "lr": 2e-3, "gone": 1}
+    found, _ = train.with_saved({}, checkpoint(tmp_path, old))
+    settings, _ = train.as_settings(found)
+    assert (settings.from_scratch, settings.max_segment_seconds) == ("small", 12.5)
+    assert (settings.synthetic, settings.lr) == (600, 2e-3)
+
+
+def test_a_run_that_had_all_its_epochs_is_not_resumed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = checkpoint(tmp_path, train.to_save(asked("--epochs", "3")), epoch=3.0)
+    assert cli.main(["--resume", str(place)]) == 1
+    assert "has had its 3 epochs. Give --resume with more --epochs" in capsys.readouterr().err
 
 
 def test_base_install_says_what_to_install(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(cli, "NEEDED", ("no_such_torch",))
+    monkeypatch.setattr(common, "NEEDED", ("no_such_torch",))
     assert cli.main(["--fast_dev"]) == 1
     assert "pip install 'karaoke-train[train]'" in capsys.readouterr().err
 
 
-def test_arguments_are_read_without_torch() -> None:
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--epochs", "0"],
+        ["transcribe", "--checkpoint", "x"],
+        ["evaluate", "--checkpoint", "x"],
+        ["data", "check"],
+        ["-h"],
+    ],
+)
+def test_arguments_are_read_without_torch(words: list[str]) -> None:
     code = (
-        "import sys; from karaoke_train import cli; cli.parse_train(['--fast_dev']);"
+        f"import sys; from karaoke_train import cli; cli.main({words!r});"
         "sys.exit(any(m in sys.modules for m in ('torch', 'numpy', 'transformers', 'wandb')))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
@@ -124,8 +267,6 @@ def test_errors_are_sentences_and_leave_nothing_behind(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    monkeypatch.setenv("OMP_WAIT_POLICY", "PASSIVE")
     device = [] if "--device" in words else ["--device", "cpu"]
     assert cli.main([*words, "--offline", *device]) == 1
     said = capsys.readouterr().err
@@ -138,3 +279,35 @@ def test_sync_logs_needs_no_torch(tmp_path: Path) -> None:
     program = [*PROGRAM, "--sync_logs", "--log_dir", str(tmp_path)]
     done = subprocess.run(program, capture_output=True, text=True, check=False, env={"PATH": ""})
     assert "Traceback" not in done.stderr.split("karaoke-syncd")[0]
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_the_completion_script_is_one_that_its_shell_reads(shell: str, tmp_path: Path) -> None:
+    program = [*PROGRAM, "completion", shell]
+    done = subprocess.run(program, capture_output=True, text=True, check=True)
+    assert "_KARAOKE_TRAIN_COMPLETE" in done.stdout
+    if shutil.which(shell):
+        script = tmp_path / "script"
+        script.write_text(done.stdout)
+        subprocess.run([shell, "-n", str(script)], check=True)
+
+
+@pytest.mark.parametrize(
+    ("line", "wanted"),
+    [
+        ("karaoke-train eval", "evaluate"),
+        ("karaoke-train --from", "--from_scratch"),
+        ("karaoke-train --from_scratch ", "small"),
+        ("karaoke-train --epochs 3 --log-dir x --bat", "--batch_size"),
+        ("karaoke-train data check --no", "--notes_dir"),
+        ("karaoke-train transcribe --checkpoint c --device c", "cuda"),
+    ],
+)
+def test_a_shell_is_told_how_the_line_may_go_on(
+    line: str, wanted: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("_KARAOKE_TRAIN_COMPLETE", "bash_complete")
+    monkeypatch.setenv("COMP_WORDS", line)
+    monkeypatch.setenv("COMP_CWORD", str(line.count(" ")))
+    cli.main([])
+    assert f"plain,{wanted}" in capsys.readouterr().out.splitlines()

@@ -9,8 +9,9 @@ import soundfile
 import torch
 
 from karaoke_train.audio.features import FeatureSettings
+from karaoke_train.audio.io import AudioError
 from karaoke_train.dataset.batches import BucketSampler, FeatureCache, SegmentDataset, collate
-from karaoke_train.dataset.songs import AudioError, FileSong, Segment
+from karaoke_train.dataset.songs import FileSong, Segment
 from karaoke_train.notes import Note
 from karaoke_train.training.trainer import unpack_notes
 
@@ -103,7 +104,9 @@ def test_filled_cache_gives_what_would_have_been_computed() -> None:
     cache.fill([segment(song)], SETTINGS, workers=0)
     cached = SegmentDataset([segment(song)], SETTINGS, cache=cache)[0]
     fresh = SegmentDataset([segment(song)], SETTINGS)[0]
-    torch.testing.assert_close(cached.features.pitch, fresh.features.pitch, atol=1e-3, rtol=0)
+    torch.testing.assert_close(
+        cached.features.log_frequency, fresh.features.log_frequency, atol=1e-3, rtol=0
+    )
     assert song.loads == 2  # once for each dataset
 
 
@@ -144,7 +147,7 @@ def test_batch_is_padded_to_its_longest_and_keeps_its_notes() -> None:
     dataset = SegmentDataset([segment(song) for song in songs], SETTINGS)
     batch = collate([dataset[0], dataset[1]])
     assert batch["mel"].shape == (2, 80, 150)
-    assert batch["pitch"].shape[2] == batch["onset"].shape[1] == 75
+    assert batch["log_frequency"].shape[2] == batch["onset"].shape[1] == 75
     assert batch["lengths"].tolist() == [50, 75]
     first, second = unpack_notes(batch["notes"])
     assert [astuple(note) for note in first] == [pytest.approx(astuple(note)) for note in NOTES]

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from karaoke_train import annotations as labels
 from karaoke_train.audio import io
-from karaoke_train.dataset.songs import AudioError, FileSong, Song, read_folder, segments, split
+from karaoke_train.audio.io import AudioError
+from karaoke_train.dataset.songs import FileSong, Song, read_folder, segments, split
 from karaoke_train.notes import Note
 from tests.karaoke_train.files import CSV, NOTES, text, tone, wav
 
@@ -270,7 +271,7 @@ def test_segments_hold_every_note_once_and_none_is_too_long(song: Silent, longes
 
 def test_without_a_rest_in_the_second_half_the_last_one_before_is_taken() -> None:
     notes = (Note(0, 8, 60), Note(8, 12.5, 60), Note(15.5, 21.5, 60), Note(21.5, 22, 60))
-    parts = segments(Silent(notes, 22.0), longest=12.5)
+    parts = segments(Silent(notes, 22.0), max_seconds=12.5)
     assert [(part.start, part.end) for part in parts] == [(0, 8), (8, 14), (14, 22)]
 
 

@@ -30,9 +30,9 @@ def test_sparkline(values: list[float], low: float | None, picture: str) -> None
 def test_pictures_are_png_files_and_nothing_half_written_stays(tmp_path: Path) -> None:
     settings = FeatureSettings()
     notes = [Note(0.1, 0.5, 60.0)]
-    picture = np.zeros((settings.frequency_bins, 50), np.float32)
-    piano_roll_png(tmp_path / "roll.png", picture, settings, notes, notes, title="a")
-    piano_roll_png(tmp_path / "empty.png", picture, settings, [])
+    spectrogram = np.zeros((settings.frequency_bins, 50), np.float32)
+    piano_roll_png(tmp_path / "roll.png", spectrogram, settings, notes, notes, title="a")
+    piano_roll_png(tmp_path / "empty.png", spectrogram, settings, [])
     curves_png(tmp_path / "curves.png", {"train/loss": [(0, 2.0), (1, 1.0)], "val/note_f1": []})
     assert sorted(p.name for p in tmp_path.iterdir()) == ["curves.png", "empty.png", "roll.png"]
     assert all(p.read_bytes().startswith(b"\x89PNG") for p in tmp_path.iterdir())

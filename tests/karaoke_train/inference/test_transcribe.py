@@ -12,9 +12,9 @@ import soundfile
 import torch
 
 from karaoke_train.audio.features import FeatureSettings
+from karaoke_train.dataset.targets import frame_targets
 from karaoke_train.inference.metrics import count_notes
 from karaoke_train.inference.transcribe import FileSound, VoiceToNotes, windows
-from karaoke_train.model.losses import frame_targets
 from karaoke_train.notes import Note
 from tests.karaoke_train.conftest import Ran
 
@@ -55,11 +55,15 @@ class Oracle(torch.nn.Module):
         self.sound, self.notes = sound, notes
         self.config = SimpleNamespace(feature_settings=SETTINGS)
 
-    def forward(self, mel: Any, pitch: Any, lengths: torch.Tensor) -> dict[str, torch.Tensor]:
+    def forward(
+        self, mel: Any, log_frequency: Any, lengths: torch.Tensor
+    ) -> dict[str, torch.Tensor]:
         frames, first = int(lengths[0]), round(self.sound.start / 0.02)
         whole = frame_targets(self.notes, round(self.sound.duration / 0.02) + 1500)
         part = {k: v[first : first + frames][None] for k, v in vars(whole).items()}
-        classes = SETTINGS.lowest + torch.arange(SETTINGS.pitch_classes) / SETTINGS.bins
+        classes = (
+            SETTINGS.midi_min + torch.arange(SETTINGS.pitch_classes) / SETTINGS.bins_per_semitone
+        )
         sharp = -8 * (part.pop("midi")[..., None] - classes).square()
         return {**{k: torch.logit(v, eps=1e-4) for k, v in part.items()}, "pitch": sharp}
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from karaoke_train.audio.features import FeatureSettings
+from karaoke_train.dataset.targets import frame_targets
 from karaoke_train.model.decode import DecodeOptions, Posteriors, decode, frame_pitch, note_pitch
-from karaoke_train.model.losses import frame_targets
 from karaoke_train.notes import Note
 
 SETTINGS = FeatureSettings()
@@ -18,7 +18,7 @@ SETTINGS = FeatureSettings()
 def perfect(notes: list[Note], frames: int = 100) -> Posteriors:
     """What a perfect model would say."""
     targets = frame_targets(notes, frames)
-    classes = SETTINGS.lowest + np.arange(SETTINGS.pitch_classes) / SETTINGS.bins
+    classes = SETTINGS.midi_min + np.arange(SETTINGS.pitch_classes) / SETTINGS.bins_per_semitone
     pitch = np.exp(-0.5 * ((targets.midi.numpy()[:, None] - classes) / 0.25) ** 2) + 1e-6
     pitch /= pitch.sum(axis=1, keepdims=True)
     return Posteriors(targets.onset.numpy(), targets.offset.numpy(), targets.voicing.numpy(), pitch)
@@ -76,7 +76,7 @@ def test_one_unvoiced_frame_does_not_end_a_note_and_two_do() -> None:
 def test_note_shorter_than_the_shortest_is_dropped() -> None:
     notes = [Note(0.2, 0.6, 60.0), Note(1.0, 1.05, 60.0)]
     assert len(decode(perfect(notes), SETTINGS)) == 1
-    assert len(decode(perfect(notes), SETTINGS, DecodeOptions(shortest=0.03))) == 2
+    assert len(decode(perfect(notes), SETTINGS, DecodeOptions(min_duration=0.03))) == 2
 
 
 def test_note_to_the_very_end_ends_with_the_frames() -> None:
@@ -101,7 +101,7 @@ def test_scoop_at_the_start_does_not_pull_the_pitch() -> None:
 
 
 def test_pitch_at_both_ends_of_the_range() -> None:
-    for midi in (SETTINGS.lowest, SETTINGS.highest):
+    for midi in (SETTINGS.midi_min, SETTINGS.midi_max):
         pitch = np.zeros((1, SETTINGS.pitch_classes))
-        pitch[0, round((midi - SETTINGS.lowest) * SETTINGS.bins)] = 1.0
+        pitch[0, round((midi - SETTINGS.midi_min) * SETTINGS.bins_per_semitone)] = 1.0
         assert frame_pitch(pitch, SETTINGS)[0] == pytest.approx(midi)

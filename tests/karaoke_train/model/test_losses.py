@@ -3,7 +3,8 @@ from __future__ import annotations
 import torch
 
 from karaoke_train.audio.features import FeatureSettings
-from karaoke_train.model.losses import Logits, Targets, frame_targets, note_loss
+from karaoke_train.dataset.targets import Targets, frame_targets
+from karaoke_train.model.losses import Logits, note_loss
 from karaoke_train.notes import Note
 
 SETTINGS = FeatureSettings()
@@ -42,7 +43,7 @@ def test_right_pitch_costs_less_than_a_wrong_one_and_near_less_than_far() -> Non
     losses = []
     for midi in (60, 61, 67):
         logits = silent_logits(20)
-        logits.pitch[..., (midi - SETTINGS.lowest) * SETTINGS.bins] = 4.0
+        logits.pitch[..., (midi - SETTINGS.midi_min) * SETTINGS.bins_per_semitone] = 4.0
         losses.append(float(note_loss(logits, targets, torch.tensor([20]), SETTINGS)[1][3]))
     assert losses[0] < losses[1]
     assert losses[0] < losses[2]

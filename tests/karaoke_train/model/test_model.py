@@ -7,7 +7,8 @@ import pytest
 import torch
 from transformers import WhisperConfig, WhisperModel
 
-from karaoke_train.audio.features import MAX_FRAMES, FeatureSettings
+from karaoke_train.audio.features import FeatureSettings
+from karaoke_train.audio.units import MAX_FRAMES
 from karaoke_train.model.build import EncoderError, build_model
 from karaoke_train.model.checkpoints import CheckpointError, load_model, save_model
 from karaoke_train.model.model import FramePosteriors, VoiceToNotesConfig, VoiceToNotesModel
@@ -22,7 +23,7 @@ def inputs(frames: int, lengths: list[int]) -> dict[str, Any]:
     count = len(lengths)
     return {
         "mel": torch.randn(count, 80, 2 * frames),
-        "pitch": torch.randn(count, SETTINGS.frequency_bins, frames),
+        "log_frequency": torch.randn(count, SETTINGS.frequency_bins, frames),
         "lengths": torch.tensor(lengths),
     }
 
@@ -37,7 +38,9 @@ def test_other_segments_of_the_batch_change_nothing(tiny_model: VoiceToNotesMode
     batch = inputs(80, [80, 50])
     together: FramePosteriors = tiny_model(**batch)
     alone = tiny_model(
-        mel=batch["mel"][1:, :, :100], pitch=batch["pitch"][1:, :, :50], lengths=torch.tensor([50])
+        mel=batch["mel"][1:, :, :100],
+        log_frequency=batch["log_frequency"][1:, :, :50],
+        lengths=torch.tensor([50]),
     )
     for name in LOGITS:
         # The last frames see the padding through the convolutions, not through attention.
@@ -63,7 +66,7 @@ def test_untrained_encoder_states_equal_whispers_own(tiny_config: VoiceToNotesCo
     batch = inputs(MAX_FRAMES, [MAX_FRAMES])
     with torch.no_grad():
         assert model.salience is not None
-        embedded = model._embed(batch["mel"], model.salience(batch["pitch"]))
+        embedded = model._embed(batch["mel"], model.salience(batch["log_frequency"]))
         ours = model._attend(embedded, batch["lengths"])
         theirs = model.encoder(batch["mel"]).last_hidden_state
     torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-5)
@@ -71,9 +74,9 @@ def test_untrained_encoder_states_equal_whispers_own(tiny_config: VoiceToNotesCo
 
 def test_pitch_front_end_moves_with_the_pitch(tiny_model: VoiceToNotesModel) -> None:
     assert tiny_model.salience is not None
-    picture = inputs(20, [20])["pitch"]
-    shifted = torch.roll(picture, 6, dims=1)
-    a, b = tiny_model.salience(picture), tiny_model.salience(shifted)
+    spectrogram = inputs(20, [20])["log_frequency"]
+    shifted = torch.roll(spectrogram, 6, dims=1)
+    a, b = tiny_model.salience(spectrogram), tiny_model.salience(shifted)
     torch.testing.assert_close(a[..., 20:100], b[..., 26:106], atol=1e-5, rtol=1e-4)
 
 
@@ -96,7 +99,7 @@ def test_freezing_leaves_the_last_layers_and_the_heads(tiny_model: VoiceToNotesM
 def test_saved_model_comes_back_with_its_preprocessing(
     tiny_model: VoiceToNotesModel, tmp_path: Path
 ) -> None:
-    tiny_model.config.features["lowest"] = 36
+    tiny_model.config.features["midi_min"] = 36
     save_model(tiny_model, tmp_path / "best")
     again = load_model(tmp_path / "best")
     batch = inputs(30, [30])
@@ -122,7 +125,7 @@ def test_checkpoint_of_another_version_is_named(
 ) -> None:
     tiny_model.config.format = 99
     tiny_model.save_pretrained(tmp_path)
-    with pytest.raises(CheckpointError, match=r"format 99, this version .* format 1"):
+    with pytest.raises(CheckpointError, match=r"format 99, this version .* reads 1 and 2"):
         load_model(tmp_path)
 
 

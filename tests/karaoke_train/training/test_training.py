@@ -25,13 +25,14 @@ from karaoke_train.inference.metrics import Counts, count_notes, count_pitches
 from karaoke_train.model.build import build_model
 from karaoke_train.model.checkpoints import CheckpointError, find_resumable, load_model
 from karaoke_train.model.decode import decode, frame_pitch
+from karaoke_train.model.model import unpack_posteriors
 from karaoke_train.runlog import RunLog
 from karaoke_train.settings import FAST_DEV, TrainSettings
 from karaoke_train.synth import synthetic_songs
 from karaoke_train.training import fit
 from karaoke_train.training.runlog_callback import RunLogCallback
-from karaoke_train.training.trainer import unpack_posteriors
 from tests.karaoke_train.conftest import PROGRAM, Ran, karaoke_train
+from tests.patience import patience
 
 QUICK = TrainSettings(
     **{**FAST_DEV, "fast_dev": True, "synthetic": 6, "max_samples": 8, "epochs": 2}
@@ -187,7 +188,7 @@ def test_folder_without_a_usable_song_is_an_error_in_words(tmp_path: Path) -> No
 
 def wait_for(path: Path, text: bytes, process: subprocess.Popen[str]) -> None:
     """Until some file under `path` holds `text`."""
-    deadline = time.monotonic() + 90
+    deadline = time.monotonic() + patience(90)
     while time.monotonic() < deadline and process.poll() is None:
         if any(text in log.read_bytes() for log in path.glob("*.jsonl")):
             return
@@ -208,7 +209,7 @@ def test_ctrl_c_prints_the_command_that_resumes_the_same_run(tmp_path: Path) -> 
     try:
         wait_for(tmp_path / "logs", b'"type":"val"', process)
         os.killpg(process.pid, signal.SIGINT)  # as a terminal does: data workers get it, too
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=patience(60))
     finally:
         process.kill()
         process.wait()
@@ -247,7 +248,7 @@ def test_two_processes_write_one_log_and_reduce_their_metrics(tmp_path: Path) ->
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=150,
+        timeout=patience(150),
         check=False,
     )
     ran = Ran(tmp_path, done.returncode, done.stdout, done.stderr)

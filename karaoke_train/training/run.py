@@ -1,0 +1,210 @@
+"""Settings in, a logged run out: the record log, the upload beside it, the summary at its end."""
+
+# mypy: allow-untyped-calls
+# (transformers is typed in part only)
+
+from __future__ import annotations
+
+import sys
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+import transformers
+
+from karaoke_train.dataset.load import Data, load_data
+from karaoke_train.inference.plot import curves_png, sparkline
+from karaoke_train.model.build import build_model
+from karaoke_train.runlog import RunLog
+from karaoke_train.training import fit
+from karaoke_train.training.background_upload import BackgroundUpload
+from karaoke_train.training.callbacks import SHOWN
+from karaoke_train.training.runlog_callback import RunLogCallback
+
+if TYPE_CHECKING:
+    from karaoke_train.model.checkpoints import Resumable
+    from karaoke_train.model.model import VoiceToNotesModel
+    from karaoke_train.settings import LogSettings, TrainSettings
+
+INTERRUPTED = 130
+
+
+class DeviceError(ValueError):
+    """The device asked for isn't there."""
+
+
+def run(
+    settings: TrainSettings,
+    logs: LogSettings,
+    flags: dict[str, Any],
+    resumable: Resumable | None = None,
+) -> int:
+    """Train, and tell how it went on stdout. Returns the exit code: 0, or 130 when interrupted.
+
+    flags: what the checkpoints keep for `--resume`. resumable: where to go on; None: a new run.
+    Raises the errors of data, encoder, device and record log, all of which say what to do.
+    """
+    with warnings.catch_warnings():
+        warnings.showwarning = _one_line_warning
+        return _run(settings, logs, flags, resumable)
+
+
+def _run(
+    settings: TrainSettings,
+    logs: LogSettings,
+    flags: dict[str, Any],
+    resumable: Resumable | None,
+) -> int:
+    transformers.utils.logging.disable_progress_bar()
+    # TF32 on GPUs that have it: a model that may train in bf16 needs no more.
+    torch.set_float32_matmul_precision("high")
+    if settings.fast_dev:
+        torch.set_num_threads(1)  # so small a model gains nothing from a second one (24 s, 23 s)
+    _check_device(settings.device)
+    rank = fit.rank(settings)
+    data = load_data(settings)
+    if rank == 0:
+        for problem in data.problems:
+            print(f"left out: {problem}", file=sys.stderr)
+    model = build_model(settings)
+    if rank == 0:
+        print(_opening(settings, data, model))
+        return _logged_run(settings, logs, data, model, flags, resumable)
+    outcome = fit.fit(
+        settings,
+        data,
+        model,
+        run_dir=fit.share(Path()),
+        callbacks=[],
+        resume_from=resumable.folder if resumable else None,
+    )
+    return _exit_code(outcome)
+
+
+def _logged_run(
+    settings: TrainSettings,
+    logs: LogSettings,
+    data: Data,
+    model: VoiceToNotesModel,
+    flags: dict[str, Any],
+    resumable: Resumable | None,
+) -> int:
+    """Rank 0's part: it alone writes the log, starts the upload and prints."""
+    config = {**settings.as_config(), "parameters": model.num_parameters()}
+    log, place = _open_log(settings, logs, config, resumable)
+    upload = None if settings.offline or logs.no_wandb else BackgroundUpload(log.path)
+    with log:
+        print(f"log         {log.path}")
+        if upload is not None:
+            upload.start()
+        outcome = fit.fit(
+            settings,
+            data,
+            model,
+            run_dir=fit.share(place),
+            callbacks=[RunLogCallback(log)],
+            log_path=log.path,
+            flags=flags,
+            resume_from=resumable.folder if resumable else None,
+        )
+        log.close(outcome.status)
+    if upload is not None:
+        upload.finish(logs.sync_timeout)
+    elif settings.offline and not logs.no_wandb:
+        print(f"wandb       nothing sent; later: karaoke-syncd sync --log_dir {logs.log_dir}")
+    print(_closing(outcome, log.path, place))
+    return _exit_code(outcome)
+
+
+def _open_log(
+    settings: TrainSettings,
+    logs: LogSettings,
+    config: dict[str, Any],
+    resumable: Resumable | None,
+) -> tuple[RunLog, Path]:
+    """The run's log, and the folder of its checkpoints."""
+    if resumable is not None:
+        return RunLog.resume(resumable.log_path, config=config), resumable.folder.parent
+    log = RunLog.create(
+        logs.log_dir,
+        project=logs.wandb_project,
+        config=config,
+        run_name=logs.run_name,
+        upload=not logs.no_wandb,
+    )
+    return log, Path(settings.checkpoint_dir) / log.path.stem.removeprefix("training_log_")
+
+
+def _exit_code(outcome: fit.Outcome) -> int:
+    return 0 if outcome.status == "finished" else INTERRUPTED
+
+
+def _check_device(device: str) -> None:
+    kind = device.split(":")[0]
+    if kind not in ("auto", "cpu", "cuda", "mps"):
+        raise DeviceError(f"--device {device}: choose auto, cpu, cuda, cuda:N or mps")
+    if kind == "cuda" and not torch.cuda.is_available():
+        raise DeviceError(f"--device {device}: torch sees no such GPU here; try --device cpu")
+    if kind == "mps" and not torch.backends.mps.is_available():
+        raise DeviceError(f"--device {device}: torch sees no Apple GPU here; try --device cpu")
+
+
+def _opening(settings: TrainSettings, data: Data, model: VoiceToNotesModel) -> str:
+    millions = model.num_parameters() / 1e6
+    if settings.from_scratch is not None:
+        encoder = f"a small Whisper encoder with random weights ({settings.from_scratch})"
+    else:
+        frozen = " (frozen)" if settings.freeze_encoder else ""
+        encoder = f"{settings.encoder}{frozen}"
+    what = "synthetic singing" if settings.synthetic is not None else settings.voices_dir
+    return (
+        f"model       {encoder}, {millions:.1f} M parameters in all\n"
+        f"data        {what}: {len(data.train)} segments to train on, {len(data.val)} to validate"
+    )
+
+
+def _closing(outcome: fit.Outcome, log_path: Path, place: Path) -> str:
+    lines = [f"{outcome.status} after {outcome.epochs:g} epoch{'' if outcome.epochs == 1 else 's'}"]
+    curves = _curves(outcome.history)
+    lines += [_curve_line(name, points) for name, points in curves.items() if points]
+    picture = place / "curves.png"
+    named = {name.replace("val loss", "val/loss"): points for name, points in curves.items()}
+    if any(curves.values()):
+        curves_png(picture, {n.replace("train loss", "train/loss"): p for n, p in named.items()})
+        lines.append(f"picture     {picture}")
+    lines.append(f"log         {log_path}")
+    if outcome.best is not None:
+        lines.append(f"checkpoint  {outcome.best}")
+    else:
+        lines.append(f"checkpoint  {outcome.checkpoint}")
+        lines.append(f"resume      karaoke-train --resume {outcome.checkpoint}")
+    return "\n".join(lines)
+
+
+def _curves(history: list[dict[str, Any]]) -> dict[str, list[tuple[float, float]]]:
+    """Name -> points (epoch, value), from the Trainer's log history."""
+    wanted = {"loss": "train loss", **SHOWN}
+    return {
+        word: [(entry["epoch"], entry[key]) for entry in history if key in entry]
+        for key, word in wanted.items()
+    }
+
+
+def _curve_line(name: str, points: list[tuple[float, float]]) -> str:
+    values = [value for _, value in points]
+    shown = values[:: -(-len(values) // 40)]
+    low = None if name.endswith("loss") else 0.0
+    return f"  {name:<18} {values[0]:6.3f} -> {values[-1]:6.3f}  {sparkline(shown, low=low)}"
+
+
+def _one_line_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: Any = None,
+    line: str | None = None,
+) -> None:
+    """Our warnings are sentences for people; where in the code they arose is no help to them."""
+    print(f"warning: {message}", file=file or sys.stderr)
