@@ -12,7 +12,7 @@ as ONNX, which runs without. Without a checkpoint nothing is measured.
 
 How fair that is. For basic-pitch: its defaults are shown, and beside them settings for one voice
 that were searched on 20 other melodies by the very voices of the test, where our decoder's
-thresholds were chosen, too. It answers in whole semitones, and the singers are at most 20 cents
+thresholds were chosen, too. It gives whole semitones, and the singers are at most 20 cents
 off these, well within the 50 allowed. Against it: it has never heard this synthesiser, while ours
 was trained on the same generator with other voices, melodies and recordings drawn alike, and on
 the same rule for where a sung note begins. It is polyphonic and made for any instrument. So the
@@ -82,7 +82,7 @@ class PeerError(RuntimeError):
 
 @dataclass(frozen=True)
 class Contender:
-    """One row of the table. `notes` are a list a song."""
+    """One row of the table. `notes` has one list per song."""
 
     name: str
     scores: Evaluation

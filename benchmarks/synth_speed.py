@@ -1,10 +1,10 @@
-"""How fast the synthetic singer sings: seconds of audio a second of one core's time.
+"""How fast the synthetic singer sings: seconds of audio per second of one core's time.
 
     python benchmarks/synth_speed.py [--songs 40]
 
 Beside it, what making or fetching training audio costs otherwise: sines for the same notes in
 plain numpy, and decoding the same songs from MP3 and FLAC with libsndfile. A batch of 32 songs
-of 10 s every 0.25 s is 1,280 s of audio a second; the last line says how many worker processes
+of 10 s every 0.25 s is 1,280 s of audio per second; the last line says how many worker processes
 that takes.
 """
 
@@ -50,7 +50,7 @@ def encoded(sound: np.ndarray, kind: str) -> bytes:
 
 
 def rate(work: Callable[[int], object], songs: int) -> float:
-    """Seconds of audio a second of processor time; the best of three rounds."""
+    """Seconds of audio per second of processor time; the best of three rounds."""
     work(0)
     rounds = []
     for _ in range(3):
@@ -84,7 +84,7 @@ def main() -> None:
         speed = rate(work, count)
         own = own or speed
         print(f"{name:30} {speed:12,.0f} {speed / own:13.2f}x")
-    print(f"\n1,280 audio seconds a second take {1280 / own:.1f} worker processes")
+    print(f"\n1,280 audio seconds per second take {1280 / own:.1f} worker processes")
 
 
 if __name__ == "__main__":

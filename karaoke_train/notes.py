@@ -1,4 +1,4 @@
-"""The note: what the labels say, what the model answers, and what the metrics compare."""
+"""The note: what labels hold, what the model returns, and what the metrics compare."""
 
 from __future__ import annotations
 

@@ -3,9 +3,9 @@
     .venv-basic-pitch/bin/python benchmarks/peers/basic_pitch_notes.py < job.json > notes.json
 
 The job is {"sounds": [paths], "settings": [keyword arguments of basic_pitch's predict, …]}. The
-answer is {"version": …, "notes": [a list per setting, of a list per sound, of [onset, offset,
-pitch, amplitude]]}. The network runs once a sound; its output becomes notes once a setting, by the
-same calls and with the same defaults as `basic_pitch.inference.predict`.
+output is {"version": …, "notes": [a list per setting, of a list per sound, of [onset, offset,
+pitch, amplitude]]}. The network runs once per sound; its output becomes notes once per setting,
+by the same calls and with the same defaults as `basic_pitch.inference.predict`.
 """
 
 from __future__ import annotations
@@ -47,9 +47,9 @@ def notes(output: dict[str, Any], setting: dict[str, Any]) -> list[list[float]]:
 
 
 def main() -> None:
-    """Answer the job on standard input."""
+    """Do the job on standard input."""
     job = json.load(sys.stdin)
-    with contextlib.redirect_stdout(sys.stderr):  # it prints a line a file
+    with contextlib.redirect_stdout(sys.stderr):  # it prints one line per file
         model = inference.Model(ICASSP_2022_MODEL_PATH)
         outputs = [inference.run_inference(sound, model) for sound in job["sounds"]]
         found = [[notes(output, setting) for output in outputs] for setting in job["settings"]]

@@ -1,4 +1,4 @@
-"""Notes as a table: `onset,offset,pitch`, a note a line, and back.
+"""Notes as a table: `onset,offset,pitch`, one note per line, and back.
 
 onset and offset are seconds from the start of the audio, pitch is a MIDI number with fractions
 allowed. A header is optional; with one the columns may come in any order under the names

@@ -2,7 +2,7 @@
 
 Reading: tempo changes are followed; of several tracks with notes the one named after the voice
 is taken, drums never. Notes that overlap by up to 50 ms, as played legato does, are joined.
-Writing: one track at 120 beats a minute and 960 ticks a beat (0.5 ms); MIDI knows semitones
+Writing: one track at 120 beats per minute and 960 ticks per beat (0.5 ms); MIDI knows semitones
 only, so pitches are rounded to the nearest, halves up.
 """
 
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 _LEGATO = 0.05  # s
 _VOICE = re.compile(r"vocal|voice|melod|sing|lead", re.IGNORECASE)
 _DRUMS = 9  # the General MIDI drum channel, counted from 0
-_TEMPO = 500_000  # us a beat: 120 beats a minute, MIDI's own default
-_TICKS = 960  # a beat
+_TEMPO = 500_000  # us per beat: 120 beats per minute, MIDI's own default
+_TICKS = 960  # per beat
 
 
 class _Part(NamedTuple):
@@ -114,7 +114,7 @@ def _voice(parts: list[_Part], path: Path) -> _Part:
 
 
 def _clock(midi: mido.MidiFile) -> list[tuple[int, float, float]]:
-    """Tempo sections in order: first tick, its time in s, seconds a tick from there."""
+    """Tempo sections in order: first tick, its time in s, seconds per tick from there."""
     changes: list[tuple[int, int]] = []
     for track in midi.tracks:
         now = 0

@@ -1,4 +1,4 @@
-"""Notes as an UltraStar song file, the karaoke world's own format, and back.
+"""Notes as an UltraStar song file, the format of karaoke games, and back.
 
     #BPM:300          quarter beats: a beat of the note lines lasts 60 / (4 * BPM) seconds
     #GAP:12000        beat 0 in the audio, in ms; decimals with a point or a comma

@@ -1,7 +1,7 @@
 """Sound and its notes -> the same song sung higher or lower, elsewhere, louder, with noise.
 
 Every function takes float samples of shape (samples,) at 16 kHz and gives as many back; only the
-pitch shift changes the notes. All chance comes from the generator that is passed in.
+pitch shift changes the notes. All randomness comes from the generator that is passed in.
 """
 
 from __future__ import annotations

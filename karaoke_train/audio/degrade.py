@@ -86,7 +86,7 @@ def add_noise(
 ) -> np.ndarray:
     """Steady noise `snr` dB below the sound's loud parts.
 
-    slope: dB an octave, 0 white, -3 pink, -6 brown. Silence stays silent.
+    slope: dB per octave, 0 white, -3 pink, -6 brown. Silence stays silent.
     """
     size = fft.next_fast_len(len(sound), real=True)
     frequency = np.maximum(fft.rfftfreq(size, 1.0 / SAMPLE_RATE), 40.0)
@@ -147,7 +147,7 @@ def through_microphone(
     knots = np.geomspace(60.0, SAMPLE_RATE / 2, 9)
     octaves = np.log2(np.maximum(frequency, 20.0))
     response = np.interp(octaves, np.log2(knots), rng.normal(0.0, bumps, len(knots)))
-    response -= 12.0 * np.maximum(np.log2(low) - octaves, 0.0)  # dB; 12 an octave below
+    response -= 12.0 * np.maximum(np.log2(low) - octaves, 0.0)  # dB; 12 per octave below
     response -= 24.0 * np.maximum(octaves - np.log2(high), 0.0)
     spectrum = fft.rfft(sound, size) * (10.0 ** (response / 20)).astype(np.float32)
     return np.asarray(fft.irfft(spectrum, size)[: len(sound)], np.float32)

@@ -43,7 +43,7 @@ def probe(path: Path) -> float:
         if file.frames <= 0:
             raise AudioError(path, "holds no sound; record or convert it again")
         if not _RATES[0] <= file.samplerate <= _RATES[1]:
-            raise AudioError(path, f"claims {file.samplerate} samples a second; convert it again")
+            raise AudioError(path, f"claims {file.samplerate} samples per second; convert it again")
         tail = min(_PROBE, file.frames)
         if _frames(file, path, file.frames - tail, tail).shape[0] < tail:
             raise AudioError(path, "breaks off before its end; copy or convert it again")

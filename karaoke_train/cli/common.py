@@ -69,7 +69,7 @@ class Command(click.Command):
         self.abbreviations = abbreviations
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Theirs, after the flags are spelled out."""
+        """Parse the words as click does, with the flags spelled out."""
         return super().parse_args(ctx, spelled_out(ctx, args, abbreviations=self.abbreviations))
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -90,7 +90,7 @@ class Group(click.Group):
         self.examples = examples
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Theirs, after the flags are spelled out."""
+        """Parse the words as click does, with the flags spelled out."""
         return super().parse_args(ctx, spelled_out(ctx, args, abbreviations=False))
 
     def list_commands(self, ctx: click.Context) -> list[str]:

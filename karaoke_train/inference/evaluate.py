@@ -76,7 +76,7 @@ class Evaluation:
         }
 
     def as_table(self) -> str:
-        """For the terminal: a line a song, then the overall lines; F1, precision and recall."""
+        """For the terminal: one line per song, then the overall lines; F1, precision and recall."""
         width = max([12, *(len(song.name) for song in self.songs)])
         head = f"{'':{width}}  {'notes':>6} {'found':>6}" + "".join(
             f"  {NAMES[score]:>7} {'P':>5} {'R':>5}" for score in SCORES

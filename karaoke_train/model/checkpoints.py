@@ -99,7 +99,7 @@ def save_model(model: VoiceToNotesModel, folder: Path) -> None:
 def load_model(folder: Path | str) -> VoiceToNotesModel:
     """The model in `folder` (a `best`, a `checkpoint-…`, or a run's folder), ready for inference.
 
-    Raises CheckpointError in words when there is none, or one of another kind or version.
+    Raises CheckpointError when there is none, or one of another kind or version.
     """
     folder = _model_folder(Path(folder))
     try:

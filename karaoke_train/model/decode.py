@@ -38,7 +38,7 @@ class Posteriors:
 
 @dataclass(frozen=True)
 class DecodeOptions:
-    """The decoder's dials; the defaults were chosen on synthetic validation melodies.
+    """The decoder's settings; the defaults were chosen on synthetic validation melodies.
 
     onset_threshold: 0..1; an onset peak at least this high begins a note.
     voicing_threshold: 0..1; frames at least this high are sung.

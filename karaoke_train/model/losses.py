@@ -1,6 +1,6 @@
 """The model's logits and frame targets in, the training loss out.
 
-Pitch is a softmax over classes a third of a semitone apart against a Gaussian of 25 cents around
+Pitch is a softmax over classes of a third of a semitone each, against a Gaussian of 25 cents around
 the note's pitch (the blur of CREPE, Kim et al. 2018; CREPE has independent sigmoids, but one
 voice sings one pitch). That onset and frames have losses of their own follows Onsets and Frames
 (Hawthorne et al. 2018).

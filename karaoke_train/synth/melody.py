@@ -74,7 +74,7 @@ class Tone:
 class Manner:
     """How melodies are made. Ranges are (lowest, highest).
 
-    tempo: beats a minute. melisma: share of syllables of several tones. rest_beats: the rest
+    tempo: beats per minute. melisma: share of syllables of several tones. rest_beats: the rest
     after a phrase. shortest: seconds; shorter tones are joined to the one before.
     motif: how likely a phrase takes up the rhythm of the one before.
     """

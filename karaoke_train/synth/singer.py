@@ -201,7 +201,7 @@ def _source(rng: np.random.Generator, curves: Curves, count: int) -> np.ndarray:
 
 
 def _per_sample(curve: np.ndarray, count: int) -> np.ndarray:
-    """A curve of one value a STEP, drawn out to one a sample by straight lines, (count,)."""
+    """A curve of one value per STEP, interpolated linearly to one per sample, (count,)."""
     slope = np.diff(curve)[:, None] * (np.arange(STEP) / STEP)
     return (curve[:-1, None] + slope).reshape(-1)[:count]
 
@@ -247,7 +247,7 @@ def _add_hiss(rng: np.random.Generator, sound: np.ndarray, hiss: Hiss) -> None:
 
 
 def _wander(rng: np.random.Generator, steps: int, rate: float) -> np.ndarray:
-    """Random values of spread 1 that change about `rate` times a second, (steps,)."""
+    """Random values of spread 1 that change about `rate` times per second, (steps,)."""
     spacing = SAMPLE_RATE / STEP / rate
     knots = rng.standard_normal(int(steps / spacing) + 3)
     return np.asarray(np.interp(np.arange(steps) / spacing, np.arange(len(knots)), knots))

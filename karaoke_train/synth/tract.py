@@ -24,7 +24,7 @@ HOP = 128  # samples, 8 ms: the grid of the formants
 _WINDOW = 2 * HOP  # halves of a Hann window that overlap by one half add up to one
 _FFT = 6 * HOP  # the rest is room for the resonances to ring in
 _BLOCK = 2_000  # frames filtered at once, 16 s; bounds the memory of long songs
-_SOURCE_CORNER = 130.0  # Hz; above it source and radiation together fall by 6 dB an octave
+_SOURCE_CORNER = 130.0  # Hz; above it source and radiation together fall by 6 dB per octave
 
 
 def frame_times(count: int) -> np.ndarray:

@@ -67,8 +67,8 @@ class VoiceRange:
     name: takes part in the seeds, so that two ranges sing different melodies for equal seeds.
     vowels: the table of formants. kinds: names out of KINDS.
     tract: factor on all formants, besides the group's (length of the vocal tract).
-    skew: factor on each formant by itself, once a vowel (the singer's own vowels).
-    tilt: Hz, the corner above which the glottal source falls by a further 6 dB an octave, at
+    skew: factor on each formant by itself, once per vowel (the singer's own vowels).
+    tilt: Hz, the corner above which the glottal source falls by a further 6 dB per octave, at
     full voice; soft voice is darker. breathiness: noise of breath under the voice, of its level.
     cluster: 0 to 1, how near F3 to F5 come together (the trained singer's formant).
     tuning: cents, the singer's own concert pitch against A4 = 440 Hz; the truth includes it.

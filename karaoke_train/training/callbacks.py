@@ -27,7 +27,7 @@ SHOWN = {  # metric -> what the terminal calls it
 
 
 class ProgressBar(TrainerCallback):
-    """A bar with loss and metrics on a terminal; in any case a line an epoch."""
+    """A bar with loss and metrics on a terminal; in any case one line per epoch."""
 
     def __init__(self) -> None:
         self._bar: tqdm[Any] | None = None

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     Pictures = Callable[[int], Mapping[str, Path]]
 
-# The Trainer's last words: totals of the whole run, no metrics of a step.
+# What the Trainer logs at the very end: totals of the whole run, no metrics of a step.
 TOTALS = {"train_runtime", "train_loss", "total_flos"}
 
 

@@ -1,4 +1,4 @@
-"""transformers' Trainer, taught our batches and our metrics. The loop itself is all theirs."""
+"""transformers' Trainer with our batches and our metrics; the loop itself is unchanged."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class NoteTrainer(Trainer):
         return_outputs: bool = False,
         num_items_in_batch: Any = None,
     ) -> Any:
-        """The model's loss; what the batch says about pitch is counted on the way."""
+        """The model's loss; the pitch metrics of a training batch are counted as well."""
         batch = {k: v for k, v in inputs.items() if k not in ("index", "notes")}
         outputs = model(**batch)
         if model.training:
@@ -98,7 +98,7 @@ class NoteTrainer(Trainer):
         ignore_keys: list[str] | None = None,
         metric_key_prefix: str = "eval",
     ) -> EvalLoopOutput:
-        """Theirs, with the note metrics of all ranks added."""
+        """The Trainer's own loop, with the note metrics of all ranks added."""
         self._val_counts = {}
         output = super().evaluation_loop(
             dataloader, description, prediction_loss_only, ignore_keys, metric_key_prefix
@@ -111,7 +111,7 @@ class NoteTrainer(Trainer):
         return output
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """Theirs, with the note metrics of the steps since the last log added to train logs."""
+        """The Trainer's own log; train logs get the note metrics since the last one."""
         if "loss" in logs:
             mine = torch.tensor(astuple(self._train_counts), device=self.args.device)
             summed = self.accelerator.reduce(mine, reduction="sum")
@@ -122,7 +122,7 @@ class NoteTrainer(Trainer):
         super().log(logs, start_time)
 
     def _get_train_sampler(self, train_dataset: Any = None) -> BucketSampler:
-        """Batches of similar length; `train` tells the sampler each epoch, on every rank."""
+        """Batches of similar length; the training sets the sampler's epoch, on every rank."""
         dataset = train_dataset if train_dataset is not None else self.train_dataset
         assert isinstance(dataset, SegmentDataset)
         self.bucket_sampler = BucketSampler(

@@ -113,6 +113,17 @@ def test_errors_survive_the_way_between_processes(tmp_path: Path) -> None:
     assert str(pickle.loads(pickle.dumps(error))) == f"{tmp_path}, line 3: is odd"
 
 
+@pytest.mark.parametrize("suffix", [".mid", ".midi", ".txt"])
+def test_a_pitch_between_two_semitones_is_written_as_the_upper_one(
+    tmp_path: Path, suffix: str
+) -> None:
+    pitches = (0.5, 60.49, 60.5, 61.49, 61.5, 62.5, 126.5, 127.0)
+    notes = tuple(Note(float(i), i + 0.5, pitch) for i, pitch in enumerate(pitches))
+    annotations.write(tmp_path / f"a{suffix}", notes)
+    written = [note.pitch for note in annotations.read(tmp_path / f"a{suffix}")]
+    assert written == [1, 60, 61, 61, 62, 63, 127, 127]
+
+
 # --- CSV
 
 

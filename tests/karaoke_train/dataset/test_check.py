@@ -56,6 +56,13 @@ def test_the_table_is_aligned_and_summed() -> None:
     ]
 
 
+def test_a_range_is_told_in_the_nearest_semitones_halves_up() -> None:
+    [_, line, *_] = render(
+        [Row("a", duration=1.0, notes=2, lowest=60.5, highest=61.5)]
+    ).splitlines()
+    assert line.endswith("C#4 to D4")
+
+
 def test_nothing_usable_is_said() -> None:
     assert render([]) == "no usable song, 0 files not usable"
     assert render([Row("a", "is odd")]).splitlines()[-1] == "no usable song, 1 file not usable"

@@ -86,6 +86,27 @@ def test_mir_st500_labels_meet_the_audio_that_is_there(tmp_path: Path) -> None:
     assert problem.reason.startswith("note 2: the note at 0.3 s begins before")
 
 
+def test_hidden_files_are_no_songs_of_a_public_set(tmp_path: Path) -> None:
+    for name in ("english/wav/en001a", "english/wav/._en001a"):
+        wav(tmp_path / "csd" / f"{name}.wav")
+        text(tmp_path / "csd" / f"{name.replace('wav', 'csv')}.csv", CSV)
+    words = [{"word": "a", "note": [60], "note_start": [0.3], "note_end": [0.7]}]
+    for name in ("0000", "._0000"):
+        gtsinger(tmp_path / "gtsinger", f"English/EN-Alto-1/Vibrato/song/group/{name}", words)
+    labels = {"1": [[0.1, 0.4, 60]]}
+    text(tmp_path / "mir" / "MIR-ST500_corrected.json", json.dumps(labels))
+    text(tmp_path / "mir" / "!" / "._MIR-ST500_corrected.json", "no json")
+    wav(tmp_path / "mir" / "1" / "Mixture.wav")
+    text(tmp_path / "mir" / "1" / "._Mixture.wav", "no sound")
+    text(tmp_path / "mir" / "2" / "._Mixture.wav", "no sound")
+    found = {}
+    for name, folder in (("csd", "csd"), ("gtsinger", "gtsinger"), ("mir-st500", "mir")):
+        songs, problems = read_corpus(name, tmp_path / folder)
+        assert not problems
+        found[name] = [song.path.name for song in songs]  # type: ignore[attr-defined]
+    assert found == {"csd": ["en001a.wav"], "gtsinger": ["0000.wav"], "mir-st500": ["Mixture.wav"]}
+
+
 def test_mir_st500_without_its_labels_says_what_is_missing(tmp_path: Path) -> None:
     with pytest.raises(CorpusError, match=r"has no MIR-ST500_corrected\.json"):
         read_corpus("mir-st500", tmp_path)

@@ -111,6 +111,34 @@ def test_files_pair_across_subfolders_by_name_and_equal_names_by_place(tmp_path:
     assert [song.name for song in songs] == ["only", "x/song", "y/song"]
 
 
+@pytest.mark.parametrize("place", ["._song", ".song", ".AppleDouble/song", "deep/._song"])
+def test_hidden_files_are_neither_songs_nor_labels(tmp_path: Path, place: str) -> None:
+    """As macOS leaves them on a foreign file system: the names of songs, and no sound in them."""
+    wav(tmp_path / "song.wav")
+    text(tmp_path / "song.csv", CSV)
+    wav(tmp_path / f"{place}.wav")
+    text(tmp_path / f"{place}.csv", "onset,offset,pitch\n0.2,0.3,50\n")
+    songs, problems = read_folder(tmp_path, tmp_path)
+    assert [(song.name, song.notes) for song in songs] == [("song", NOTES)]
+    assert not problems
+
+
+@pytest.mark.parametrize("name", ["._song", ".song"])
+def test_a_hidden_file_stands_in_for_no_missing_one(tmp_path: Path, name: str) -> None:
+    wav(tmp_path / "song.wav")
+    text(tmp_path / f"{name}.csv", CSV)
+    songs, (problem,) = read_folder(tmp_path, tmp_path)
+    assert not songs
+    assert problem.reason.startswith("has no labels")
+
+
+def test_a_folder_below_a_hidden_one_is_read_all_the_same(tmp_path: Path) -> None:
+    wav(tmp_path / ".data" / "song.wav")
+    text(tmp_path / ".data" / "song.csv", CSV)
+    (song,), _ = read_folder(tmp_path / ".data", tmp_path / ".data")
+    assert song.name == "song"
+
+
 def test_a_missing_folder_is_named(tmp_path: Path) -> None:
     songs, (problem,) = read_folder(tmp_path / "gone", tmp_path)
     assert not songs

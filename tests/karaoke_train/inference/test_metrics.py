@@ -22,6 +22,14 @@ def test_note_accuracy_is_the_median_rounded_and_tolerance_one_semitone() -> Non
     }
 
 
+def test_a_note_between_two_semitones_counts_as_the_upper_one() -> None:
+    notes = [Note(0.0, 0.5, 60.5), Note(0.5, 1.0, 61.5)]
+    assert count_pitches(frames((61.0, 25), (62.0, 25)), notes).same_semitone == 2
+    assert count_pitches(frames((60.0, 25), (61.0, 25)), notes).same_semitone == 0
+    whole = [Note(0.0, 0.5, 61.0), Note(0.5, 1.0, 62.0)]
+    assert count_pitches(frames((60.5, 25), (61.5, 25)), whole).same_semitone == 2
+
+
 def test_median_ignores_a_scoop_that_is_shorter_than_half_the_note() -> None:
     heard = frames((50.0, 12), (60.0, 13))
     assert count_pitches(heard, [Note(0.0, 0.5, 60.0)]).same_semitone == 1

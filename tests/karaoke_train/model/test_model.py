@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,12 @@ from karaoke_train.audio.features import FeatureSettings
 from karaoke_train.audio.units import MAX_FRAMES
 from karaoke_train.model.build import EncoderError, build_model
 from karaoke_train.model.checkpoints import CheckpointError, load_model, save_model
-from karaoke_train.model.model import FramePosteriors, VoiceToNotesConfig, VoiceToNotesModel
+from karaoke_train.model.model import (
+    FORMAT,
+    FramePosteriors,
+    VoiceToNotesConfig,
+    VoiceToNotesModel,
+)
 from karaoke_train.settings import TrainSettings
 
 SETTINGS = FeatureSettings()
@@ -107,6 +113,40 @@ def test_saved_model_comes_back_with_its_preprocessing(
     assert again.config.feature_settings == tiny_model.config.feature_settings
     assert load_model(tmp_path).config.encoder.d_model == 16  # a run's folder means its best
     assert [p.name for p in tmp_path.iterdir()] == ["best"]
+
+
+def test_a_checkpoint_with_the_older_names_of_its_features_still_loads(
+    tiny_model: VoiceToNotesModel, tmp_path: Path
+) -> None:
+    save_model(tiny_model, tmp_path / "best")
+    path = tmp_path / "best" / "config.json"
+    config = json.loads(path.read_text())
+    config["features"] = {"mel_bands": 80, "lowest": 36, "highest": 93, "bins": 3, "below": 12}
+    path.write_text(json.dumps(config | {"format": 1}))
+    again = load_model(tmp_path)
+    assert again.config.feature_settings == tiny_model.config.feature_settings
+    batch = inputs(30, [30])
+    torch.testing.assert_close(tiny_model(**batch).pitch, again(**batch).pitch)
+    save_model(again, tmp_path / "copy")  # under today's names, and says so
+    assert json.loads((tmp_path / "copy" / "config.json").read_text())["format"] == FORMAT
+    assert load_model(tmp_path / "copy").config.feature_settings == SETTINGS
+
+
+def test_older_names_of_features_keep_their_values() -> None:
+    older = {"lowest": 40, "highest": 90, "bins": 5, "below": 7}
+    assert VoiceToNotesConfig(features=older).feature_settings == FeatureSettings(
+        midi_min=40, midi_max=90, bins_per_semitone=5, semitones_below=7
+    )
+
+
+def test_the_weights_keep_the_names_that_saved_checkpoints_have(
+    tiny_model: VoiceToNotesModel,
+) -> None:
+    names = set(tiny_model.state_dict())
+    parts = {name.split(".")[0] for name in names}
+    assert parts == {"encoder", "salience", "contour", "heads"}
+    for name in ("salience.mix.weight", "salience.out.bias", "contour.weight", "heads.pitch.bias"):
+        assert name in names
 
 
 def test_checkpoint_that_is_none_is_named(tmp_path: Path) -> None:
