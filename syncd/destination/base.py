@@ -26,6 +26,7 @@ from typing import Any, Final, Protocol
 
 from karaoke_train.runlog.format import Record, RunHeader
 from karaoke_train.runlog.reader import Line
+from syncd.source.lines import Lines
 
 Row = Mapping[str, Any]  # a history row, with its `_step`
 _TERMINAL: Final = frozenset({"finished", "failed", "crashed", "killed"})
@@ -121,8 +122,10 @@ class Uploader(Protocol):
     def open(self) -> int:
         """Begin. Returns the server's history line count, where `send` has to begin."""
 
-    def send(self, lines: Sequence[Line]) -> None:
-        """Hand over the next lines. Says nothing about their arrival."""
+    def send(self, lines: Lines) -> Sequence[Line]:
+        """Hand over the next lines. Says nothing about their arrival. Returns those of them that
+        say more than a step's metrics: bad and blank ones, and records that are neither train nor
+        val."""
 
     def confirm(self) -> int:
         """The server's history line count now."""

@@ -28,11 +28,8 @@ def export(path: Path, form: str) -> tuple[str, int]:
 
 
 def _records(path: Path, bad: list[int]) -> Iterator[Record]:
-    at = tailer.START
-    while lines := tailer.read(path, at).lines:
-        for line in lines:
-            if line.record is None:
-                bad.append(line.at.ordinal)
-            elif line.record:
-                yield line.record
-        at = lines[-1].end
+    for line in tailer.each_line(path):
+        if line.record is None:
+            bad.append(line.at.ordinal)
+        elif line.record:
+            yield line.record

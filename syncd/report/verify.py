@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from karaoke_train.runlog.reader import Line
+from karaoke_train.runlog.timestamps import parse_timestamp
 from syncd.destination.base import Destination, RunRef
-from syncd.destination.rows import Media, row, seconds
+from syncd.destination.rows import Media, row
 from syncd.source import tailer
 from syncd.source.scanner import LogFile
 
@@ -93,8 +94,9 @@ def verify(file: LogFile, project: str, entity: str, destination: Destination) -
     run = RunRef(entity, project, file.run_id)
     remote = destination.remote_run(run)
     rows = destination.history(run) if remote and remote.count else iter(())
-    started = seconds(file.header.created, 0.0)
-    return compare(_lines(file.path), rows, started, lambda media: _hash(file.media, media))
+    started = parse_timestamp(file.header.created, 0.0)
+    lines = tailer.each_line(file.path)
+    return compare(lines, rows, started, lambda media: _hash(file.media, media))
 
 
 def compare(
@@ -199,13 +201,6 @@ def _hash(folder: Path, media: Media) -> str:
         return hashlib.sha256((folder / media.path).read_bytes()).hexdigest()
     except OSError:
         return ""
-
-
-def _lines(path: Path) -> Iterator[Line]:
-    at = tailer.START
-    while lines := tailer.read(path, at).lines:
-        yield from lines
-        at = lines[-1].end
 
 
 def _note(kept_ones: list[Any], one: Any) -> None:

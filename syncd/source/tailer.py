@@ -8,14 +8,16 @@ memory has to persist it, or loses it in a crash (Fluent Bit's tail input keeps 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO, Final
 
 from karaoke_train.runlog.format import MAX_LINE, Record
-from karaoke_train.runlog.reader import HEAD, Line, Position, overlong, split_lines
+from karaoke_train.runlog.reader import HEAD, Line, Position, overlong
+from karaoke_train.runlog.record_types import RecordType
 from syncd.source.fingerprint import check_open
+from syncd.source.lines import Lines
 from syncd.state.cursor import Fingerprint
 
 # Bytes per read. It has to be over MAX_LINE: then it holds a whole line, or shows by the lack of a
@@ -26,10 +28,9 @@ START: Final = Position()  # where every file's first line begins
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """What a read gave: whole lines, where the next begins, how far the file was looked at."""
+    """What a read gave: whole lines, and how far the file was looked at."""
 
-    lines: list[Line]  # bad ones, too: every line has an ordinal, or all behind it would move
-    end: Position
+    lines: Lines  # bad ones, too: every line has an ordinal, or all behind it would move
     scanned_to: int  # the file's size at the read: news begins there
 
 
@@ -61,15 +62,24 @@ def read(
             check_open(file, size, start, expect)
         file.seek(start.offset)
         data = file.read(max(limit, MAX_LINE + 1))
-        lines, end = split_lines(data, start)
+        lines = Lines.of(data, start)
         # No newline in so many bytes: a line over the limit, which the writer of ours refuses to
         # write and others do not. It is one bad line, not the end of the file
         if not lines and len(data) > MAX_LINE and (line := _long_line(file, start, data)):
-            lines, end = [line], line.end
+            lines = Lines.too_long(line)
         # A torn tail counts as looked at: only its newline, which makes the file longer, is news.
         # Without this a trainer that died in mid-line would have its file read for ever
         read_all = start.offset + len(data) >= size
-        return Chunk(lines, end, max(size, end.offset) if read_all or not lines else end.offset)
+        end = lines.end.offset
+        return Chunk(lines, max(size, end) if read_all or not lines else end)
+
+
+def each_line(path: Path) -> Iterator[Line]:
+    """Every complete line of the file, from its start to its end. Raises OSError."""
+    at = START
+    while lines := read(path, at).lines:
+        yield from lines
+        at = lines.end
 
 
 def scan(
@@ -87,25 +97,31 @@ def scan(
         chunk = read(path, found.end)
         if not chunk.lines:
             return found
-        found = _scanned(found, chunk, ordinal)
-        if on_lines:
-            on_lines(chunk.lines)
+        found = _scanned(found, chunk.lines, ordinal, on_lines)
 
 
-def _scanned(found: FileScan, chunk: Chunk, ordinal: int) -> FileScan:
+def _scanned(
+    found: FileScan,
+    lines: Lines,
+    ordinal: int,
+    on_lines: Callable[[Sequence[Line]], None] | None,
+) -> FileScan:
     at = found.at
-    if at is None and ordinal <= chunk.end.ordinal:
-        at = chunk.lines[ordinal - found.end.ordinal - 1].end
-    records = [line.record for line in chunk.lines if line.record]
-    epochs = [record for record in records if record.get("type") == "epoch_summary"]
-    media = [line for line in chunk.lines if line.record and line.record.get("type") == "media"]
+    if at is None and ordinal <= lines.end.ordinal:
+        at = lines.start_of(ordinal)
+    parsed = list(lines)
+    if on_lines:
+        on_lines(parsed)
+    records = [line.record for line in parsed if line.record]
+    epochs = [record for record in records if record.get("type") == RecordType.EPOCH_SUMMARY]
+    media = [line for line in parsed if line.record and line.record.get("type") == RecordType.MEDIA]
     return replace(
         found,
-        end=chunk.end,
+        end=lines.end,
         at=at,
         epochs=(*found.epochs, *epochs),
         media=(*found.media, *media),
-        last=chunk.lines[-1].record,
+        last=parsed[-1].record,
     )
 
 

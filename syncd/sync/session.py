@@ -5,7 +5,6 @@ An action that fails drops the session, so that what remains is what a crash wou
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -81,9 +80,9 @@ class Session:
         self._document = document
         self._uploader: Uploader | None = None
         self._lease: Lock | None = None
-        # Ends of the lines sent and not confirmed: they turn the server's count, which is in
-        # lines, into an offset without reading the file again
-        self._unconfirmed: list[Position] = []
+        # Where each send that is not confirmed began and ended. The server's count, in lines, falls
+        # into one of them, and is turned into an offset by reading that part of the file again
+        self._unconfirmed: list[tuple[Position, Position]] = []
         self._shown: Fingerprint | None = None  # what the file showed where the next read begins
         self._config_at = 0  # where the newest config record begins
         self._lost_tries = 0
@@ -222,31 +221,30 @@ class Session:
         chunk = tailer.read(self.path, start, expect=self._shown)
         failpoint("read.after")
         # `most` bounds what a failure costs: lines not yet confirmed are sent again
-        lines = chunk.lines[:most]
+        lines = chunk.lines.first(most)
         if not lines:
             return Sent(start, chunk.scanned_to)
-        # Quarantine before the server: a crash in between costs a second look at a bad line, the
-        # other order would lose the one account of what was in it
-        self._keep_bad(lines)
         failpoint("send.before")
-        self._alive().send(lines)
+        special = self._alive().send(lines)
         failpoint("send.after")
-        self._note_configs(lines)
-        self._unconfirmed.extend(line.end for line in lines)
+        # A crash before this keeps no bad line from quarantine: they are not confirmed yet, so the
+        # next session reads them again, to send them or to find where the server's count is
+        self._look_at(special)
+        end = lines.end
+        self._unconfirmed.append((start, end))
         whole = len(lines) == len(chunk.lines)
-        end = lines[-1].end
         # The next read has to find these bytes again. A file that is rewritten under an open
         # session keeps its size and its inode, and nothing else would show it
         self._shown = fingerprint.fingerprint(self.path, end)
         scanned_to = chunk.scanned_to if whole else end.offset
-        return Sent(end, scanned_to, _outcome(lines[-1].record))
+        return Sent(end, scanned_to, _outcome_of(special, end))
 
     def _confirm(self, confirmed: Position) -> Event:
         failpoint("confirm.before")
         count = self._alive().confirm()
         failpoint("confirm.after")
         # More than was sent is never taken as a confirmation of ours
-        newest = self._unconfirmed[-1] if self._unconfirmed else confirmed
+        newest = self._unconfirmed[-1][1] if self._unconfirmed else confirmed
         if count > newest.ordinal:  # the last lines of a session before this one, or foreign ones
             raise RunTrouble(
                 f"the server holds {count:,} records, more than the {newest.ordinal:,} sent",
@@ -254,12 +252,22 @@ class Session:
             )
         if count <= confirmed.ordinal:  # a stale replica, or nothing has arrived yet
             return Confirmed(confirmed)
-        # The last line whose end the count has reached. A count never falls inside of a line
-        index = bisect_right(self._unconfirmed, count, key=lambda at: at.ordinal)
-        at = self._unconfirmed[index - 1]
-        del self._unconfirmed[:index]
+        at = self._position_of(count)
         self._save(at, ended=False)
         return Confirmed(at)
+
+    def _position_of(self, count: int) -> Position:
+        """Where the line `count` begins, which is one of those sent and not confirmed."""
+        while self._unconfirmed[0][1].ordinal < count:
+            del self._unconfirmed[0]
+        start, end = self._unconfirmed[0]
+        if end.ordinal > count:
+            # What was sent from here was at most a read's worth, so one read has it
+            end = tailer.read(self.path, start).lines.start_of(count)
+            self._unconfirmed[0] = (end, self._unconfirmed[0][1])
+        else:
+            del self._unconfirmed[0]
+        return end
 
     def _close(self, outcome: Outcome | None, confirmed: Position) -> Event:
         # The whole file once more, for its epochs and media: nothing of them is kept meanwhile, so
@@ -433,6 +441,11 @@ def _outcome(record: Record | None) -> Outcome | None:
     return Outcome(status, code if isinstance(code, int) else 0 if status == "finished" else 1)
 
 
+def _outcome_of(special: Sequence[Line], end: Position) -> Outcome | None:
+    """The outcome in the line that ends at `end`, if that is among these."""
+    return _outcome(special[-1].record) if special and special[-1].end == end else None
+
+
 def _outcome_before(path: Path, at: Position) -> Outcome | None:
     """The outcome in the line that ends at `at`; none where it can't be read."""
     try:
@@ -450,7 +463,7 @@ def _outcome_before(path: Path, at: Position) -> Outcome | None:
 def _record_at(path: Path, offset: int) -> Record:
     # The ordinal is not known, and nobody asks for it here
     chunk = tailer.read(path, Position(0, offset))
-    return (chunk.lines[0].record or {}) if chunk.lines else {}
+    return next((line.record or {} for line in chunk.lines), {})
 
 
 def _merged(header: RunHeader, config: Record) -> RunHeader:

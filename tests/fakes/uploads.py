@@ -15,9 +15,11 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
+from karaoke_train.runlog.timestamps import parse_timestamp
 from syncd.destination.base import Account, Identity, RemoteRun, RunRef
-from syncd.destination.rows import row, seconds
+from syncd.destination.rows import row
 from syncd.errors import ProblemCode, RunRefused, RunTrouble, Unreachable, UploadError
+from syncd.source.lines import special_lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from karaoke_train.runlog.format import Record
     from karaoke_train.runlog.reader import Line
     from syncd.destination.base import Finding, Outcome, Row, Target
+    from syncd.source.lines import Lines
 
 Fault = Literal[
     "open",  # the session does not open
@@ -157,7 +160,7 @@ class FakeUploader:
     def __init__(self, server: FakeServer, target: Target) -> None:
         self._server = server
         self._target = target
-        self._started = seconds(target.header.created, 0.0)
+        self._started = parse_timestamp(target.header.created, 0.0)
         self._run_id = target.header.run_id
         self._pipe: deque[Line] = deque()
         self._next = -1  # the ordinal that has to be sent next; -1 before `open`
@@ -182,14 +185,16 @@ class FakeUploader:
         self._server.sessions.append(self)
         return self._next
 
-    def send(self, lines: Sequence[Line]) -> None:
+    def send(self, lines: Lines) -> Sequence[Line]:
         self._touch("send")
+        parsed = list(lines)
         self._silent = self._silent or self._server.take("silent")
         failing = self._server.down is not None or self._server.take("send")
-        for line in lines[: len(lines) // 2] if failing else lines:
+        for line in parsed[: len(parsed) // 2] if failing else parsed:
             self._hand_over(line)
         if failing:
             raise self._die(self._server.down or Unreachable("the connection was cut"))
+        return special_lines(parsed)
 
     def confirm(self) -> int:
         self._touch("confirm")
@@ -278,6 +283,7 @@ class PromptServer:
 
 
 class _Prompt(FakeUploader):
-    def send(self, lines: Sequence[Line]) -> None:
-        super().send(lines)
+    def send(self, lines: Lines) -> Sequence[Line]:
+        special = super().send(lines)
         self.deliver(len(lines))
+        return special

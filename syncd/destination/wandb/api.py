@@ -12,9 +12,11 @@ from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+import orjson
+
 from syncd.destination.base import RemoteRun, RunRef
-from syncd.destination.wandb import http
 from syncd.destination.wandb.credentials import Login, host_flag, login_remedy
+from syncd.destination.wandb.http import Answer, BadRequest, Http, retry_after
 from syncd.errors import Connection, Refused, Unreachable
 
 TIMEOUT: Final = 15.0  # seconds that a server may take to answer
@@ -47,12 +49,11 @@ class Api:
     def __init__(self, login: Login, timeout: float = TIMEOUT) -> None:
         self.login = login
         self.host = urlsplit(login.base_url).hostname or login.base_url
-        self._timeout = timeout
-        self._closed = False
+        self.http = Http(login.base_url, login.key, timeout)
 
     def close(self) -> None:
         """Ask nothing more: every further question fails at once."""
-        self._closed = True
+        self.http.close()
 
     def viewer(self) -> str:
         """The entity that runs go to by default. Raises Unreachable or Refused."""
@@ -91,35 +92,31 @@ class Api:
             page = files.get("pageInfo") or {}
             if not nodes or not page.get("hasNextPage"):
                 return names
-            asked["after"] = str(page.get("endCursor"))
+            after = str(page.get("endCursor") or "")
+            if after == asked.get("after", ""):  # it would be asked for ever
+                raise self._no_server("its list of files does not end")
+            asked["after"] = after
 
     def _ask(self, query: str, variables: Mapping[str, str]) -> dict[str, Any]:
-        if self._closed:
-            raise Unreachable("the daemon is stopping")
         if not self.login.key:
             raise self._not_logged_in("nobody is logged in")
+        body = orjson.dumps({"query": query, "variables": dict(variables)})
         try:
-            answer = http.post(
-                f"{self.login.base_url}/graphql",
-                {"query": query, "variables": dict(variables)},
-                key=self.login.key,
-                host=self.host,
-                timeout=self._timeout,
-            )
-        except http.BadRequest as error:
+            answer = self.http.post("/graphql", body)
+        except BadRequest as error:
             raise self._not_logged_in(f"the login can't be used: {error}") from None
         return self._data(answer)
 
-    def _data(self, answer: http.Answer) -> dict[str, Any]:
-        if answer.status_code == 401:
+    def _data(self, answer: Answer) -> dict[str, Any]:
+        if answer.status == 401:
             raise self._not_logged_in(f"{self.host} does not accept the API key (HTTP 401)")
-        if answer.status_code == 403:
+        if answer.status == 403:
             raise self._forbidden("HTTP 403")
-        if answer.status_code >= 500 or answer.status_code in (408, 425, 429):
+        if answer.status >= 500 or answer.status in (408, 425, 429):
             raise Unreachable(
-                f"{self.host} is in trouble (HTTP {answer.status_code})",
+                f"{self.host} is in trouble (HTTP {answer.status})",
                 kind=Connection.TROUBLE,
-                retry_after=http.retry_after(answer.headers.get("Retry-After", ""), time.time()),
+                retry_after=retry_after(answer.headers.get("retry-after", ""), time.time()),
             )
         try:
             body = answer.json()
@@ -174,9 +171,9 @@ def _last_step(tail: object) -> int:
     return int(last.get("_step", -1))
 
 
-def _looks_like(answer: http.Answer) -> str:
-    kind = answer.headers.get("Content-Type", "no content type").split(";")[0]
-    return f"HTTP {answer.status_code}, {kind}"
+def _looks_like(answer: Answer) -> str:
+    kind = answer.headers.get("content-type", "no content type").split(";")[0]
+    return f"HTTP {answer.status}, {kind}"
 
 
 def _error_words(errors: object) -> str:

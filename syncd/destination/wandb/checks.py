@@ -14,10 +14,10 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from syncd.destination.base import Finding
-from syncd.destination.wandb import http
 from syncd.destination.wandb.api import TIMEOUT, Api
 from syncd.destination.wandb.certificates import ca_bundle
 from syncd.destination.wandb.credentials import Login
+from syncd.destination.wandb.http import Http, TlsRefused
 from syncd.errors import Refused, Unreachable
 
 MEASURED: Final = (0, 31)  # the wandb whose behaviour in trouble was measured
@@ -77,8 +77,8 @@ def _network(login: Login) -> Iterator[Finding]:
     host = urlsplit(login.base_url).hostname or login.base_url
     begun = time.time()
     try:
-        answer = http.head(login.base_url, host=host, timeout=TIMEOUT)
-    except http.TlsRefused as error:
+        answer = Http(login.base_url, login.key, TIMEOUT).head()
+    except TlsRefused as error:
         remedy = "Check this machine's clock and CA certificates (REQUESTS_CA_BUNDLE)"
         yield Finding("tls", "error", error.what, remedy)
         return
@@ -89,7 +89,7 @@ def _network(login: Login) -> Iterator[Finding]:
     took = time.time() - begun
     words = f"{host} answers in {took * 1000:.0f} ms ({ssl.OPENSSL_VERSION})"
     yield Finding("network", "ok", words)
-    yield from _clock(answer.headers.get("Date", ""), begun, took)
+    yield from _clock(answer.headers.get("date", ""), begun, took)
     yield _server(login)
 
 

@@ -1,24 +1,47 @@
 """One HTTP request to a W&B server -> its answer, or why there is none, in words.
 
-With `requests`, which honours proxies and CA settings, and the one place where it is imported.
-Redirects are not followed: a captive portal redirects, a W&B server does not.
+Over urllib3 with connections that are kept alive, and the one place where it is imported. Redirects
+are not followed: a captive portal redirects, a W&B server does not.
+
+Every request has one deadline for its whole answer. A socket's timeout is none: it begins anew with
+each byte, and a server that sends one every few seconds would hold a thread for ever.
 """
 
 from __future__ import annotations
 
 import email.utils
-from collections.abc import Mapping
+import heapq
+import socket
+import threading
+import time
+import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Final
+from urllib.parse import urlsplit
 
-import requests
+import orjson
+import urllib3
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.exceptions import (
+    ConnectTimeoutError,
+    HTTPError,
+    LocationParseError,
+    NameResolutionError,
+    ProxyError,
+    ReadTimeoutError,
+    SSLError,
+)
 
 from syncd.destination.wandb.certificates import ca_bundle
 from syncd.errors import Unreachable
 
 CONNECT: Final = 5.0  # seconds to connect; no server is further away than that
 MAX_WAIT: Final = 3600.0  # seconds of a Retry-After that are taken seriously
-
-Answer = requests.Response
+MAX_ANSWER: Final = 64 << 20  # bytes of an answer; more is no answer of W&B's
+_CONNECTIONS: Final = 32  # kept alive; more are made, and closed after use
 
 
 class TlsRefused(Unreachable):
@@ -29,56 +52,299 @@ class BadRequest(Exception):
     """A key or an address that can't be put into a request."""
 
 
-def post(url: str, body: Mapping[str, Any], *, key: str, host: str, timeout: float) -> Answer:
-    """POST JSON, with the key as the password. Raises Unreachable or BadRequest."""
-    return _send("POST", url, host, timeout, json=body, auth=("api", key))
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A whole answer. headers: by lower-case name."""
+
+    status: int
+    headers: Mapping[str, str] = field(repr=False)
+    data: bytes = field(repr=False)
+
+    def json(self) -> Any:
+        """The body as JSON. Raises ValueError."""
+        return orjson.loads(self.data)
 
 
-def head(url: str, *, host: str, timeout: float) -> Answer:
-    """HEAD, as nobody. Raises Unreachable."""
-    return _send("HEAD", url, host, timeout)
+class Http:
+    """One server. Thread-safe. key: sent as the password to this server alone, never to the signed
+    links that files go to."""
+
+    def __init__(self, base_url: str, key: str, timeout: float) -> None:
+        self.base_url = base_url
+        self.host = urlsplit(base_url).hostname or base_url
+        self.timeout = timeout
+        self._key = key
+        self._deadlines = _Deadlines()
+        self._pools: dict[str, urllib3.PoolManager] = {}  # by proxy, empty for none
+        self._guard = threading.Lock()
+
+    def post(self, path: str, body: bytes, headers: Mapping[str, str] | None = None) -> Answer:
+        """POST JSON, with the key as the password. Raises Unreachable or BadRequest."""
+        try:
+            login = urllib3.make_headers(basic_auth=f"api:{self._key}")
+        except ValueError as error:  # a key that is no Latin-1
+            raise BadRequest(type(error).__name__) from None
+        kind = {"Content-Type": "application/json"}
+        return self._send("POST", self.base_url + path, body, {**login, **kind, **(headers or {})})
+
+    def put(self, url: str, body: bytes, headers: Mapping[str, str]) -> Answer:
+        """PUT a file to a link that the server gave, without the key. Raises Unreachable."""
+        absolute = self.base_url + url if url.startswith("/") else url
+        return self._send("PUT", absolute, body, headers)
+
+    def head(self) -> Answer:
+        """HEAD of the server's root, as nobody. Raises Unreachable."""
+        return self._send("HEAD", self.base_url, None, {})
+
+    def close(self) -> None:
+        """Cut what is under way; each request fails. Nothing may be asked after."""
+        self._deadlines.close()
+        with self._guard:
+            for pool in self._pools.values():
+                pool.clear()
+
+    def _send(
+        self, method: str, url: str, body: bytes | None, headers: Mapping[str, str]
+    ) -> Answer:
+        with self._deadlines.within(self.timeout) as watch:
+            try:
+                answer = self._exchange(method, url, body, headers)
+            except (Unreachable, BadRequest):
+                if watch.was_cut:
+                    raise Unreachable(f"{self.host} does not answer") from None
+                raise
+        if watch.was_cut:  # an answer without a length, which ended where we cut it
+            raise Unreachable(f"{self.host} does not answer")
+        return answer
+
+    def _exchange(
+        self, method: str, url: str, body: bytes | None, headers: Mapping[str, str]
+    ) -> Answer:
+        try:
+            response = self._pool(url).urlopen(
+                method,
+                url,
+                body=body,
+                headers={"User-Agent": "karaoke-syncd", **headers},
+                redirect=False,
+                retries=False,
+                preload_content=False,
+                timeout=urllib3.Timeout(min(CONNECT, self.timeout), read=self.timeout),
+            )
+            data = response.read(MAX_ANSWER)
+            if len(data) < MAX_ANSWER:
+                response.release_conn()
+            else:
+                response.close()
+        except SSLError as error:
+            raise TlsRefused(describe(error, self.host)) from None
+        except LocationParseError as error:
+            raise BadRequest(type(error).__name__) from None
+        except HTTPError as error:
+            raise Unreachable(describe(error, self.host)) from None
+        except (UnicodeError, ValueError) as error:
+            raise BadRequest(type(error).__name__) from None
+        except OSError as error:  # a CA bundle that isn't there, a socket that the deadline cut
+            if isinstance(error, FileNotFoundError | PermissionError | IsADirectoryError):
+                words = f"the certificate authorities can't be read: {error.strerror}"
+                raise TlsRefused(words) from None
+            raise Unreachable(f"the connection to {self.host} was cut") from None
+        headers = {name.lower(): value for name, value in response.headers.items()}
+        return Answer(response.status, headers, data)
+
+    def _pool(self, url: str) -> urllib3.PoolManager:
+        proxy = _proxy_for(url)
+        with self._guard:
+            if proxy not in self._pools:
+                self._pools[proxy] = _make_pool(proxy)
+            return self._pools[proxy]
 
 
-def _send(method: str, url: str, host: str, timeout: float, **how: Any) -> Answer:
-    try:
-        return requests.request(
-            method,
-            url,
-            headers={"User-Agent": "karaoke-syncd"},
-            timeout=(min(CONNECT, timeout), timeout),
-            verify=ca_bundle() or True,
-            allow_redirects=False,
-            **how,
-        )
-    except requests.exceptions.SSLError as error:
-        raise TlsRefused(describe(error, host)) from None
-    except requests.RequestException as error:
-        raise Unreachable(describe(error, host)) from None
-    except ValueError as error:
-        raise BadRequest(type(error).__name__) from None
-    except OSError as error:  # a CA bundle that isn't there: requests raises it bare
-        raise TlsRefused(f"the certificate authorities can't be read: {error}"[:200]) from None
+def _proxy_for(url: str) -> str:
+    """The proxy that the environment names for an address; empty for none."""
+    parts = urlsplit(url)
+    if urllib.request.proxy_bypass(parts.netloc) or urllib.request.proxy_bypass(
+        parts.hostname or ""
+    ):
+        return ""
+    proxies = urllib.request.getproxies()
+    proxy = proxies.get(parts.scheme) or proxies.get("all") or ""
+    return proxy if not proxy or "://" in proxy else f"http://{proxy}"
 
 
-def describe(error: requests.RequestException, host: str) -> str:
+def _make_pool(proxy: str) -> urllib3.PoolManager:
+    bundle = ca_bundle()
+    how: dict[str, Any] = {"maxsize": _CONNECTIONS, "block": False}
+    if bundle and Path(bundle).is_dir():
+        how["ca_cert_dir"] = bundle
+    elif bundle:
+        how["ca_certs"] = bundle
+    if proxy:
+        login = urlsplit(proxy)
+        if login.username:
+            words = f"{login.username}:{login.password or ''}"
+            how["proxy_headers"] = urllib3.make_headers(proxy_basic_auth=words)
+        pool: urllib3.PoolManager = urllib3.ProxyManager(proxy, **how)
+    else:
+        pool = urllib3.PoolManager(**how)
+    pool.pool_classes_by_scheme = {"http": _HttpPool, "https": _HttpsPool}
+    return pool
+
+
+class _Deadlines:
+    """Cuts the socket of a request whose time is over: one thread for all of them."""
+
+    def __init__(self) -> None:
+        self._here = threading.local()
+        self._due: list[tuple[float, int, _Watch]] = []
+        self._number = 0
+        self._changed = threading.Condition()
+        self._thread: threading.Thread | None = None
+        self._closed = False
+
+    @contextmanager
+    def within(self, seconds: float) -> Iterator[_Watch]:
+        """A request of this thread's, which has to be answered in so many seconds."""
+        watch = _Watch()
+        with self._changed:
+            if self._closed:
+                raise Unreachable("the daemon is stopping")
+            self._number += 1
+            heapq.heappush(self._due, (time.monotonic() + seconds, self._number, watch))
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="deadlines", daemon=True)
+                self._thread.start()
+            if self._due[0][2] is watch:
+                self._changed.notify()
+        _current.watch = watch
+        try:
+            yield watch
+        finally:
+            _current.watch = None
+            watch.end()
+
+    def close(self) -> None:
+        """Cut all of them, and let none begin."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify()
+            due, self._due = self._due, []
+        for _, _, watch in due:
+            watch.cut()
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                while self._due and self._due[0][2].ended:
+                    heapq.heappop(self._due)
+                if self._closed:
+                    return
+                wait = self._due[0][0] - time.monotonic() if self._due else None
+                if wait is None or wait > 0:
+                    self._changed.wait(wait)
+                    continue
+                _, _, late = heapq.heappop(self._due)
+            late.cut()
+
+
+class _Watch:
+    """One request's socket, once it has one."""
+
+    def __init__(self) -> None:
+        self._guard = threading.Lock()
+        self._socket: socket.socket | None = None
+        self.was_cut = False
+        self.ended = False
+
+    def on(self, opened: socket.socket | None) -> None:
+        """The request goes over this socket."""
+        with self._guard:
+            self._socket = opened
+            if self.was_cut:
+                self._shut()
+
+    def end(self) -> None:
+        """The answer is there: the socket is somebody else's from now on."""
+        with self._guard:
+            self.ended = True
+            self._socket = None
+
+    def cut(self) -> None:
+        """The time is over: whoever waits for the answer wakes up."""
+        with self._guard:
+            self.was_cut = True
+            self._shut()
+
+    def _shut(self) -> None:
+        if self._socket is not None:
+            with suppress(OSError):
+                self._socket.shutdown(socket.SHUT_RDWR)
+
+
+class _Current(threading.local):
+    watch: _Watch | None = None
+
+
+_current = _Current()
+
+
+class _Watched:
+    """A connection that says which socket a request goes over."""
+
+    sock: Any
+
+    def request(self, *arguments: Any, **how: Any) -> Any:
+        """Theirs; a kept-alive socket is known before, a new one once it's connected."""
+        self._say()
+        done = super().request(*arguments, **how)  # type: ignore[misc]
+        self._say()
+        return done
+
+    def connect(self) -> None:
+        """Theirs."""
+        super().connect()  # type: ignore[misc]
+        self._say()
+
+    def _say(self) -> None:
+        if _current.watch is not None:
+            _current.watch.on(self.sock)
+
+
+class _WatchedHttp(_Watched, HTTPConnection):
+    pass
+
+
+class _WatchedHttps(_Watched, HTTPSConnection):
+    pass
+
+
+class _HttpPool(urllib3.HTTPConnectionPool):
+    ConnectionCls = _WatchedHttp
+
+
+class _HttpsPool(urllib3.HTTPSConnectionPool):
+    ConnectionCls = _WatchedHttps
+
+
+def describe(error: HTTPError, host: str) -> str:
     """What kept a request from being answered, in words; never with the request in them."""
-    text = str(error)
-    if isinstance(error, requests.exceptions.ProxyError):
+    text = str(error).lower()
+    if isinstance(error, ProxyError):
         return f"the proxy does not let us reach {host}"
-    if isinstance(error, requests.exceptions.SSLError):
+    if isinstance(error, SSLError):
         return (
             f"the TLS certificate of {host} can't be verified; if an authority of your own "
             "has signed it, name its file in SSL_CERT_FILE"
         )
-    if isinstance(error, requests.exceptions.ConnectTimeout):
-        return f"no connection to {host} within {CONNECT:.0f} s"
-    if isinstance(error, requests.exceptions.ReadTimeout):
-        return f"{host} does not answer"
-    if "NameResolution" in text or "getaddrinfo" in text:
+    if isinstance(error, NameResolutionError):
         return f"the name {host} can't be resolved"
-    if "refused" in text.lower():
+    if isinstance(error, ReadTimeoutError):
+        return f"{host} does not answer"
+    if "refused" in text:
         return f"{host} refuses the connection"
-    if "reset" in text.lower() or "aborted" in text.lower():
+    if isinstance(error, ConnectTimeoutError):
+        return f"no connection to {host} within {CONNECT:.0f} s"
+    if "reset" in text or "aborted" in text or "closed" in text:
         return f"the connection to {host} was cut"
     return f"{host} can't be reached ({type(error).__name__})"
 

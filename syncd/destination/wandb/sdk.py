@@ -14,12 +14,15 @@ from typing import Any, Final
 
 from karaoke_train.runlog.format import BadRecord, Record, RunHeader
 from karaoke_train.runlog.reader import Line
+from karaoke_train.runlog.record_types import RecordType
+from karaoke_train.runlog.timestamps import parse_timestamp
 from syncd.destination.base import Outcome, RemoteRun, Target
-from syncd.destination.rows import epoch_table, row, seconds
+from syncd.destination.rows import epoch_table, row
 from syncd.destination.wandb.api import TIMEOUT, Api
 from syncd.destination.wandb.worker import Configure, Finish, Log, Open, Request, ReuploadMedia
 from syncd.destination.wandb.worker_pool import Worker, WorkerFailed, WorkerPool
 from syncd.errors import ProblemCode, RunRefused, RunTrouble
+from syncd.source.lines import Lines, special_lines
 
 STABLE: Final = 5.0  # seconds; counts were seen to lag 2 to 4 s behind what was written
 HAND_OVER: Final = 60.0  # to take a chunk of rows
@@ -46,7 +49,7 @@ class WandbSdk:
         self._init = 2 * request_timeout  # wandb.init asks two questions in turn
         self._count_stable_for = count_stable_for
         self._worker: Worker | None = None
-        self._started = seconds(target.header.created, 0.0)
+        self._started = parse_timestamp(target.header.created, 0.0)
 
     def open(self) -> int:
         """Open the run where the server's count is. Raises RunTrouble while its answers
@@ -85,13 +88,16 @@ class WandbSdk:
             raise self._contradiction(f"counts {again.count}, its last step is {again.last_step}")
         return again.count
 
-    def send(self, lines: Sequence[Line]) -> None:
+    def send(self, lines: Lines) -> Sequence[Line]:
         """Hand the lines' rows to the SDK."""
-        rows = [(line.at.ordinal, row(line, self._started)) for line in lines]
+        parsed = list(lines)
+        rows = [(line.at.ordinal, row(line, self._started)) for line in parsed]
         self._call(Log(rows, self._target.media), HAND_OVER)
-        for line in lines:
-            if line.at.ordinal and line.record and line.record.get("type") == "config":
+        special = special_lines(parsed)
+        for line in special:
+            if line.at.ordinal and line.record and RecordType.of(line.record) is RecordType.CONFIG:
                 self._reconfigure(line.record)
+        return special
 
     def confirm(self) -> int:
         """The server's count."""

@@ -10,21 +10,17 @@ import time
 from abc import ABC, abstractmethod
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
 from karaoke_train.runlog.format import RunHeader
-from karaoke_train.runlog.reader import Position, split_lines
+from karaoke_train.runlog.reader import Position
 from syncd.destination.base import Outcome, Target, Uploader
 from syncd.errors import UploadError
+from syncd.source.lines import Lines
 from tests.patience import patience
 from tests.syncd.world import CREATED, config_line, train_line
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from karaoke_train.runlog.reader import Line
 
 FINISHED = Outcome("finished", 0)
 ARRIVAL = 20.0  # seconds until lines that were sent have to be there
@@ -69,9 +65,14 @@ class Run:
         self.bench = bench
         self.run_id = f"run-{next(_numbers)}"
         data = config_line(self.run_id) + b"".join(map(train_line, range(lines - 1)))
-        self.lines: Sequence[Line] = split_lines(data, Position())[0]
+        self.lines = Lines.of(data, Position())
         header = RunHeader(self.run_id, "name", bench.project, {"lr": 0.1}, created=CREATED)
         self.target = Target(header, bench.entity, bench.project, Path("/none"))
+
+    def lines_from(self, ordinal: int) -> Lines:
+        """Those from a line on."""
+        start = self.lines.start_of(ordinal)
+        return Lines.of(self.lines.data[start.offset :], start)
 
     def open(self) -> Uploader:
         uploader = self.bench.uploader(self.target)
@@ -100,9 +101,9 @@ class UploaderContract:
     def test_lines_arrive_once_in_order_and_are_counted_by_the_server(self, run: Run) -> None:
         uploader = run.open()
         assert run.count == 0
-        uploader.send(run.lines[:4])
+        uploader.send(run.lines.first(4))
         assert run.confirmed(uploader, 4) == 4
-        uploader.send(run.lines[4:])
+        uploader.send(run.lines_from(4))
         assert run.confirmed(uploader, 6) == 6
         uploader.close(FINISHED, ())
         assert run.steps() == list(range(6))
@@ -111,20 +112,20 @@ class UploaderContract:
 
     def test_a_session_after_a_dropped_one_goes_on_at_the_servers_count(self, run: Run) -> None:
         first = run.open()
-        first.send(run.lines[:3])
+        first.send(run.lines.first(3))
         assert run.confirmed(first, 3) == 3
         first.abandon()
         assert run.bench.state(run.run_id) == "running"
         second = run.open()
         assert run.count == 3
-        second.send(run.lines[3:])
+        second.send(run.lines_from(3))
         assert run.confirmed(second, 6) == 6
         second.close(FINISHED, ())
         assert run.steps() == list(range(6))
 
     def test_a_parked_run_stays_open_and_a_finished_one_may_go_on(self, run: Run) -> None:
         first = run.open()
-        first.send(run.lines[:3])
+        first.send(run.lines.first(3))
         assert run.confirmed(first, 3) == 3
         first.close(None, ())
         assert run.bench.state(run.run_id) == "running"
@@ -133,7 +134,7 @@ class UploaderContract:
         assert run.bench.state(run.run_id) == "finished"
         third = run.open()
         assert run.count == 3
-        third.send(run.lines[3:])
+        third.send(run.lines_from(3))
         assert run.confirmed(third, 6) == 6
         third.close(Outcome("failed", 2), ())
         assert run.steps() == list(range(6))
@@ -142,7 +143,7 @@ class UploaderContract:
     def test_bad_and_blank_lines_hold_their_places(self, run: Run) -> None:
         data = config_line(run.run_id) + b"{bad\n\n" + train_line(7)
         uploader = run.open()
-        uploader.send(split_lines(data, Position())[0])
+        uploader.send(Lines.of(data, Position()))
         assert run.confirmed(uploader, 4) == 4
         uploader.close(FINISHED, ())
         rows = run.bench.rows(run.run_id)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from karaoke_train.runlog.format import MAX_LINE
 from karaoke_train.runlog.reader import Line, Position
 from syncd.source import fingerprint, tailer
+from syncd.source.lines import Lines
 
 START = Position()
 LENGTHS = [MAX_LINE - 1, MAX_LINE, MAX_LINE + 1, 5 << 19, tailer.CHUNK + 3, 2 * tailer.CHUNK]
@@ -28,26 +29,26 @@ def read_all(path: Path, limit: int = tailer.CHUNK) -> tuple[list[Line], Positio
     at = START
     while (chunk := tailer.read(path, at, limit)).lines:
         lines += chunk.lines
-        assert chunk.lines[0].at == at
-        at = chunk.end
+        assert chunk.lines.start == at
+        at = chunk.lines.end
     return lines, at
 
 
 def test_torn_tail_waits_for_its_newline(log: Path) -> None:
     log.write_bytes(b'{"a":1}\n{"b":')
     chunk = tailer.read(log, START)
-    assert ([line.record for line in chunk.lines], chunk.end) == ([{"a": 1}], Position(1, 8))
+    assert ([line.record for line in chunk.lines], chunk.lines.end) == ([{"a": 1}], Position(1, 8))
     assert chunk.scanned_to == 13  # looked at: nothing new until the file grows
-    assert tailer.read(log, chunk.end) == tailer.Chunk([], chunk.end, 13)
+    assert tailer.read(log, chunk.lines.end) == tailer.Chunk(Lines.of(b"", chunk.lines.end), 13)
     with log.open("ab") as file:
         file.write(b"2}\n")
-    assert [line.record for line in tailer.read(log, chunk.end).lines] == [{"b": 2}]
+    assert [line.record for line in tailer.read(log, chunk.lines.end).lines] == [{"b": 2}]
 
 
 def test_a_part_of_a_file_is_not_looked_at_beyond_its_end(log: Path) -> None:
     log.write_bytes((b'{"a":"' + b"x" * 100_000 + b'"}\n') * 25)
     chunk = tailer.read(log, START)
-    assert chunk.scanned_to == chunk.end.offset < log.stat().st_size
+    assert chunk.scanned_to == chunk.lines.end.offset < log.stat().st_size
     assert len(read_all(log)[0]) == 25
 
 
@@ -66,7 +67,7 @@ def test_a_long_line_takes_its_ordinal_and_the_next_one_comes(log: Path, length:
 def test_a_torn_long_line_waits_too(log: Path) -> None:
     log.write_bytes(b"x" * (3 * MAX_LINE))
     chunk = tailer.read(log, START)
-    assert (chunk.lines, chunk.end, chunk.scanned_to) == ([], START, 3 * MAX_LINE)
+    assert (len(chunk.lines), chunk.lines.end, chunk.scanned_to) == (0, START, 3 * MAX_LINE)
 
 
 @settings(max_examples=40)
@@ -126,7 +127,7 @@ def test_a_first_line_is_none_until_it_is_whole_or_over_long(log: Path) -> None:
 
 def test_a_fingerprint_stays_while_the_file_grows_and_tells_what_changed(log: Path) -> None:
     log.write_bytes(b'{"type":"config"}\n' + b'{"n":1}\n' * 99)
-    at = tailer.read(log, START).end
+    at = tailer.read(log, START).lines.end
     known = fingerprint.fingerprint(log, at)
     with log.open("ab") as file:
         file.write(b'{"n":2}\n')

@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import socket
 from pathlib import Path
+from socket import gaierror
 from typing import TYPE_CHECKING, Any
 
 import pytest
-import requests
+from urllib3.exceptions import (
+    ConnectTimeoutError,
+    HTTPError,
+    NameResolutionError,
+    ProtocolError,
+    ProxyError,
+)
 
 from syncd.destination.base import RemoteRun, RunRef
 from syncd.destination.wandb.api import Api, _last_step
@@ -156,13 +163,13 @@ def test_a_closed_server_is_asked_nothing(wandb: WandbServer) -> None:
 @pytest.mark.parametrize(
     ("error", "words"),
     [
-        (requests.exceptions.ProxyError("x"), "the proxy does not let us reach h"),
-        (requests.exceptions.ConnectTimeout("x"), "no connection to h within"),
-        (requests.exceptions.ConnectionError("NameResolutionError: x"), "name h can't be resolved"),
-        (requests.exceptions.InvalidURL("x"), "h can't be reached (InvalidURL)"),
+        (ProxyError("x", OSError()), "the proxy does not let us reach h"),
+        (ConnectTimeoutError("x"), "no connection to h within"),
+        (NameResolutionError("h", None, gaierror()), "name h can't be resolved"),
+        (ProtocolError("x"), "h can't be reached (ProtocolError)"),
     ],
 )
-def test_each_failed_request_has_its_words(error: requests.RequestException, words: str) -> None:
+def test_each_failed_request_has_its_words(error: HTTPError, words: str) -> None:
     assert words in describe(error, "h")
 
 

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from karaoke_train.runlog.format import RunHeader
-from karaoke_train.runlog.reader import Position, split_lines
+from karaoke_train.runlog.reader import Position
 from syncd.destination.base import Outcome, Target
 from syncd.destination.wandb.api import Api
 from syncd.destination.wandb.credentials import Login
 from syncd.destination.wandb.sdk import WandbSdk, wandb_config
 from syncd.destination.wandb.worker_pool import WorkerPool
 from syncd.errors import Refused, RunRefused, RunTrouble
+from syncd.source.lines import Lines
 from tests.fakes.wandb_server import WandbServer
 from tests.patience import patience
 from tests.syncd.destination.contract import FINISHED, Bench, Run, UploaderContract
@@ -24,6 +25,8 @@ from tests.syncd.world import config_line
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+pytestmark = pytest.mark.sdk
+
 
 class WandbBench(Bench):
     def __init__(self, server: WandbServer, pool: WorkerPool) -> None:
@@ -31,7 +34,9 @@ class WandbBench(Bench):
         self.asks = Api(Login(server.url, "team", server.key, "test"), timeout=patience(3.0))
 
     def uploader(self, target: Target) -> WandbSdk:
-        return WandbSdk(target, self.asks, self.pool, request_timeout=5.0, count_stable_for=0.05)
+        return WandbSdk(
+            target, self.asks, self.pool, request_timeout=patience(5.0), count_stable_for=0.05
+        )
 
     def rows(self, run_id: str) -> list[dict[str, Any]]:
         return self.server.history(run_id)
@@ -71,8 +76,7 @@ def test_what_wandb_shows_is_the_trainers(bench: WandbBench) -> None:
     run.target = replace(run.target, header=header)
     uploader = run.open()
     more = config_line(run.run_id, config={"lr": 0.5, "new": 1}, resumed=True)
-    lines = [*run.lines, *split_lines(more, run.lines[-1].end)[0]]
-    uploader.send(lines)
+    uploader.send(Lines.of(run.lines.data + more, run.lines.start))
     assert run.confirmed(uploader, 7) == 7
     uploader.close(FINISHED, [{"epoch": 0, "train_loss": 0.5}, {"epoch": 1, "train_loss": 0.25}])
     shown = bench.server.run(run.run_id)
@@ -142,7 +146,7 @@ def test_the_key_is_in_no_order_as_shown(bench: WandbBench) -> None:
 def test_outcomes_of_a_crash_leave_the_run_as_it_is(bench: WandbBench) -> None:
     run = Run(bench)
     uploader = run.open()
-    uploader.send(split_lines(config_line(run.run_id), Position())[0])
+    uploader.send(Lines.of(config_line(run.run_id), Position()))
     assert run.confirmed(uploader, 1) == 1
     uploader.close(Outcome("crashed", 1), ())
     assert bench.state(run.run_id) == "running"

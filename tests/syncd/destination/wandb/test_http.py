@@ -1,0 +1,142 @@
+"""One request over real sockets: a deadline for the whole answer, connections that are kept alive,
+no redirect followed, and the key for the server alone."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
+
+import pytest
+
+from syncd.destination.wandb.http import Answer, BadRequest, Http
+from syncd.errors import Unreachable
+from tests.patience import patience
+
+Serve = Callable[[socket.socket], None]
+
+
+@contextmanager
+def server(serve: Serve) -> Iterator[str]:
+    """Something that listens on 127.0.0.1 and serves each connection in a thread of its own."""
+    with closing(socket.create_server(("127.0.0.1", 0))) as listening:
+
+        def accept() -> None:
+            with suppress(OSError):
+                while True:
+                    connection, _ = listening.accept()
+                    threading.Thread(target=quietly, args=(connection,), daemon=True).start()
+
+        def quietly(connection: socket.socket) -> None:
+            with closing(connection), suppress(OSError):
+                serve(connection)
+
+        threading.Thread(target=accept, daemon=True).start()
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+
+
+def trickle(first: bytes) -> Serve:
+    """A byte now and then, long before any timeout of a socket's, and never an end."""
+
+    def serve(connection: socket.socket) -> None:
+        connection.recv(1 << 16)
+        connection.sendall(first)
+        while True:
+            time.sleep(0.05)
+            connection.sendall(b"1")
+
+    return serve
+
+
+def replying(answer: bytes, seen: list[bytes], *, times: int = 99) -> Serve:
+    def serve(connection: socket.socket) -> None:
+        for _ in range(times):
+            if not (request := connection.recv(1 << 16)):
+                return
+            seen.append(request)
+            connection.sendall(answer)
+
+    return serve
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        b"",
+        b"HTTP/1.1 200 OK\r\nX-Slow: ",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 999999\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+    ],
+    ids=["status", "headers", "body", "body without length", "chunks"],
+)
+def test_an_answer_that_trickles_is_cut_at_its_deadline(first: bytes) -> None:
+    with server(trickle(first)) as url:
+        begun = time.monotonic()
+        with pytest.raises(Unreachable, match=r"127\.0\.0\.1 does not answer"):
+            Http(url, "k", 0.5).post("/graphql", b"{}")
+        assert time.monotonic() - begun < patience(5.0)
+
+
+def test_closing_ends_what_is_under_way_and_lets_nothing_begin() -> None:
+    with server(trickle(b"")) as url:
+        http = Http(url, "k", 60.0)
+        threading.Timer(0.2, http.close).start()
+        with pytest.raises(Unreachable):
+            http.post("/graphql", b"{}")
+        with pytest.raises(Unreachable, match="the daemon is stopping"):
+            http.post("/graphql", b"{}")
+
+
+def test_a_deadline_that_is_over_cuts_nobody_elses_request() -> None:
+    """The socket that a request gave back is the next one's."""
+    seen: list[bytes] = []
+    with server(replying(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}", seen)) as url:
+        http = Http(url, "k", 0.3)
+        for _ in range(4):
+            assert http.post("/x", b"{}").json() == {}
+            time.sleep(0.2)
+
+
+def test_connections_are_kept_alive() -> None:
+    seen: list[bytes] = []
+    made: list[int] = []
+
+    def serve(connection: socket.socket) -> None:
+        made.append(1)
+        replying(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}", seen)(connection)
+
+    with server(serve) as url:
+        http = Http(url, "k", 5.0)
+        for _ in range(5):
+            http.post("/x", b"{}")
+    assert (b"".join(seen).count(b"POST /x"), len(made)) == (5, 1)
+
+
+def test_a_redirect_is_an_answer_and_is_not_followed() -> None:
+    seen: list[bytes] = []
+    moved = b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n"
+    with server(replying(moved, seen)) as url:
+        answer = Http(url, "k", 5.0).post("/x", b"{}")
+    assert (answer.status, len(seen)) == (302, 1)
+
+
+def test_the_key_goes_to_the_server_and_not_to_the_links_that_it_gives() -> None:
+    seen: list[bytes] = []
+    with server(replying(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", seen)) as url:
+        http = Http(url, "secret", 5.0)
+        http.post("/graphql", b"{}")
+        http.put(f"{url}/somewhere", b"data", {})
+        http.head()
+    assert [b"authorization" in request.lower() for request in seen] == [True, False, False]
+
+
+def test_a_key_that_fits_no_request_is_the_logins_fault() -> None:
+    with pytest.raises(BadRequest):
+        Http("http://127.0.0.1:9", "kä\u20ac", 1.0).post("/x", b"{}")
+
+
+def test_an_answer_is_never_shown_whole() -> None:
+    assert "secret" not in repr(Answer(200, {"x": "secret"}, b"secret"))
