@@ -1,13 +1,19 @@
-# make demo    set everything up in .venv, train on built-in singing, show where the records are
-# make test    set everything up in .venv, run the whole test suite
-# make lint    formatting, lint, types        make check    lint and test, what CI runs
-# make faults  the long fault runs            make bench    the benchmarks
+# make demo     set everything up in .venv, train on built-in singing, show where the records are
+# make quick    the tests that need no torch, no systemd, no wandb SDK: under a minute on two cores
+# make test     set everything up in .venv, run the whole test suite
+# make lint     formatting, lint, types        make check    lint and test, what CI runs
+# make coverage the suite with branches measured, in its subprocesses, too: a table, and HTML
+# make faults   the long fault runs            make bench    the benchmarks
+# KARAOKE_TEST_PATIENCE=3 make …    three times the time for everything that tests wait for
 VENV   ?= .venv
 PYTHON ?= python3
 DEMO   ?= demo
 bin    := $(VENV)/bin
+tests  := $(bin)/pytest -n auto --dist loadfile
+# `quick` is content with less, where not everything is installed yet
+least  := $(if $(wildcard $(VENV)/ready),$(VENV)/ready,$(VENV)/ready-for-quick)
 
-.PHONY: check demo test lint faults bench clean
+.PHONY: check demo quick test lint coverage faults bench clean
 
 check: lint test
 
@@ -17,16 +23,32 @@ $(VENV)/ready: pyproject.toml constraints.txt
 	$(bin)/pip install --quiet -c constraints.txt -e '.[train,dev]'
 	touch $@
 
+$(VENV)/ready-for-quick: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(bin)/pip install --quiet --upgrade pip
+	$(bin)/pip install --quiet -c constraints.txt -e '.[test]'
+	touch $@
+
 demo: $(VENV)/ready
 	PATH="$(abspath $(bin)):$$PATH" sh docs/demo.sh $(DEMO)
 
+quick: $(least)
+	$(tests) --quick
+
 test: $(VENV)/ready
-	$(bin)/pytest -n auto --dist loadfile
+	$(tests)
 
 lint: $(VENV)/ready
 	$(bin)/ruff format --check .
 	$(bin)/ruff check .
 	$(bin)/mypy
+
+coverage: $(VENV)/ready
+	rm -rf build/coverage && mkdir -p build/coverage
+	KARAOKE_TEST_PATIENCE=$${KARAOKE_TEST_PATIENCE:-2} $(bin)/coverage run -m pytest -n auto --dist loadfile
+	$(bin)/coverage combine --quiet
+	$(bin)/coverage html --quiet
+	$(bin)/coverage report --sort=cover
 
 faults: $(VENV)/ready
 	KARAOKE_FAULT_ROUNDS=200 $(bin)/pytest tests/faults

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from syncd.service import unit_file
+from tests.measured import MEASURED
 from tests.patience import patience
 from tests.service.sandbox import ROOT, Sandbox
 
@@ -141,7 +142,7 @@ def test_installed_unit_has_odd_names_as_systemd_reads_them(box: Sandbox) -> Non
 
 @pytest.mark.skipif(sys.platform != "linux", reason="what it says names systemd")
 def test_without_a_user_manager_it_says_what_to_use_instead(tmp_path: Path) -> None:
-    environment = {"HOME": str(tmp_path), "PATH": "/usr/bin:/bin"}
+    environment = {"HOME": str(tmp_path), "PATH": "/usr/bin:/bin", **MEASURED}
     done = subprocess.run(
         [sys.executable, "-m", "syncd", "service", "install", "--log_dir", tmp_path / "logs"],
         env=environment, cwd=ROOT, capture_output=True, text=True, check=False,

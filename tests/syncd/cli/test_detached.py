@@ -16,6 +16,7 @@ from karaoke_train.runlog.lock import holder_of
 from syncd.errors import Exit
 from syncd.service import launch
 from tests.fakes.wandb_server import WandbServer
+from tests.measured import MEASURED
 from tests.patience import patience, until
 from tests.service.sandbox import ROOT
 
@@ -27,7 +28,7 @@ class Account:
         self.home = home
         self.state = home / ".local/state/karaoke-syncd"
         self.env = {"HOME": str(home), "PATH": "/nowhere", "WANDB_API_KEY": server.key,
-                    "WANDB_BASE_URL": server.url, "PYTHONPATH": str(ROOT)}  # fmt: skip
+                    "WANDB_BASE_URL": server.url, "PYTHONPATH": str(ROOT), **MEASURED}  # fmt: skip
 
     def syncd(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(

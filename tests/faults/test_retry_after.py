@@ -1,0 +1,71 @@
+"""A server that says when to ask again is asked nothing before, whoever was told: a run's own
+request that meets it first holds for the whole daemon."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from karaoke_train.runlog import RunLog
+from syncd.errors import Exit
+from syncd.report.status import exit_code
+from tests.fakes.faults import Seen
+from tests.fakes.wandb_server import WandbServer
+from tests.faults.rig import Lanes, Rig, lanes, selected, write
+from tests.patience import until
+
+SECONDS = 3.0  # far more than the daemon's own backoff (rig.FAST)
+STATUSES = ["429", "503"]
+
+
+def told_to_wait(rig: Rig, status: str) -> None:
+    """The count of what was just sent is refused, with a time; then the server is well again."""
+    assert isinstance(rig.server, WandbServer)
+    rig.start()
+    with RunLog.create(rig.logs, project="songs") as log:
+        write(log, 5)
+        rig.await_all(log)
+        rig.server.fault("status", endpoint="graphql", status=int(status), retry_after=SECONDS)
+        write(log, 5, start=5)
+        until(lambda: len(refused(rig)) >= 3, "the daemon asks again")
+        words = f"is in trouble (HTTP {status})"
+        until(lambda: words in rig.status().connectivity_words, "status says so")
+        assert exit_code(rig.status()) == Exit.OFFLINE
+        asked = refused(rig)
+        rig.server.clear()
+    rig.await_end(log)
+    rig.assert_same(log)
+    assert asked[0].operation != "Viewer", "the run's own question was to meet it first"
+    waits = [late.at - early.at for early, late in itertools.pairwise(asked)]
+    assert min(waits) >= SECONDS
+
+
+def refused(rig: Rig) -> list[Seen]:
+    """What the daemon asked and was told to wait; its lane's posts are no questions."""
+    assert isinstance(rig.server, WandbServer)
+    return [seen for seen in rig.server.requests() if seen.fault and seen.endpoint == "graphql"]
+
+
+def new_rig(folder: Path) -> Rig:
+    # no question but a run's own for a while
+    return Rig(folder, WandbServer(folder / "server"), KARAOKE_SYNCD_PROBE_EVERY="600")
+
+
+@pytest.fixture(scope="module")
+def played(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Lanes]:
+    scenarios = {
+        status: partial(told_to_wait, status=status) for status in selected(request, "status")
+    }
+    with lanes(scenarios, new_rig, tmp_path_factory.mktemp("retry")) as playing:
+        yield playing
+
+
+@pytest.mark.parametrize("status", STATUSES)
+def test_nothing_is_asked_before_the_time_that_the_server_named(played: Lanes, status: str) -> None:
+    played.result(status)

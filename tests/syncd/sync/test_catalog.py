@@ -1,0 +1,118 @@
+"""Which events of the watcher are worth a look at all folders: a folder may hold thousands of files
+on a slow disk, and each line that any of them gets is an event."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from syncd.source.scanner import LogScanner
+from syncd.state import decisions
+from tests.syncd.world import World, config_line
+
+EVENTS = 20  # as a writer's steps cause them
+
+
+class Scans:
+    """Looks at all folders, counted."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.count = 0
+        scan = LogScanner.scan
+
+        def counted(scanner: LogScanner, *how: object) -> object:
+            self.count += 1
+            return scan(scanner, *how)  # type: ignore[arg-type]
+
+        monkeypatch.setattr(LogScanner, "scan", counted)
+
+
+@pytest.fixture
+def scans(monkeypatch: pytest.MonkeyPatch) -> Scans:
+    return Scans(monkeypatch)
+
+
+@pytest.fixture
+def here(tmp_path: Path, scans: Scans) -> Iterator[World]:
+    """A run that is uploaded, and its daemon, between two of its regular looks."""
+    made = World(tmp_path)
+    made.begin()
+    made.train(3)
+    made.run_on()
+    yield made
+    made.daemon.drop()
+
+
+def its_own(here: World) -> Path:
+    return here.path
+
+
+def a_copy(here: World) -> Path:
+    return Path(shutil.copy(here.path, here.logs / "training_log_copy.jsonl"))
+
+
+def forgotten(here: World) -> Path:
+    decisions.forget(here.destination, "left")
+    return here.begin("left", "training_log_left.jsonl")
+
+
+def kept_local(here: World) -> Path:
+    return here.begin("local", "training_log_local.jsonl", upload=False)
+
+
+def scans_for_events_of(here: World, scans: Scans, path: Path) -> int:
+    """How many looks at all folders come of a file that grows and grows, no time passing."""
+    before = scans.count
+    for step in range(EVENTS):
+        here.append(b'{"type":"train","step":%d}\n' % step, path)
+        here.daemon.file_changed(path)
+        here.tick(0)
+    return scans.count - before
+
+
+@pytest.mark.parametrize("make", [its_own, a_copy, forgotten, kept_local])
+def test_a_file_that_changes_no_listing_costs_no_look_at_all_folders(
+    here: World, scans: Scans, make: Callable[[World], Path]
+) -> None:
+    path = make(here)
+    here.intact = path == here.path  # a copy that grows is another file
+    here.tick(here.settings.rescan)  # it is known now
+    assert scans_for_events_of(here, scans, path) == 0
+
+
+def test_a_run_that_is_new_costs_one_look_and_its_further_lines_none(
+    here: World, scans: Scans
+) -> None:
+    path = here.begin("run-2", "training_log_b.jsonl")
+    assert scans_for_events_of(here, scans, path) == 1
+    assert "run-2" in here.daemon.runs
+
+
+def test_a_file_without_a_whole_first_line_is_looked_for_until_it_has_one(
+    here: World, scans: Scans
+) -> None:
+    path = here.logs / "training_log_b.jsonl"
+    path.write_bytes(config_line("run-2").rstrip(b"\n"))
+    here.daemon.file_changed(path)
+    here.tick(0)
+    assert "run-2" not in here.daemon.runs
+    here.append(b"\n", path)
+    here.daemon.file_changed(path)
+    here.tick(0)
+    assert "run-2" in here.daemon.runs
+
+
+def test_no_event_makes_an_upload_of_named_files_look_at_folders(
+    tmp_path: Path, scans: Scans
+) -> None:
+    here = World(tmp_path, files=[tmp_path / "logs" / "training_log_20240115_143022.jsonl"])
+    here.begin()
+    here.run_on()
+    other = here.begin("run-2", "training_log_b.jsonl")
+    assert scans_for_events_of(here, scans, other) == 0
+    assert scans.count == 0
+    assert list(here.daemon.runs) == ["run-1"]
+    here.daemon.drop()
