@@ -10,7 +10,8 @@ import click
 from click.shell_completion import shell_complete
 
 from karaoke_train.cli import completion, data, evaluate, train, transcribe
-from karaoke_train.cli.common import NAME, Group, given
+from karaoke_train.cli.common import NAME, Group
+from karaoke_train.cli.flags import given
 from karaoke_train.runlog import RunLogError
 
 if TYPE_CHECKING:

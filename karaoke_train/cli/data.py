@@ -8,16 +8,8 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from karaoke_train.cli.common import (
-    INTERRUPTED,
-    PATH,
-    USAGE,
-    Command,
-    Group,
-    Option,
-    folders,
-    need_training,
-)
+from karaoke_train.cli.common import INTERRUPTED, USAGE, Command, Group, need_training
+from karaoke_train.cli.flags import PATH, Option, folders
 
 if TYPE_CHECKING:
     from karaoke_train.dataset.songs import Problem, Song

@@ -10,20 +10,14 @@ import click
 
 from karaoke_train.cli.common import (
     INTERRUPTED,
-    PATH,
     USAGE,
     Command,
-    Option,
     before_torch,
-    count,
-    device_flag,
-    folders,
     load_model,
-    model_flag,
     need_training,
-    whole,
 )
 from karaoke_train.cli.data import dataset_flags, read_songs
+from karaoke_train.cli.flags import PATH, Option, count, device_flag, folders, model_flag, whole
 
 if TYPE_CHECKING:
     from karaoke_train.dataset.songs import Song

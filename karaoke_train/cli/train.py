@@ -8,23 +8,20 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from karaoke_train.cli.common import (
+from karaoke_train.cli.common import USAGE, Command, before_torch, need_training
+from karaoke_train.cli.data import CORPORA
+from karaoke_train.cli.flags import (
     PATH,
-    USAGE,
-    Command,
     Option,
-    before_torch,
     count,
     device_flag,
     folders,
     given,
-    need_training,
     positive,
     seconds,
     segment_seconds,
     whole,
 )
-from karaoke_train.cli.data import CORPORA
 from karaoke_train.settings import (
     ENCODER,
     FAST_DEV,

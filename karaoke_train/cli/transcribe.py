@@ -10,17 +10,13 @@ import click
 
 from karaoke_train.cli.common import (
     INTERRUPTED,
-    PATH,
     USAGE,
     Command,
-    Option,
     before_torch,
-    device_flag,
-    folders,
     load_model,
-    model_flag,
     need_training,
 )
+from karaoke_train.cli.flags import PATH, Option, device_flag, folders, model_flag
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
