@@ -73,7 +73,7 @@ LIBRARIES: Final = {
     "numpy": ("karaoke_train",),
     "scipy": ("karaoke_train",),
     "wandb": ("syncd.destination.wandb.worker", "syncd.destination.wandb.history"),
-    "requests": ("syncd.destination.wandb.http",),
+    "requests": (),
     "urllib3": ("syncd.destination.wandb.http",),
 }
 
@@ -179,7 +179,7 @@ def loaded(code: str) -> set[str]:
 def test_the_daemon_process_loads_neither_wandb_nor_torch() -> None:
     rooms = ("service.process", "sync.assemble", "sync.run_once", "report.render", "cli")
     names = ", ".join(f"syncd.{name}" for name in rooms)
-    found = loaded(f"import {names}, syncd.destination.wandb.worker; import requests, watchdog")
+    found = loaded(f"import {names}, syncd.destination.wandb.worker; import urllib3, watchdog")
     assert found & {*HEAVY, "wandb"} == set()
     assert "syncd" in found
 
