@@ -32,7 +32,9 @@ def tree(page: str, heading: str) -> dict[str, str]:
         if depth > len(above):
             continue
         del above[depth:]
-        found |= {"".join([*above, name]): phrase.strip() for name in names.split()}
+        paths = ["".join([*above, name]) for name in names.split()]
+        assert not found.keys() & set(paths), f"{paths} stand there twice"
+        found |= dict.fromkeys(paths, phrase.strip())
         if names.endswith("/"):
             above.append(names)
     return found
