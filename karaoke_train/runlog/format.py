@@ -16,12 +16,12 @@ from typing import Any, Final
 
 import orjson
 
-SCHEMA: Final = 1
+from karaoke_train.runlog.record_types import RecordType
+
 MAX_LINE: Final = 1 << 20  # bytes with the newline; wandb drops history rows over about 10 MB
 MAX_DEPTH: Final = 64  # objects and lists in one another; orjson writes 254, Python recurses 1000
 DEFAULT_PROJECT: Final = "voice-to-notes"
 RUN_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")  # within what wandb takes as a run id
-FIELDS: Final = frozenset({"type", "timestamp", "step", "epoch"})  # every record's own, no metrics
 
 Record = dict[str, Any]
 
@@ -73,7 +73,7 @@ def decode(line: bytes) -> Record:
     if not isinstance(value, dict):
         raise BadRecord(f"not a JSON object but {_kind(value)}")
     revived = {key: _revive(item, 1) for key, item in value.items()}
-    if value.get("type") != "config":
+    if value.get("type") != RecordType.CONFIG:
         return revived
     # a run, a project or a branch named NaN keeps its name
     return {key: revived[key] if key == "config" else value[key] for key in value}
@@ -95,7 +95,7 @@ class RunHeader:
     def of(cls, record: Mapping[str, Any]) -> RunHeader:
         """The header in a `config` record. Raises BadRecord when it can't name a run."""
         run_id = record.get("run_id")
-        if record.get("type") != "config":
+        if record.get("type") != RecordType.CONFIG:
             raise BadRecord(f"not a config record but {record.get('type')!r}")
         if not isinstance(run_id, str) or not RUN_ID.fullmatch(run_id):
             raise BadRecord(f"run_id {run_id!r:.80} is not 1 to 64 letters, digits, '-' or '_'")

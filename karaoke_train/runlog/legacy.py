@@ -1,4 +1,4 @@
-"""The older format, one JSON document a run: in as records, out from records.
+"""The older format, one JSON document per run: in as records, out from records.
 
 {"config": {…}, "train_metrics": [{…}, …], "val_metrics": [{…}, …], "epoch_summaries": [{…}, …]}
 """
@@ -11,15 +11,16 @@ import io
 import json
 import math
 from collections.abc import Iterable, Iterator, Mapping
-from datetime import UTC, datetime
 from typing import Any, Final
 
-from karaoke_train.runlog.format import DEFAULT_PROJECT, SCHEMA, BadRecord, Record
+from karaoke_train.runlog.format import DEFAULT_PROJECT, BadRecord, Record
+from karaoke_train.runlog.record_types import SCHEMA, RecordType
+from karaoke_train.runlog.timestamps import parse_timestamp
 
 _LISTS: Final = {  # list in the document -> type of its records
-    "train_metrics": "train",
-    "val_metrics": "val",
-    "epoch_summaries": "epoch_summary",
+    "train_metrics": RecordType.TRAIN,
+    "val_metrics": RecordType.VAL,
+    "epoch_summaries": RecordType.EPOCH_SUMMARY,
 }
 
 
@@ -45,7 +46,7 @@ def document_records(document: Mapping[str, Any], *, name: str = "") -> Iterator
     """The document as a record log would have it: a config record, then all else by time.
 
     The run_id comes from the config and the first record, so that the document gives the same run
-    again when it's read again. When it has grown by entries later than those it had, the same run
+    again when it is read again. When it has grown by entries later than those it had, the same run
     begins with the same records. Unnamed runs are `sync_<time>`.
     """
     entries = _by_time(document)
@@ -54,7 +55,7 @@ def document_records(document: Mapping[str, Any], *, name: str = "") -> Iterator
     run_name = config.get("run_name") if isinstance(config, dict) else None
     project = config.get("wandb_project") if isinstance(config, dict) else None
     yield {
-        "type": "config",
+        "type": RecordType.CONFIG,
         "schema": SCHEMA,
         "run_id": _stable_id(config, entries),
         "run_name": run_name or name or f"sync_{created or 'document'}",
@@ -70,18 +71,18 @@ def to_document(records: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     document: dict[str, Any] = {"config": {}, **{key: [] for key in _LISTS}}
     lists = {kind: document[key] for key, kind in _LISTS.items()}
     for record in records:
-        kind = record.get("type")
-        if kind == "config" and isinstance(record.get("config"), dict):
+        kind = RecordType.of(record)
+        if kind is RecordType.CONFIG and isinstance(record.get("config"), dict):
             document["config"].update(record["config"])
-        elif isinstance(kind, str) and kind in lists:
+        elif kind in lists:
             lists[kind].append({key: value for key, value in record.items() if key != "type"})
     return document
 
 
 def to_csv(records: Iterable[Mapping[str, Any]]) -> str:
-    """The metrics of a run as a table: a row for each train, val and epoch_summary record, a
-    column for each key, nested metrics with their path (`val_metrics/loss`)."""
-    rows = [_flat(record) for record in records if record.get("type") in _LISTS.values()]
+    """The metrics of a run as a table: a row per train, val and epoch_summary record, a
+    column per key, nested metrics with their path (`val_metrics/loss`)."""
+    rows = [_flat(record) for record in records if RecordType.of(record) in _LISTS.values()]
     columns = list(dict.fromkeys(key for row in rows for key in row))
     out = io.StringIO()
     writer = csv.DictWriter(out, columns, lineterminator="\n")
@@ -101,23 +102,13 @@ def _by_time(document: Mapping[str, Any]) -> list[Record]:
     for rank, (key, kind) in enumerate(_LISTS.items()):
         time = step = -math.inf
         for entry in document.get(key) or []:
-            time = max(time, _seconds(entry.get("timestamp")))
+            time = max(time, parse_timestamp(entry.get("timestamp"), -math.inf))
             step = max(step, _number(entry.get("step")))
             record = {"type": kind} | entry | {"type": kind}
-            placed.append((time, step if kind != "epoch_summary" else math.inf, rank, record))
+            last = kind is RecordType.EPOCH_SUMMARY  # of all at its time: it sums them up
+            placed.append((time, math.inf if last else step, rank, record))
     placed.sort(key=lambda place: place[:3])
     return [record for *_, record in placed]
-
-
-def _seconds(timestamp: object) -> float:
-    """Seconds since the epoch of an ISO 8601 text or a number; -inf when it's neither."""
-    if not isinstance(timestamp, str):
-        return _number(timestamp)
-    try:
-        moment = datetime.fromisoformat(timestamp)
-        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
-    except (ValueError, OverflowError):
-        return -math.inf
 
 
 def _number(value: object) -> float:

@@ -17,6 +17,7 @@ import time
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
     from filelock import BaseFileLock, SoftFileLease
 
 LEASE: Final = 30.0  # seconds without a refresh after which a soft lock is free
+# Seconds to wait for a lock that nobody ought to hold. `holder_of` takes a shared one for a moment
+# to see whether it could, so a daemon that looks would otherwise turn a new writer away.
+LOCK_WAIT: Final = 0.3
 _NO_LOCKS: Final = frozenset({errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP})
 _TAKEN: Final = frozenset({errno.EAGAIN, errno.EACCES})  # EACCES: flock on NFS and CIFS
 
@@ -42,6 +46,14 @@ class Holder:
 
     def __str__(self) -> str:
         return f"process {self.pid} on {self.host}, since {self.since}"
+
+
+class LockKind(StrEnum):
+    """What stands behind a held lock, as a config record says it."""
+
+    FLOCK = "flock"  # the kernel's: free the moment its process ends
+    LEASE = "lease"  # a time stamp in a file: free LEASE seconds after its last refresh
+    NONE = "none"  # no lock could be had
 
 
 class Held(RunLogError):
@@ -97,6 +109,13 @@ class Lock:
     def held(self) -> bool:
         """Whether this object holds the lock."""
         return self._lock is not None
+
+    @property
+    def kind(self) -> LockKind:
+        """Which kind of lock this object holds, NONE while it holds none."""
+        if not self.held:
+            return LockKind.NONE
+        return LockKind.LEASE if self.soft else LockKind.FLOCK
 
     def _acquire_lease(self, timeout: float, *, signed: bool) -> None:
         self.soft = True

@@ -1,8 +1,8 @@
 """Bytes that must reach a file: appended in order, kept through a full disk or a vanished folder.
 
-Lines that can't be written wait in memory, at most BUFFER bytes of them, oldest kept. A file that
-was deleted from under its writer is written anew from the one that is still open; one that was
-moved goes on where it is now.
+Lines that can't be written wait in memory, at most BUFFER bytes of them; when that is full, new
+ones are lost, not the oldest. A file that was deleted from under its writer is written anew from
+the one that is still open; one that was moved is appended to where it is now.
 """
 
 from __future__ import annotations
@@ -20,10 +20,16 @@ from typing import Final
 
 from karaoke_train.runlog.layout import lock_path
 from karaoke_train.runlog.lock import Held, Lock
-from karaoke_train.runlog.notice import notice
+from karaoke_train.runlog.warn import warn
 
-BUFFER: Final = 64 << 20  # bytes that may wait in memory, days of metrics
-CLOSE_WAIT: Final = 5.0  # seconds that close gives a full disk to make room
+# Bytes that may wait in memory: days of metrics. Bounded, since a training that is killed for its
+# memory loses more than records; Fluent Bit (Mem_Buf_Limit) and Vector bound theirs, too. Once it
+# is full, blocking would stop training, and dropping the oldest would cut a line that may be half
+# on the disk.
+BUFFER: Final = 64 << 20
+# Seconds that `close` gives a full disk to make room. It has to end well before whoever stops us
+# loses patience: Docker kills 10 s after its SIGTERM, Slurm 30 s, systemd 90 s.
+CLOSE_WAIT: Final = 5.0
 RETRY_EVERY: Final = 0.1  # seconds between tries within them
 
 
@@ -33,78 +39,95 @@ class Sink:
     def __init__(self, path: Path, descriptor: int, lock: Lock) -> None:
         self.path = path
         self.lost = 0  # lines that found no room in the buffer
-        self._fd = descriptor  # -1 once closed
+        # A bare descriptor, no Python file: that one has a buffer of its own, whose bytes go with
+        # the process on SIGKILL, and refuses a write from a signal handler that interrupts another
+        # ("reentrant call"). -1 once closed.
+        self._fd = descriptor
         self._lock = lock
         # Guards everything below. Reentrant: a signal handler may end the run while the thread
-        # that it interrupted is writing.
-        self._guard = threading.RLock()
+        # that it interrupted is writing, and a plain Lock would wait for itself.
+        self._mutex = threading.RLock()
         self._waiting: deque[bytes] = deque()
         self._waiting_bytes = 0
-        self._sealed = False
-        self._dirty = False
-        self._nameless = False  # deleted, and not yet written again
-        self._troubles: set[str] = set()  # those that the user has been told of
+        self._sealed = False  # the last line was taken: later ones would stand behind an `end`
+        self._dirty = False  # written, and not yet fsynced
+        self._unlinked = False  # the file was deleted, and is not yet written again
+        self._warned: set[str] = set()  # kinds of trouble that the user knows of and that last
 
     def write(self, line: bytes, *, last: bool = False) -> bool:
         """Append one line, behind those that wait. After the `last` one: False, nothing done."""
-        with self._guard:
+        with self._mutex:
             if self._sealed:
                 return False
             self._sealed = last
+            # Never past those that wait, even when there is room again: a record's ordinal is its
+            # place in the file. They are written by `flush`, on the writer's own thread: training
+            # does not try a full disk anew at each step.
             if self._waiting:
                 self._queue(line, always=last)
-            elif rest := self._try(line):
+            elif rest := self._write_now(line):
                 self._queue(rest)
             return True
 
-    def tend(self) -> None:
+    def flush(self) -> None:
         """Retry what waits, see that the file is still where it was, and fsync what is new."""
-        with self._guard:
+        with self._mutex:
             if self._fd < 0:
                 return
-            self._follow()
+            # Looked at each time, not watched: inotify reports nothing that another client of an
+            # NFS server does, and lines that are written into a deleted file meanwhile are not
+            # lost, as they are copied with the rest.
+            self._follow_file()
             self._drain()
             descriptor = self._duplicate_if_dirty()
         if descriptor >= 0:
             self._sync(descriptor)
 
     def end_torn_line(self) -> None:
-        """End a last line that its writer didn't live to end, so that the next starts anew.
+        """End a last line whose writer was killed in the middle of it; the next line starts anew.
 
         Raises OSError when the file can't be read.
         """
+        # Ended, not cut off as Redis does with its log (aof-load-truncated): readers hold no lock,
+        # and rely on it that a byte once written never changes. The torn line is then a bad one
+        # with an ordinal of its own.
         size = os.fstat(self._fd).st_size
         if size and os.pread(self._fd, 1, size - 1) != b"\n":
             self.write(b"\n")
 
     def close(self) -> None:
-        """Write and fsync what can be, within CLOSE_WAIT seconds; give the lock back."""
+        """Write and fsync what can be, within CLOSE_WAIT seconds; release the lock."""
         deadline = time.monotonic() + CLOSE_WAIT
-        self.tend()
-        while (self._waiting or self._nameless) and time.monotonic() < deadline:
+        self.flush()
+        while (self._waiting or self._unlinked) and time.monotonic() < deadline:
             time.sleep(RETRY_EVERY)
-            self.tend()
-        with self._guard:
+            self.flush()
+        with self._mutex:
             if self._fd < 0:
                 return
+            # close(2) may report a delayed error of an earlier write (NFS, quotas), but Linux has
+            # released the descriptor all the same: closing again could hit another thread's file.
             with suppress(OSError):
                 os.close(self._fd)
             self._fd, self._sealed = -1, True
+            # After the last byte: whoever finds the lock free may take the file for finished
             self._lock.release()
-        self._say_what_is_lost()
+        self._warn_of_losses()
 
-    def _try(self, data: bytes) -> bytes:
-        """Write what the disk takes; what it didn't take comes back.
-
-        A filling disk takes a part of a line. The rest goes on exactly there, or, if we die
-        before, whoever continues the run ends the torn line.
-        """
+    def _write_now(self, data: bytes) -> bytes:
+        """Write what the disk takes; returns what it didn't take."""
+        # A filling disk takes a part of a line (write(2): "may be less than count"). The rest goes
+        # on exactly there, and nothing comes between, since all else has to queue behind it. If we
+        # are killed before, whoever resumes the run ends the torn line.
         try:
             while data:
                 data = data[_write(self._fd, data) :]
                 self._dirty = True
         except OSError as error:
-            self._warn(
+            # Whatever it is, it may pass: ENOSPC and EDQUOT when somebody makes room, EIO and
+            # ESTALE when a server is back, EFBIG when a limit is raised (Python ignores SIGXFSZ,
+            # which would kill us instead). EINTR does not come here: Python writes again (PEP 475).
+            self._warn_once(
                 "write",
                 f"{self.path} can't be written ({error.strerror}). Training goes on; records wait "
                 "in memory and are written as soon as the disk takes them.",
@@ -112,10 +135,12 @@ class Sink:
         return data
 
     def _queue(self, line: bytes, *, always: bool = False) -> None:
+        # The first line always finds room, however long: it may be the rest of one that is half on
+        # the disk. So does the run's end: without it, the run would count as crashed for ever.
         if self._waiting and self._waiting_bytes + len(line) > BUFFER and not always:
             self.lost += 1
             if self.lost == 1:
-                notice(
+                warn(
                     f"{self.path} still can't be written and {BUFFER >> 20} MiB of records wait "
                     "in memory: newer ones are lost until the disk makes room."
                 )
@@ -125,33 +150,44 @@ class Sink:
 
     def _drain(self) -> None:
         while self._waiting:
-            rest = self._try(self._waiting[0])
+            rest = self._write_now(self._waiting[0])
             self._waiting_bytes -= len(self._waiting[0]) - len(rest)
             if rest:
                 self._waiting[0] = rest
                 return
             self._waiting.popleft()
-            self._troubles.discard("write")  # the next one is news again
+            self._warned.discard("write")  # the next time is news again
 
     def _duplicate_if_dirty(self) -> int:
-        """A descriptor to fsync outside of the guard, so that training doesn't wait for a disk;
-        -1 when there's no need, or no descriptor to have."""
+        """A descriptor to fsync without the mutex; -1 when there's no need, or none to have."""
+        # An fsync takes milliseconds on an SSD and seconds on a busy disk; under the mutex, a
+        # training step that logs would wait for it. Without the mutex the descriptor itself could
+        # be closed meanwhile, its number go to another file, and that one be synced instead.
         if not self._dirty:
             return -1
         try:
             descriptor = os.dup(self._fd)
-        except OSError:  # too many open files
+        except OSError:  # EMFILE, too many open files: it stays dirty, and the next flush tries
             return -1
+        # Before the fsync, not after: a line that is written during it may have missed it
         self._dirty = False
         return descriptor
 
     def _sync(self, descriptor: int) -> None:
+        # Needed against power cuts and kernel panics alone. A record is in the page cache once
+        # write(2) has returned, and the page cache belongs to the kernel: no kill of this process
+        # takes it. What fsync can add is the error that write(2) could not know yet: NFS and
+        # delayed allocation may find only now that there is no room.
         try:
             os.fsync(descriptor)
-            self._troubles.discard("flush")
+            self._warned.discard("flush")
         except OSError as error:
+            # Tried again, though a later success proves little: Linux reports a page that it failed
+            # to write once and may then count it as clean. PostgreSQL shuts down for this reason
+            # since 2018; we warn, for a training that stopped would lose more than these records,
+            # which the daemon has most likely read already.
             self._dirty = True
-            self._warn(
+            self._warn_once(
                 "flush",
                 f"{self.path} can't be flushed to the disk ({error.strerror}). Its records are "
                 "written, but a power cut could take the latest.",
@@ -159,37 +195,50 @@ class Sink:
         finally:
             os.close(descriptor)
 
-    def _follow(self) -> None:
-        """Go with our file where it was moved; if it was deleted, write it again."""
+    def _follow_file(self) -> None:
+        """Learn where our file was moved; if it was deleted, write it again."""
+        # A descriptor means the file, not its name: after a rename, writes go to the renamed file,
+        # and after an unlink to one without a name, whose bytes go when we close it. The name has
+        # to be learnt all the same, for the lock beside it and for what the user is told.
         try:
-            home = _home(self._fd, self.path)
-        except OSError:  # where we can't look now, nothing is known; writing goes on as it can
+            path = _current_path(self._fd, self.path)
+        except OSError:
+            # EACCES, ESTALE, EIO: the folder can't be looked into, which says nothing about the
+            # file. Taken for deleted, a mount that was away for a second would double it.
             return
         try:
-            if home is None:
+            if path is None:
                 self._restore()
             else:
-                self._keep_lock(home)
-                self.path = home
-            self._nameless = False
-            self._troubles.discard("restore")
+                self._keep_lock(path)
+                self.path = path
+            self._unlinked = False
+            self._warned.discard("restore")
         except OSError as error:
-            self._nameless = True
-            self._warn(
+            self._unlinked = True
+            self._warn_once(
                 "restore",
                 f"{self.path} was deleted and can't be written again ({error.strerror}). Training "
                 "goes on; its records are kept, and written when its folder takes them.",
             )
 
     def _restore(self) -> None:
-        """Put all that was written there again. Copied with the guard held: rare, and in order."""
+        """Write everything that was in the deleted file to a new one of its name."""
+        # The kernel keeps a deleted file until its last descriptor is closed (unlink(2)), hence
+        # O_RDWR: all that was written can still be read. `mv` to another file system is such a
+        # deletion, too, behind a copy that gets no more lines; both name the same run, and the
+        # daemon tells which of them lives by its lock.
+        #
+        # The mutex is held meanwhile: rare, and a line that came in between would be out of order.
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._keep_lock(self.path)  # first: a file without one would look abandoned
+        self._keep_lock(self.path)  # first: a file without one would look like a dead writer's
         beside = (self.path.with_stem(f"{self.path.stem}_restored{n}") for n in count(1))
         path, descriptor = open_new([self.path, *(next(beside) for _ in range(100))])
         try:
             _copy(self._fd, descriptor)
         except OSError:
+            # The old descriptor is still the one that has everything; half a copy under the run's
+            # name would be uploaded as all that there is
             os.close(descriptor)
             path.unlink(missing_ok=True)
             raise
@@ -197,33 +246,40 @@ class Sink:
         os.close(old)
         self._keep_lock(path)
         self.path = path
-        notice(f"{path} had been deleted and was written again with all its records")
+        warn(f"{path} had been deleted and was written again with all its records")
 
     def _keep_lock(self, path: Path) -> None:
         """Hold the lock of our file at `path`, also where it was deleted or couldn't be had yet."""
+        # flock(2) locks a file, not its name: once the lock file is deleted (`rm -r .locks`), ours
+        # is still held, and the next to come makes and locks another. So it has to be there by its
+        # name, too. That none can be had was said when the run began; it is no news each second.
         wanted = lock_path(path)
-        with suppress(OSError, Held):  # said when the run began; nothing new to say each second
+        with suppress(OSError, Held):
             if self._lock.held and self._lock.path == wanted and wanted.exists():
                 return
             self._lock.release()
             self._lock = Lock(wanted)
             self._lock.acquire()
 
-    def _warn(self, trouble: str, text: str) -> None:
-        """Say it once for as long as the trouble lasts, not at each try."""
-        if trouble not in self._troubles:
-            self._troubles.add(trouble)
-            notice(text)
+    def _warn_once(self, trouble: str, text: str) -> None:
+        """Warn once for as long as the trouble lasts, not at each try."""
+        if trouble not in self._warned:
+            self._warned.add(trouble)
+            warn(text)
 
-    def _say_what_is_lost(self) -> None:
-        if self._nameless:
-            notice(f"{self.path} was deleted and couldn't be written again: its records are lost")
+    def _warn_of_losses(self) -> None:
+        if self._unlinked:
+            warn(f"{self.path} was deleted and couldn't be written again: its records are lost")
         elif left := len(self._waiting) + self.lost:
-            notice(f"{self.path}: {left} records could not be saved; the disk never made room")
+            warn(f"{self.path}: {left} records could not be saved; the disk never made room")
 
 
 def open_new(candidates: Iterable[Path]) -> tuple[Path, int]:
-    """The first of `candidates` that nobody has, made and opened for appending."""
+    """The first of `candidates` that does not exist yet, made and opened for appending."""
+    # O_EXCL: of two that start in the same second, one gets the name; on NFS, since version 3.
+    # O_APPEND: each write finds the file's end by itself, in one step with writing (open(2)), so no
+    # offset of ours can be wrong. NFS has no such step, and two clients that append overwrite each
+    # other there; what keeps a second writer out is the lock.
     flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
     for path in candidates:
         try:
@@ -234,20 +290,21 @@ def open_new(candidates: Iterable[Path]) -> tuple[Path, int]:
 
 
 def _write(descriptor: int, data: bytes) -> int:
-    """os.write, for which a disk that takes nothing is an error: some FUSE only answers 0."""
+    """os.write, for which a disk that takes nothing is an error."""
     written = os.write(descriptor, data)
-    if written == 0:
+    if written == 0:  # some FUSE file systems return 0 when they are full; a loop would never end
         raise OSError(errno.EIO, "nothing was written")
     return written
 
 
 def _copy(source: int, target: int) -> None:
+    # pread: it needs no seek, and so leaves the shared offset of the descriptor alone
     offset = 0
     while chunk := os.pread(source, 1 << 20, offset):
         offset += _write(target, chunk)
 
 
-def _home(descriptor: int, path: Path) -> Path | None:
+def _current_path(descriptor: int, path: Path) -> Path | None:
     """Where the open file is now, expected at `path`; None when it was deleted."""
     if _is_at(path, descriptor):
         return path
@@ -255,15 +312,19 @@ def _home(descriptor: int, path: Path) -> Path | None:
         return None
     try:
         found = Path(f"/proc/self/fd/{descriptor}").readlink()
-    except OSError:  # no /proc: moved, who knows where to
+    except OSError:  # no /proc (macOS): moved, but there is no telling where to
         return path
-    # NFS keeps a deleted file that is open under a name of its own; a hard link keeps it, too
+    # Deleted, though links are left. An NFS client that is asked to delete an open file renames it
+    # to `.nfs…` instead; and where another hard link exists (snapshots by `cp -l`), the kernel
+    # still shows the name by which the file was opened, with " (deleted)" behind it.
     if found.name.startswith(".nfs") or found.name.endswith(" (deleted)"):
         return None
     return found if _is_at(found, descriptor) else path
 
 
 def _is_at(path: Path, descriptor: int) -> bool:
+    # Device and inode. An inode's number is given to another file only after this one is gone, and
+    # it is not gone while it is open: equal means the same file.
     try:
         return os.path.samestat(path.stat(), os.fstat(descriptor))
     except (FileNotFoundError, NotADirectoryError):

@@ -1,8 +1,8 @@
 """RunLog: metrics in, lines appended to the run's file; the lock is held for the run's life.
 
 A record is in the page cache when `append` returns, so a killed process loses nothing. A thread
-of its own calls fsync at most once a second, so training never waits for a disk. Nothing that
-happens to the disk stops training: what can't be written waits in a bounded buffer.
+calls fsync at most once per second, and training does not wait for it. Nothing that happens to the
+disk stops training: what can't be written waits in a bounded buffer.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from types import TracebackType
 from typing import Any, Final, Self
 from urllib.parse import quote
 
+from karaoke_train.runlog.create import config_record, create_file, new_run_id
 from karaoke_train.runlog.format import (
     DEFAULT_PROJECT,
-    FIELDS,
     RUN_ID,
     BadRecord,
     RunHeader,
@@ -28,21 +28,19 @@ from karaoke_train.runlog.format import (
     encode,
 )
 from karaoke_train.runlog.layout import media_folder
-from karaoke_train.runlog.notice import notice
-from karaoke_train.runlog.opening import (
-    LogBusy,
-    config_record,
-    new_file,
-    new_run_id,
-    old_file,
-    read_header,
-)
+from karaoke_train.runlog.lock import LockKind
+from karaoke_train.runlog.record_types import RecordType
+from karaoke_train.runlog.reopen import read_header, reopen_file
 from karaoke_train.runlog.sink import Sink
+from karaoke_train.runlog.timestamps import format_timestamp
+from karaoke_train.runlog.warn import warn
 
-__all__ = ["STATUSES", "LogBusy", "RunLog", "read_header"]
-
-SYNC_EVERY: Final = 1.0  # seconds between fsyncs at most
+# Seconds between two fsyncs, and so what a power cut may take; Redis (appendfsync everysec) makes
+# the same trade. One per record would bind training to the disk: milliseconds each.
+SYNC_EVERY: Final = 1.0
 STATUSES: Final = {"finished": 0, "failed": 1, "interrupted": 130}  # and their exit codes
+# Of a record that is too long for a line, what is kept: short by nature, where metrics may be long
+KEPT_FIELDS: Final = ("type", "timestamp", "step", "epoch")
 
 
 class RunLog:
@@ -52,7 +50,7 @@ class RunLog:
             log.train(step, epoch, {"train/loss": loss})
 
     Thread-safe. Of the ranks of a distributed run, and of a process and its forked children, one
-    writes. A process that ends without `close` leaves all its records, and no word on how it ended.
+    writes. A process that ends without `close` leaves all its records, and no `end` record.
     """
 
     def __init__(self, header: RunHeader, sink: Sink) -> None:
@@ -65,7 +63,7 @@ class RunLog:
         self._wake = threading.Event()
         self._syncer = threading.Thread(target=self._sync_loop, name="runlog-sync", daemon=True)
         self._syncer.start()
-        atexit.register(self._leave)
+        atexit.register(self._release)
 
     @classmethod
     def create(
@@ -80,7 +78,7 @@ class RunLog:
     ) -> Self:
         """Start a run: a new file `training_log_<local time>.jsonl` in `folder`.
 
-        run_id: 1 to 64 letters, digits, '-' or '_'; made up when left out, and unique for ever.
+        run_id: 1 to 64 letters, digits, '-' or '_'; made up when left out, from 60 random bits.
         upload: False keeps the run off wandb until somebody asks for it by name.
         Raises RunLogError when the folder can't be written to or the run_id isn't one.
         """
@@ -93,10 +91,10 @@ class RunLog:
             project=project,
             upload=upload,
         )
-        record = config_record(header, config or {}, started, lock="flock")
-        _first_line(record)  # before there is a file that it can't begin
+        record = config_record(header, config or {}, started, lock=LockKind.FLOCK)
+        _first_line(record)  # raises while there is no file yet that would be left empty
         try:
-            sink, lock = new_file(Path(folder).absolute(), started)
+            sink, lock = create_file(Path(folder).absolute(), started)
         except OSError as error:
             raise RunLogError(
                 f"no run log can be written in {folder}: {error.strerror or error}. "
@@ -110,7 +108,7 @@ class RunLog:
     def resume(
         cls, path: str | os.PathLike[str], *, config: Mapping[str, Any] | None = None
     ) -> Self:
-        """Continue the run in `path`, whose writer is gone; a torn last line is closed off first.
+        """Continue the run in `path`, whose writer is gone; a torn last line is ended first.
 
         Writes a further `config` record: the first one's names, with this process's host and
         `config` on top of what was there. Raises LogBusy while another process writes the file,
@@ -122,11 +120,11 @@ class RunLog:
             header,
             {**header.config, **(config or {})},
             datetime.now().astimezone(),
-            lock="flock",
+            lock=LockKind.FLOCK,
             resumed=True,
         )
         _first_line(record)
-        sink, lock = old_file(path)
+        sink, lock = reopen_file(path)
         log = cls(header, sink)
         log._write(_first_line(record | {"lock": lock}))
         return log
@@ -143,11 +141,11 @@ class RunLog:
 
     def train(self, step: int, epoch: float, metrics: Mapping[str, Any]) -> None:
         """The metrics of one logging step, as `train/...`."""
-        self._metrics("train", step, epoch, metrics)
+        self._metrics(RecordType.TRAIN, step, epoch, metrics)
 
     def val(self, step: int, epoch: float, metrics: Mapping[str, Any]) -> None:
         """The metrics of one validation, as `val/...`."""
-        self._metrics("val", step, epoch, metrics)
+        self._metrics(RecordType.VAL, step, epoch, metrics)
 
     def epoch_summary(
         self,
@@ -158,10 +156,10 @@ class RunLog:
         train_metrics: Mapping[str, Any] | None = None,
         val_metrics: Mapping[str, Any] | None = None,
     ) -> None:
-        """What an epoch came to. The disk is asked to keep everything up to here."""
+        """The losses and metrics of one epoch. Everything up to here is fsynced soon after."""
         self.append(
             {
-                "type": "epoch_summary",
+                "type": RecordType.EPOCH_SUMMARY,
                 "timestamp": _now(),
                 "epoch": epoch,
                 "train_loss": train_loss,
@@ -182,7 +180,7 @@ class RunLog:
         caption: str = "",
     ) -> None:
         """A picture or sound (`kind` image or audio). The file is copied into `media_dir`, where
-        it has to stay until it's uploaded. One that can't be copied is a warning, no error."""
+        it has to stay until it is uploaded. One that can't be copied is a warning, no error."""
         source = Path(path)
         target = self.media_dir / f"{quote(key, safe='')}_{step}{source.suffix}"
         try:
@@ -190,11 +188,11 @@ class RunLog:
             if source.resolve() != target.resolve():
                 _copy_whole(source, target)
         except OSError as error:
-            notice(f"{source} was left out of the run: {error.strerror or error}")
+            warn(f"{source} was left out of the run: {error.strerror or error}")
             return
         self.append(
             {
-                "type": "media",
+                "type": RecordType.MEDIA,
                 "timestamp": _now(),
                 "step": step,
                 "key": key,
@@ -205,29 +203,35 @@ class RunLog:
         )
 
     def append(self, record: Mapping[str, Any]) -> None:
-        """One record, one line. Never raises for the disk. Raises RunLogError once closed.
+        """Write one record as one line. Never raises for the disk; RunLogError once closed.
 
-        A record over the line limit is left out with a warning; a short one says so in its place.
+        Of a record that can't be a line (over the limit, nested too deep), a short one takes the
+        place, with the reason in `left_out`; and a warning is given.
         """
         try:
             line = encode(record)
         except BadRecord as error:
-            notice(f"{self.path}: a record was left out: {error}")
-            line = _stand_in(record, str(error))
+            warn(f"{self.path}: a record was left out: {error}")
+            line = _placeholder(record, str(error))
         self._write(line)
 
     def close(self, status: str = "finished", exit_code: int | None = None) -> None:
-        """End the run with an `end` record, on disk when this returns. Closing twice is nothing,
-        and so is closing in a forked child.
+        """End the run with an `end` record, fsynced when this returns. Closing again does nothing,
+        and neither does closing in a forked child.
 
         status: finished, failed or interrupted; exit_code: 0, 1 and 130 unless given.
         """
         if status not in STATUSES:
             raise RunLogError(f"a run ends as one of {', '.join(STATUSES)}, not {status!r}")
         code = STATUSES[status] if exit_code is None else exit_code
-        end = {"type": "end", "timestamp": _now(), "status": status, "exit_code": code}
+        end = {
+            "type": RecordType.END,
+            "timestamp": _now(),
+            "status": status,
+            "exit_code": code,
+        }
         if os.getpid() == self._pid and self._sink.write(encode(end), last=True):
-            self._leave()
+            self._release()
 
     def __enter__(self) -> Self:
         return self
@@ -246,12 +250,16 @@ class RunLog:
         else:
             self.close("failed" if error else "finished")
 
-    def _metrics(self, kind: str, step: int, epoch: float, metrics: Mapping[str, Any]) -> None:
+    def _metrics(
+        self, kind: RecordType, step: int, epoch: float, metrics: Mapping[str, Any]
+    ) -> None:
         own = {"type": kind, "timestamp": _now(), "step": step, "epoch": epoch}
         self.append(own | {key: value for key, value in metrics.items() if key not in own})
 
     def _write(self, line: bytes) -> None:
-        if os.getpid() != self._pid:  # its locks are copies, perhaps of held ones
+        # Asked before any mutex is touched: fork(2) copies them as they are, and one that another
+        # thread of the parent held at that moment is never released in the child
+        if os.getpid() != self._pid:
             raise RunLogError(
                 f"{self.path} belongs to process {self._pid}, not to its forked child "
                 f"{os.getpid()}. Give the metrics to the parent, or start a run of your own."
@@ -259,22 +267,23 @@ class RunLog:
         if not self._sink.write(line):
             raise RunLogError(f"{self.path} is closed: the run has ended")
 
-    def _leave(self) -> None:
-        """Save what can be saved and let go of the file; at exit, too, where nobody closed it."""
+    def _release(self) -> None:
+        """Save what can be saved and close the file; at exit, too, where nobody closed it."""
         if os.getpid() != self._pid:
             return
-        atexit.unregister(self._leave)
+        atexit.unregister(self._release)
         self._closing = True
         self._wake.set()
         self._sink.close()
-        # not for ever: in a signal handler, the guard it waits for may be ours
+        # With a limit: when a signal handler closes the run, the mutex that the thread waits for
+        # may be held by the very call that the handler interrupted
         self._syncer.join(timeout=SYNC_EVERY)
 
     def _sync_loop(self) -> None:
         while not self._closing:
             self._wake.wait(SYNC_EVERY)
             self._wake.clear()
-            self._sink.tend()
+            self._sink.flush()
 
 
 def _first_line(record: dict[str, Any]) -> bytes:
@@ -287,10 +296,10 @@ def _first_line(record: dict[str, Any]) -> bytes:
         ) from None
 
 
-def _stand_in(record: Mapping[str, Any], reason: str) -> bytes:
-    """A short line in the place of a record that can't be one: its own fields if they can."""
+def _placeholder(record: Mapping[str, Any], reason: str) -> bytes:
+    """A short line in the place of a record that can't be one: KEPT_FIELDS, if they can be."""
     try:
-        kept = {key: record[key] for key in FIELDS if key in record}
+        kept = {key: record[key] for key in KEPT_FIELDS if key in record}
         return encode(kept | {"left_out": reason})
     except BadRecord:
         return encode({"left_out": reason})
@@ -306,4 +315,4 @@ def _copy_whole(source: Path, target: Path) -> None:
 
 
 def _now() -> str:
-    return datetime.now().astimezone().isoformat(timespec="milliseconds")
+    return format_timestamp(datetime.now().astimezone())

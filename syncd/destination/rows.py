@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any, Final
 
 from karaoke_train.runlog.format import Record
 from karaoke_train.runlog.reader import Line
+from karaoke_train.runlog.record_types import RecordType
+from karaoke_train.runlog.timestamps import parse_timestamp
 
 # metric pattern -> its x axis, both as wandb shows them
 AXES: Final = {
@@ -43,11 +43,10 @@ def row(line: Line, started: float) -> dict[str, Any]:
         return {"syncd/bad_record": 1, "_timestamp": started}
     if not record:
         return {"syncd/blank_line": 1, "_timestamp": started}
-    fields = _FIELDS.get(str(record.get("type")), _other)(record)
-    return {
-        **fields,
-        "_timestamp": seconds(record.get("timestamp") or record.get("created"), started),
-    }
+    record_type = RecordType.of(record)
+    fields = _other(record) if record_type is None else _ROWS[record_type](record)
+    logged = record.get("timestamp") or record.get("created")  # a config record has the latter
+    return {**fields, "_timestamp": parse_timestamp(logged, started)}
 
 
 def epoch_table(epochs: Sequence[Record]) -> tuple[list[str], list[list[Any]]]:
@@ -55,17 +54,6 @@ def epoch_table(epochs: Sequence[Record]) -> tuple[list[str], list[list[Any]]]:
     by_epoch = {record.get("epoch"): dict(_flat(record, "")) for record in epochs}
     columns = list(dict.fromkeys(key for fields in by_epoch.values() for key in fields))
     return columns, [[fields.get(key) for key in columns] for fields in by_epoch.values()]
-
-
-def seconds(timestamp: object, otherwise: float) -> float:
-    """Seconds since 1970 of an ISO 8601 timestamp; local time is not assumed, UTC is."""
-    if isinstance(timestamp, (int, float)) and not isinstance(timestamp, bool):
-        return float(timestamp) if math.isfinite(timestamp) else otherwise
-    try:
-        moment = datetime.fromisoformat(str(timestamp))
-    except ValueError:
-        return otherwise
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
 
 
 def _metrics(record: Record) -> dict[str, Any]:
@@ -81,12 +69,12 @@ def _other(record: Record) -> dict[str, Any]:
 
 
 def _config(record: Record) -> dict[str, Any]:
-    return {"syncd/record": "config"}
+    return {"syncd/record": RecordType.CONFIG.value}
 
 
 def _end(record: Record) -> dict[str, Any]:
     return {
-        "syncd/record": "end",
+        "syncd/record": RecordType.END.value,
         "end/status": str(record.get("status", "")),
         "end/exit_code": record.get("exit_code"),
     }
@@ -108,18 +96,19 @@ def _media(record: Record) -> dict[str, Any]:
     return row
 
 
-_FIELDS: Final = {
-    "train": _metrics,
-    "val": _metrics,
-    "config": _config,
-    "end": _end,
-    "epoch_summary": _epoch_summary,
-    "media": _media,
+# Per type what its row has beside the time; a type that is missing here fails the tests.
+_ROWS: Final[Mapping[RecordType, Callable[[Record], dict[str, Any]]]] = {
+    RecordType.CONFIG: _config,
+    RecordType.TRAIN: _metrics,
+    RecordType.VAL: _metrics,
+    RecordType.EPOCH_SUMMARY: _epoch_summary,
+    RecordType.MEDIA: _media,
+    RecordType.END: _end,
 }
 
 
 def key_of(key: str) -> str:
-    """The key as wandb takes it: its own begin with an underscore, so ours may not."""
+    """The key as wandb takes it: keys of its own begin with an underscore, so ours may not."""
     return f"record/{key}" if not key or key.startswith("_") else key
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from karaoke_train.runlog import RunLog, opening
+from karaoke_train.runlog import RunLog, create
 from syncd import failpoints
 from tests.fakes.faults import Fault, Request
 from tests.fakes.wandb_server import WandbServer
@@ -172,7 +172,7 @@ def played(
 ) -> Iterator[Lanes]:
     """The scenarios that were selected, under way."""
     with pytest.MonkeyPatch.context() as patch:  # three git processes a run
-        patch.setattr(opening, "origin", lambda argv: {"host": "here", "pid": os.getpid()})
+        patch.setattr(create, "provenance", lambda argv: {"host": "here", "pid": os.getpid()})
         scenarios = {name: SCENARIOS[name] for name in selected(request, "point")}
         with lanes(scenarios, new_rig, tmp_path_factory.mktemp("crash"), 6) as playing:
             yield playing

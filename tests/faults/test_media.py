@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from karaoke_train.runlog import RunLog, opening
+from karaoke_train.runlog import RunLog, create
 from tests.fakes.wandb_server import WandbServer
 from tests.faults.rig import WAV, Lanes, Rig, descendants, lanes, selected, write
 from tests.patience import until
@@ -112,7 +112,7 @@ def played(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Lanes]:
     with pytest.MonkeyPatch.context() as patch:  # three git processes a run
-        patch.setattr(opening, "origin", lambda argv: {"host": "here", "pid": os.getpid()})
+        patch.setattr(create, "provenance", lambda argv: {"host": "here", "pid": os.getpid()})
         scenarios = {name: SCENARIOS[name] for name in selected(request, "case")}
         with lanes(scenarios, new_rig, tmp_path_factory.mktemp("media")) as playing:
             yield playing

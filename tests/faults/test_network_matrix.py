@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from karaoke_train.runlog import RunLog, opening
+from karaoke_train.runlog import RunLog, create
 from syncd.errors import Exit
 from syncd.report.status import exit_code
 from tests.fakes.faults import Seen
@@ -321,7 +321,7 @@ def played(
 ) -> Iterator[Lanes]:
     """The scenarios that were selected, under way."""
     with pytest.MonkeyPatch.context() as patch:  # three git processes a run
-        patch.setattr(opening, "origin", lambda argv: {"host": "here", "pid": os.getpid()})
+        patch.setattr(create, "provenance", lambda argv: {"host": "here", "pid": os.getpid()})
         scenarios = {name: SCENARIOS[name] for name in selected(request, "fault")}
         with lanes(scenarios, new_rig, tmp_path_factory.mktemp("network"), 8) as playing:
             yield playing

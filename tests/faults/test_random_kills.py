@@ -29,8 +29,8 @@ SEED = int(os.environ.get("KARAOKE_FAULT_SEED", "7"))
 VICTIMS = {"daemon": 8, "worker": 5, "wandb-core": 3, "trainer": 3, "server": 1, "run's end": 2}
 WRITE = """
 import signal
-from karaoke_train.runlog import opening
-opening.origin = lambda argv: {"host": "here", "pid": os.getpid()}  # no git processes
+from karaoke_train.runlog import create
+create.provenance = lambda argv: {"host": "here", "pid": os.getpid()}  # no git processes
 place, step, ends = sys.argv[1], 0, []
 signal.signal(signal.SIGTERM, lambda *_: ends.append(1))
 log = RunLog.resume(place) if place.endswith(".jsonl") else RunLog.create(place, project="songs")

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from karaoke_train.runlog import LogBusy, RunLog, RunLogError, lock, opening
+from karaoke_train.runlog import LogBusy, RunLog, RunLogError, create, lock
 from karaoke_train.runlog.format import RunHeader, decode
 from karaoke_train.runlog.layout import lock_path
 from karaoke_train.runlog.lock import holder_of
@@ -49,7 +49,7 @@ while True:
 @pytest.fixture(autouse=True)
 def no_git(monkeypatch: pytest.MonkeyPatch) -> None:
     """Three git processes a run are most of a test's time here."""
-    monkeypatch.setattr(opening, "origin", lambda argv: {"host": "here", "pid": os.getpid()})
+    monkeypatch.setattr(create, "provenance", lambda argv: {"host": "here", "pid": os.getpid()})
 
 
 @pytest.fixture
@@ -253,7 +253,7 @@ def test_a_disk_that_fills_and_empties_again_and_again_keeps_the_order(small_dis
         ballast.unlink()
         for step in range(20, 40):
             log.train(number * 40 + step, 0, {})
-        log._sink.tend()  # what its thread does within a second
+        log._sink.flush()  # what its thread does within a second
     log.close()
     assert steps_of(log.path) == list(range(200))
 
@@ -433,8 +433,8 @@ print(log.path)
 
 
 TWO_WRITERS = """
-from karaoke_train.runlog import opening
-opening.LOCK_WAIT = 0.1
+from karaoke_train.runlog import reopen
+reopen.LOCK_WAIT = 0.1
 read, write = os.pipe()
 first = os.fork()
 if first == 0:

@@ -8,7 +8,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from syncd.destination.rows import row, seconds
+from karaoke_train.runlog.timestamps import parse_timestamp
+from syncd.destination.rows import row
 from syncd.errors import RunTrouble
 from syncd.paths import destination_folder
 from syncd.report.status import RunStatus, Status, collect
@@ -185,7 +186,7 @@ class World:
 @lru_cache(maxsize=4)  # asked at every tick
 def expected_rows(data: bytes) -> list[dict[str, Any]]:
     """The rows that a file has to become, split and read without the product's reader."""
-    started = seconds(CREATED, 0.0)
+    started = parse_timestamp(CREATED, 0.0)
     return [
         {"_step": place, **row(_Plain(_record(line)), started)}  # type: ignore[arg-type]
         for place, line in enumerate(data.split(b"\n")[:-1])

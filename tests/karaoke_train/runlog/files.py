@@ -56,8 +56,8 @@ def run_python(code: str, *arguments: object, **options: Any) -> tuple[int, str,
 
 
 @contextmanager
-def notices(*words: str) -> Iterator[None]:
-    """What is told to the user meanwhile: as many notices, each with these words in it."""
+def warned(*words: str) -> Iterator[None]:
+    """What is told to the user meanwhile: as many warned, each with these words in it."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         yield

@@ -16,7 +16,7 @@ from karaoke_train.runlog import sink as module
 from karaoke_train.runlog.layout import lock_path
 from karaoke_train.runlog.lock import Lock, holder_of
 from karaoke_train.runlog.sink import Sink, open_new
-from tests.karaoke_train.runlog.files import notices
+from tests.karaoke_train.runlog.files import warned
 
 
 @pytest.fixture
@@ -77,24 +77,24 @@ def test_what_the_disk_refuses_waits_and_is_said_once(
     sink: Sink, path: Path, disk: Disk, error: int
 ) -> None:
     disk.room, disk.error = 0, error
-    with notices(os.strerror(error)):
+    with warned(os.strerror(error)):
         sink.write(b"a\n")
         sink.write(b"b\n")
-        sink.tend()
+        sink.flush()
     disk.room = None
     sink.write(b"c\n")
     assert path.read_bytes() == b""  # behind those that wait
-    sink.tend()
+    sink.flush()
     assert path.read_bytes() == b"a\nb\nc\n"
 
 
 def test_a_later_trouble_is_said_again(sink: Sink, disk: Disk) -> None:
     for _ in range(2):
         disk.room = 0
-        with notices("No space left"):
+        with warned("No space left"):
             sink.write(b"a\n")
         disk.room = None
-        sink.tend()
+        sink.flush()
 
 
 @pytest.mark.parametrize("room", range(7))
@@ -102,12 +102,12 @@ def test_a_line_that_found_half_its_room_goes_on_where_it_was(
     sink: Sink, path: Path, disk: Disk, room: int
 ) -> None:
     disk.room = room
-    with notices("No space left"):
+    with warned("No space left"):
         sink.write(b"abc\n")
         sink.write(b"def\n")
     assert path.read_bytes() == b"abc\ndef\n"[:room]
     disk.room = None
-    sink.tend()
+    sink.flush()
     assert path.read_bytes() == b"abc\ndef\n"
 
 
@@ -116,26 +116,26 @@ def test_waiting_lines_that_find_some_room_go_on_where_they_were(
     sink: Sink, path: Path, disk: Disk, room: int
 ) -> None:
     disk.room = 0
-    with notices("No space left"):
+    with warned("No space left"):
         sink.write(b"abc\n")
         sink.write(b"def\n")
     disk.room = room
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        sink.tend()
+        sink.flush()
     assert path.read_bytes() == b"abc\ndef\n"[:room]
     disk.room = None
-    sink.tend()
+    sink.flush()
     assert path.read_bytes() == b"abc\ndef\n"
 
 
 def test_a_disk_that_takes_nothing_and_says_nothing_does_not_stop_training(
     sink: Sink, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with monkeypatch.context() as patch, notices("nothing was written"):
+    with monkeypatch.context() as patch, warned("nothing was written"):
         patch.setattr(os, "write", lambda descriptor, data: 0)
         sink.write(b"a\n")
-    sink.tend()
+    sink.flush()
 
 
 def test_warnings_made_errors_do_not_stop_training(
@@ -152,13 +152,13 @@ def test_a_full_buffer_keeps_the_oldest_counts_the_rest_and_takes_the_last(
 ) -> None:
     monkeypatch.setattr(module, "BUFFER", 10)
     disk.room = 0
-    with notices("can't be written", "lost until"):
+    with warned("can't be written", "lost until"):
         for number in range(10):
             sink.write(b"%d23\n" % number)
         sink.write(b"end\n", last=True)
     assert sink.lost == 8
     disk.room = None
-    with notices("8 records could not be saved"):
+    with warned("8 records could not be saved"):
         sink.close()
     assert path.read_bytes() == b"023\n123\nend\n"
 
@@ -168,10 +168,10 @@ def test_a_line_larger_than_the_buffer_still_waits(
 ) -> None:
     monkeypatch.setattr(module, "BUFFER", 2)
     disk.room = 0
-    with notices("No space left"):
+    with warned("No space left"):
         sink.write(b"abcdef\n")
     disk.room = None
-    sink.tend()
+    sink.flush()
     assert path.read_bytes() == b"abcdef\n"
 
 
@@ -181,7 +181,7 @@ def test_nothing_is_written_after_the_last_line_or_close(sink: Sink, path: Path)
     assert not sink.write(b"end\n", last=True)
     sink.close()
     sink.close()
-    sink.tend()
+    sink.flush()
     assert not sink.write(b"late\n")
     assert path.read_bytes() == b"end\n"
 
@@ -192,7 +192,7 @@ def test_close_waits_for_room_but_not_for_ever(
     monkeypatch.setattr(module, "CLOSE_WAIT", 0.2)
     sink = make(path)
     disk.room = 0
-    with notices("No space left", "2 records could not be saved"):
+    with warned("No space left", "2 records could not be saved"):
         sink.write(b"a\n")
         sink.write(b"b\n")
         sink.close()
@@ -202,7 +202,7 @@ def test_close_waits_for_room_but_not_for_ever(
 def test_close_saves_what_waits_once_there_is_room(path: Path, disk: Disk) -> None:
     sink = make(path)
     disk.room = 0
-    with notices("No space left"):
+    with warned("No space left"):
         sink.write(b"a\n")
     timer = threading.Timer(0.15, lambda: setattr(disk, "room", None))
     timer.start()
@@ -214,11 +214,11 @@ def test_close_saves_what_waits_once_there_is_room(path: Path, disk: Disk) -> No
 def test_what_was_written_is_flushed_once(sink: Sink, monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[int] = []
     monkeypatch.setattr(os, "fsync", calls.append)
-    sink.tend()
+    sink.flush()
     assert len(calls) == 0
     sink.write(b"a\n")
-    sink.tend()
-    sink.tend()
+    sink.flush()
+    sink.flush()
     assert len(calls) == 1
 
 
@@ -229,12 +229,12 @@ def test_a_failed_flush_is_said_and_tried_again(
         raise OSError(errno.EIO, "Input/output error")
 
     sink.write(b"a\n")
-    with monkeypatch.context() as patch, notices("can't be flushed"):
+    with monkeypatch.context() as patch, warned("can't be flushed"):
         patch.setattr(os, "fsync", fail)
-        sink.tend()
+        sink.flush()
     calls: list[int] = []
     monkeypatch.setattr(os, "fsync", calls.append)
-    sink.tend()
+    sink.flush()
     assert len(calls) == 1
 
 
@@ -244,10 +244,10 @@ def test_one_trouble_does_not_keep_another_from_being_said(
     def fail(descriptor: int) -> None:
         raise OSError(errno.EIO, "Input/output error")
 
-    with monkeypatch.context() as patch, notices("can't be flushed", "No space left"):
+    with monkeypatch.context() as patch, warned("can't be flushed", "No space left"):
         patch.setattr(os, "fsync", fail)
         sink.write(b"a\n")
-        sink.tend()
+        sink.flush()
         disk.room = 0
         sink.write(b"b\n")
     disk.room = None
@@ -262,8 +262,8 @@ def test_too_many_open_files_put_the_flush_off(sink: Sink, monkeypatch: pytest.M
     sink.write(b"a\n")
     with monkeypatch.context() as patch:
         patch.setattr(os, "dup", fail)
-        sink.tend()
-    sink.tend()
+        sink.flush()
+    sink.flush()
     assert len(calls) == 1
 
 
@@ -318,8 +318,8 @@ def test_a_deleted_file_is_written_again_whole(
     sink.write(b"a\n")
     harm(path)
     sink.write(b"b\n")
-    with notices("written again"):
-        sink.tend()
+    with warned("written again"):
+        sink.flush()
     sink.write(b"c\n")
     assert path.read_bytes() == b"a\nb\nc\n"
     assert holder_of(lock_path(path))
@@ -337,8 +337,8 @@ def test_a_file_that_is_written_again_is_locked_before_it_is_there(
 
     monkeypatch.setattr(module, "_copy", look)
     shutil.rmtree(path.parent)
-    with notices("written again"):
-        sink.tend()
+    with warned("written again"):
+        sink.flush()
     assert held == [True]
 
 
@@ -346,8 +346,8 @@ def test_a_file_that_took_the_name_meanwhile_is_left_alone(sink: Sink, path: Pat
     sink.write(b"a\n")
     path.unlink()
     path.write_bytes(b"somebody else's\n")
-    with notices("_restored1.jsonl had been deleted"):
-        sink.tend()
+    with warned("_restored1.jsonl had been deleted"):
+        sink.flush()
     assert path.read_bytes() == b"somebody else's\n"
     assert sink.path.name == "training_log_1_restored1.jsonl"
     assert sink.path.read_bytes() == b"a\n"
@@ -360,12 +360,12 @@ def test_a_deleted_file_that_can_not_be_written_again_yet_is_tried_again(
     sink.write(b"abc\n")
     shutil.rmtree(path.parent)
     disk.room = 2
-    with notices("deleted and can't be written again"):
-        sink.tend()
+    with warned("deleted and can't be written again"):
+        sink.flush()
     assert not path.exists()  # no half of it stays
     disk.room = None
-    with notices("written again"):
-        sink.tend()
+    with warned("written again"):
+        sink.flush()
     assert path.read_bytes() == b"abc\n"
 
 
@@ -377,7 +377,7 @@ def test_a_deleted_file_that_can_never_be_written_again_is_said_to_be_lost(
     sink.write(b"a\n")
     shutil.rmtree(path.parent)
     path.parent.write_bytes(b"in the way")
-    with notices("can't be written again", "its records are lost"):
+    with warned("can't be written again", "its records are lost"):
         sink.close()
 
 
@@ -386,7 +386,7 @@ def test_a_moved_file_goes_on_where_it_is(sink: Sink, path: Path, tmp_path: Path
     (tmp_path / "kept").mkdir()
     moved = path.rename(tmp_path / "kept" / path.name)
     sink.write(b"b\n")
-    sink.tend()
+    sink.flush()
     sink.write(b"c\n")
     assert sink.path == moved
     assert moved.read_bytes() == b"a\nb\nc\n"
@@ -398,7 +398,7 @@ def test_a_moved_file_goes_on_where_it_is(sink: Sink, path: Path, tmp_path: Path
 def test_a_moved_folder_goes_on_where_it_is(sink: Sink, path: Path, tmp_path: Path) -> None:
     path.parent.rename(tmp_path / "kept")
     sink.write(b"a\n")
-    sink.tend()
+    sink.flush()
     assert sink.path.read_bytes() == b"a\n"
     assert sink.path == tmp_path / "kept" / path.name
     assert holder_of(lock_path(sink.path))
@@ -408,13 +408,13 @@ def test_a_moved_folder_goes_on_where_it_is(sink: Sink, path: Path, tmp_path: Pa
 def test_a_removed_lock_is_taken_again(sink: Sink, path: Path) -> None:
     shutil.rmtree(path.parent / ".locks")
     assert holder_of(lock_path(path)) is None
-    sink.tend()
+    sink.flush()
     assert holder_of(lock_path(path))
 
 
 def test_a_lock_that_could_not_be_had_is_taken_when_it_can(path: Path) -> None:
     sink = Sink(*open_new(_in(path)), Lock(lock_path(path)))
-    sink.tend()
+    sink.flush()
     assert holder_of(lock_path(path))
     sink.close()
 
@@ -432,6 +432,6 @@ def test_a_folder_that_can_not_be_looked_into_says_nothing_about_the_file(
 
     with monkeypatch.context() as patch:
         patch.setattr(Path, "stat", stat)
-        sink.tend()
+        sink.flush()
     sink.write(b"a\n")
     assert path.read_bytes() == b"a\n"

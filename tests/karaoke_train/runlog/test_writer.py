@@ -16,12 +16,12 @@ from typing import Any, NoReturn
 
 import pytest
 
-from karaoke_train.runlog import LogBusy, RunLog, RunLogError, lock, opening
+from karaoke_train.runlog import LogBusy, RunLog, RunLogError, create, lock, reopen
 from karaoke_train.runlog.format import MAX_LINE, RunHeader
 from karaoke_train.runlog.layout import lock_path, log_name
 from karaoke_train.runlog.lock import Lock, holder_of
 from karaoke_train.runlog.reader import Position, split_lines
-from tests.karaoke_train.runlog.files import lines_of, notices, records_of, run_python, steps_of
+from tests.karaoke_train.runlog.files import lines_of, records_of, run_python, steps_of, warned
 from tests.patience import patience
 
 
@@ -60,7 +60,7 @@ def test_the_file_is_named_by_the_second_and_a_number_for_the_next(tmp_path: Pat
     moment = datetime(2024, 1, 15, 14, 30, 22, tzinfo=UTC)
     paths = []
     for _ in range(3):
-        sink, kind = opening.new_file(tmp_path, moment)
+        sink, kind = create.create_file(tmp_path, moment)
         assert kind == "flock"
         paths.append(sink.path.name)
         sink.close()
@@ -166,7 +166,7 @@ def test_own_fields_are_not_overwritten_by_metrics(tmp_path: Path) -> None:
 def test_a_record_that_can_not_be_a_line_leaves_a_short_one(
     tmp_path: Path, record: dict[str, Any], kept: dict[str, Any]
 ) -> None:
-    with RunLog.create(tmp_path) as log, notices("a record was left out"):
+    with RunLog.create(tmp_path) as log, warned("a record was left out"):
         log.append(record)
     got = records_of(log.path)[1]
     assert "at most 1,048,576" in got.pop("left_out")
@@ -209,10 +209,10 @@ def test_a_media_file_that_can_not_be_copied_is_left_out(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with RunLog.create(tmp_path) as log:
-        with notices("No such file"):
+        with warned("No such file"):
             log.media(1, "k", tmp_path / "missing.png")
         monkeypatch.setattr(shutil, "copyfile", half)
-        with notices("No space left"):
+        with warned("No space left"):
             log.media(1, "k", tmp_path / "missing.png")
         assert list(log.media_dir.iterdir()) == []
     assert [record["type"] for record in records_of(log.path)] == ["config", "end"]
@@ -297,7 +297,7 @@ def test_a_disk_that_refuses_the_resume_says_so_and_keeps_no_lock(
         elif call == "open":
             patch.setattr(os, "open", lambda p, *a: fail() if Path(p) == made else real(p, *a))
         else:
-            patch.setattr(opening.Sink, "end_torn_line", fail)
+            patch.setattr(reopen.Sink, "end_torn_line", fail)
         with pytest.raises(RunLogError, match=r"can't be continued: Read-only.*records are safe"):
             RunLog.resume(made)
     assert holder_of(lock_path(made)) is None
@@ -331,7 +331,7 @@ def test_a_run_whose_host_died_is_resumed_elsewhere_without_locks(
 
     monkeypatch.setattr(fcntl, "flock", flock)
     monkeypatch.setattr(lock, "LEASE", 0.3)
-    monkeypatch.setattr(opening, "LOCK_WAIT", 0.1)
+    monkeypatch.setattr(reopen, "LOCK_WAIT", 0.1)
     lock_path(made).write_text('{"host": "elsewhere", "pid": 1, "since": "then"}')
     lock_path(made).with_name(f"{made.name}.lock.lease").write_text(
         "filelock/2\npid=1\nhost=elsewhere\nmode=lease\ntoken=t\nduration=0.3\n"
@@ -346,7 +346,7 @@ def test_a_lock_that_can_not_be_had_is_said_and_stops_nothing(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(Lock, "acquire", fail)
-    with notices("has no lock"), RunLog.create(tmp_path) as log:
+    with warned("has no lock"), RunLog.create(tmp_path) as log:
         log.train(1, 1, {})
     assert records_of(log.path)[0]["lock"] == "none"
     assert steps_of(log.path) == [1]
@@ -450,7 +450,7 @@ def test_append_never_raises_for_the_disk(
         return real(descriptor, data)
 
     log = RunLog.create(tmp_path)
-    with monkeypatch.context() as patch, notices(os.strerror(error)):
+    with monkeypatch.context() as patch, warned(os.strerror(error)):
         patch.setattr(os, "write", write)
         for step in range(3):
             log.train(step, 0, {})
@@ -529,13 +529,13 @@ def test_a_forked_child_that_ends_does_not_write_what_waits_in_its_parent(tmp_pa
     code, _, _ = run_python(
         """
 real, log = os.write, RunLog.create(sys.argv[1])
-log._sink.tend = lambda: None  # the parent's own thread is not to be the first
+log._sink.flush = lambda: None  # the parent's own thread is not to be the first
 def full(descriptor, data):
     raise OSError(28, "No space left on device")
 os.write = full
 log.train(1, 0, {})
 os.write = real
-del log._sink.tend
+del log._sink.flush
 if (child := os.fork()) == 0:
     sys.exit()
 os.waitpid(child, 0)
@@ -624,7 +624,7 @@ def test_a_run_whose_file_was_deleted_ends_with_all_its_records(
 ) -> None:
     log = RunLog.create(tmp_path / "logs")
     log.train(1, 0, {})
-    with notices("was written again"):
+    with warned("was written again"):
         harm(log.path)
         log.train(2, 0, {})
         log.close()

@@ -9,7 +9,7 @@ from typing import NoReturn
 
 import pytest
 
-from karaoke_train.runlog.origin import git_state, origin, without_secrets
+from karaoke_train.runlog.provenance import git_state, provenance, without_secrets
 
 
 @pytest.fixture
@@ -81,8 +81,8 @@ def test_without_git_or_with_a_slow_one_there_is_no_state(
     assert git_state() == {}
 
 
-def test_origin_names_host_and_process() -> None:
-    state = origin(["train", "--token=x"])
+def test_provenance_names_host_and_process() -> None:
+    state = provenance(["train", "--token=x"])
     assert state["host"]
     assert state["pid"] == os.getpid()
     assert state["argv"] == ["train", "--token=***"]

@@ -1,4 +1,4 @@
-"""Where a run comes from: host, process, git commit, command line with its secrets left out."""
+"""Where a run comes from: host, process, git commit, command line with its secrets hidden."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _LOGIN: Final = re.compile(r"://[^/@\s]+@")  # https://user:password@host
 _HIDDEN: Final = "***"
 
 
-def origin(argv: Sequence[str]) -> dict[str, Any]:
+def provenance(argv: Sequence[str]) -> dict[str, Any]:
     """The `host`, `pid`, `git` and `argv` fields of a config record."""
     return {
         "host": socket.gethostname(),

@@ -1,0 +1,30 @@
+"""Moments as the record log writes them, and whatever other writers wrote, as seconds; pure."""
+
+from __future__ import annotations
+
+import math
+from datetime import UTC, datetime
+
+
+def format_timestamp(moment: datetime) -> str:
+    """ISO 8601 with milliseconds and, for an aware `moment`, its offset from UTC."""
+    return moment.isoformat(timespec="milliseconds")
+
+
+def parse_timestamp(timestamp: object, otherwise: float) -> float:
+    """Seconds since 1970 of an ISO 8601 text, or of a number, which is taken for such seconds.
+
+    A text without an offset is UTC, whatever the reader's time zone: the machine that uploads need
+    not stand where the trainer stood, and a record has to give the same row on both. `otherwise`
+    for everything else, non-finite numbers included. Never raises.
+    """
+    try:
+        if isinstance(timestamp, str):
+            moment = datetime.fromisoformat(timestamp)
+            return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+        if isinstance(timestamp, (int, float)) and not isinstance(timestamp, bool):
+            number = float(timestamp)
+            return number if math.isfinite(number) else otherwise
+    except (ValueError, OverflowError):  # OverflowError: an integer that no float can hold
+        pass
+    return otherwise
