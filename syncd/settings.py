@@ -27,6 +27,7 @@ class Limits:
     batch: int = 20_000  # lines sent at once; the next go when the server has confirmed these
     count_stable_for: float = 5.0  # a run's count has to stand for so long before it's continued
     confirm_first: float = 1.25  # after a send, to the first question
+    confirm_lazy: float = 5.0  # the same, where each post has an answer of its own
     confirm_most: float = 8.0  # between questions while the count stands still
     request_timeout: float = 15.0  # until a server that says nothing counts as unreachable
     stall: float = 60.0  # the count stands still while lines wait: the session is dropped

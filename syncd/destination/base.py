@@ -66,12 +66,14 @@ class RemoteRun:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """The run at the destination, and where its media are here."""
+    """The run at the destination, and where its media are here. known: what the server has of it
+    came from this file, as far as a cursor of ours tells."""
 
     header: RunHeader
     entity: str
     project: str
     media: Path
+    known: bool = False
 
     @property
     def ref(self) -> RunRef:
@@ -119,6 +121,11 @@ class Finding:
 class Uploader(Protocol):
     """One run, one session. See the module's text for the contract."""
 
+    @property
+    def ahead(self) -> int:
+        """Lines that may be sent beyond the last confirmed one: 0 where only the count shows that
+        lines arrived at all."""
+
     def open(self) -> int:
         """Begin. Returns the server's history line count, where `send` has to begin."""
 
@@ -126,6 +133,9 @@ class Uploader(Protocol):
         """Hand over the next lines. Says nothing about their arrival. Returns those of them that
         say more than a step's metrics: bad and blank ones, and records that are neither train nor
         val."""
+
+    def pause(self) -> float:
+        """Seconds until the next lines are welcome."""
 
     def confirm(self) -> int:
         """The server's history line count now."""

@@ -26,7 +26,10 @@ from syncd.settings import Settings
 from syncd.source import watcher
 from syncd.state import daemon_report, lease
 
-PACKAGES: Final = ("karaoke-train", "wandb", "filelock", "watchdog", "requests", "orjson", "rich")
+PACKAGES: Final = (
+    *("karaoke-train", "wandb", "click", "filelock", "orjson", "pillow", "platformdirs", "rich"),
+    *("urllib3", "watchdog"),
+)
 LOW_SPACE: Final = 1 << 30  # bytes
 NO_SPACE: Final = 50 << 20
 FEW_WATCHES: Final = 1024

@@ -77,7 +77,12 @@ class Daemon:
         jitter: Callable[[], float] = random.random,
     ) -> None:
         self.settings = settings
-        once_only = replace(settings.limits, writer_check_after=0.0, idle_session_timeout=2 * TICK)
+        once_only = replace(
+            settings.limits,
+            writer_check_after=0.0,
+            idle_session_timeout=2 * TICK,
+            confirm_lazy=settings.limits.confirm_first,
+        )
         self.limits = once_only if once else settings.limits
         self.state = state
         self.runs: dict[RunKey, Run] = {}

@@ -59,9 +59,10 @@ class FileSize:
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A session is open; the server holds the lines before `at`."""
+    """A session is open; the server holds the lines before `at`. ahead: see `Run`."""
 
     at: Position
+    ahead: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,18 +75,21 @@ class AlreadyComplete:
 @dataclass(frozen=True, slots=True)
 class Sent:
     """The lines before `upto` are with the session; `scanned_to` bytes of the file were looked at.
-    outcome: of the `end` record, where that was the last line."""
+    outcome: of the `end` record, where that was the last line. pause: seconds until the next lines
+    are welcome."""
 
     upto: Position
     scanned_to: int  # beyond `upto.offset` where the file ends in a torn line
     outcome: Outcome | None = None
+    pause: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class Confirmed:
-    """The server holds the lines before `at`."""
+    """The server holds the lines before `at`. ahead: see `Run`."""
 
     at: Position
+    ahead: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,6 +219,10 @@ class Run:
     grown_at: float = 0.0  # when the file last grew
     checked_at: float = 0.0  # when the writer's lock was last looked at
     progress_at: float = 0.0  # when lines were last sent, or the count moved
+    # Lines that may be sent beyond the last confirmed one. None where only the count can show that
+    # lines arrived at all; many where each post has an answer of its own.
+    ahead: int = 0
+    send_at: float = 0.0  # before, the server wants no more lines of this run
     confirm_at: float = 0.0  # when the count is asked next
     confirm_wait: float = 0.0  # between that and the question before it
     error: UploadError | None = None
@@ -258,12 +266,12 @@ def _fields_after(
         case FileSize(size):
             # A file that became smaller is for the next read to judge
             return replace(run, size=size, grown_at=now) if size != run.size else run
-        case Opened(at):
+        case Opened(at, ahead):
             # Back to the server's count, whatever was believed: behind `confirmed` where the
             # server lost lines, before it where an earlier session's lines still arrived
             return replace(
                 run, confirmed=at, sent=at, scanned_to=at.offset, progress_at=now,
-                confirm_wait=limits.confirm_first,
+                confirm_wait=limits.confirm_first, ahead=ahead, send_at=now,
             )  # fmt: skip
         case AlreadyComplete(at):
             return replace(
@@ -271,8 +279,8 @@ def _fields_after(
             )
         case Sent():
             return _after_sent(run, event, now, limits)
-        case Confirmed(at):
-            return _after_confirmed(run, at, now, limits)
+        case Confirmed(at, ahead):
+            return replace(_after_confirmed(run, at, now, limits), ahead=ahead)
         case Checked(outcome):
             # checked_at, not grown_at: the look itself is no sign of life of the writer
             return replace(run, outcome=outcome, checked_at=now)
@@ -290,6 +298,10 @@ def _fields_after(
 
 
 def _after_sent(run: Run, event: Sent, now: float, limits: Limits) -> Run:
+    # Where lines may run ahead, the clocks of the first ones that are not confirmed go on: with
+    # each send beginning them anew, a server that counts nothing would never be found out
+    running = run.ahead > 0 and run.sent > run.confirmed
+    wait = limits.confirm_lazy if run.ahead and event.outcome is None else limits.confirm_first
     sent_any = event.upto > run.sent  # a look at a torn tail sends nothing, and takes nothing back
     return replace(
         run,
@@ -297,9 +309,10 @@ def _after_sent(run: Run, event: Sent, now: float, limits: Limits) -> Run:
         scanned_to=event.scanned_to,
         outcome=event.outcome if sent_any else run.outcome,
         ended=run.ended and not sent_any,  # a line after the end: somebody resumed the run
-        progress_at=now,
+        progress_at=run.progress_at if running else now,
+        send_at=now + event.pause,
         # the first question comes when the SDK's own interval has passed: earlier ones are in vain
-        confirm_at=now + limits.confirm_first,
+        confirm_at=min(run.confirm_at, now + wait) if running else now + wait,
         confirm_wait=limits.confirm_first,
     )
 
@@ -397,12 +410,14 @@ def _next(key: RunKey, run: Run, now: float, limits: Limits) -> Action | None:
     # is no stall, one that answers and counts nothing is (a portal, a server that is full)
     if unconfirmed and now - run.progress_at > limits.stall:
         return Action(ActionKind.ABANDON, key)
+    if unconfirmed and now >= run.confirm_at:
+        return Action(ActionKind.CONFIRM, key)
+    # With `ahead` 0 nothing more is sent before these are there: a portal that swallowed them with
+    # a 200 would otherwise leave a gap before the next
+    if run.size != run.scanned_to and (not unconfirmed or unconfirmed < run.ahead):
+        return Action(ActionKind.SEND, key) if now >= run.send_at else None
     if unconfirmed:
-        # Nothing more is sent before these are there: a portal that swallowed them with a 200
-        # would otherwise leave a gap before the next
-        return Action(ActionKind.CONFIRM, key) if now >= run.confirm_at else None
-    if run.size != run.scanned_to:
-        return Action(ActionKind.SEND, key)
+        return None
     if run.outcome is not None or run.ended:  # ended without an outcome: crashed, as said before
         return Action(ActionKind.CLOSE, key, None if run.ended else run.outcome)
     if now - max(run.grown_at, run.progress_at) > limits.idle_session_timeout:

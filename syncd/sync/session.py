@@ -202,6 +202,7 @@ class Session:
             self._entity(),
             self.project,
             self._media,
+            known=known is not None,
         )
         self._uploader = self._destination.uploader(target)
         opened = self._uploader.open()
@@ -212,7 +213,7 @@ class Session:
         # Before anything is sent: a crash from here on finds a cursor that says "not ended", and
         # ends the run again rather than believe that it was told
         self._save(at, ended=False)
-        return Opened(at)
+        return Opened(at, self._uploader.ahead)
 
     def _send(self, start: Position, most: int) -> Event:
         failpoint("read.before")
@@ -237,7 +238,7 @@ class Session:
         # session keeps its size and its inode, and nothing else would show it
         self._shown = fingerprint.fingerprint(self.path, end)
         scanned_to = chunk.scanned_to if whole else end.offset
-        return Sent(end, scanned_to, _outcome_of(special, end))
+        return Sent(end, scanned_to, _outcome_of(special, end), self._alive().pause())
 
     def _confirm(self, confirmed: Position) -> Event:
         failpoint("confirm.before")
@@ -251,10 +252,10 @@ class Session:
                 meaning="The session is opened anew, which finds out whose they are",
             )
         if count <= confirmed.ordinal:  # a stale replica, or nothing has arrived yet
-            return Confirmed(confirmed)
+            return Confirmed(confirmed, self._alive().ahead)
         at = self._position_of(count)
         self._save(at, ended=False)
-        return Confirmed(at)
+        return Confirmed(at, self._alive().ahead)
 
     def _position_of(self, count: int) -> Position:
         """Where the line `count` begins, which is one of those sent and not confirmed."""

@@ -64,6 +64,7 @@ class FakeServer:
         self.down: UploadError | None = None  # every question is answered with this
         self.deleted: set[str] = set()  # run ids that are not taken again
         self.faults: list[Fault] = []  # each happens once, at its first occasion
+        self.ahead = 0  # lines that its sessions may send beyond the last confirmed one
         self.lag = 0  # lines that a stale answer leaves out
         self.violations: list[str] = []
         self.sessions: list[FakeUploader] = []  # those that are open
@@ -195,6 +196,13 @@ class FakeUploader:
         if failing:
             raise self._die(self._server.down or Unreachable("the connection was cut"))
         return special_lines(parsed)
+
+    @property
+    def ahead(self) -> int:
+        return self._server.ahead
+
+    def pause(self) -> float:
+        return 0.0
 
     def confirm(self) -> int:
         self._touch("confirm")

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import orjson
 
@@ -20,6 +21,7 @@ from syncd.destination.wandb.http import Answer, BadRequest, Http, retry_after
 from syncd.errors import Connection, Refused, Unreachable
 
 TIMEOUT: Final = 15.0  # seconds that a server may take to answer
+_LATER: Final = (408, 425, 429)  # beside 5xx: the same request may be taken later
 
 _VIEWER: Final = "query Viewer { viewer { id username entity } }"
 _REMOTE_RUN: Final = """
@@ -29,6 +31,33 @@ query RunResumeStatus($project: String, $entity: String, $name: String!) {
   }
 }
 """  # the SDK's own question on resuming, so that we see what it will see
+_BUCKET: Final = """
+query RunResumeStatus($project: String, $entity: String, $name: String!) {
+  model(name: $project, entityName: $entity) {
+    bucket(name: $name, missingOk: true) {
+      id name state historyLineCount historyTail config summaryMetrics
+    }
+  }
+}
+"""
+_UPSERT: Final = """
+mutation UpsertBucket($id: String, $name: String, $project: String, $entity: String,
+    $displayName: String, $config: JSONString, $program: String) {
+  upsertBucket(input: {id: $id, name: $name, modelName: $project, entityName: $entity,
+      displayName: $displayName, config: $config, jobProgram: $program}) {
+    bucket { id name historyLineCount project { name entity { name } } }
+    inserted
+  }
+}
+"""
+_CREATE_FILES: Final = """
+mutation CreateRunFiles($entity: String!, $project: String!, $run: String!, $files: [String!]!) {
+  createRunFiles(input: {entityName: $entity, projectName: $project, runName: $run,
+      files: $files}) {
+    runID uploadHeaders files { name uploadUrl }
+  }
+}
+"""
 _FILES: Final = """
 query RunFiles($project: String!, $entity: String!, $name: String!, $after: String) {
   project(name: $project, entityName: $entity) {
@@ -41,6 +70,42 @@ query RunFiles($project: String!, $entity: String!, $name: String!, $after: Stri
   }
 }
 """
+
+
+class Rejected(Exception):
+    """The server answered, and does not take the request: trying it again as it is is in vain."""
+
+    def __init__(self, status: int, words: str) -> None:
+        super().__init__(words)
+        self.status = status
+
+
+@dataclass(frozen=True, slots=True)
+class Bucket:
+    """All that the server has of a run but its history."""
+
+    run: RemoteRun
+    config: Mapping[str, Any]
+    summary: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Streamed:
+    """The server's own answer to a post. stopped: somebody pressed Stop on the run's page.
+    remaining, reset: of its rate limit, -1 where it says nothing."""
+
+    stopped: bool
+    remaining: float = -1.0
+    reset: float = -1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """Where a file is to be put."""
+
+    name: str
+    url: str
+    headers: Mapping[str, str]
 
 
 class Api:
@@ -68,8 +133,9 @@ class Api:
         Raises Unreachable or Refused.
         """
         run = ((self._ask(_REMOTE_RUN, _named(ref)).get("model")) or {}).get("bucket")
-        if not run:
-            return None
+        return self._remote(run) if run else None
+
+    def _remote(self, run: Mapping[str, Any]) -> RemoteRun:
         try:
             return RemoteRun(
                 count=int(run["historyLineCount"] or 0),
@@ -97,33 +163,92 @@ class Api:
                 raise self._no_server("its list of files does not end")
             asked["after"] = after
 
-    def _ask(self, query: str, variables: Mapping[str, str]) -> dict[str, Any]:
+    def bucket(self, ref: RunRef) -> Bucket | None:
+        """The run with its config and summary; None when there is none of that name. Raises
+        Unreachable or Refused."""
+        run = ((self._ask(_BUCKET, _named(ref)).get("model")) or {}).get("bucket")
+        if not run:
+            return None
+        return Bucket(self._remote(run), _texted(run, "config"), _texted(run, "summaryMetrics"))
+
+    def upsert(self, ref: RunRef, *, name: str, config: str, program: str) -> None:
+        """Make the run, or change its name and config (JSON). Raises Unreachable, Refused or
+        Rejected."""
+        self._ask(
+            _UPSERT,
+            {**_named(ref), "displayName": name, "config": config, "program": program or None},
+            rejecting=True,
+        )
+
+    def create_files(self, ref: RunRef, names: Sequence[str]) -> list[Upload]:
+        """Announce files of the run. Raises Unreachable, Refused or Rejected."""
+        asked = {"entity": ref.entity, "project": ref.project, "run": ref.run_id}
+        data = self._ask(_CREATE_FILES, {**asked, "files": list(names)}, rejecting=True)
+        made = data.get("createRunFiles") or {}
+        try:
+            headers = dict(item.split(":", 1) for item in made.get("uploadHeaders") or [])
+            return [Upload(str(f["name"]), str(f["uploadUrl"]), headers) for f in made["files"]]
+        except (AttributeError, KeyError, TypeError, ValueError):
+            raise self._no_server("its answer names no place for files") from None
+
+    def put_file(self, upload: Upload, data: bytes) -> None:
+        """Bring a file to where it was announced. Raises Unreachable or Rejected."""
+        answer = self.http.put(upload.url, data, upload.headers)
+        if answer.status >= 500 or answer.status in _LATER:
+            raise self._trouble(answer)
+        if answer.status >= 300:
+            raise Rejected(answer.status, f"HTTP {answer.status}")
+
+    def file_stream(self, ref: RunRef, body: bytes) -> Streamed:
+        """Post to the run's file stream. Raises Unreachable, Refused or Rejected."""
+        place = "/".join(quote(part, safe="") for part in (ref.entity, ref.project, ref.run_id))
+        answer = self._post(f"/files/{place}/file_stream", body)
+        found = self._object(answer, rejecting=True)
+        if found.get("error"):  # some servers say 200 to what they refuse
+            raise Rejected(answer.status, str(found["error"])[:200])
+        return Streamed(
+            stopped=found.get("stopped") is True,
+            remaining=_number(answer.headers.get("ratelimit-remaining")),
+            reset=_number(answer.headers.get("ratelimit-reset")),
+        )
+
+    def _ask(
+        self, query: str, variables: Mapping[str, Any], *, rejecting: bool = False
+    ) -> dict[str, Any]:
+        """The data of an answer. rejecting: what the server does not take is Rejected, with its
+        words, and not a trouble of the server's."""
+        body = orjson.dumps({"query": query, "variables": dict(variables)})
+        found = self._object(self._post("/graphql", body), rejecting=rejecting)
+        return self._data(found, rejecting=rejecting)
+
+    def _post(self, path: str, body: bytes) -> Answer:
         if not self.login.key:
             raise self._not_logged_in("nobody is logged in")
-        body = orjson.dumps({"query": query, "variables": dict(variables)})
         try:
-            answer = self.http.post("/graphql", body)
+            return self.http.post(path, body)
         except BadRequest as error:
             raise self._not_logged_in(f"the login can't be used: {error}") from None
-        return self._data(answer)
 
-    def _data(self, answer: Answer) -> dict[str, Any]:
+    def _object(self, answer: Answer, *, rejecting: bool) -> dict[str, Any]:
+        """The JSON object that a W&B server answers with."""
         if answer.status == 401:
             raise self._not_logged_in(f"{self.host} does not accept the API key (HTTP 401)")
         if answer.status == 403:
             raise self._forbidden("HTTP 403")
-        if answer.status >= 500 or answer.status in (408, 425, 429):
-            raise Unreachable(
-                f"{self.host} is in trouble (HTTP {answer.status})",
-                kind=Connection.TROUBLE,
-                retry_after=retry_after(answer.headers.get("retry-after", ""), time.time()),
-            )
+        if answer.status >= 500 or answer.status in _LATER:
+            raise self._trouble(answer)
         try:
             body = answer.json()
         except ValueError:
             raise self._no_server(_looks_like(answer)) from None
         if not isinstance(body, dict):
             raise self._no_server("its answer is no GraphQL")
+        if rejecting and answer.status >= 400:
+            words = _error_words(body.get("errors") or [{"message": body.get("error")}])
+            raise Rejected(answer.status, words)
+        return body
+
+    def _data(self, body: Mapping[str, Any], *, rejecting: bool) -> dict[str, Any]:
         data, errors = body.get("data"), body.get("errors")
         if isinstance(data, dict) and not errors:
             return data
@@ -132,7 +257,16 @@ class Api:
             raise self._forbidden(words)
         if isinstance(data, dict) and "not found" in words.lower():
             return data  # a project or run that is yet to be made
+        if rejecting:
+            raise Rejected(200, words)
         raise Unreachable(f"{self.host} answered with an error: {words}", kind=Connection.TROUBLE)
+
+    def _trouble(self, answer: Answer) -> Unreachable:
+        return Unreachable(
+            f"{self.host} is in trouble (HTTP {answer.status})",
+            kind=Connection.TROUBLE,
+            retry_after=retry_after(answer.headers.get("retry-after", ""), time.time()),
+        )
 
     def _not_logged_in(self, what: str) -> Refused:
         return Refused(
@@ -155,6 +289,23 @@ class Api:
             "a network that wants you to log in first does this",
             kind=Connection.CAPTIVE,
         )
+
+
+def _texted(run: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """A JSON text of the run's, as what it says; empty where it says nothing that we know."""
+    value = run.get(name)
+    try:
+        found = json.loads(value) if isinstance(value, str) else value
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _number(header: str | None) -> float:
+    try:
+        return float(header) if header is not None else -1.0
+    except ValueError:
+        return -1.0
 
 
 def _named(ref: RunRef) -> dict[str, str]:

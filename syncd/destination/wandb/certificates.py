@@ -1,8 +1,8 @@
-"""Which certificate authorities to trust: one answer for `requests` and for wandb-core.
+"""Which certificate authorities to trust: one answer for urllib3 and for wandb-core.
 
-`requests` asks REQUESTS_CA_BUNDLE and CURL_CA_BUNDLE, wandb-core (Go's crypto/x509) SSL_CERT_FILE
-and SSL_CERT_DIR, and neither asks the other's. A company's own authority named to one of them
-would have the server reached and each record refused, or the other way about.
+Python's programs are told by REQUESTS_CA_BUNDLE or CURL_CA_BUNDLE, wandb-core (Go's crypto/x509) by
+SSL_CERT_FILE or SSL_CERT_DIR. A company's own authority named to one of them alone would have the
+server reached and each record refused, or the other way about.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """W&B as a Destination: the SDK in worker processes, questions over GraphQL.
 
 Nothing of it is imported before it is used: `status` asks for the identity alone, and must not
-wait for what brings requests along.
+wait for what brings urllib3 along.
 """
 
 from __future__ import annotations

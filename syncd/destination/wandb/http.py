@@ -96,6 +96,11 @@ class Http:
         """HEAD of the server's root, as nobody. Raises Unreachable."""
         return self._send("HEAD", self.base_url, None, {})
 
+    def pause(self, seconds: float) -> None:
+        """Wait, unless it is closed meanwhile: raises Unreachable then."""
+        if seconds > 0 and self._deadlines.closed.wait(seconds):
+            raise Unreachable("the daemon is stopping")
+
     def close(self) -> None:
         """Cut what is under way; each request fails. Nothing may be asked after."""
         self._deadlines.close()
@@ -200,14 +205,14 @@ class _Deadlines:
         self._number = 0
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
-        self._closed = False
+        self.closed = threading.Event()
 
     @contextmanager
     def within(self, seconds: float) -> Iterator[_Watch]:
         """A request of this thread's, which has to be answered in so many seconds."""
         watch = _Watch()
         with self._changed:
-            if self._closed:
+            if self.closed.is_set():
                 raise Unreachable("the daemon is stopping")
             self._number += 1
             heapq.heappush(self._due, (time.monotonic() + seconds, self._number, watch))
@@ -226,7 +231,7 @@ class _Deadlines:
     def close(self) -> None:
         """Cut all of them, and let none begin."""
         with self._changed:
-            self._closed = True
+            self.closed.set()
             self._changed.notify()
             due, self._due = self._due, []
         for _, _, watch in due:
@@ -237,7 +242,7 @@ class _Deadlines:
             with self._changed:
                 while self._due and self._due[0][2].ended:
                     heapq.heappop(self._due)
-                if self._closed:
+                if self.closed.is_set():
                     return
                 wait = self._due[0][0] - time.monotonic() if self._due else None
                 if wait is None or wait > 0:

@@ -99,6 +99,15 @@ class WandbSdk:
                 self._reconfigure(line.record)
         return special
 
+    @property
+    def ahead(self) -> int:
+        """None: the SDK says nothing about arrival."""
+        return 0
+
+    def pause(self) -> float:
+        """None: the SDK has a pace of its own."""
+        return 0.0
+
     def confirm(self) -> int:
         """The server's count."""
         remote = self._ask()

@@ -62,13 +62,16 @@ def world(**how: object) -> Iterator[World]:
 
 
 @settings(max_examples=90)
-@given(histories, st.sampled_from([3, 20_000]))
+@given(histories, st.sampled_from([3, 20_000]), st.sampled_from([0, 0, 7, 1000]))
 @example([("train", 3), ("tick", 1), ("tick", 1), ("silent", 1), ("train", 5), ("tick", 5),
-          ("deliver", 20), ("tick", 5), ("tick", 70)], 20_000)  # fmt: skip
+          ("deliver", 20), ("tick", 5), ("tick", 70)], 20_000, 0)  # fmt: skip
 @example([("train", 9), ("tick", 1), ("deliver", 4), ("tick", 2), ("stale_count", 5),
-          ("restart", 0), ("lost cursor", 0), ("tick", 1), ("tick", 2)], 20_000)  # fmt: skip
-def test_every_line_once_and_in_order_whatever_happens(history: list[Step], batch: int) -> None:
+          ("restart", 0), ("lost cursor", 0), ("tick", 1), ("tick", 2)], 20_000, 0)  # fmt: skip
+def test_every_line_once_and_in_order_whatever_happens(
+    history: list[Step], batch: int, ahead: int
+) -> None:
     with world(limits=Limits(batch=batch)) as here:
+        here.server.ahead = ahead
         here.begin()
         for step in history:
             perform(here, *step)

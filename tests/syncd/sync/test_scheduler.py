@@ -302,3 +302,29 @@ def test_failures_in_a_row_wait_longer_and_progress_forgives_them() -> None:
 def test_starting_over_takes_what_is_known_there_and_the_size_that_is_seen() -> None:
     done = replace(OPEN_IDLE, phase=Phase.IDLE, ended=True, size=95)
     assert fold(done, StartOver(Run(grown_at=7.0)), 7.0) == Run(size=95, grown_at=7.0)
+
+
+def test_lines_run_ahead_of_the_count_up_to_a_bound() -> None:
+    run = replace(WAITING, size=95, confirm_at=99.0, ahead=7)  # six are on their way
+    assert chosen(run) == [ActionKind.SEND]
+    assert chosen(replace(run, ahead=6)) == []
+    assert chosen(replace(run, confirm_at=0.0)) == [ActionKind.CONFIRM]
+    assert chosen(replace(run, size=90)) == []
+
+
+def test_a_server_that_wants_no_more_now_is_sent_none() -> None:
+    grown = replace(OPEN_IDLE, size=95)
+    paused = fold(replace(grown, phase=Phase.SENDING), Sent(P9, 90, pause=2.0), 10.0)
+    assert chosen(replace(paused, size=99), now=11.9) == []
+    assert chosen(replace(paused, size=99), now=12.0) == [ActionKind.SEND]
+
+
+def test_sending_on_puts_off_neither_the_question_nor_the_stall() -> None:
+    """A server that takes every post and counts none has to be found out."""
+    run = Run(Phase.SENDING, size=999, confirmed=P3, sent=P3, ahead=1000)
+    first = fold(run, Sent(P9, 90), 10.0)
+    more = fold(replace(first, phase=Phase.SENDING), Sent(Position(20, 200), 200), 12.0)
+    assert (more.confirm_at, more.progress_at) == (10.0 + LIMITS.confirm_lazy, 10.0)
+    ended = fold(replace(more, phase=Phase.SENDING), Sent(Position(21, 210), 210, FINISHED), 12.5)
+    assert ended.confirm_at == 12.5 + LIMITS.confirm_first
+    assert chosen(replace(more, size=999), now=10.0 + LIMITS.stall + 1) == [ActionKind.ABANDON]
