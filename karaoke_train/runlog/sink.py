@@ -226,27 +226,38 @@ class Sink:
         """Write everything that was in the deleted file to a new one of its name."""
         # The kernel keeps a deleted file until its last descriptor is closed (unlink(2)), hence
         # O_RDWR: all that was written can still be read. `mv` to another file system is such a
-        # deletion, too, behind a copy that gets no more lines; both name the same run, and the
-        # daemon tells which of them lives by its lock.
+        # deletion, too, behind a copy that gets no more lines.
         #
         # The mutex is held meanwhile: rare, and a line that came in between would be out of order.
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self._keep_lock(self.path)  # first: a file without one would look like a dead writer's
-        beside = (self.path.with_stem(f"{self.path.stem}_restored{n}") for n in count(1))
-        path, descriptor = open_new([self.path, *(next(beside) for _ in range(100))])
+        draft = self.path.with_name(f".{self.path.name}.restored")
+        draft.unlink(missing_ok=True)  # of a writer that was killed right here
+        _, descriptor = open_new([draft])
         try:
             _copy(self._fd, descriptor)
+            path = self._publish(draft)
         except OSError:
-            # The old descriptor is still the one that has everything; half a copy under the run's
-            # name would be uploaded as all that there is
+            # The old descriptor is still the one that has everything
             os.close(descriptor)
-            path.unlink(missing_ok=True)
+            draft.unlink(missing_ok=True)
             raise
         old, self._fd, self._dirty = self._fd, descriptor, True
         os.close(old)
         self._keep_lock(path)
         self.path = path
         warn(f"{path} had been deleted and was written again with all its records")
+
+    def _publish(self, draft: Path) -> Path:
+        """Give the whole file its name back; another one where somebody took it meanwhile."""
+        # Whole, and at once. A daemon that had read further than a half copy reaches would take it
+        # for a truncated file, and leave the run to a person. The name is claimed first, since
+        # rename(2) replaces whatever has it; and it is rename, not link(2) and unlink, because
+        # /proc/self/fd goes with a rename and would call the other way a deletion.
+        beside = (self.path.with_stem(f"{self.path.stem}_restored{n}") for n in count(1))
+        path, claim = open_new([self.path, *(next(beside) for _ in range(100))])
+        os.close(claim)
+        return draft.rename(path)
 
     def _keep_lock(self, path: Path) -> None:
         """Hold the lock of our file at `path`, also where it was deleted or couldn't be had yet."""

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from karaoke_train.runlog import sink as module
-from karaoke_train.runlog.layout import lock_path
+from karaoke_train.runlog.layout import LOG_FILES, lock_path
 from karaoke_train.runlog.lock import Lock, holder_of
 from karaoke_train.runlog.sink import Sink, open_new
 from tests.karaoke_train.runlog.files import warned
@@ -340,6 +340,46 @@ def test_a_file_that_is_written_again_is_locked_before_it_is_there(
     with warned("written again"):
         sink.flush()
     assert held == [True]
+
+
+def test_a_file_that_is_written_again_appears_whole(
+    sink: Sink, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[list[Path]] = []
+    copy = module._copy
+
+    def look(source: int, target: int) -> None:
+        copy(source, target)
+        seen.append(list(path.parent.glob(LOG_FILES)))
+
+    monkeypatch.setattr(module, "_copy", look)
+    sink.write(b"a\n")
+    path.unlink()
+    with warned("written again"):
+        sink.flush()
+    assert seen == [[]]
+    assert [found.name for found in path.parent.iterdir() if found.is_file()] == [path.name]
+
+
+def test_a_file_that_was_written_again_can_be_moved(sink: Sink, path: Path, tmp_path: Path) -> None:
+    sink.write(b"a\n")
+    path.unlink()
+    with warned("written again"):
+        sink.flush()
+    moved = path.rename(tmp_path / "moved.jsonl")
+    sink.flush()
+    sink.write(b"b\n")
+    assert moved.read_bytes() == b"a\nb\n"
+    assert not path.exists()
+
+
+def test_a_half_copy_of_a_killed_writer_is_not_taken_up(sink: Sink, path: Path) -> None:
+    sink.write(b"a\n")
+    path.unlink()
+    path.with_name(f".{path.name}.restored").write_bytes(b"torn")
+    with warned("written again"):
+        sink.flush()
+    assert path.read_bytes() == b"a\n"
 
 
 def test_a_file_that_took_the_name_meanwhile_is_left_alone(sink: Sink, path: Path) -> None:
