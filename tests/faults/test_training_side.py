@@ -26,11 +26,11 @@ from karaoke_train.runlog.reader import Position, split_lines
 from tests.karaoke_train.runlog.files import (
     IMPORTS,
     lines_of,
-    notices,
     python,
     records_of,
     run_python,
     steps_of,
+    warned,
 )
 from tests.patience import patience, until
 
@@ -230,7 +230,7 @@ def test_children_that_outlive_a_killed_writer_do_not_hold_its_lock(tmp_path: Pa
 
 def test_a_full_disk_stops_no_training_and_loses_nothing_once_it_has_room(small_disk: Path) -> None:
     log = RunLog.create(small_disk / "logs")
-    with notices("No space left on device"):
+    with warned("No space left on device"):
         ballast = fill(small_disk)
         for step in range(100):
             log.train(step, 0, {"train/text": "x" * 200})
@@ -246,7 +246,7 @@ def test_a_full_disk_stops_no_training_and_loses_nothing_once_it_has_room(small_
 def test_a_disk_that_fills_and_empties_again_and_again_keeps_the_order(small_disk: Path) -> None:
     log = RunLog.create(small_disk)
     for number in range(5):
-        with notices("No space left on device"):
+        with warned("No space left on device"):
             ballast = fill(small_disk)
             for step in range(20):
                 log.train(number * 40 + step, 0, {"train/text": "x" * (200 + number)})
@@ -260,7 +260,7 @@ def test_a_disk_that_fills_and_empties_again_and_again_keeps_the_order(small_dis
 
 def test_a_run_that_starts_on_a_full_disk_is_whole_once_it_has_room(small_disk: Path) -> None:
     ballast = fill(small_disk)
-    with notices("No space left on device"):
+    with warned("No space left on device"):
         log = RunLog.create(small_disk)
         log.train(1, 0, {})
     ballast.unlink()
@@ -367,7 +367,7 @@ def _as_nobody(folder: Path, path: Path) -> int:
 def test_a_log_folder_removed_and_made_again_has_the_whole_run(tmp_path: Path) -> None:
     log = RunLog.create(tmp_path / "logs")
     log.train(1, 0, {})
-    with notices("written again with all its records"):
+    with warned("written again with all its records"):
         shutil.rmtree(log.path.parent)
         (tmp_path / "logs").mkdir()
         log.train(2, 0, {})
