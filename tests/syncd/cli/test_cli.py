@@ -20,35 +20,10 @@ from syncd.service import launch
 from syncd.state import atomic_json, daemon_report, lease
 from syncd.state.daemon_report import DaemonReport
 from tests.patience import patience
-from tests.syncd.world import config_line, end_line, train_line
+from tests.syncd.cli.conftest import KEY, NOBODY
+from tests.syncd.world import config_line
 
-KEY = "0123456789abcdef0123456789abcdef01234567"
-NOBODY = "http://127.0.0.1:9"
-
-
-@pytest.fixture(autouse=True)
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A user with nothing; nobody listens where the server is said to be."""
-    for name in ("WANDB_ENTITY", "WANDB_PROJECT", "CREDENTIALS_DIRECTORY"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
-    monkeypatch.setenv("WANDB_CONFIG_DIR", str(tmp_path / "wandb"))
-    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
-    monkeypatch.setenv("WANDB_BASE_URL", NOBODY)
-    monkeypatch.setenv("WANDB_API_KEY", KEY)
-    monkeypatch.setenv("COLUMNS", "200")
-    monkeypatch.setattr("syncd.logging_setup.set_up", lambda level: None)
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
-@pytest.fixture
-def log(home: Path) -> Path:
-    path = home / "logs" / "training_log_a.jsonl"
-    path.parent.mkdir()
-    path.write_bytes(config_line() + train_line(1) + end_line())
-    return path
+pytestmark = pytest.mark.usefixtures("home")
 
 
 def test_alone_it_prints_its_help(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,0 +1,349 @@
+"""`service …`: what is asked of the user manager, and what people are told; the real one is in
+tests/service."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from syncd.cli import main
+from syncd.errors import Exit
+from syncd.service import launch, systemd, unit_file
+from syncd.state import lease
+from tests.fakes.user_manager import UserManager
+from tests.patience import patience
+
+START = ["daemon-reload", f"enable {unit_file.NAME}", f"start {unit_file.NAME}"]
+
+
+@pytest.fixture
+def manager(home: Path, monkeypatch: pytest.MonkeyPatch) -> UserManager:
+    return UserManager(home / "manager", monkeypatch)
+
+
+Said = Callable[[], str]
+
+
+@pytest.fixture
+def said(capsys: pytest.CaptureFixture[str]) -> Said:
+    """What was printed since the last time, without the line breaks of a terminal."""
+
+    def take() -> str:
+        out, err = capsys.readouterr()
+        return " ".join((out + err).split())
+
+    return take
+
+
+def install(*words: str) -> int:
+    return main(["service", "install", *words])
+
+
+# --- install
+
+
+def test_install_writes_enables_and_starts_and_says_what_is_watched(
+    manager: UserManager, home: Path, said: Said
+) -> None:
+    (home / "here").mkdir()
+    assert install(f"--log_dir={home}/here", f"--log_dir={home}/later") == Exit.OK
+    assert manager.asked() == START
+    unit = manager.unit.read_text()
+    assert f"start --log_dir={home}/here --log_dir={home}/later\n" in unit
+    words = said()
+    assert f"Wrote {manager.unit}" in words
+    assert f"Uploads from {home}/here Uploads from {home}/later (watched as soon as it exists)" in (
+        words
+    )
+    assert systemd.LINGER_HINT in words
+    assert words.endswith("Running. See karaoke-syncd status, karaoke-syncd service logs -f")
+
+
+def test_install_again_changes_nothing_and_with_other_folders_restarts(
+    manager: UserManager, home: Path, said: Said
+) -> None:
+    install(f"--log_dir={home}/a")
+    said()
+    assert install(f"--log_dir={home}/a") == Exit.OK
+    assert manager.asked() == [*START, *START]
+    assert f"Unchanged: {manager.unit}" in said()
+    assert install(f"--log_dir={home}/b") == Exit.OK
+    assert manager.asked()[-1] == f"restart {unit_file.NAME}"
+    assert "Wrote" in said()
+
+
+def test_install_after_another_folder_while_stopped_starts_it(
+    manager: UserManager, home: Path
+) -> None:
+    install(f"--log_dir={home}/a")
+    manager.set(active="failed")
+    assert install(f"--log_dir={home}/b") == Exit.OK
+    assert manager.asked()[-1] == f"start {unit_file.NAME}"
+
+
+def test_install_says_that_the_service_does_not_see_this_shells_key(
+    manager: UserManager, said: Said, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert install() == Exit.OK
+    assert "does not see this shell's WANDB_API_KEY" in said()
+    monkeypatch.delenv("WANDB_API_KEY")
+    install()
+    assert "The service has no API key" in said()
+    netrc = Path(os.environ["NETRC"])
+    netrc.write_text("machine 127.0.0.1 login user password 0123456789\n")
+    netrc.chmod(0o600)
+    install()
+    assert "API key" not in said()
+
+
+def test_linger_is_asked_for_once_and_a_refusal_is_told(manager: UserManager, said: Said) -> None:
+    (manager.place / "no-linger").touch()
+    assert install("--linger") == Exit.OK
+    assert "Lingering was refused: Access denied. Ask an administrator." in said()
+    (manager.place / "no-linger").unlink()
+    assert install("--linger") == Exit.OK
+    assert "log out" not in said()
+    assert install("--linger") == Exit.OK
+    assert manager.asked().count("loginctl enable-linger") == 2
+
+
+def test_install_beside_a_daemon_of_ones_own_is_refused(
+    manager: UserManager, home: Path, said: Said
+) -> None:
+    lock = lease.state_lock(home / "state" / "karaoke-syncd")
+    lock.acquire()
+    try:
+        assert install() == Exit.FAILED
+    finally:
+        lock.release()
+    words = said()
+    assert f"a daemon is running already: process {os.getpid()}" in words
+    assert "karaoke-syncd stop" in words
+    assert not manager.unit.exists()
+    assert manager.asked() == []
+
+
+def test_install_over_the_services_own_daemon_is_no_rivalry(
+    manager: UserManager, home: Path
+) -> None:
+    install()
+    manager.set(pid=str(os.getpid()))
+    lock = lease.state_lock(home / "state" / "karaoke-syncd")
+    lock.acquire()
+    try:
+        assert install() == Exit.OK
+    finally:
+        lock.release()
+
+
+def test_a_masked_unit_stays_masked(manager: UserManager, said: Said) -> None:
+    manager.unit.parent.mkdir(parents=True)
+    manager.unit.symlink_to("/dev/null")
+    assert install() == Exit.FAILED
+    assert "the unit is masked or a link of yours" in said()
+    assert manager.unit.readlink() == Path("/dev/null")
+    assert manager.asked() == []
+
+
+@pytest.mark.parametrize("verb", ["daemon-reload", "enable", "start"])
+def test_what_systemd_refuses_is_said_with_its_own_words(
+    manager: UserManager, said: Said, verb: str
+) -> None:
+    manager.refuse(verb)
+    assert install() == Exit.FAILED
+    words = said()
+    assert f"systemctl --user {verb}" in words
+    assert "Job failed. See the journal." in words
+    assert "No data is touched" in words
+
+
+def test_where_users_have_no_namespaces_the_unit_asks_for_none(manager: UserManager) -> None:
+    install()
+    assert "PrivateUsers=yes" in manager.unit.read_text()
+    manager.program("systemd-run", "#!/bin/sh\nexit 1\n")
+    install()
+    assert "PrivateUsers=yes" not in manager.unit.read_text()
+
+
+# --- without a manager
+
+
+def no_systemctl(manager: UserManager, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(manager.place))
+
+
+def not_booted(manager: UserManager, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(systemd, "BOOTED", manager.place / "none")
+
+
+def no_session(manager: UserManager, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("XDG_RUNTIME_DIR")
+
+
+def unreachable(manager: UserManager, monkeypatch: pytest.MonkeyPatch) -> None:
+    (manager.place / "unreachable").touch()
+
+
+@pytest.mark.parametrize(
+    ("lack", "reason"),
+    [
+        (no_systemctl, "this machine has no systemd"),
+        (not_booted, "was not started with systemd"),
+        (no_session, "XDG_RUNTIME_DIR is not set"),
+        (unreachable, "your user manager can't be reached"),
+    ],
+)
+@pytest.mark.parametrize("command", ["install", "uninstall", "restart", "reload", "status"])
+def test_without_a_manager_each_command_says_what_to_do_instead(
+    manager: UserManager, said: Said, monkeypatch: pytest.MonkeyPatch,
+    lack: Callable[[UserManager, pytest.MonkeyPatch], None], reason: str, command: str,
+) -> None:  # fmt: skip
+    lack(manager, monkeypatch)
+    assert main(["service", command]) == Exit.FAILED
+    words = said()
+    assert reason in words
+    assert "karaoke-syncd start --detach" in words
+    assert f"@reboot {shlex.join(launch.command())} start --detach" in words
+
+
+def test_the_advice_repeats_the_flags(
+    manager: UserManager, said: Said, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    not_booted(manager, monkeypatch)
+    assert install("--log_dir=/data/my logs", "--project=mine") == Exit.FAILED
+    assert "start --detach '--log_dir=/data/my logs' --project=mine" in said()
+
+
+# --- the others
+
+
+def test_uninstall_stops_and_removes_once(manager: UserManager, said: Said) -> None:
+    install()
+    said()
+    assert main(["service", "uninstall"]) == Exit.OK
+    assert "Stopped and removed" in said()
+    assert not manager.unit.exists()
+    removed = [f"disable --now {unit_file.NAME}", "daemon-reload", f"reset-failed {unit_file.NAME}"]
+    assert manager.asked()[-3:] == removed
+    assert main(["service", "uninstall"]) == Exit.OK
+    assert "no service to remove" in said()
+    assert manager.asked()[-3:] == removed
+
+
+@pytest.mark.parametrize(
+    ("active", "code"),
+    [
+        ("active", Exit.OK),
+        ("reloading", Exit.OK),
+        ("activating", Exit.NOT_RUNNING),
+        ("failed", Exit.NOT_RUNNING),
+        ("inactive", Exit.NOT_RUNNING),
+    ],
+)
+def test_status_says_how_it_is_and_its_exit_code_whether_it_runs(
+    manager: UserManager, said: Said, active: str, code: Exit
+) -> None:
+    assert main(["service", "status"]) == Exit.NOT_RUNNING
+    assert "Not installed: karaoke-syncd service install" in said()
+    install()
+    said()
+    manager.set(active=active, says="online; [1] run", restarts="2")
+    assert main(["service", "status"]) == code
+    words = said()
+    process = ", process 4321" if active == "active" else ""
+    assert f"Active {active}{process}, restarted 2 times" in words
+    assert "Says online; [1] run" in words
+    assert f"Unit {manager.unit} Enabled yes" in words
+    assert "Linger no: systemd stops" in words
+
+
+def test_status_of_a_service_that_does_not_start_by_itself(
+    manager: UserManager, said: Said
+) -> None:
+    install()
+    (manager.place / "enabled").unlink()
+    (manager.place / "linger" / "singer").touch()
+    said()
+    assert main(["service", "status"]) == Exit.OK
+    words = said()
+    assert "Enabled no: karaoke-syncd service install" in words
+    assert "Linger yes" in words
+
+
+@pytest.mark.parametrize("verb", ["restart", "reload"])
+def test_restart_and_reload_are_the_managers(manager: UserManager, said: Said, verb: str) -> None:
+    assert main(["service", verb]) == Exit.OK
+    assert manager.asked() == [f"{verb} {unit_file.NAME}"]
+    assert f"Asked to {verb}" in said()
+    manager.refuse(verb)
+    assert main(["service", verb]) == Exit.FAILED
+    assert "Job failed" in said()
+
+
+def test_restart_of_a_daemon_that_systemd_runs_is_left_to_systemd(
+    manager: UserManager, home: Path, said: Said, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install()
+    manager.set(pid=str(os.getpid()))
+    monkeypatch.setattr(os, "kill", lambda pid, number: pytest.fail("systemd is to stop it"))
+    lock = lease.state_lock(home / "state" / "karaoke-syncd")
+    lock.acquire()
+    try:
+        assert main(["restart"]) == Exit.OK
+    finally:
+        lock.release()
+    assert manager.asked()[-1] == f"restart {unit_file.NAME}"
+    assert "The service was restarted" in said()
+
+
+@pytest.mark.parametrize(
+    ("words", "handed_on"),
+    [
+        ([], ["--lines=100"]),
+        (["-n", "20", "-f"], ["--lines=20", "--follow"]),
+        (["--follow", "--lines=1"], ["--lines=1", "--follow"]),
+    ],
+)
+def test_logs_are_the_journals(
+    manager: UserManager, words: list[str], handed_on: list[str]
+) -> None:
+    done = subprocess.run(
+        [*launch.command(), "service", "logs", *words],
+        capture_output=True, text=True, check=True, timeout=patience(60),
+    )  # fmt: skip
+    journalctl = ["--no-hostname", f"--user-unit={unit_file.NAME}", *handed_on]
+    assert done.stdout.split("|")[:-1] == journalctl
+
+
+def test_without_a_journal_a_detached_daemons_log_is_named(
+    manager: UserManager, home: Path, said: Said, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(home))
+    assert main(["service", "logs"]) == Exit.FAILED
+    words = said()
+    assert "this machine has no journal" in words
+    assert str(home / "state" / "karaoke-syncd" / "daemon.log") in words
+
+
+def test_a_manager_that_does_not_answer_in_time_is_one_that_cannot_be_reached(
+    manager: UserManager, said: Said, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manager.program("systemctl", "#!/bin/sh\nexec sleep 600\n")
+    monkeypatch.setattr(systemd, "TIMEOUT", 0.2)
+    assert install() == Exit.FAILED
+    assert "your user manager can't be reached" in said()
+
+
+def test_an_account_without_a_name_does_not_linger(
+    manager: UserManager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def nobody() -> str:
+        raise KeyError("getpwuid(): uid not found: 4711")
+
+    monkeypatch.setattr(systemd.getpass, "getuser", nobody)
+    assert not systemd.state().linger
