@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 from collections import namedtuple
 from collections.abc import Callable
+from dataclasses import replace
 from email.utils import formatdate
 from pathlib import Path
 
@@ -21,7 +23,9 @@ from syncd.errors import Exit
 from syncd.report import doctor
 from syncd.report.doctor import Finding
 from syncd.settings import Settings
-from syncd.state import atomic_json, lease
+from syncd.state import atomic_json, daemon_report, lease
+from syncd.state.daemon_report import DaemonReport
+from tests.fakes.user_manager import UserManager
 from tests.fakes.wandb_server import WandbServer
 
 Usage = namedtuple("Usage", "total used free")
@@ -157,6 +161,166 @@ def test_password_of_a_proxy_is_not_shown(find: Find, monkeypatch: pytest.Monkey
     assert found["proxy"].what == "127.0.0.1:9 for 127.0.0.1"
     assert "proxy" in found["network"].what
     assert "secret" not in repr(found)
+
+
+def test_package_that_is_missing_is_named(find: Find, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "PACKAGES", ("click", "no-such-package"))
+    found = find()["packages"]
+    assert (found.level, found.what) == ("error", "missing: no-such-package")
+
+
+def test_log_folder_that_is_not_there_yet_or_cannot_be_read(
+    find: Find, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    later = replace(settings, log_dir=(settings.log_dir[0] / "later",))
+    assert find(given=later)["log_dir"].level == "warning"
+    deny(settings.log_dir[0], monkeypatch)
+    found = find()["log_dir"]
+    assert (found.level, found.remedy) == (
+        "error", f"Make it readable: chmod u+rx {settings.log_dir[0]}",
+    )  # fmt: skip
+
+
+def test_state_folder_that_cannot_be_written(
+    find: Find, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deny(settings.state_dir, monkeypatch)
+    found = find()
+    assert found["state_dir"].level == "error"
+    assert "XDG_STATE_HOME" in found["state_dir"].remedy
+    assert "state_dir_lock" not in found
+
+
+def deny(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The folder's rights are taken from us; root, who may run this, would not notice chmod."""
+    access = os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: path != folder and access(path, mode))
+
+
+def test_way_of_watching_that_was_set_is_said_to_be(find: Find, settings: Settings) -> None:
+    words = find(given=replace(settings, watcher="polling"))["log_dir"].what
+    assert words.endswith("watched by polling (set)")
+
+
+def test_few_watches_are_a_warning_with_the_command_for_more(
+    find: Find, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(doctor, "FEW_WATCHES", 1 << 62)
+    found = find()["inotify"]
+    assert found.level == "warning"
+    assert found.remedy.startswith("sudo sysctl fs.inotify.max_user_watches=")
+
+
+def test_folder_that_takes_no_lock_is_a_warning_with_its_reason(
+    find: Find, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def acquire(lock: Lock, timeout: float = 0.0) -> None:
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr(Lock, "acquire", acquire)
+    found = find()["log_dir_lock"]
+    assert found.level == "warning"
+    assert "Read-only file system" in found.what
+
+
+def test_file_system_without_locks_is_said_to_work_by_leases(
+    find: Find, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def flock(descriptor: int, operation: int) -> None:
+        raise OSError(37, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    found = find()["log_dir_lock"]
+    assert (found.level, "by leases" in found.what) == ("ok", True)
+
+
+def test_log_folder_that_the_service_may_not_write_in(
+    find: Find, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(doctor.supervision, "read_only", lambda folder: True)
+    ours = lease.state_lock(settings.state_dir)
+    ours.acquire()
+    try:
+        daemon_report.save(settings.state_dir, DaemonReport(log_dir=(str(settings.log_dir[0]),)))
+        found = find()["daemon"]
+    finally:
+        ours.release()
+    assert (found.level, "is mounted read-only" in found.what) == ("warning", True)
+
+
+# --- the service
+
+
+@pytest.fixture
+def manager(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> UserManager:
+    """A user manager with the service installed, enabled and running, and lingering."""
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    made = UserManager(tmp_path / "manager", monkeypatch)
+    made.unit.parent.mkdir(parents=True)
+    made.unit.touch()
+    (made.place / "enabled").touch()
+    (made.place / "linger" / "singer").touch()
+    made.set(active="active", says="online; all uploaded")
+    return made
+
+
+def test_service_that_runs_and_stays_is_well(find: Find, manager: UserManager) -> None:
+    found = find()
+    assert (found["service"].level, found["service"].what) == (
+        "ok", "active, process 4321: online; all uploaded",
+    )  # fmt: skip
+    assert found["linger"].level == "ok"
+
+
+@pytest.mark.parametrize(
+    ("harm", "check", "level", "what", "remedy"),
+    [
+        (lambda its: its.unit.unlink(), "service", "warning", "not installed", "service install"),
+        (lambda its: (its.place / "enabled").unlink(), "service", "warning",
+         "does not start by itself", "systemctl --user enable"),
+        (lambda its: its.set(active="failed"), "service", "error", "the service is failed",
+         "service restart"),
+        (lambda its: its.set(restarts="3"), "service", "warning", "restarted 3 times",
+         "service logs"),
+        (lambda its: (its.place / "linger" / "singer").unlink(), "linger", "warning",
+         "when you log out", "loginctl enable-linger"),
+        (lambda its: (its.place / "unreachable").touch(), "service", "ok", "can't be reached",
+         "start --detach"),
+    ],
+)  # fmt: skip
+def test_service_that_is_not_as_it_should_be(
+    find: Find, manager: UserManager, harm: Callable[[UserManager], object], check: str,
+    level: str, what: str, remedy: str,
+) -> None:  # fmt: skip
+    harm(manager)
+    found = find()[check]
+    assert (found.level, what in found.what, remedy in found.remedy) == (level, True, True), found
+
+
+def test_key_that_the_service_does_not_see(
+    find: Find, manager: UserManager, server: WandbServer
+) -> None:
+    login = Login(server.url, "", server.key, "WANDB_API_KEY")
+    found = find(login)["credentials"]
+    assert (found.level, "the service does not see" in found.what) == ("warning", True)
+    manager.unit.unlink()
+    assert find(login)["credentials"].level == "ok"
+
+
+# --- the command
+
+
+def test_command_prints_each_finding_and_the_remedies_of_the_bad_ones(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    findings = [
+        Finding("well", "ok", "fine [as it is]", "not shown"),
+        Finding("space", "error", "no room", "Make [some]"),
+    ]
+    monkeypatch.setattr(doctor, "CHECKS", (lambda settings, destination: findings,))
+    assert main(["doctor", f"--log_dir={settings.log_dir[0]}"]) == Exit.ERRORS
+    lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    assert lines == ["ok well fine [as it is]", "error space no room", "→ Make [some]"]
 
 
 def test_check_that_fails_is_a_finding(find: Find, monkeypatch: pytest.MonkeyPatch) -> None:
