@@ -2,8 +2,8 @@
 
     python benchmarks/log_overhead.py [--rounds 20] [--records 500] [--steps 40]
 
-The contenders take turns within each round, in one process, so that a busy machine is as unkind to
-each. Times are the median over the rounds; the ratio is to RunLog.
+The contenders take turns within each round, in one process, so that other load on the machine slows
+all alike. Times are the median over the rounds; the ratio is to RunLog.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def run_log(folder: Path, stack: ExitStack) -> Log:
 
 
 def plain_json(folder: Path, stack: ExitStack) -> Log:
-    """json.dump and flush: what one would write without a library."""
+    """json.dump and flush: the shortest way without a library."""
     file = stack.enter_context((folder / "plain.jsonl").open("w"))
 
     def log(step: int) -> None:
@@ -80,7 +80,7 @@ def per_call(log: Log, work: Callable[[], object], first: int, count: int) -> fl
 def compare(
     logs: dict[str, Log], work: Callable[[], object], rounds: int, count: int
 ) -> dict[str, float]:
-    """The median of each contender, who take turns in an order that moves on each round."""
+    """The median of each contender in µs. Who begins changes from round to round."""
     times: dict[str, list[float]] = {name: [] for name in logs}
     names = list(logs)
     for turn in range(rounds):
@@ -125,8 +125,8 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=20)
-    parser.add_argument("--records", type=int, default=500, help="a contender and round")
-    parser.add_argument("--steps", type=int, default=40, help="a contender and round")
+    parser.add_argument("--records", type=int, default=500, help="per contender and round")
+    parser.add_argument("--steps", type=int, default=40, help="per contender and round")
     options = parser.parse_args()
     os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
     makers = {"RunLog": run_log, "json + flush": plain_json, "wandb offline": wandb_offline}

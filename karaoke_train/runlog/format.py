@@ -31,11 +31,11 @@ _TOO_DEEP: Final = f"nested more than {MAX_DEPTH} deep"
 
 
 class RunLogError(Exception):
-    """What went wrong with a record log, in words for its user."""
+    """Something is wrong with a record log; its text is for the user."""
 
 
 class BadRecord(RunLogError, ValueError):
-    """This record can't be a line, or this line isn't a record; the words say why."""
+    """This record can't be a line, or this line isn't a record; the text says why."""
 
 
 def encode(record: Mapping[str, object]) -> bytes:
@@ -75,13 +75,13 @@ def decode(line: bytes) -> Record:
     revived = {key: _revive(item, 1) for key, item in value.items()}
     if value.get("type") != RecordType.CONFIG:
         return revived
-    # a run, a project or a branch named NaN keeps its name
+    # A run, a project or a branch that is named NaN keeps its name
     return {key: revived[key] if key == "config" else value[key] for key in value}
 
 
 @dataclass(frozen=True, slots=True)
 class RunHeader:
-    """What a `config` record says of its run, typed. `trainer` says where and how it ran."""
+    """What a `config` record says of its run, typed. trainer: where and how the run was started."""
 
     run_id: str
     run_name: str

@@ -1,10 +1,10 @@
-"""A lock that says who holds it: one writer a run log, one daemon a state folder or run.
+"""A lock that says who holds it: one writer per run log, one daemon per state folder or run.
 
-The kernel's lock (flock) ends with its process, however that ends, so a held lock is a sign of
-life; filelock closes it in forked children, so they don't prolong it. Where a file system has none
-(ENOSYS, ENOLCK, EOPNOTSUPP: NFS without lockd, Lustre mounted with noflock, some FUSE), filelock's
-lease stands in: a marker file whose time stamp the holder refreshes. It's free at once when its
-process of this host has died, else after LEASE seconds without a refresh.
+The kernel's lock (flock) ends with its process, however that ends, so a held lock shows that its
+holder lives; filelock closes it in forked children, so they do not prolong it. Where a file system
+has none (ENOSYS, ENOLCK, EOPNOTSUPP: NFS without lockd, Lustre mounted with noflock, some FUSE),
+filelock's lease stands in: a marker file whose time stamp the holder refreshes. It is free at once
+when its process was of this host and has died, else after LEASE seconds without a refresh.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _TAKEN: Final = frozenset({errno.EAGAIN, errno.EACCES})  # EACCES: flock on NFS 
 
 @dataclass(frozen=True, slots=True)
 class Holder:
-    """Who holds a lock, as it wrote itself down."""
+    """Who holds a lock, as its holder wrote it into the lock."""
 
     host: str = field(default_factory=socket.gethostname)
     pid: int = field(default_factory=os.getpid)
@@ -65,10 +65,10 @@ class Held(RunLogError):
 
 
 class Lock:
-    """An exclusive lock at `path`; `soft` says that the file system had no real one.
+    """An exclusive lock at `path`; `soft`: the file system had no real one, so it is a lease.
 
-    Ask the same object again and again where a lease may be in the way: it's the time between its
-    tries that shows a dead host's lease to be one.
+    Try again with the same object, not with a new one: whether another host's lease is still
+    refreshed is seen only from one try to the next.
     """
 
     def __init__(self, path: Path) -> None:
@@ -80,7 +80,7 @@ class Lock:
     def acquire(self, timeout: float = 0.0, *, signed: bool = True) -> None:
         """Take the lock within `timeout` seconds. Raises Held; OSError when no lock can be made.
 
-        `signed=False` takes it without writing one's name into it.
+        signed: write host, process id and time into it, for whoever is refused.
         """
         from filelock import FileLock, Timeout
 
@@ -99,7 +99,7 @@ class Lock:
             raise Held(self.path, read_holder(self.path)) from None
 
     def release(self) -> None:
-        """Give the lock back; nothing happens when it isn't held."""
+        """Release the lock; does nothing when it isn't held."""
         if self._lock is not None:
             with suppress(OSError):  # a vanished folder took the lock with it
                 self._lock.release(force=True)
@@ -128,11 +128,12 @@ class Lock:
 
 
 def holder_of(path: Path) -> Holder | None:
-    """Who holds the lock at `path` now; None when it's free. Asking creates and writes nothing."""
+    """Who holds the lock at `path` now; None when it is free. Creates and writes nothing."""
     try:
-        # shared and read-only: two that ask don't see each other, and may ask in any folder
+        # Opened to read, and locked shared below: two that ask do not take each other for holders,
+        # and a folder in which we may not write can be asked, too
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:  # none there, or none that we may see
+    except OSError:  # not there, or not ours to see
         return None
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -148,7 +149,7 @@ def holder_of(path: Path) -> Holder | None:
 
 
 def read_holder(path: Path) -> Holder | None:
-    """The name last written into the lock, held or not; None for none, or a damaged one."""
+    """Who is written in the lock, held or not; None where nobody is, or nothing readable."""
     try:
         name = orjson.loads(path.read_bytes())
         return Holder(host=str(name["host"]), pid=int(name["pid"]), since=str(name["since"]))
@@ -157,7 +158,7 @@ def read_holder(path: Path) -> Holder | None:
 
 
 def _sign(descriptor: int) -> None:
-    with suppress(OSError):  # a full disk: the lock holds all the same, only unnamed
+    with suppress(OSError):  # a full disk: the lock is held all the same, only unsigned
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, _signature(), 0)
 
@@ -167,15 +168,15 @@ def _signature() -> bytes:
 
 
 def _lease_lives(path: Path) -> bool:
-    """Whether a lease on `path` is held: refreshed lately, and by no dead process of this host."""
+    """Whether a lease on `path` is held: refreshed of late, and not by a dead process of here."""
     from filelock import Timeout
 
     try:
-        # twice LEASE, since this compares our clock with the file server's
+        # Twice LEASE, since this compares our clock with the file server's
         if time.time() - _marker(path).stat().st_mtime > 2 * LEASE:
             return False
         probe = _lease(path)
-        probe.acquire(timeout=0)  # only a dead process's marker gives way at once
+        probe.acquire(timeout=0)  # succeeds at once for a dead process's marker only
     except FileNotFoundError:
         return False
     except (Timeout, OSError):  # OSError: a read-only folder, where the time alone can tell

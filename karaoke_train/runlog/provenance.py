@@ -9,7 +9,7 @@ import subprocess
 from collections.abc import Sequence
 from typing import Any, Final
 
-# the name ends there: --max_tokens and --tokenizer are no secrets
+# Nothing may follow the word: --max_tokens and --tokenizer are no secrets
 _SECRET: Final = re.compile(
     r"(?i)(api[-_]?key|access[-_]?key|token|secrets?|passw(or)?d|passphrase|credentials?)(?![a-z])"
 )
@@ -28,8 +28,8 @@ def provenance(argv: Sequence[str]) -> dict[str, Any]:
 
 
 def without_secrets(argv: Sequence[str]) -> list[str]:
-    """The command line with the value of every flag that is named like a secret hidden, and every
-    login in a URL."""
+    """The command line with `***` for the value of each flag that is named like a secret, and for
+    each login in a URL."""
     shown: list[str] = []
     hide_next = False
     for word in (_LOGIN.sub(f"://{_HIDDEN}@", word) for word in argv):
@@ -44,7 +44,7 @@ def without_secrets(argv: Sequence[str]) -> list[str]:
 
 
 def git_state() -> dict[str, Any]:
-    """The commit and branch of the working folder, `dirty` for changes; empty outside of git."""
+    """`commit` and `branch` of the working folder, `dirty` if it has changes; empty outside git."""
     commit = _git("rev-parse", "HEAD")
     if not commit:
         return {}
@@ -57,7 +57,9 @@ def git_state() -> dict[str, Any]:
 
 
 def _git(*words: str) -> str:
-    command = ["git", "--no-optional-locks", *words]  # never in the way of the user's own git
+    # `git status` refreshes the index, for which it takes a lock; a commit of the user's at that
+    # moment would fail (git(1), GIT_OPTIONAL_LOCKS)
+    command = ["git", "--no-optional-locks", *words]
     try:
         done = subprocess.run(
             command, stdin=subprocess.DEVNULL, capture_output=True, timeout=2, check=False

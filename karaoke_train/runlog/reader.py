@@ -7,7 +7,7 @@ from typing import Final
 
 from karaoke_train.runlog.format import MAX_LINE, BadRecord, Record, decode
 
-HEAD: Final = 200  # bytes of a bad line that are kept to show
+HEAD: Final = 200  # bytes of a bad line that are kept, to be shown to a person
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -20,7 +20,10 @@ class Position:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One complete line. A bad one has no record, says why, and still takes its ordinal."""
+    """One complete line. A bad one has no record but a problem, and still takes its ordinal.
+
+    at, end: its start, and the next line's. head: of a bad line, its first HEAD bytes.
+    """
 
     at: Position
     end: Position
@@ -36,6 +39,9 @@ def split_lines(data: bytes, start: Position) -> tuple[list[Line], Position]:
     """
     lines: list[Line] = []
     at, begin = start, 0
+    # On bytes, before decoding: the byte 0x0A is a newline in UTF-8 and never part of another
+    # character, so a line that is no UTF-8 spoils none but itself. And on that byte alone:
+    # `splitlines` ends lines at a carriage return, too, and would give other ordinals.
     while (newline := data.find(b"\n", begin)) >= 0:
         line = parse_line(data[begin : newline + 1], at)
         lines.append(line)
@@ -44,7 +50,7 @@ def split_lines(data: bytes, start: Position) -> tuple[list[Line], Position]:
 
 
 def parse_line(raw: bytes, at: Position) -> Line:
-    """One line with its newline, `at` its start. An over-long one need not be given whole: see
+    """One line with its newline; `at`: its start. An over-long one need not be given whole: see
     `overlong`."""
     end = Position(at.ordinal + 1, at.offset + len(raw))
     try:
@@ -54,6 +60,6 @@ def parse_line(raw: bytes, at: Position) -> Line:
 
 
 def overlong(at: Position, length: int, head: bytes) -> Line:
-    """The bad line of `length` bytes (newline included) that nobody wants in memory."""
+    """The bad line of `length` bytes, newline included, that is too long to be held in memory."""
     end = Position(at.ordinal + 1, at.offset + length)
     return Line(at, end, None, f"over-long: {length:,} bytes, at most {MAX_LINE:,}", head[:HEAD])
