@@ -19,8 +19,9 @@ import pytest
 
 from karaoke_train.runlog import RunLog
 from karaoke_train.runlog.reader import Line
+from karaoke_train.runlog.timestamps import parse_timestamp
 from syncd import settings
-from syncd.destination.rows import row, seconds
+from syncd.destination.rows import row
 from syncd.destination.wandb.credentials import find_login
 from syncd.destination.wandb.destination import WandbDestination
 from syncd.failpoints import VARIABLE
@@ -30,6 +31,7 @@ from syncd.state import cursor
 from tests.fakes.wandb_process import WandbProcess
 from tests.fakes.wandb_server import KEY, WandbServer
 from tests.karaoke_train.runlog.files import lines_of
+from tests.measured import MEASURED
 from tests.patience import patience, until
 
 ROOT = Path(__file__).parents[2]
@@ -68,6 +70,7 @@ class Rig:
         self.order = folder / "failpoint"
         self.words = folder / "daemon.log"
         self.environment = {
+            **MEASURED,
             "PATH": os.environ["PATH"],
             "PYTHONPATH": str(ROOT),  # what is tested is this tree, whatever is installed
             "HOME": str(folder),
@@ -224,7 +227,7 @@ def same_rows(path: Path, run: Mapping[str, Any]) -> int:
 def expected_rows(lines: list[Line]) -> list[dict[str, Any]]:
     """The history that a file's lines come to."""
     first = lines[0].record or {}
-    started = seconds(first.get("created"), 0.0)
+    started = parse_timestamp(first.get("created"), 0.0)
     return [comparable({**row(line, started), "_step": line.at.ordinal}) for line in lines]
 
 
