@@ -1,0 +1,218 @@
+"""The daemon as a process: signals, other settings in the middle, and what it leaves behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from syncd.errors import Exit, UsageError
+from syncd.service import process
+from syncd.service.process import DaemonRuns, run_forever
+from syncd.settings import Settings
+from syncd.state import daemon_report, lease
+from syncd.state.daemon_report import DaemonReport
+from syncd.sync import loop
+from syncd.sync.loop import Daemon
+from tests.fakes.uploads import FakeServer, PromptServer
+from tests.syncd.world import config_line, end_line
+
+Step = Callable[[Daemon], object]
+
+
+@pytest.fixture(autouse=True)
+def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loop, "TICK", 0.01)
+    monkeypatch.setattr(loop, "IDLE_TICK", 0.01)
+    monkeypatch.delenv("NOTIFY_SOCKET", raising=False)
+
+
+@pytest.fixture(autouse=True)
+def _handlers_as_they_were() -> Iterator[None]:
+    numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+    before = [signal.getsignal(number) for number in numbers]
+    yield
+    assert [signal.getsignal(number) for number in numbers] == before
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    (tmp_path / "logs").mkdir()
+    return Settings(log_dir=(tmp_path / "logs",), state_dir=tmp_path / "state", rescan=0.05)
+
+
+class Script:
+    """What happens after each tick, step by step; a step that returns False is repeated."""
+
+    def __init__(self, *steps: Step) -> None:
+        self.daemons: list[Daemon] = []
+        self._steps = list(steps)
+
+    def __call__(self, daemon: Daemon) -> None:
+        if daemon not in self.daemons:
+            self.daemons.append(daemon)
+        if self._steps and self._steps[0](daemon) is not False:
+            self._steps.pop(0)
+
+
+def send(number: int) -> Step:
+    """The process gets this signal."""
+    return lambda daemon: signal.raise_signal(number)
+
+
+def run(settings: Settings, script: Script, **how: object) -> Exit:
+    return run_forever(settings, FakeServer(), script, **how)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_stops_it_and_the_state_folder_is_free(settings: Settings, number: int) -> None:
+    def is_held(daemon: Daemon) -> None:
+        assert (lease.daemon_of(settings.state_dir) or pytest.fail("no daemon")).pid == os.getpid()
+        said = daemon_report.load(settings.state_dir)
+        assert said.log_dir == tuple(map(str, settings.log_dir))
+
+    assert run(settings, Script(is_held, send(number))) == Exit.OK
+    assert lease.daemon_of(settings.state_dir) is None
+    assert replace(daemon_report.load(settings.state_dir), pid=0, updated="") == DaemonReport()
+
+
+def test_records_go_up_while_it_runs(settings: Settings) -> None:
+    server = FakeServer()
+    path = settings.log_dir[0] / "training_log_a.jsonl"
+    path.write_bytes(config_line() + end_line())
+    script = Script(lambda daemon: server.count("run-1") == 2, send(signal.SIGTERM))
+    here = replace(settings, limits=replace(settings.limits, confirm_first=0.01))
+    assert run_forever(here, PromptServer(server), script) == Exit.OK  # type: ignore[arg-type]
+    assert server.violations == []
+
+
+def test_a_second_one_is_refused_and_the_first_is_named(settings: Settings) -> None:
+    lock = lease.state_lock(settings.state_dir)
+    lock.acquire()
+    try:
+        with pytest.raises(DaemonRuns, match=f"running already: process {os.getpid()}"):
+            run(settings, Script())
+    finally:
+        lock.release()
+
+
+# --- SIGHUP
+
+
+def test_other_settings_begin_a_new_daemon_in_the_same_process(
+    settings: Settings, tmp_path: Path
+) -> None:
+    (tmp_path / "more").mkdir()
+    fresh = replace(settings, log_dir=(*settings.log_dir, tmp_path / "more"))
+    reads = iter([(fresh, FakeServer())])
+    script = Script(send(signal.SIGHUP), lambda daemon: None, send(signal.SIGTERM))
+    assert run(settings, script, reload=lambda: next(reads)) == Exit.OK
+    assert [daemon.settings for daemon in script.daemons] == [settings, fresh]
+
+
+@pytest.mark.parametrize("change", [{}, {"log_level": "debug"}])
+def test_settings_that_change_nothing_for_the_loop_keep_the_daemon(
+    settings: Settings, change: dict[str, str]
+) -> None:
+    reads = iter([(replace(settings, **change), FakeServer())])  # type: ignore[arg-type]
+    script = Script(send(signal.SIGHUP), lambda daemon: None, send(signal.SIGTERM))
+    assert run(settings, script, reload=lambda: next(reads)) == Exit.OK
+    assert len(script.daemons) == 1
+    assert list(reads) == []
+
+
+def test_another_account_begins_a_new_daemon(settings: Settings) -> None:
+    there = FakeServer(replace(FakeServer().identity, entity="another"))
+    script = Script(send(signal.SIGHUP), lambda daemon: None, send(signal.SIGTERM))
+    assert run(settings, script, reload=lambda: (settings, there)) == Exit.OK
+    assert len(script.daemons) == 2
+
+
+def test_settings_that_cannot_be_read_leave_the_old_ones_in_force(
+    settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    def reload() -> process.InForce:
+        raise UsageError("rescan = 'often' is not usable")
+
+    script = Script(send(signal.SIGHUP), lambda daemon: None, send(signal.SIGTERM))
+    assert run(settings, script, reload=reload) == Exit.OK
+    assert len(script.daemons) == 1
+    assert "'often' is not usable" in caplog.text
+    assert "the settings stay as they were" in caplog.text
+
+
+def test_another_state_folder_takes_a_restart_and_the_rest_is_in_force(
+    settings: Settings, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    fresh = replace(settings, state_dir=tmp_path / "elsewhere", rescan=0.5)
+    script = Script(send(signal.SIGHUP), lambda daemon: None, send(signal.SIGTERM))
+    assert run(settings, script, reload=lambda: (fresh, FakeServer())) == Exit.OK
+    assert [daemon.settings.state_dir for daemon in script.daemons] == [settings.state_dir] * 2
+    assert script.daemons[1].settings.rescan == 0.5
+    assert f"{settings.state_dir} stays" in caplog.text
+    assert not (tmp_path / "elsewhere").exists()
+
+
+def test_a_terminal_that_closes_stops_it(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.stdin, "isatty", lambda: True, raising=False)
+    script = Script(send(signal.SIGHUP))
+    assert run(settings, script, reload=lambda: pytest.fail("it is no reload")) == Exit.OK
+
+
+# --- folders
+
+
+def test_a_report_that_cannot_be_written_stops_no_upload(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def save(state: Path, report: DaemonReport) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(daemon_report, "save", save)
+    assert run(settings, Script(lambda daemon: None, send(signal.SIGTERM))) == Exit.OK
+    assert "No space left on device" in caplog.text
+
+
+def test_a_state_folder_that_takes_no_lock_is_said_in_words(
+    settings: Settings, tmp_path: Path
+) -> None:
+    (tmp_path / "state").write_text("a file in its place")
+    with pytest.raises(process.SyncError, match="the state folder can't be written"):
+        run(settings, Script())
+
+
+def test_a_log_folder_without_leases_is_warned_of(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(process, "read_only", lambda folder: True)
+    assert run(settings, Script(send(signal.SIGTERM))) == Exit.OK
+    assert f"{settings.log_dir[0]} is read-only here" in caplog.text
+
+
+def test_a_log_folder_that_appears_read_only_in_a_service_has_it_started_anew(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    later = settings.log_dir[0] / "later"
+    monkeypatch.setenv("NOTIFY_SOCKET", str(settings.log_dir[0] / "nobody-listens"))
+    monkeypatch.setattr("syncd.service.supervision.read_only", lambda folder: folder == later)
+    script = Script(lambda daemon: later.mkdir())
+    assert run(replace(settings, log_dir=(later,)), script) == Exit.FAILED
+    assert f"{later} has appeared; starting anew" in caplog.text
+
+
+def test_a_log_folder_that_comes_is_looked_into_at_once(settings: Settings) -> None:
+    later = settings.log_dir[0] / "later"
+
+    def comes(daemon: Daemon) -> None:
+        later.mkdir()
+        (later / "training_log_a.jsonl").write_bytes(config_line())
+
+    script = Script(comes, lambda daemon: "run-1" in daemon.runs, send(signal.SIGTERM))
+    assert run(replace(settings, log_dir=(later,), rescan=3600.0), script) == Exit.OK
