@@ -235,6 +235,7 @@ def test_an_empty_file_is_no_run_yet(tmp_path: Path) -> None:
     here.daemon.drop()
 
 
+@pytest.mark.sdk
 @pytest.mark.timeout(patience(90))
 def test_bad_and_odd_records_through_the_real_sdk(tmp_path: Path) -> None:
     log = tmp_path / "logs" / "training_log_a.jsonl"

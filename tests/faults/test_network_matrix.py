@@ -251,6 +251,8 @@ def no_names(rig: Rig) -> None:
             with training(own) as log:
                 goes_on(own, log)
                 flag.touch()
+                server.refuse()  # a connection that is kept alive needs no name
+                server.clear()
                 case = OFFLINE("names", "offline", "the name localhost can't be resolved")
                 is_said(own, log, case)
                 flag.unlink()
