@@ -17,8 +17,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tqdm import tqdm
-
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -133,6 +131,8 @@ class BackgroundUpload:
         deadline = time.monotonic() + timeout
         pending = self._pending()
         on_terminal = sys.stderr.isatty()
+        from tqdm import tqdm  # of the extra `train`, which --sync_logs works without
+
         with tqdm(total=pending.records, desc="uploading", unit="record", leave=False,
                   disable=not on_terminal) as bar:  # fmt: skip
             while time.monotonic() < deadline and pending.worth_waiting and not self._ended():

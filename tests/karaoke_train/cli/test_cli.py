@@ -138,6 +138,7 @@ def test_flags_with_an_optional_value_take_the_next_word_unless_it_is_a_flag() -
     assert flags("--cache_features", "x") == {"cache_features": "x"}
 
 
+@pytest.mark.torch
 def test_other_commands_flags_may_be_cut_short_and_trainings_not(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -197,6 +198,7 @@ def checkpoint(folder: Path, flags: dict[str, Any], epoch: float = 1.0) -> Path:
     return folder
 
 
+@pytest.mark.torch
 def test_a_resumed_run_keeps_its_flags_and_those_given_now_win(tmp_path: Path) -> None:
     started = asked("--synthetic", "9", "--no_augment", "--longest", "7", "--offline")
     place = checkpoint(tmp_path, train.to_save(started))
@@ -205,6 +207,7 @@ def test_a_resumed_run_keeps_its_flags_and_those_given_now_win(tmp_path: Path) -
     assert resumable.log_path == tmp_path / "log.jsonl"
 
 
+@pytest.mark.torch
 def test_flags_that_older_versions_saved_resume_under_their_new_names(tmp_path: Path) -> None:
     old = {"scratch": "small", "longest": 12.5, "synthetic": 600, "lr": 2e-3, "gone": 1}
     found, _ = train.with_saved({}, checkpoint(tmp_path, old))
@@ -213,6 +216,7 @@ def test_flags_that_older_versions_saved_resume_under_their_new_names(tmp_path: 
     assert (settings.synthetic, settings.lr) == (600, 2e-3)
 
 
+@pytest.mark.torch
 def test_a_run_that_had_all_its_epochs_is_not_resumed(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -247,6 +251,7 @@ def test_arguments_are_read_without_torch(words: list[str]) -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
+@pytest.mark.torch
 @pytest.mark.parametrize(
     ("words", "why"),
     [
@@ -275,9 +280,14 @@ def test_errors_are_sentences_and_leave_nothing_behind(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_sync_logs_needs_no_torch(tmp_path: Path) -> None:
-    program = [*PROGRAM, "--sync_logs", "--log_dir", str(tmp_path)]
-    done = subprocess.run(program, capture_output=True, text=True, check=False, env={"PATH": ""})
+def test_sync_logs_needs_nothing_of_the_extra_train(tmp_path: Path) -> None:
+    absent = dict.fromkeys([*common.NEEDED, "mido", "matplotlib", "tqdm"])  # None: not to be found
+    words = ["--sync_logs", "--log_dir", str(tmp_path)]
+    code = f"import sys; sys.modules.update({absent})\nfrom karaoke_train import cli; cli.main({words})"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, env={"PATH": ""}
+    )
+    assert done.returncode == 0
     assert "Traceback" not in done.stderr.split("karaoke-syncd")[0]
 
 
