@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from karaoke_train.runlog.reader import Line, Position, parse_line
+from karaoke_train.runlog.reader import Line, Position, parse_line, split_lines
 from karaoke_train.runlog.record_types import RecordType
 
 
@@ -43,11 +43,7 @@ class Lines:
         if self.overlong is not None:
             yield self.overlong
             return
-        at, begin = self.start, 0
-        while (newline := self.data.find(b"\n", begin)) >= 0:
-            line = parse_line(self.data[begin : newline + 1], at)
-            yield line
-            at, begin = line.end, newline + 1
+        yield from split_lines(self.data, self.start)[0]
 
     def first(self, most: int) -> Lines:
         """The first `most` of them."""

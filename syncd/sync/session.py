@@ -15,6 +15,7 @@ from karaoke_train.runlog.format import BadRecord, Record, RunHeader, decode
 from karaoke_train.runlog.layout import lock_path
 from karaoke_train.runlog.lock import Lock, holder_of
 from karaoke_train.runlog.reader import Line, Position
+from karaoke_train.runlog.record_types import RecordType
 from syncd import events
 from syncd.destination.base import Destination, Outcome, RunRef, Target, Uploader
 from syncd.errors import (
@@ -408,7 +409,7 @@ class Session:
     def _note_configs(self, lines: Sequence[Line]) -> None:
         # An offset, not the record: it goes into the cursor, which must not grow with the config
         for line in lines:
-            if line.record and line.record.get("type") == "config":
+            if line.record and RecordType.of(line.record) is RecordType.CONFIG:
                 self._config_at = line.at.offset
 
     def _save(self, at: Position, *, ended: bool) -> None:
@@ -434,7 +435,7 @@ class Session:
 
 
 def _outcome(record: Record | None) -> Outcome | None:
-    if record is None or record.get("type") != "end":
+    if record is None or RecordType.of(record) is not RecordType.END:
         return None
     # A foreign file may say anything: without a usable code, wandb's own 0 and 1
     code = record.get("exit_code")
