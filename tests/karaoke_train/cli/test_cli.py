@@ -283,7 +283,10 @@ def test_errors_are_sentences_and_leave_nothing_behind(
 def test_sync_logs_needs_nothing_of_the_extra_train(tmp_path: Path) -> None:
     absent = dict.fromkeys([*common.NEEDED, "mido", "matplotlib", "tqdm"])  # None: not to be found
     words = ["--sync_logs", "--log_dir", str(tmp_path)]
-    code = f"import sys; sys.modules.update({absent})\nfrom karaoke_train import cli; cli.main({words})"
+    code = (
+        f"import sys; sys.modules.update({absent})\n"
+        f"from karaoke_train import cli; cli.main({words})"
+    )
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=False, env={"PATH": ""}
     )
