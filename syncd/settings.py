@@ -16,6 +16,7 @@ from syncd.failpoints import VARIABLE
 
 PREFIX: Final = "KARAOKE_SYNCD_"  # KARAOKE_SYNCD_LOG_DIR=logs:other/logs
 WATCHERS: Final = ("auto", "inotify", "polling")
+LANES: Final = ("sdk", "direct")
 LEVELS: Final = ("debug", "info", "warning", "error")
 
 
@@ -24,6 +25,7 @@ class Limits:
     """How much, how often, how long. Times in seconds."""
 
     open_runs: int = 4  # sessions at once: a process with wandb's SDK each, about 105 MiB
+    open_streams: int = 512  # the same on the direct lane, where a session is a few kilobytes
     batch: int = 20_000  # lines sent at once; the next go when the server has confirmed these
     count_stable_for: float = 5.0  # a run's count has to stand for so long before it's continued
     confirm_first: float = 1.25  # after a send, to the first question
@@ -51,6 +53,7 @@ class Settings:
     entity: str = ""
     project: str = ""
     watcher: str = "auto"
+    lane: str = "sdk"  # to wandb: its SDK in worker processes, or its HTTP interface itself
     rescan: float = 5.0  # seconds between looks at the folders, since events get lost
     log_level: str = "info"
     limits: Limits = field(default_factory=Limits)
@@ -164,6 +167,7 @@ _READ: Final[Mapping[str, Callable[[Any], Any]]] = {
     "entity": str,
     "project": str,
     "watcher": _one_of(WATCHERS),
+    "lane": _one_of(LANES),
     "rescan": _seconds,
     "log_level": _one_of(LEVELS),
 }

@@ -157,6 +157,10 @@ class Destination(Protocol):
     def identity(self) -> Identity:
         """What is known without asking."""
 
+    @property
+    def max_sessions(self) -> int:
+        """Uploaders that may be open at once."""
+
     def account(self) -> Account:
         """Who we are there."""
 

@@ -17,7 +17,7 @@ def connect(settings: Settings) -> Destination:
     yet. Whatever is logged from now on has its key cut out. Raises UsageError."""
     login = credentials.find_login(base_url=settings.base_url, entity=settings.entity)
     logging_setup.redact_later(login.key)
-    return WandbDestination(login, settings.limits)
+    return WandbDestination(login, settings.limits, lane=settings.lane)
 
 
 def leave_to_env_file(env: MutableMapping[str, str] = os.environ) -> None:

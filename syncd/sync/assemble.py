@@ -6,11 +6,14 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 
 from syncd.destination.base import Destination
 from syncd.paths import destination_folder
 from syncd.settings import Settings
 from syncd.sync.loop import Daemon
+
+MOST_THREADS: Final = 16  # what many sessions share: each waits for an answer most of the time
 
 
 @contextmanager
@@ -25,7 +28,8 @@ def build_daemon(
 ) -> Iterator[Daemon]:
     """A daemon that is ready to tick; leaving drops all its sessions at once, and closes the
     destination."""
-    with ThreadPoolExecutor(settings.limits.open_runs + 1, "upload") as threads:
+    workers = min(destination.max_sessions, MOST_THREADS) + 1  # one more, for who asks the server
+    with ThreadPoolExecutor(workers, "upload") as threads:
         daemon = Daemon(
             settings,
             destination_folder(settings.state_dir, destination.identity.address),

@@ -77,13 +77,15 @@ class Daemon:
         jitter: Callable[[], float] = random.random,
     ) -> None:
         self.settings = settings
+        # how many sessions there may be at once is the destination's to say: a process each, or not
+        limits = replace(settings.limits, open_runs=destination.max_sessions)
         once_only = replace(
-            settings.limits,
+            limits,
             writer_check_after=0.0,
             idle_session_timeout=2 * TICK,
             confirm_lazy=settings.limits.confirm_first,
         )
-        self.limits = once_only if once else settings.limits
+        self.limits = once_only if once else limits
         self.state = state
         self.runs: dict[RunKey, Run] = {}
         self.sessions: dict[RunKey, Session] = {}

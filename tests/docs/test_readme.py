@@ -39,9 +39,11 @@ def commands(program: click.Command) -> dict[str, click.Command]:
 
 def options(program: click.Command) -> list[str]:
     """The options as they are written, without those of its commands."""
+    # with both names of the help option: click keeps the first one that it makes of a command
+    context = click.Context(program, help_option_names=["-h", "--help"])
     return [
         word
-        for parameter in program.get_params(click.Context(program))
+        for parameter in program.get_params(context)
         if isinstance(parameter, click.Option)
         for word in (*parameter.opts, *parameter.secondary_opts)
     ]

@@ -64,6 +64,7 @@ class FakeServer:
         self.down: UploadError | None = None  # every question is answered with this
         self.deleted: set[str] = set()  # run ids that are not taken again
         self.faults: list[Fault] = []  # each happens once, at its first occasion
+        self.sessions_at_once = 4
         self.ahead = 0  # lines that its sessions may send beyond the last confirmed one
         self.lag = 0  # lines that a stale answer leaves out
         self.violations: list[str] = []
@@ -73,6 +74,10 @@ class FakeServer:
         self.asked: list[RunRef] = []
 
     # --- what the daemon asks ---
+
+    @property
+    def max_sessions(self) -> int:
+        return self.sessions_at_once
 
     def account(self) -> Account:
         if self.down:

@@ -63,6 +63,7 @@ class World:
         )
         self.destination = destination_folder(self.settings.state_dir, URL)
         self.server = FakeServer()
+        self.server.sessions_at_once = self.settings.limits.open_runs
         self.clock = FakeClock()
         self.pool = InlineExecutor()
         self.path = self.logs / NAME  # of run-1, also when it has moved

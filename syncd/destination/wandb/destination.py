@@ -1,4 +1,6 @@
-"""W&B as a Destination: the SDK in worker processes, questions over GraphQL.
+"""W&B as a Destination: two lanes for lines, questions over GraphQL.
+
+lane: `sdk`, wandb's SDK in worker processes, or `direct`, its HTTP interface itself.
 
 Nothing of it is imported before it is used: `status` asks for the identity alone, and must not
 wait for what brings urllib3 along.
@@ -10,12 +12,24 @@ from collections.abc import Iterator
 from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
-from syncd.destination.base import Account, Finding, Identity, RemoteRun, Row, RunRef, Target
+from syncd.destination.base import (
+    Account,
+    Finding,
+    Identity,
+    RemoteRun,
+    Row,
+    RunRef,
+    Target,
+    Uploader,
+)
 from syncd.destination.wandb.credentials import DEFAULT_URL, Login, login_remedy
 from syncd.settings import Limits
 
 if TYPE_CHECKING:
     from syncd.destination.wandb.api import Api
+    from syncd.destination.wandb.filestream import FileStream
+    from syncd.destination.wandb.heartbeats import Heartbeats
+    from syncd.destination.wandb.pace import Pace
     from syncd.destination.wandb.sdk import WandbSdk
     from syncd.destination.wandb.worker_pool import WorkerPool
 
@@ -25,9 +39,11 @@ APP: Final = "https://wandb.ai"  # where a browser sees what is at DEFAULT_URL
 class WandbDestination:
     """See `syncd.destination.base.Destination`."""
 
-    def __init__(self, login: Login, limits: Limits | None = None) -> None:
+    def __init__(self, login: Login, limits: Limits | None = None, *, lane: str = "sdk") -> None:
         self._login = login
         self._limits = limits or Limits()
+        self._direct = lane == "direct"
+        self._counts = False  # the server was seen to count what the direct lane posts
 
     @property
     def identity(self) -> Identity:
@@ -44,6 +60,11 @@ class WandbDestination:
             key_digest=login.key_digest,
         )
 
+    @property
+    def max_sessions(self) -> int:
+        """Uploaders that may be open at once."""
+        return self._limits.open_streams if self._direct else self._limits.open_runs
+
     def account(self) -> Account:
         """Who we are there. Raises Unreachable or Refused."""
         return Account(self._api.viewer())
@@ -52,8 +73,28 @@ class WandbDestination:
         """The run as the server has it. Raises Unreachable or Refused."""
         return self._api.remote_run(run)
 
-    def uploader(self, target: Target) -> WandbSdk:
-        """A session of the SDK's, not yet open."""
+    def uploader(self, target: Target) -> Uploader:
+        """A session, not yet open."""
+        return self._stream(target) if self._direct else self._sdk(target)
+
+    def _stream(self, target: Target) -> FileStream:
+        from syncd.destination.wandb.filestream import FileStream
+
+        stream = FileStream(
+            target,
+            self._api,
+            self._pace,
+            trusted=self._counts,
+            on_counted=self._trust,
+            count_stable_for=self._limits.count_stable_for,
+        )
+        self._heartbeats.keep(stream)
+        return stream
+
+    def _trust(self) -> None:
+        self._counts = True
+
+    def _sdk(self, target: Target) -> WandbSdk:
         from syncd.destination.wandb.sdk import WandbSdk
 
         return WandbSdk(
@@ -82,15 +123,30 @@ class WandbDestination:
         return checks(self._login)
 
     def close(self) -> None:
-        """End all questions and workers."""
+        """End all questions and sessions."""
         self._api.close()
-        self._workers.close()
+        if self._direct:
+            self._heartbeats.close()
+        else:
+            self._workers.close()
 
     @cached_property
     def _api(self) -> Api:
         from syncd.destination.wandb.api import Api
 
         return Api(self._login, self._limits.request_timeout)
+
+    @cached_property
+    def _pace(self) -> Pace:
+        from syncd.destination.wandb.pace import Pace
+
+        return Pace()
+
+    @cached_property
+    def _heartbeats(self) -> Heartbeats:
+        from syncd.destination.wandb.heartbeats import Heartbeats
+
+        return Heartbeats()
 
     @cached_property
     def _workers(self) -> WorkerPool:

@@ -10,7 +10,7 @@ import hashlib
 import re
 import time
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
 from karaoke_train.runlog.format import BadRecord, Record, RunHeader
 from karaoke_train.runlog.reader import Line
@@ -19,6 +19,7 @@ from karaoke_train.runlog.timestamps import parse_timestamp
 from syncd.destination.base import Outcome, RemoteRun, Target
 from syncd.destination.rows import epoch_table, row
 from syncd.destination.wandb.api import TIMEOUT, Api
+from syncd.destination.wandb.definitions import run_program, wandb_config
 from syncd.destination.wandb.worker import Configure, Finish, Log, Open, Request, ReuploadMedia
 from syncd.destination.wandb.worker_pool import Worker, WorkerFailed, WorkerPool
 from syncd.errors import ProblemCode, RunRefused, RunTrouble
@@ -65,7 +66,7 @@ class WandbSdk:
             run_id=header.run_id,
             run_name=header.run_name,
             config=wandb_config(header),
-            program=_program(header),
+            program=run_program(header),
             timeout=self._init,
         )
         starting_step = self._call(request, self._init + STARTS)
@@ -221,15 +222,3 @@ class WandbSdk:
             remedy="If this stays, somebody else wrote to the run: upload the file as a run of "
             "its own with karaoke-syncd sync --as_new FILE",
         )
-
-
-def wandb_config(header: RunHeader) -> dict[str, Any]:
-    """The run's config as wandb shows it: the trainer's, and under `trainer` (`syncd/trainer` where
-    the config has one of its own) where it ran."""
-    name = "syncd/trainer" if "trainer" in header.config else "trainer"
-    return {**header.config, name: dict(header.trainer)}
-
-
-def _program(header: RunHeader) -> str:
-    argv = header.trainer.get("argv")
-    return str(argv[0]) if isinstance(argv, list) and argv else ""

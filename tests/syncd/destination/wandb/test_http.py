@@ -3,6 +3,7 @@ no redirect followed, and the key for the server alone."""
 
 from __future__ import annotations
 
+import re
 import socket
 import threading
 import time
@@ -50,11 +51,23 @@ def trickle(first: bytes) -> Serve:
     return serve
 
 
-def replying(answer: bytes, seen: list[bytes], *, times: int = 99) -> Serve:
+def whole_request(connection: socket.socket) -> bytes:
+    """Head and body, which may come apart; empty when there is no more."""
+    data = b""
+    while b"\r\n\r\n" not in data:
+        if not (more := connection.recv(1 << 16)):
+            return b""
+        data += more
+    head, _, body = data.partition(b"\r\n\r\n")
+    length = re.search(rb"content-length: (\d+)", head.lower())
+    while len(body) < (int(length[1]) if length else 0):
+        body += connection.recv(1 << 16)
+    return head + b"\r\n\r\n" + body
+
+
+def replying(answer: bytes, seen: list[bytes]) -> Serve:
     def serve(connection: socket.socket) -> None:
-        for _ in range(times):
-            if not (request := connection.recv(1 << 16)):
-                return
+        while request := whole_request(connection):
             seen.append(request)
             connection.sendall(answer)
 
@@ -112,7 +125,7 @@ def test_connections_are_kept_alive() -> None:
         http = Http(url, "k", 5.0)
         for _ in range(5):
             http.post("/x", b"{}")
-    assert (b"".join(seen).count(b"POST /x"), len(made)) == (5, 1)
+    assert (len(seen), len(made)) == (5, 1)
 
 
 def test_a_redirect_is_an_answer_and_is_not_followed() -> None:
@@ -120,7 +133,7 @@ def test_a_redirect_is_an_answer_and_is_not_followed() -> None:
     moved = b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n"
     with server(replying(moved, seen)) as url:
         answer = Http(url, "k", 5.0).post("/x", b"{}")
-    assert (answer.status, b"".join(seen).count(b"POST /x")) == (302, 1)
+    assert (answer.status, len(seen)) == (302, 1)
 
 
 def test_the_key_goes_to_the_server_and_not_to_the_links_that_it_gives() -> None:
@@ -130,9 +143,7 @@ def test_the_key_goes_to_the_server_and_not_to_the_links_that_it_gives() -> None
         http.post("/graphql", b"{}")
         http.put(f"{url}/somewhere", b"data", {})
         http.head()
-    asked = b"".join(seen).lower()
-    assert asked.index(b"post /graphql") < asked.index(b"authorization") < asked.index(b"put /")
-    assert asked.count(b"authorization") == 1
+    assert [b"authorization" in request.lower() for request in seen] == [True, False, False]
 
 
 def test_a_key_that_fits_no_request_is_the_logins_fault() -> None:

@@ -13,7 +13,8 @@ from karaoke_train.runlog.reader import Position
 from syncd.destination.base import Outcome, Target
 from syncd.destination.wandb.api import Api
 from syncd.destination.wandb.credentials import Login
-from syncd.destination.wandb.sdk import WandbSdk, wandb_config
+from syncd.destination.wandb.definitions import wandb_config
+from syncd.destination.wandb.sdk import WandbSdk
 from syncd.destination.wandb.worker_pool import WorkerPool
 from syncd.errors import Refused, RunRefused, RunTrouble
 from syncd.source.lines import Lines

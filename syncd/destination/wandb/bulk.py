@@ -1,0 +1,182 @@
+"""Bytes of a record log -> the texts of a run's history, in bulk; pure.
+
+The quick way takes what a training writes most, a flat train or val record, without a Line in
+between; all else goes the way of `rows.row`. There is one meaning: a test holds both ways equal.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import orjson
+
+from karaoke_train.runlog.format import MAX_LINE
+from karaoke_train.runlog.reader import Line, Position, parse_line
+from karaoke_train.runlog.record_types import RecordType
+from syncd.destination.rows import Media, row
+from syncd.source.lines import special_lines
+
+MediaReference = Callable[[int, str, Media], Any]  # ordinal, key, media -> what the row holds
+
+_LOWEST, _PAST = -(1 << 63), 1 << 63  # wandb's integers have 64 bits with the sign
+_PLAIN_TYPES: Final = frozenset({RecordType.TRAIN.value, RecordType.VAL.value})
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryLines:
+    """texts: one JSON object per line of the file. special: the lines that say more than a step's
+    metrics."""
+
+    texts: list[str]
+    end: Position
+    special: tuple[Line, ...]
+
+
+class Summary:
+    """The last value of each key, nested ones leaf by leaf, as wandb-core keeps it. base: what the
+    server has by now."""
+
+    def __init__(self, base: Mapping[str, Any] | None = None) -> None:
+        self._tree: dict[str, Any] = dict(base or {})
+
+    def update(self, values: Mapping[str, Any]) -> None:
+        """A newer row, or a part of one."""
+        _merge(self._tree, values)
+
+    def text(self) -> str:
+        """The summary as JSON, with the run's length in whole seconds."""
+        runtime = self._tree.get("_runtime")
+        seconds = int(runtime) if isinstance(runtime, (int, float)) else 0
+        return text({**self._tree, "_wandb": {"runtime": seconds}})
+
+
+def _merge(tree: dict[str, Any], values: Mapping[str, Any]) -> None:
+    for key, value in values.items():
+        if value is None:  # null stays in a row, and says nothing about the run
+            continue
+        if isinstance(value, dict):
+            inner = tree.get(key)
+            if not isinstance(inner, dict):
+                inner = tree[key] = {}
+            _merge(inner, value)
+        else:
+            tree[key] = value
+
+
+def history_lines(
+    data: bytes, start: Position, started: float, summary: Summary, media: MediaReference
+) -> HistoryLines:
+    """Every whole line of `data`, which begins at `start`. started: the run's start, in seconds
+    since 1970. summary: told of every row."""
+    texts: list[str] = []
+    special: list[Line] = []
+    newest: dict[tuple[str, ...], dict[str, Any]] = {}  # the last flat row of each set of keys
+    ordinal, offset = start.ordinal, start.offset
+    for raw in data.split(b"\n")[:-1]:
+        flat = _flat_row(raw, ordinal, started)
+        if flat is not None:
+            keys = tuple(flat)
+            newest.pop(keys, None)  # to the end: the newest of all sets wins
+            newest[keys] = flat
+            texts.append(orjson.dumps(flat).decode())
+        else:
+            _tell(summary, newest)
+            line = parse_line(raw + b"\n", Position(ordinal, offset))
+            texts.append(line_text(line, started, summary, media))
+            special += special_lines([line])
+        ordinal += 1
+        offset += len(raw) + 1
+    _tell(summary, newest)
+    return HistoryLines(texts, Position(ordinal, offset), tuple(special))
+
+
+def line_text(line: Line, started: float, summary: Summary, media: MediaReference) -> str:
+    """The text of one line, whatever it is."""
+    values: dict[str, Any] = {}
+    for key, value in row(line, started).items():
+        kept = media(line.at.ordinal, key, value) if isinstance(value, Media) else plain(value)
+        if kept != {} or not isinstance(kept, dict):  # wandb keeps no empty object in a row
+            values[key] = kept
+    values["_step"] = line.at.ordinal
+    values["_runtime"] = max(0.0, values["_timestamp"] - started)
+    summary.update(values)
+    return text(values)
+
+
+def _flat_row(raw: bytes, ordinal: int, started: float) -> dict[str, Any] | None:
+    """The row of a flat train or val record; None for every line that needs more care. Whatever is
+    not surely plain is refused here: NaN and Infinity (N, I), null, objects and lists, odd times,
+    keys that wandb takes otherwise, integers that it takes as floats."""
+    if b"N" in raw or b"I" in raw or b"null" in raw or b"[" in raw or len(raw) >= MAX_LINE:
+        return None
+    if raw[:1] != b"{" or b"{" in raw[1:]:
+        return None
+    try:
+        record = orjson.loads(raw)
+        if record.pop("type") not in _PLAIN_TYPES:
+            return None
+        moment = datetime.fromisoformat(record.pop("timestamp"))
+    except (orjson.JSONDecodeError, KeyError, TypeError, ValueError):
+        return None
+    at = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    if "step" in record:
+        record["trainer/step"] = record.pop("step")
+    for key, value in record.items():
+        if key[:1] in ("_", "") or (type(value) is int and not _LOWEST <= value < _PAST):
+            return None
+    record["_timestamp"] = at
+    record["_step"] = ordinal
+    record["_runtime"] = at - started if at > started else 0.0
+    return record  # type: ignore[no-any-return]
+
+
+def _tell(summary: Summary, newest: dict[tuple[str, ...], dict[str, Any]]) -> None:
+    for flat in newest.values():
+        summary.update(flat)
+    newest.clear()
+
+
+def text(values: Mapping[str, Any]) -> str:
+    """JSON as the SDK writes it: NaN and the infinities as bare tokens."""
+    try:
+        if _all_finite(values):
+            return orjson.dumps(values).decode()
+    except TypeError:  # a lone surrogate: JSON has an escape for it, UTF-8 has nothing
+        pass
+    return json.dumps(values)
+
+
+def plain(value: Any) -> Any:
+    """The value as wandb-core keeps it: integers past 64 bits as floats, no empty objects, which
+    stay inside of lists."""
+    if isinstance(value, dict):
+        kept = {key: plain(item) for key, item in value.items()}
+        return {key: item for key, item in kept.items() if item != {}}
+    if isinstance(value, list):
+        return [item if item == {} else plain(item) for item in value]
+    if type(value) is int and not _LOWEST <= value < _PAST:
+        return float(value)
+    return value
+
+
+def finite(value: Any) -> Any:
+    """The value as the SDK sends a config: what JSON has no number for is null there."""
+    if isinstance(value, float):
+        return value if value - value == 0.0 else None
+    if isinstance(value, Mapping):
+        return {key: finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [finite(item) for item in value]
+    return plain(value)
+
+
+def _all_finite(value: Any) -> bool:
+    if isinstance(value, float):
+        return value - value == 0.0
+    if isinstance(value, Mapping):
+        return all(map(_all_finite, value.values()))
+    return all(map(_all_finite, value)) if isinstance(value, list) else True

@@ -1,0 +1,47 @@
+"""What a run is before its first line, as both lanes tell it: config, program, axes of its metrics.
+
+The direct lane writes them as UpsertBucket takes them, in the shape that wandb-core 0.31 sends.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from typing import Any, Final
+
+from karaoke_train.runlog.format import RunHeader
+from syncd.destination.rows import AXES
+from syncd.destination.wandb.bulk import finite
+
+_PYTHON: Final = ".".join(map(str, sys.version_info[:3]))
+# Telemetry. A run whose config lacks `_wandb.value.t` counts as one that does not exist yet, and
+# the SDK would start it anew: it is how a run may change lanes.
+_TELEMETRY: Final[Mapping[str, Any]] = {"4": _PYTHON, "5": "0.31.0"}
+_ORDER: Final = list(dict.fromkeys(AXES.values()))
+# define_metric in numbers (wandb_telemetry's MetricRecord): 1 name, 2 glob, 5 the place of its axis
+# in this list from 1, 6 options (3: defined by hand)
+_METRICS: Final[list[dict[str, Any]]] = [
+    *({"1": axis, "6": [3], "7": []} for axis in _ORDER),
+    *({"2": glob, "5": _ORDER.index(axis) + 1, "6": [], "7": []} for glob, axis in AXES.items()),
+]
+
+
+def wandb_config(header: RunHeader) -> dict[str, Any]:
+    """The run's config as wandb shows it: the trainer's, and under `trainer` (`syncd/trainer` where
+    the config has one of its own) where it ran."""
+    name = "syncd/trainer" if "trainer" in header.config else "trainer"
+    return {**header.config, name: dict(header.trainer)}
+
+
+def run_program(header: RunHeader) -> str:
+    """The trainer's program."""
+    argv = header.trainer.get("argv")
+    return str(argv[0]) if isinstance(argv, list) and argv else ""
+
+
+def run_config(header: RunHeader, known: Mapping[str, Any]) -> dict[str, Any]:
+    """The config as UpsertBucket takes it, over what the server has (`known`): a config replaces
+    the server's whole, and what a user added there must not go."""
+    config = {key: {"value": finite(value)} for key, value in wandb_config(header).items()}
+    own = {"t": dict(_TELEMETRY), "m": _METRICS, "python_version": _PYTHON}
+    return {**known, **config, "_wandb": {"value": own}}

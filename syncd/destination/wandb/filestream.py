@@ -1,0 +1,321 @@
+"""A run's lines to wandb over its own HTTP interface: the direct lane.
+
+Line n is posted to offset n, always, with a content that depends on the line and the run alone. So
+a post may be sent twice, late, or by two daemons, and changes nothing the second time. Posts of a
+run are contiguous and serial: the next one begins where the last one ended, once the last one's own
+answer was a file stream's answer. A portal's page or a cut answer is seen at the post itself, where
+wandb's SDK takes any 200 for success and steps over the gap.
+
+What the server's *count* says is still the only confirmation. `ahead` says how many lines may be on
+their way before it is asked again: none until a server was seen to count what was posted, since one
+that ignores offsets would double whatever is sent a second time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from typing import Any, Final
+
+import orjson
+
+from karaoke_train.runlog.format import BadRecord, Record, RunHeader
+from karaoke_train.runlog.reader import Line
+from karaoke_train.runlog.record_types import RecordType
+from karaoke_train.runlog.timestamps import parse_timestamp
+from syncd.destination.base import Outcome, Target
+from syncd.destination.rows import EPOCH_TABLE, epoch_table
+from syncd.destination.wandb.api import Api, Bucket, Rejected
+from syncd.destination.wandb.bulk import HistoryLines, Summary, history_lines, line_text, text
+from syncd.destination.wandb.definitions import run_config, run_program
+from syncd.destination.wandb.media import MediaFile, MediaFiles
+from syncd.destination.wandb.pace import Pace
+from syncd.errors import ProblemCode, RunRefused, RunTrouble, Unreachable
+from syncd.source.lines import Lines, special_lines
+
+HISTORY: Final = "wandb-history.jsonl"
+SUMMARY: Final = "wandb-summary.json"
+MAX_POST: Final = 8 << 20  # bytes of texts in a post; wandb-core keeps to about 10 MiB
+AHEAD: Final = 100_000  # lines on their way before the count is asked again
+MAX_SLOWED: Final = 60.0  # seconds of a RateLimit-Reset that are taken seriously
+STABLE: Final = 5.0  # seconds that somebody else's count has to stand still
+
+
+class FileStream:
+    """An Uploader (see `destination.base`) over plain HTTP.
+
+    trusted: the server was seen to count what is posted to it. on_counted: told so the first time.
+    """
+
+    def __init__(
+        self,
+        target: Target,
+        api: Api,
+        pace: Pace,
+        *,
+        trusted: bool,
+        on_counted: Callable[[], None],
+        count_stable_for: float = STABLE,
+    ) -> None:
+        self._target = target
+        self._api = api
+        self._pace = pace
+        self._trusted = trusted
+        self._on_counted = on_counted
+        self._count_stable_for = count_stable_for
+        self._started = parse_timestamp(target.header.created, 0.0)
+        self._summary = Summary()
+        self._media = MediaFiles(target.media)
+        self._next = 0  # the line that the next post begins with
+        self._limit = MAX_POST  # bytes of texts per post: less for a server that said 413
+        self._posting = threading.Lock()  # a heartbeat must not overtake a post
+        self._posted_at = time.monotonic()
+        self._alive = False
+        self.stopped = False  # somebody pressed Stop on the run's page; uploading goes on
+
+    @property
+    def ahead(self) -> int:
+        """Lines that may be sent beyond the last confirmed one."""
+        return AHEAD if self._trusted else 0
+
+    def open(self) -> int:
+        """Begin at the server's count. Raises RunTrouble while it moves without us."""
+        bucket = self._api.bucket(self._target.ref)
+        count = self._stable_count(bucket)
+        if bucket:
+            self._summary = Summary(bucket.summary)
+        self._configure(self._target.header, bucket)
+        self._next = count
+        self._alive = True
+        return count
+
+    def send(self, lines: Lines) -> Sequence[Line]:
+        """Post the lines, in as few requests as the limits allow."""
+        made = self._rows(lines)
+        at = lines.start.ordinal
+        for texts in self._in_posts(made.texts):
+            last = at + len(texts) == lines.end.ordinal
+            self._post_lines(at, texts, with_summary=last)
+            at += len(texts)
+        self._bring(self._media.pop())
+        for line in made.special:
+            if line.at.ordinal and RecordType.of(line.record or {}) is RecordType.CONFIG:
+                self._reconfigure(line.record or {})
+        return made.special
+
+    def confirm(self) -> int:
+        """The server's count."""
+        remote = self._api.remote_run(self._target.ref)
+        count = remote.count if remote else 0
+        if not self._trusted and count == self._next:
+            self._trusted = True
+            self._on_counted()
+        return count
+
+    def pause(self) -> float:
+        """Seconds until the next post is welcome."""
+        ref = self._target.ref
+        return self._pace.wait_for(f"{ref.entity}/{ref.project}", ref.run_id)
+
+    def close(
+        self, outcome: Outcome | None, epochs: Sequence[Record], media: Sequence[Line] = ()
+    ) -> None:
+        """End the session. Without an outcome, and after a crash, nothing is said: the heartbeats
+        stop, as those of any crashed run do."""
+        if outcome is None:
+            self.abandon()
+            return
+        self._bring(self._absent(media))
+        if outcome.status == "crashed":
+            self.abandon()
+            return
+        files = self._epoch_table(epochs)
+        summary = self._summary_text()
+        files.append(MediaFile(SUMMARY, data=summary.encode()))
+        names = self._put(files)
+        code = outcome.exit_code or (0 if outcome.status == "finished" else 1)
+        body = {
+            "files": {SUMMARY: {"offset": 0, "content": [summary]}},
+            "uploaded": names,
+            "complete": True,
+            "exitcode": code,
+        }
+        self._alive = False  # any post after this one, a heartbeat too, would reopen the run
+        self._post(body)
+
+    def abandon(self) -> None:
+        """Nothing is open but what is under way, which can do no harm."""
+        self._alive = False
+
+    def beat(self, every: float) -> None:
+        """A sign of life, where nothing was posted for so many seconds: W&B shows a run without
+        one as crashed after some minutes. Never raises: the next one comes."""
+        if not self._alive or time.monotonic() - self._posted_at < every:
+            return
+        try:
+            self._post({}, only_if_alive=True)
+        except Exception:
+            self._posted_at = time.monotonic()  # the lines' own posts say what is wrong
+
+    # --- opening
+
+    def _stable_count(self, bucket: Bucket | None) -> int:
+        """The count. One that may be another session's has to stand still first: read too early,
+        ours would be put over lines that are still on their way (wandb#10708)."""
+        if bucket is None or not bucket.run.count or self._target.known:
+            return bucket.run.count if bucket else 0
+        self._api.http.pause(self._count_stable_for)
+        again = self._api.remote_run(self._target.ref)
+        if again is None or again.count != bucket.run.count:
+            raise RunTrouble(
+                f"the server counted {bucket.run.count} lines, then others",
+                meaning="It may be catching up; nothing is sent until its answers agree",
+                remedy="If this stays, somebody else writes to the run: upload the file as a run "
+                "of its own with karaoke-syncd sync --as_new FILE",
+            )
+        return again.count
+
+    def _configure(self, header: RunHeader, bucket: Bucket | None) -> None:
+        config = text(run_config(header, bucket.config if bucket else {}))
+        try:
+            self._api.upsert(
+                self._target.ref, name=header.run_name, config=config, program=run_program(header)
+            )
+        except Rejected as rejected:
+            raise self._refused(rejected) from None
+
+    def _reconfigure(self, record: Record) -> None:
+        try:
+            header = RunHeader.of(record)
+        except BadRecord:
+            return  # it is in the history all the same
+        # a run that was renamed while it was resumed keeps its first name
+        header = replace(header, run_name=self._target.header.run_name)
+        self._configure(header, self._api.bucket(self._target.ref))
+
+    # --- posting
+
+    def _rows(self, lines: Lines) -> HistoryLines:
+        if lines.overlong is not None:
+            row = line_text(lines.overlong, self._started, self._summary, self._media.reference)
+            return HistoryLines([row], lines.end, tuple(special_lines(lines)))
+        return history_lines(
+            lines.data, lines.start, self._started, self._summary, self._media.reference
+        )
+
+    def _in_posts(self, texts: list[str]) -> Iterable[list[str]]:
+        begin, size = 0, 0
+        for index, row in enumerate(texts):
+            if begin < index and size + len(row) > self._limit:
+                yield texts[begin:index]
+                begin, size = index, 0
+            size += len(row)
+        if begin < len(texts):
+            yield texts[begin:]
+
+    def _post_lines(self, offset: int, texts: list[str], *, with_summary: bool) -> None:
+        if offset != self._next:
+            raise RunTrouble(f"line {offset} is not the next one, which is {self._next}")
+        files: dict[str, Any] = {HISTORY: {"offset": offset, "content": texts}}
+        if with_summary:
+            files[SUMMARY] = {"offset": 0, "content": [self._summary_text()]}
+        try:
+            self._post({"files": files})
+        except Rejected as rejected:
+            if rejected.status != 413 or len(texts) < 2:
+                raise self._refused(rejected) from None
+            half = len(texts) // 2  # what a post may hold is the server's to say
+            self._limit = max(1, self._limit // 2)
+            self._post_lines(offset, texts[:half], with_summary=False)
+            self._post_lines(offset + half, texts[half:], with_summary=with_summary)
+            return
+        self._next = offset + len(texts)
+
+    def _post(self, body: dict[str, Any], *, only_if_alive: bool = False) -> None:
+        data = orjson.dumps(body)
+        ref = self._target.ref
+        project = f"{ref.entity}/{ref.project}"
+        with self._posting:
+            if only_if_alive and not self._alive:
+                return
+            self._api.http.pause(self._pace.delay(project, ref.run_id, len(data)))
+            try:
+                answer = self._api.file_stream(ref, data)
+            except Unreachable as error:
+                self._pace.slowed(project, error.retry_after)  # all of its runs share the limit
+                raise
+            self._posted_at = time.monotonic()
+        if answer.remaining == 0 and answer.reset > 0:
+            self._pace.slowed(project, min(answer.reset, MAX_SLOWED))
+        self.stopped = self.stopped or answer.stopped
+
+    def _summary_text(self) -> str:
+        return self._summary.text()
+
+    # --- files
+
+    def _bring(self, files: Sequence[MediaFile]) -> None:
+        if names := self._put(files):
+            self._post({"uploaded": names})
+
+    def _put(self, files: Sequence[MediaFile]) -> list[str]:
+        """Bring files to where the server wants them; the names of those that are there."""
+        here = {file.name: file for file in files}
+        if not here:
+            return []
+        try:
+            for upload in self._api.create_files(self._target.ref, list(here)):
+                if (file := here.get(upload.name)) and (data := file.read()) is not None:
+                    self._api.put_file(upload, data)
+        except Rejected as rejected:
+            raise RunTrouble(
+                f"a file of the run was refused ({rejected})",
+                meaning="Its records are uploaded, and the files are safe on disk",
+                remedy="They are sent again by itself",
+            ) from None
+        return list(here)
+
+    def _absent(self, media: Sequence[Line]) -> list[MediaFile]:
+        """The files that these lines name, are here, and are not at the server."""
+        wanted = self._media.files_of(media)
+        there = self._api.files(self._target.ref) if wanted else set()
+        return [file for file in wanted if file.name not in there]
+
+    def _epoch_table(self, epochs: Sequence[Record]) -> list[MediaFile]:
+        """The epoch table as a file of the run, and its place in the summary. The SDK makes an
+        artifact of it as well, six requests for a copy that nothing here reads: left out."""
+        columns, rows = epoch_table(epochs)
+        if not rows:
+            return []
+        data = text({"columns": columns, "data": rows}).encode()
+        digest = hashlib.sha256(data).hexdigest()
+        name = f"media/table/{EPOCH_TABLE}_summary_{digest[:20]}.table.json"
+        about = {
+            "_type": "table-file",
+            "path": name,
+            "sha256": digest,
+            "size": len(data),
+            "ncols": len(columns),
+            "nrows": len(rows),
+            "log_mode": "IMMUTABLE",
+        }
+        self._summary.update({EPOCH_TABLE: about})
+        return [MediaFile(name, data=data)]
+
+    def _refused(self, rejected: Rejected) -> RunTrouble | RunRefused:
+        run_id = self._target.header.run_id
+        if "deleted" in str(rejected):
+            return RunRefused(
+                ProblemCode.DELETED,
+                "the run was deleted at the server, which does not take its name again",
+                meaning="The file still has every record",
+                remedy=f"Leave it: karaoke-syncd forget {run_id}. "
+                "Or upload the file as a run of its own: karaoke-syncd sync --as_new FILE",
+            )
+        return RunTrouble(
+            f"the server does not take the run's lines ({rejected})",
+            meaning="The records are safe on disk; tried again by itself",
+        )

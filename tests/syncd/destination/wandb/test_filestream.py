@@ -1,0 +1,314 @@
+"""The contract over the direct lane, against the stand-in; and what is this lane's alone."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from karaoke_train.runlog.reader import Position
+from syncd.destination.base import Outcome, Target
+from syncd.destination.wandb.api import Api
+from syncd.destination.wandb.credentials import Login
+from syncd.destination.wandb.filestream import AHEAD, FileStream
+from syncd.destination.wandb.heartbeats import Heartbeats
+from syncd.destination.wandb.pace import Pace
+from syncd.errors import Refused, RunRefused, RunTrouble, Unreachable
+from syncd.source.lines import Lines
+from tests.fakes.clock import FakeClock
+from tests.fakes.wandb_server import WandbServer
+from tests.patience import patience
+from tests.syncd.destination.contract import FINISHED, Bench, Run, UploaderContract
+from tests.syncd.world import CREATED, config_line, train_line
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+PNG = (  # one pixel
+    b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x01\0\0\0\x01\x08\0\0\0\0:~\x9bU\0\0\0\nIDATx\x9cc`\0\0\0"
+    b"\x02\0\x01H\xaf\xa4q\0\0\0\0IEND\xaeB`\x82"
+)
+
+
+class Eager(FakeClock):
+    """Time that passes as it is asked for: no test waits for a rate limit."""
+
+    def __call__(self) -> float:
+        self.advance(10.0)
+        return super().__call__()
+
+
+class DirectBench(Bench):
+    def __init__(self, server: WandbServer) -> None:
+        self.server = server
+        self.api = Api(Login(server.url, "team", server.key, "test"), timeout=patience(3.0))
+
+    def uploader(self, target: Target, *, trusted: bool = True) -> FileStream:
+        return FileStream(
+            target, self.api, Pace(Eager()), trusted=trusted, on_counted=lambda: None,
+            count_stable_for=0.05,
+        )  # fmt: skip
+
+    def rows(self, run_id: str) -> list[dict[str, Any]]:
+        return self.server.history(run_id)
+
+    def state(self, run_id: str) -> str:
+        return str(self.server.run(run_id)["state"])
+
+    def break_down(self) -> None:
+        self.server.fault("status", endpoint="graphql", status=503)
+
+    def repair(self) -> None:
+        self.server.clear()
+
+    def settle(self) -> None:
+        """Posts arrive as they are made."""
+
+
+@pytest.fixture(scope="module")
+def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DirectBench]:
+    with WandbServer(tmp_path_factory.mktemp("server"), entity="team") as server:
+        yield DirectBench(server)
+        assert server.graphql.unknown == []
+        runs = server.dump()["team"]["songs"].values()
+        assert [run["overwrites"] for run in runs if run["overwrites"]] == []
+
+
+@pytest.fixture(autouse=True)
+def well(bench: DirectBench) -> Iterator[None]:
+    yield
+    bench.server.clear()
+
+
+class TestFileStream(UploaderContract):
+    pass
+
+
+def test_what_wandb_shows_is_the_trainers(bench: DirectBench) -> None:
+    run = Run(bench)
+    trainer = {"host": "gpu-7", "argv": ["train.py", "--x"]}
+    header = replace(run.target.header, run_name="my run", trainer=trainer)
+    run.target = replace(run.target, header=header)
+    uploader = run.open()
+    more = config_line(run.run_id, config={"lr": 0.5, "new": float("nan")}, resumed=True)
+    uploader.send(Lines.of(run.lines.data + more, run.lines.start))
+    uploader.close(FINISHED, [{"epoch": 0, "train_loss": 0.5}, {"epoch": 1, "train_loss": 0.25}])
+    shown = bench.server.run(run.run_id)
+    assert shown["display_name"] == "my run"
+    assert (shown["config"]["lr"], shown["config"]["new"]) == (0.5, None)
+    assert shown["fields"]["program"] == "train.py"
+    metrics = shown["config"]["_wandb"]["m"]
+    assert {"1": "trainer/step", "6": [3], "7": []} in metrics
+    assert {"2": "train/*", "5": 1, "6": [], "7": []} in metrics
+    table = shown["summary"]["epoch_summaries"]
+    assert (table["_type"], table["nrows"], table["ncols"]) == ("table-file", 2, 2)
+    assert {table["path"], "wandb-summary.json"} <= set(shown["files"])
+    assert (shown["state"], shown["exit_code"]) == ("finished", 0)
+    assert shown["summary"]["train/loss"] == pytest.approx(0.2)
+
+
+def test_a_failed_run_has_its_exit_code_and_a_crashed_one_none(bench: DirectBench) -> None:
+    run = Run(bench)
+    run.open().close(Outcome("failed", 3), ())
+    assert (bench.state(run.run_id), bench.server.run(run.run_id)["exit_code"]) == ("failed", 3)
+    crashed = Run(bench)
+    crashed.open().close(Outcome("crashed", 1), ())
+    assert bench.state(crashed.run_id) == "running"  # its heartbeats have stopped
+
+
+def test_what_the_server_has_of_config_and_summary_stays(bench: DirectBench) -> None:
+    run = Run(bench)
+    first = run.open()
+    first.send(run.lines.first(3))
+    first.abandon()
+    second = run.open()
+    second.send(run.lines_from(3))
+    second.close(FINISHED, ())
+    shown = bench.server.run(run.run_id)
+    assert shown["summary"]["syncd/record"] == "config"  # of line 0
+    assert shown["summary"]["train/loss"] == pytest.approx(0.2)
+
+
+@pytest.mark.parametrize(
+    ("fault", "error"),
+    [
+        ({"kind": "html"}, Unreachable),
+        ({"kind": "truncate"}, Unreachable),
+        ({"kind": "reset"}, Unreachable),
+        ({"kind": "drop_reply"}, Unreachable),
+        ({"kind": "status", "status": 500}, Unreachable),
+        ({"kind": "status", "status": 401}, Refused),
+        ({"kind": "status", "status": 403}, Refused),
+        ({"kind": "status", "status": 409}, RunTrouble),
+    ],
+    ids=str,
+)
+def test_a_post_that_was_not_taken_is_seen_at_the_post(
+    bench: DirectBench, fault: dict[str, Any], error: type[Exception]
+) -> None:
+    """A portal's page has the same 200 as success: the SDK would step over the gap."""
+    run = Run(bench)
+    first = run.open()
+    first.send(run.lines.first(2))
+    bench.server.fault(endpoint="file_stream", times=1, **fault)
+    with pytest.raises(error):
+        first.send(run.lines_from(2))
+    first.abandon()
+    second = run.open()
+    second.send(run.lines_from(run.count))
+    assert run.confirmed(second, 6) == 6
+    second.close(FINISHED, ())
+    assert run.steps() == list(range(6))
+    assert bench.server.run(run.run_id)["errors"] == []
+
+
+def test_a_request_that_is_too_large_is_halved_until_it_fits(bench: DirectBench) -> None:
+    run = Run(bench, lines=40)
+
+    def small(request: Any) -> Any:
+        from tests.fakes.faults import Fault
+
+        history = (request.body or {}).get("files", {}).get("wandb-history.jsonl")
+        too_large = history and len(history["content"]) > 7
+        return Fault("status", endpoint="file_stream", status=413) if too_large else None
+
+    uploader = run.open()
+    bench.server.hook = small
+    try:
+        uploader.send(run.lines)
+    finally:
+        bench.server.hook = None
+    assert uploader.confirm() == 40
+    uploader.close(FINISHED, ())
+    assert run.steps() == list(range(40))
+
+
+def test_nothing_runs_ahead_before_the_server_was_seen_to_count(bench: DirectBench) -> None:
+    run = Run(bench)
+    told: list[int] = []
+    uploader = FileStream(
+        run.target, bench.api, Pace(Eager()), trusted=False, on_counted=lambda: told.append(1)
+    )
+    assert (uploader.open(), uploader.ahead) == (0, 0)
+    uploader.send(run.lines)
+    bench.server.fault("stale", endpoint="graphql", lag=3, times=1)
+    assert (uploader.confirm(), uploader.ahead, told) == (3, 0, [])
+    assert (uploader.confirm(), uploader.ahead, told) == (6, AHEAD, [1])
+
+
+def test_a_count_that_moves_without_us_is_waited_for(bench: DirectBench) -> None:
+    run = Run(bench)
+    first = run.open()
+    first.send(run.lines)
+    bench.server.fault("stale", endpoint="graphql", lag=2, times=1)
+    again = bench.uploader(run.target)
+    with pytest.raises(RunTrouble, match="counted 4 lines, then others"):
+        again.open()
+    known = bench.uploader(replace(run.target, known=True))
+    assert known.open() == 6
+
+
+def test_pictures_and_sounds_are_there_with_their_rows(bench: DirectBench, tmp_path: Path) -> None:
+    (tmp_path / "a b.png").write_bytes(PNG)
+    (tmp_path / "x.wav").write_bytes(b"RIFF")
+    run = Run(bench, lines=2)
+    run.target = replace(run.target, media=tmp_path)
+    records: list[dict[str, Any]] = [
+        {"type": "media", "key": "val/notes", "path": "a b.png", "kind": "image", "caption": "one"},
+        {"type": "media", "key": "voice", "path": "x.wav", "kind": "audio"},
+        {"type": "media", "key": "gone", "path": "none.png", "kind": "image"},
+        {"type": "media", "key": "out", "path": "../secret", "kind": "audio"},
+    ]
+    stamped = [{**record, "timestamp": CREATED, "step": 1} for record in records]
+    data = run.lines.data + b"".join(json.dumps(record).encode() + b"\n" for record in stamped)
+    lines = Lines.of(data, Position())
+    uploader = run.open()
+    special = uploader.send(lines)
+    uploader.close(FINISHED, (), [line for line in special if line.at.ordinal >= 2])
+    shown = bench.server.run(run.run_id)
+    picture = shown["history"][2]["val/notes"]
+    assert (picture["width"], picture["height"], picture["format"]) == (1, 1, "png")
+    assert (picture["_type"], picture["caption"]) == ("image-file", "one")
+    assert shown["history"][3]["voice"]["_type"] == "audio-file"
+    assert shown["history"][4]["gone"] == "none.png is missing: No such file or directory"
+    assert "outside of the run's media folder" in shown["history"][5]["out"]
+    assert {picture["path"], shown["history"][3]["voice"]["path"]} <= set(shown["uploaded"])
+    assert shown["files"][picture["path"]] == len(PNG)
+
+
+def test_a_picture_that_got_lost_is_brought_again_at_the_end(
+    bench: DirectBench, tmp_path: Path
+) -> None:
+    (tmp_path / "a.png").write_bytes(PNG)
+    run = Run(bench, lines=1)
+    run.target = replace(run.target, media=tmp_path)
+    record = {"type": "media", "key": "k", "path": "a.png", "timestamp": CREATED}
+    lines = Lines.of(run.lines.data + json.dumps(record).encode() + b"\n", Position())
+    first = run.open()
+    bench.server.fault("status", endpoint="files", status=500, times=1)
+    with pytest.raises(Unreachable):
+        first.send(lines)
+    second = run.open()
+    second.close(FINISHED, (), [line for line in lines if line.at.ordinal == 1])
+    name = bench.rows(run.run_id)[1]["k"]["path"]
+    assert bench.server.run(run.run_id)["files"][name] == len(PNG)
+
+
+def test_a_deleted_run_waits_for_a_decision(bench: DirectBench) -> None:
+    run = Run(bench)
+    run.open().close(FINISHED, ())
+    bench.server.delete_run(run.run_id)
+    with pytest.raises(RunRefused, match="was deleted at the server") as refused:
+        run.open()
+    assert refused.value.code == "deleted"
+
+
+def test_a_sign_of_life_comes_for_open_runs_alone(bench: DirectBench) -> None:
+    run = Run(bench)
+    uploader = bench.uploader(run.target)
+    uploader.open()
+    before = len(bench.server.requests())
+    uploader.beat(60.0)
+    assert len(bench.server.requests()) == before
+    uploader.beat(0.0)
+    assert bench.server.requests()[-1].endpoint == "file_stream"
+    uploader.send(run.lines)
+    uploader.close(FINISHED, ())
+    uploader.beat(0.0)
+    assert bench.state(run.run_id) == "finished"  # one more post would have reopened it
+
+
+def test_signs_of_life_are_given_until_nobody_holds_the_session() -> None:
+    beats: list[float] = []
+
+    class Session:
+        def beat(self, every: float) -> None:
+            beats.append(every)
+
+    import gc
+    import time
+
+    hearts, session = Heartbeats(every=7.0, look=0.01), Session()
+    hearts.keep(session)
+    deadline = time.monotonic() + patience(5)
+    while not beats and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert beats[0] == 7.0
+    del session
+    gc.collect()
+    time.sleep(0.1)
+    count = len(beats)
+    time.sleep(0.1)
+    assert len(beats) == count
+    hearts.close()
+
+
+def test_a_stop_on_the_runs_page_is_noted_and_uploading_goes_on(bench: DirectBench) -> None:
+    run = Run(bench)
+    uploader = bench.uploader(run.target)
+    uploader.open()
+    uploader.send(Lines.of(config_line(run.run_id) + train_line(1), Position()))
+    assert uploader.stopped is False
