@@ -35,10 +35,12 @@ from tests.measured import MEASURED
 from tests.patience import patience, until
 
 ROOT = Path(__file__).parents[2]
+LANE = os.environ.get("KARAOKE_TEST_LANE", "sdk")  # to wandb: `sdk` or `direct`
 FAST = {  # the daemon's times, in seconds
     "RESCAN": "0.5",
     "CONFIRM_FIRST": "0.2",
     "COUNT_STABLE_FOR": "0.2",
+    "CONFIRM_LAZY": "0.5",
     "CONFIRM_MOST": "1",
     "STALL": str(patience(4)),
     "WRITER_CHECK_AFTER": "2",
@@ -80,6 +82,7 @@ class Rig:
             "WANDB_API_KEY": KEY,
             "KARAOKE_SYNCD_LOG_DIR": str(self.logs),
             VARIABLE: str(self.order),
+            settings.PREFIX + "LANE": LANE,
             **{settings.PREFIX + name: value for name, value in FAST.items()},
             **environment,
         }
