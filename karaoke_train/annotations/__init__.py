@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from karaoke_train.annotations import csv, json, midi, ultrastar
 from karaoke_train.annotations.base import AnnotationError
+from karaoke_train.atomic_file import replacing
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -64,9 +65,5 @@ def write(path: Path | str, notes: Sequence[Note], *, sound: str = "") -> None:
             data = ultrastar.render(notes, path.stem, sound or f"{path.stem}.mp3").encode()
         case _:
             raise AnnotationError(path, "", f"names no format; use one of {', '.join(SUFFIXES)}")
-    part = path.with_name(f".{path.name}.part")
-    try:
-        part.write_bytes(data)
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+    with replacing(path) as file:
+        file.write(data)

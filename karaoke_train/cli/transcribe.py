@@ -68,6 +68,7 @@ def _write_notes(
     model: VoiceToNotes, path: Path, targets: Sequence[Path], *, overwrite: bool
 ) -> int:
     """Write one recording's notes to all targets; how many notes it has."""
+    from karaoke_train.annotations import write
     from karaoke_train.inference.transcribe import FileSound
     from karaoke_train.model.decode import decode
 
@@ -81,20 +82,8 @@ def _write_notes(
         if target.suffix == ".png":
             _draw(target, model, sound, notes)
         else:
-            _write(target, notes, path.name)
+            write(target, notes, sound=path.name)
     return len(notes)
-
-
-def _write(target: Path, notes: list[Note], sound: str) -> None:
-    """Whole or not at all: an older file stays until the new one is complete."""
-    from karaoke_train import annotations
-
-    part = target.with_name(f".{target.stem}.part{target.suffix}")
-    try:
-        annotations.write(part, notes, sound=sound)
-        part.replace(target)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def _draw(target: Path, model: VoiceToNotes, sound: FileSound, notes: list[Note]) -> None:

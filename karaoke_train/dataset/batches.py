@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import sys
-import tempfile
 import warnings
 import zipfile
 from dataclasses import dataclass
@@ -18,6 +16,7 @@ from torch.nn.functional import pad
 from torch.utils.data import DataLoader, Dataset, Sampler
 from tqdm import tqdm
 
+from karaoke_train.atomic_file import replacing
 from karaoke_train.audio.features import Features, FeatureSettings, extract
 from karaoke_train.audio.io import AudioError
 from karaoke_train.dataset.songs import FileSong, Segment
@@ -258,11 +257,8 @@ def _read_entry(path: Path) -> Features | None:
 def _write_entry(path: Path, features: Features) -> None:
     """Whole or not at all; a cache that cannot be written is only slow."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, suffix=".part")
-        with os.fdopen(handle, "wb") as file:
-            halves = _half(features)
+        halves = _half(features)
+        with replacing(path, sync=False) as file:  # one that a power cut damaged is made anew
             np.savez(file, mel=halves.mel.numpy(), log_frequency=halves.log_frequency.numpy())
-        Path(name).replace(path)
     except OSError as error:
         warnings.warn(f"features are not cached: {error}", stacklevel=2)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from karaoke_train.atomic_file import replacing
 from karaoke_train.audio.units import FRAME_SECONDS
 
 if TYPE_CHECKING:
@@ -128,7 +129,5 @@ def _bar(axis: object, note: Note, colour: str, *, height: float, filled: bool) 
 
 def _save(figure: Figure, path: Path) -> None:
     """Whole or not at all. The canvas is made here: no window system, no global state."""
-    part = path.with_name(path.name + ".part")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    FigureCanvasAgg(figure).print_png(part)
-    part.replace(path)
+    with replacing(path) as file:
+        FigureCanvasAgg(figure).print_png(file)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from transformers import TrainerCallback
 
+from karaoke_train.atomic_file import replacing
 from karaoke_train.model.model import READABLE, VoiceToNotesConfig, VoiceToNotesModel
 
 if TYPE_CHECKING:
@@ -61,9 +62,8 @@ class RunFileCallback(TrainerCallback):
         self.latest = folder
         if state.is_world_process_zero and self.log_path is not None:
             content = {"log": str(self.log_path.resolve()), "flags": self.flags}
-            part = folder / (RUN_FILE + ".part")
-            part.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-            part.replace(folder / RUN_FILE)
+            with replacing(folder / RUN_FILE) as file:
+                file.write(f"{json.dumps(content, indent=2)}\n".encode())
 
 
 def find_resumable(place: Path) -> Resumable:
