@@ -50,15 +50,15 @@ class MediaFiles:
             if not path.resolve().is_relative_to(self._folder.resolve()):
                 raise ValueError("outside of the run's media folder")
             digest, size = _hash(path)
+            folder, kind = _KINDS.get(media.kind, _PICTURE)
+            picture = _dimensions(path) if kind == _PICTURE[1] else {}
         except (OSError, ValueError) as error:
-            reason = error.strerror if isinstance(error, OSError) else error
-            return f"{media.path} is missing: {reason}"  # no path of this machine
-        folder, kind = _KINDS.get(media.kind, _PICTURE)
+            return f"{media.path} is missing: {reason(error)}"
         name = f"media/{folder}/{_safe(key)}_{ordinal}_{digest[:20]}{path.suffix}"
         about: dict[str, Any] = {"_type": kind, "sha256": digest, "size": size, "path": name}
         if kind == _PICTURE[1]:
             about["format"] = path.suffix.lstrip(".")
-            about |= _dimensions(path)
+            about |= picture
         if media.caption:
             about["caption"] = media.caption
         if size:  # an empty one looks at the server like a file that never came
@@ -81,6 +81,14 @@ class MediaFiles:
         return found
 
 
+def reason(error: Exception) -> str:
+    """Why a file can't be had, in words without a path of this machine: they go into the row, which
+    has to be the same in both lanes, and on every machine."""
+    if isinstance(error, OSError):
+        return error.strerror or "it can't be read"  # Pillow's own name no errno, and the path
+    return str(error)
+
+
 def _safe(key: str) -> str:
     """The key as a part of a path: no `.` or `..` of its own, and never from the root."""
     parts = key.lstrip("/").split("/")
@@ -98,11 +106,12 @@ def _hash(path: Path) -> tuple[str, int]:
 
 
 def _dimensions(path: Path) -> dict[str, int]:
-    """Width and height of a picture, in pixels, from its header; nothing for what is none."""
-    from PIL import Image, UnidentifiedImageError
+    """Width and height of a picture, in pixels, from its header. Raises OSError for what is none,
+    ValueError for one that is too large to be opened."""
+    from PIL import Image
 
     try:
         with Image.open(path) as picture:
             return {"width": picture.width, "height": picture.height}
-    except (OSError, ValueError, UnidentifiedImageError, Image.DecompressionBombError):
-        return {}
+    except Image.DecompressionBombError:
+        raise ValueError("it is too large a picture") from None

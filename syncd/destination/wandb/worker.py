@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from syncd.destination.rows import AXES, EPOCH_TABLE, Media
 from syncd.destination.wandb.certificates import go_settings
+from syncd.destination.wandb.media import reason
 from syncd.failpoints import failpoint
 
 if TYPE_CHECKING:
@@ -199,8 +200,7 @@ def _media(media: Media, folder: Path) -> Any:
         make = wandb.Audio if media.kind == "audio" else wandb.Image
         return make(str(path), caption=media.caption or None)
     except Exception as error:
-        reason = error.strerror if isinstance(error, OSError) else error
-        return f"{media.path} is missing: {reason}"  # no path of this machine: it is sent again
+        return f"{media.path} is missing: {reason(error)}"
 
 
 def main() -> None:

@@ -214,6 +214,7 @@ def test_a_count_that_moves_without_us_is_waited_for(bench: DirectBench) -> None
 def test_pictures_and_sounds_are_there_with_their_rows(bench: DirectBench, tmp_path: Path) -> None:
     (tmp_path / "a b.png").write_bytes(PNG)
     (tmp_path / "x.wav").write_bytes(b"RIFF")
+    (tmp_path / "text.png").write_bytes(b"not a picture")
     run = Run(bench, lines=2)
     run.target = replace(run.target, media=tmp_path)
     records: list[dict[str, Any]] = [
@@ -221,6 +222,7 @@ def test_pictures_and_sounds_are_there_with_their_rows(bench: DirectBench, tmp_p
         {"type": "media", "key": "voice", "path": "x.wav", "kind": "audio"},
         {"type": "media", "key": "gone", "path": "none.png", "kind": "image"},
         {"type": "media", "key": "out", "path": "../secret", "kind": "audio"},
+        {"type": "media", "key": "text", "path": "text.png", "kind": "image"},
     ]
     stamped = [{**record, "timestamp": CREATED, "step": 1} for record in records]
     data = run.lines.data + b"".join(json.dumps(record).encode() + b"\n" for record in stamped)
@@ -235,6 +237,7 @@ def test_pictures_and_sounds_are_there_with_their_rows(bench: DirectBench, tmp_p
     assert shown["history"][3]["voice"]["_type"] == "audio-file"
     assert shown["history"][4]["gone"] == "none.png is missing: No such file or directory"
     assert "outside of the run's media folder" in shown["history"][5]["out"]
+    assert shown["history"][6]["text"] == "text.png is missing: it can't be read"
     assert {picture["path"], shown["history"][3]["voice"]["path"]} <= set(shown["uploaded"])
     assert shown["files"][picture["path"]] == len(PNG)
 
