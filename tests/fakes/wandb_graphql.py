@@ -16,12 +16,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from tests.fakes.wandb_state import Json, RefusalError, RunKey, RunState, Store, iso
+from tests.fakes.wandb_limits import Limiter
+from tests.fakes.wandb_state import HOLE, Json, RefusalError, RunKey, RunState, Store, iso
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from tests.fakes.faults import Fault
+    from tests.fakes.wandb_world import World
 
 BUCKET = re.compile(r"\bmodel\s*\(.*\bbucket\s*\(", re.DOTALL)
 PROJECT_RUN = re.compile(r"\bproject\s*\(.*\brun\s*\(", re.DOTALL)
@@ -68,9 +70,10 @@ class Ask:
 class Graphql:
     """Answers operations from a Store. `entity` is the one that owns the API key."""
 
-    def __init__(self, store: Store, entity: str) -> None:
+    def __init__(self, store: Store, entity: str, limiter: Limiter | None = None) -> None:
         self.store = store
         self.entity = entity
+        self.limiter = limiter or Limiter()
         self.unknown: list[str] = []
         self._operations: dict[str, Callable[[Ask], Json]] = {
             "Viewer": self.viewer,
@@ -131,7 +134,8 @@ class Graphql:
         return {"viewer": me}
 
     def server_features(self, _: Ask) -> Json:
-        return {"serverInfo": {"features": []}}
+        features = [{"name": "FILESTREAM_GZIP", "isEnabled": True}] if self.store.world.gzip else []
+        return {"serverInfo": {"features": features}}
 
     # --- runs ---
 
@@ -142,20 +146,35 @@ class Graphql:
     def resume_status(self, ask: Ask) -> Json:
         key = self._key(ask, "name")
         run = self.store.get(key)
-        bucket = None if run is None else run_fields(key, run, ask)
+        if run is None and not self.store.world.missing_ok:
+            raise RefusalError(404, f"run {key.entity}/{key.project}/{key.run} was not found")
+        bucket = None if run is None else self._fields(key, run, ask)
         return {"model": {**project_fields(key), "bucket": bucket}}
 
     def upsert(self, ask: Ask) -> Json:
         key = RunKey.from_storage_id(ask["id"]) if ask.get("id") else self._key(ask, "name")
         given = {**ask.variables, "displayName": ask.get("displayName") or ask.get("display_name")}
         fields = {name: given[name] for name in UPSERT_FIELDS if given.get(name) is not None}
+        self._limit_new(key)
         run, inserted = self.store.upsert(key, fields)
-        return {"upsertBucket": {"bucket": run_fields(key, run, ask), "inserted": inserted}}
+        return {"upsertBucket": {"bucket": self._fields(key, run, ask), "inserted": inserted}}
+
+    def _limit_new(self, key: RunKey) -> None:
+        """RefusalError(429) where the project has had too many new runs."""
+        limits = self.store.world.limits
+        if limits is None or key in self.store.runs:
+            return
+        quota = self.limiter.create(limits, key)
+        if not quota.passes:
+            raise RefusalError(429, "rate limit exceeded", quota.headers())
+
+    def _fields(self, key: RunKey, run: RunState, ask: Ask) -> Json:
+        return run_fields(key, run, Shown.of(run, self.store.world, ask.stale))
 
     def run(self, ask: Ask) -> Json:
         key = self._key(ask, "name" if "name" in ask.variables else "run")
         run = self.store.get(key)
-        return {"project": {"run": run and run_fields(key, run, ask)}}
+        return {"project": {"run": run and self._fields(key, run, ask)}}
 
     def parquet_history(self, ask: Ask) -> Json:
         """No exported files here: everything is live, to be had from `history_page`."""
@@ -165,13 +184,15 @@ class Graphql:
     def history_page(self, ask: Ask) -> Json:
         """Rows with minStep <= _step < maxStep, at most pageSize, as wandb's scan wants them."""
         run = self.store.need(self._key(ask, "run"))
-        steps = ((json.loads(line).get("_step", -1), line) for line in run.history)
+        lines = (line for line in run.history if line != HOLE)
+        steps = ((json.loads(line).get("_step", -1), line) for line in lines)
         page = [line for step, line in steps if ask["minStep"] <= step < ask["maxStep"]]
         return {"project": {"run": {"history": page[: ask["pageSize"]]}}}
 
     def full_history(self, ask: Ask) -> Json:
         run = self.store.need(self._key(ask, "name"))
-        return {"project": {"run": {"history": run.history, "events": run.events}}}
+        lines = [line for line in run.history if line != HOLE]
+        return {"project": {"run": {"history": lines, "events": run.events}}}
 
     def delete_run(self, ask: Ask) -> Json:
         self.store.delete(RunKey.from_storage_id(ask["id"]))
@@ -183,8 +204,11 @@ class Graphql:
         key = self._key(ask, "run")
         self.store.need(key)
         files = [{"name": n, "uploadUrl": upload_url(ask, key, n)} for n in ask["files"]]
-        reply = {"runID": key.storage_id, "uploadHeaders": [], "files": files}
+        reply = {"runID": key.storage_id, "uploadHeaders": self._upload_headers(), "files": files}
         return {"createRunFiles": reply}
+
+    def _upload_headers(self) -> list[str]:
+        return list(self.store.world.upload_headers)
 
     def run_files(self, ask: Ask) -> Json:
         """The files that were uploaded, a page of two at a time."""
@@ -220,7 +244,7 @@ class Graphql:
     def artifact_manifest(self, ask: Ask) -> Json:
         artifact = ask.get("artifactID") or ask["artifactManifestID"]
         url = upload_url(ask, artifact_run(artifact), f"{artifact}/manifest.json")
-        file = {"id": artifact, "uploadUrl": url, "uploadHeaders": []}
+        file = {"id": artifact, "uploadUrl": url, "uploadHeaders": self._upload_headers()}
         reply = {"artifactManifest": {"id": artifact, "file": file}}
         return {"createArtifactManifest": reply, "updateArtifactManifest": reply}
 
@@ -231,7 +255,7 @@ class Graphql:
             node: Json = {
                 "storagePath": f"{artifact}/{name}",
                 "uploadUrl": upload_url(ask, artifact_run(artifact), f"{artifact}/{name}"),
-                "uploadHeaders": [],
+                "uploadHeaders": self._upload_headers(),
                 "uploadMultipartUrls": None,
                 "artifact": {"id": artifact},
             }
@@ -268,11 +292,30 @@ def project_fields(key: RunKey) -> Json:
     }
 
 
-def run_fields(key: RunKey, run: RunState, ask: Ask) -> Json:
+@dataclass(frozen=True)
+class Shown:
+    """What a server says of a run's history, which may be behind the truth."""
+
+    count: int
+    tail: list[str] | None  # lines up to the newest one that it shows; None: it shows none at all
+
+    @classmethod
+    def of(cls, run: RunState, world: World, stale: Fault | None) -> Shown:
+        """As this world has it, and a fault: that one's tail is fresh unless it says otherwise."""
+        now = time.time()
+        count = run.count_before(now - world.count_lag_s) if world.count_lag_s else None
+        count = len(run.history) if count is None else count
+        newest = run.count_before(now - world.tail_lag_s) if world.tail_lag_s else None
+        if stale:
+            count = min(count, stale_count(run, stale))
+            newest = count if stale.stale_tail else None
+        tail = [line for line in run.history[:newest] if line != HOLE]
+        return cls(count if world.counts else 0, tail if world.knows_tail else None)
+
+
+def run_fields(key: RunKey, run: RunState, shown: Shown) -> Json:
     """A run with every field that wandb 0.31 asks for anywhere."""
     internal = run.config.get("_wandb", {}).get("value", {})
-    count = stale_count(run, ask.stale) if ask.stale else len(run.history)
-    tail = run.history[:count] if ask.stale and ask.stale.stale_tail else run.history
     return {
         "__typename": "Run",
         "id": key.storage_id,
@@ -291,12 +334,12 @@ def run_fields(key: RunKey, run: RunState, ask: Ask) -> Json:
         "wandbConfig": json.dumps({"t": internal.get("t")}),
         "summaryMetrics": json.dumps(run.summary),
         "systemMetrics": "{}",
-        "historyLineCount": count,
+        "historyLineCount": shown.count,
         "eventsLineCount": len(run.events),
         "logLineCount": len(run.output),
-        "historyTail": json.dumps(tail[-1:]),
+        "historyTail": None if shown.tail is None else json.dumps(shown.tail[-1:]),
         "eventsTail": json.dumps(run.events[-1:]),
-        "historyKeys": history_keys(tail),
+        "historyKeys": history_keys(shown.tail or []),
         "createdAt": iso(run.created_at),
         "heartbeatAt": iso(run.heartbeat_at or run.created_at),
         "user": {"name": key.entity, "username": key.entity},

@@ -14,17 +14,20 @@ import subprocess
 import sys
 import threading
 import time
-from dataclasses import dataclass
+import zlib
+from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from tests.fakes.faults import Fault, FaultBoard, Request, RequestLog
 
 PORTAL = b"<!DOCTYPE html><html><head><title>Welcome</title></head><body>Accept</body></html>"
+TOO_LARGE = b"<html><head><title>413 Request Entity Too Large</title></head></html>"
 POLL_S = 0.02  # how soon a hanging request notices that it need not hang any more
 
 
@@ -36,7 +39,9 @@ class Call:
     path: str
     authorization: str
     url: str  # scheme, host and port under which the client reached us
-    body: bytes
+    body: bytes  # as it was meant: unpacked
+    size: int = 0  # bytes of the body as sent
+    headers: Mapping[str, str] = field(default_factory=dict)  # names in lower case
 
 
 @dataclass(frozen=True)
@@ -47,10 +52,16 @@ class Reply:
     body: bytes = b"{}"
     content_type: str = "application/json"
     retry_after: float | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
-def json_reply(value: object, status: int = 200, retry_after: float | None = None) -> Reply:
-    return Reply(status, json.dumps(value).encode(), retry_after=retry_after)
+def json_reply(
+    value: object,
+    status: int = 200,
+    retry_after: float | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> Reply:
+    return Reply(status, json.dumps(value).encode(), retry_after=retry_after, headers=headers or {})
 
 
 class App(Protocol):
@@ -171,15 +182,18 @@ class _Handler(BaseHTTPRequestHandler):
     do_GET = do_POST = do_PUT = do_HEAD = _serve  # noqa: N815  (http.server's names)
 
     def _read(self) -> Call:
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        sent = body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         if self.headers.get("Content-Encoding") == "gzip":
-            body = gzip.decompress(body)
+            with contextlib.suppress(OSError, EOFError, zlib.error):  # what isn't gzip stays as is
+                body = gzip.decompress(sent)
         return Call(
             method=self.command,
             path=urlsplit(self.path).path,
             authorization=self.headers.get("Authorization", ""),
             url=f"{self.server.scheme}://{self.headers.get('Host', '')}",
             body=body,
+            size=len(sent),
+            headers={name.lower(): value for name, value in self.headers.items()},
         )
 
     def _write(self, reply: Reply, kind: str) -> None:
@@ -191,6 +205,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(body)))
         if reply.retry_after is not None:
             self.send_header("Retry-After", f"{reply.retry_after:g}")
+        for name, value in reply.headers.items():
+            self.send_header(name, value)
         self.end_headers()
         if kind == "reset_reply":
             self.wfile.write(body[: len(body) // 2])

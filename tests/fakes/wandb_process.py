@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from tests.fakes.wandb_server import CONTROL_PATH, ENTITY, KEY
+from tests.fakes.wandb_world import World
 from tests.patience import patience
 
 if TYPE_CHECKING:
@@ -31,11 +32,12 @@ class WandbProcess:
     The port stays the same over restarts, and so does what the server knows (in `state_dir`).
     """
 
-    def __init__(self, state_dir: Path, *, tls: bool = False) -> None:
+    def __init__(self, state_dir: Path, *, tls: bool = False, world: World = World.PROMPT) -> None:
         self.key = KEY
         self.entity = ENTITY
         self.state_dir = state_dir
         self.tls = tls
+        self.world = world
         self.port = 0
         self.ca_file = state_dir / "tls" / "cert.pem" if tls else None
         self._control_port = 0
@@ -59,6 +61,7 @@ class WandbProcess:
                 "--state": self.state_dir,
                 "--port-file": port,
                 "--control-port-file": control,
+                "--world": self.world.to_json(),
             }
             words = [str(word) for pair in options.items() for word in pair]
             tls = ["--tls"] if self.tls else []
@@ -127,6 +130,11 @@ class WandbProcess:
 
     def fault(self, kind: Kind, **how: Any) -> None:
         self._order("fault", kind=kind, **how)
+
+    def change_world(self, world: World) -> None:
+        """Behave otherwise from the next request on, after a restart, too."""
+        self.world = world
+        self._order("world", world=world.to_json())
 
     def clear(self) -> None:
         self._order("clear")

@@ -5,9 +5,11 @@
         server.history("run-id")
 
 or as a process, ``python -m tests.fakes.wandb_server --port 0 --state DIR --port-file FILE``,
-which `wandb_process.WandbProcess` starts, drives and stops. Strict about the places of lines:
-a gap is refused and kept in the run's `errors`, a line written over with other content in its
-`overwrites`, equal lines sent again are counted in `rewrites`.
+which `wandb_process.WandbProcess` starts, drives and stops. How it behaves where clients can't rely
+on a server is a `World`; the default is the nearest to the real one. Strict about the places of
+lines: a post that left a gap is kept in the run's `gaps` (and where gaps are refused, in its
+`errors`), a line written over with other content in its `overwrites`, equal lines sent again are
+counted in `rewrites`.
 """
 
 from __future__ import annotations
@@ -27,8 +29,18 @@ from urllib.parse import unquote
 
 from tests.fakes.faults import Endpoint, Fault, FaultBoard, Kind, Request, RequestLog, Seen
 from tests.fakes.wandb_graphql import Ask, Graphql, operation_name
-from tests.fakes.wandb_http import PORTAL, Call, Listener, Reply, json_reply, tls_context
+from tests.fakes.wandb_http import (
+    PORTAL,
+    TOO_LARGE,
+    Call,
+    Listener,
+    Reply,
+    json_reply,
+    tls_context,
+)
+from tests.fakes.wandb_limits import Limiter
 from tests.fakes.wandb_state import Json, RefusalError, RunKey, Store, dump_run
+from tests.fakes.wandb_world import World
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -49,12 +61,19 @@ class WandbServer:
     """
 
     def __init__(
-        self, state_dir: Path, *, port: int = 0, entity: str = ENTITY, tls: bool = False
+        self,
+        state_dir: Path,
+        *,
+        port: int = 0,
+        entity: str = ENTITY,
+        tls: bool = False,
+        world: World = World.PROMPT,
     ) -> None:
         self.key = KEY
         self.entity = entity
-        self.store = Store(Path(state_dir))
-        self.graphql = Graphql(self.store, entity)
+        self.store = Store(Path(state_dir), world)
+        self.limiter = Limiter()
+        self.graphql = Graphql(self.store, entity, self.limiter)
         self.board = FaultBoard()
         self.log = RequestLog()
         self.hook: Callable[[Request], Fault | None] | None = None
@@ -119,6 +138,14 @@ class WandbServer:
     def fault(self, kind: Kind, **how: Any) -> None:
         """Put a fault in force; see `faults.Fault` for the kinds and fields."""
         self.board.add(Fault(kind, **how))
+
+    @property
+    def world(self) -> World:
+        return self.store.world
+
+    def change_world(self, world: World) -> None:
+        """Behave otherwise from the next request on; what is there stays."""
+        self.store.world = world
 
     def clear(self) -> None:
         """End all faults, `refuse` included; requests that hang are let go without an answer."""
@@ -187,10 +214,14 @@ class WandbServer:
             return json_reply(words, fault.status, fault.retry_after)
         if fault is not None and fault.kind == "html":
             return Reply(200, PORTAL, "text/html; charset=utf-8")
+        most = self.world.max_request
+        if most is not None and call.method == "POST" and call.size > most:
+            return Reply(413, TOO_LARGE, "text/html")  # it's the proxy in front that says so
         try:
             return self._route(call, request, fault)
         except RefusalError as refusal:
-            return json_reply({"errors": [{"message": refusal.message}]}, refusal.status)
+            words = {"errors": [{"message": refusal.message}], "error": refusal.message}
+            return json_reply(words, refusal.status, headers=refusal.headers)
 
     def _route(self, call: Call, request: Request, fault: Fault | None) -> Reply:
         if call.path == CONTROL_PATH and call.method == "POST":
@@ -198,8 +229,7 @@ class WandbServer:
         if call.path == "/healthz" or call.path.startswith("/sdk/otel/"):  # the SDK's own telemetry
             return Reply()
         if request.endpoint == "files" and call.method == "PUT":
-            self.store.put_file(*self._file(call), call.body)
-            return Reply()
+            return self._put(call)
         if not self._knows(call.authorization):
             raise RefusalError(401, "user is not logged in: this API key is not known here")
         if request.endpoint == "graphql":
@@ -207,13 +237,42 @@ class WandbServer:
             ask = Ask(request.body.get("variables") or {}, call.url, stale)
             return json_reply({"data": self.graphql.answer(request.body, ask)})
         if request.endpoint == "file_stream" and call.method == "POST":
-            found = STREAM_PATH.fullmatch(call.path)
-            assert found is not None
-            self.store.stream(RunKey(*(unquote(part) for part in found.groups())), request.body)
-            return json_reply({"exitcode": None, "limits": {}})
+            return self._stream(call, request.body)
         if request.endpoint == "files" and call.method == "GET":
             return Reply(200, self.store.get_file(*self._file(call)), "application/octet-stream")
         raise RefusalError(404, f"no such page: {call.path}")
+
+    def _stream(self, call: Call, body: Json) -> Reply:
+        found = STREAM_PATH.fullmatch(call.path)
+        assert found is not None
+        key = RunKey(*(unquote(part) for part in found.groups()))
+        world = self.world
+        if call.headers.get("content-encoding") and not world.gzip:
+            raise RefusalError(400, "the body is compressed, which this server has not offered")
+        told: dict[str, str] = {}
+        if world.limits:
+            quota = self.limiter.post(world.limits, key, call.size)
+            if not quota.passes:
+                raise RefusalError(429, "rate limit exceeded", quota.headers())
+            told = quota.headers() if world.limits.always_told else {}
+        if world.stream_error:
+            return json_reply({"error": world.stream_error}, headers=told)
+        self.store.stream(key, body)
+        answer: Json = {"exitcode": None, "limits": {}}
+        if world.stopped:
+            answer["stopped"] = True
+        return json_reply(answer, headers=told)
+
+    def _put(self, call: Call) -> Reply:
+        """Keep a file; as strict as a storage that was given a signed link and its headers."""
+        if call.authorization:
+            raise RefusalError(400, "only one way of authorization is allowed, and the link is one")
+        for header in self.world.upload_headers:
+            name, _, value = header.partition(":")
+            if call.headers.get(name.strip().lower(), "").strip() != value.strip():
+                raise RefusalError(403, f"the link was signed with the header {header}")
+        self.store.put_file(*self._file(call), call.body)
+        return Reply()
 
     def _file(self, call: Call) -> tuple[RunKey, str]:
         found = STORAGE_PATH.fullmatch(call.path)
@@ -242,6 +301,7 @@ class WandbServer:
             "append_foreign": self.append_foreign,
             "crash_run": self.crash_run,
             "unknown": self.unknown,
+            "world": lambda world: self.change_world(World.from_json(world)),
         }
         try:
             return {"ok": orders[order["do"]](**{k: v for k, v in order.items() if k != "do"})}
@@ -276,11 +336,13 @@ def main() -> None:
     parser.add_argument("--port-file", type=Path, help="where to write the port once it listens")
     parser.add_argument("--control-port-file", type=Path, help="likewise, the port for orders")
     parser.add_argument("--tls", action="store_true", help="https, self-signed")
+    parser.add_argument("--world", default="{}", help="a World as JSON; fields have defaults")
     options = parser.parse_args()
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    with WandbServer(options.state, port=options.port, tls=options.tls) as server:
+    world = World.from_json(options.world)
+    with WandbServer(options.state, port=options.port, tls=options.tls, world=world) as server:
         control = Listener(ControlApp(server), 0)
         control.open()
         announce(options.control_port_file, control.port)

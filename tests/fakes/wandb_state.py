@@ -19,6 +19,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote
 
+from tests.fakes.wandb_world import World
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
@@ -29,6 +31,7 @@ HISTORY, EVENTS, OUTPUT, SUMMARY = (
     "output.log",
     "wandb-summary.json",
 )
+HOLE = "null"  # in place of a line that nobody sent, where a world accepts gaps
 # Made up by the sending library from its own clock at every sending; never ours to compare.
 CLOCK_KEYS = frozenset({"_runtime"})
 
@@ -38,10 +41,11 @@ Json = dict[str, Any]
 class RefusalError(Exception):
     """The server's answer to a request it will not carry out: an HTTP status and its words."""
 
-    def __init__(self, status: int, message: str) -> None:
+    def __init__(self, status: int, message: str, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(message)
         self.status = status
         self.message = message
+        self.headers = headers or {}
 
 
 @dataclass(frozen=True, order=True)
@@ -95,6 +99,8 @@ class RunState:
     overwrites: list[Json] = field(default_factory=list)
     errors: list[Json] = field(default_factory=list)
     rewrites: int = 0  # lines sent again with equal content
+    cursors: dict[str, int] = field(default_factory=dict)  # stream -> where its last post ended
+    gaps: list[Json] = field(default_factory=list)  # posts that went elsewhere than they said
     arrivals: list[tuple[float, int]] = field(default_factory=list)  # when, history lines by then
     created_at: float = 0.0
     heartbeat_at: float = 0.0
@@ -110,6 +116,8 @@ class RunState:
             case "lines":
                 self.heartbeat_at = at
                 self._write(op["file"], op["offset"], op["content"], at)
+                if op.get("asked", op["offset"]) != op["offset"]:
+                    self.gaps.append({k: op[k] for k in ("file", "asked", "offset", "at")})
             case "beat":
                 self.heartbeat_at = at
                 self.state, self.exit_code = "running", None
@@ -147,21 +155,31 @@ class RunState:
         elif file == OUTPUT:
             self.output.update(enumerate(content, offset))
         else:
-            lines = self.history if file == HISTORY else self.events
+            lines = self.lines(file)
             self._write_lines(file, lines, offset, content, at)
+            self.cursors[file] = offset + len(content)
             if file == HISTORY:
                 self.arrivals.append((at, len(self.history)))
 
+    def lines(self, file: str) -> list[str]:
+        """The lines of one of the two streams that have places."""
+        return self.history if file == HISTORY else self.events
+
     def count_before(self, moment: float) -> int:
         """How many history lines had come before `moment`, in seconds since the epoch."""
-        return max((count for at, count in self.arrivals if at < moment), default=0)
+        if not self.arrivals or self.arrivals[-1][0] < moment:
+            return len(self.history)
+        return next((count for at, count in reversed(self.arrivals) if at < moment), 0)
 
     def _write_lines(
         self, file: str, lines: list[str], offset: int, content: list[str], at: float
     ) -> None:
+        lines += [HOLE] * (offset - len(lines))
         for index, new in enumerate(content, offset):
             if index == len(lines):
                 lines.append(new)
+            elif lines[index] == HOLE:
+                lines[index] = new
             elif same_row(lines[index], new):
                 self.rewrites += 1
             else:
@@ -201,8 +219,9 @@ def iso(seconds: float) -> str:
 class Store:
     """All runs of one server, on disk under `root`. Safe to use from several threads."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, world: World = World.DEFAULT) -> None:
         self.root = root
+        self.world = world
         self.lock = threading.RLock()
         self.runs: dict[RunKey, RunState] = {}
         (root / "runs").mkdir(parents=True, exist_ok=True)
@@ -259,22 +278,38 @@ class Store:
             return self.record(key, "upsert", fields=dict(fields)), known is None
 
     def stream(self, key: RunKey, body: Mapping[str, Any]) -> None:
-        """Apply one file_stream request, or nothing of it: RefusalError(400) for a gap."""
+        """Apply one file_stream request, or nothing of it. Where its lines go is the world's to
+        say; RefusalError(400) for a gap where that is strict."""
         with self.lock:
             run = self.need(key)
             chunks = body.get("files") or {}
             for file, chunk in chunks.items():
                 self._check(key, run, file, chunk["offset"], chunk["content"])
             for file, chunk in chunks.items():
-                self.record(
-                    key, "lines", file=file, offset=chunk["offset"], content=chunk["content"]
-                )
+                self._keep(key, run, file, chunk["offset"], chunk["content"])
             if body.get("uploaded"):
                 self.record(key, "uploaded", names=body["uploaded"])
             if body.get("complete"):
                 self.record(key, "complete", exitcode=body.get("exitcode") or 0)
             else:
                 self._beat(key, run)
+
+    def _keep(self, key: RunKey, run: RunState, file: str, asked: int, content: list[str]) -> None:
+        place = asked if file in (OUTPUT, SUMMARY) else self._place(run, file, asked)
+        elsewhere = {} if place == asked else {"asked": asked}
+        if content:
+            self.record(key, "lines", file=file, offset=place, content=content, **elsewhere)
+
+    def _place(self, run: RunState, file: str, asked: int) -> int:
+        """The line at which a post for line `asked` is put."""
+        count = len(run.lines(file))
+        match self.world.offsets:
+            case "append":
+                return count
+            case "cursor":
+                return min(asked, run.cursors.get(file, count), count)
+            case _:
+                return asked
 
     def _beat(self, key: RunKey, run: RunState) -> None:
         """Any sign of life makes a run `running` again; the journal keeps only the change."""
@@ -286,10 +321,10 @@ class Store:
     def _check(
         self, key: RunKey, run: RunState, file: str, offset: int, content: list[str]
     ) -> None:
-        count = {HISTORY: len(run.history), EVENTS: len(run.events)}.get(file)
+        strict = self.world.offsets == "strict" and file in (HISTORY, EVENTS)
         if file not in (HISTORY, EVENTS, OUTPUT, SUMMARY):
             self._refuse(key, 400, f"{file} is no stream this server knows")
-        elif count is not None and offset > count:
+        elif strict and offset > (count := len(run.lines(file))):
             self._refuse(
                 key, 400, f"{file}: lines from {offset} on, but only {count} are there (a gap)"
             )
@@ -344,7 +379,7 @@ class Store:
 
 
 def dump_run(run: RunState) -> Json:
-    """One run as plain values: history and events as parsed rows, by line."""
+    """One run as plain values: history and events as parsed rows, by line; None for a hole."""
     out = asdict(run)
     del out["arrivals"]
     out.update(
