@@ -37,9 +37,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=int, default=20)
     options = parser.parse_args()
     print(f"{options.runs} runs, a record per second each, for {options.seconds} s")
-    print(
-        "lane     arrived   median ms   p99 ms          MiB   CPU s, both with all their processes"
-    )
+    print("lane     arrived   median ms   p99 ms          MiB   CPU s (with workers)")
     for lane in LANES:
         with tempfile.TemporaryDirectory() as folder:
             print(row(lane, *measure(Path(folder), lane, options.runs, options.seconds)))
