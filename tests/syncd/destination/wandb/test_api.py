@@ -23,6 +23,7 @@ from syncd.destination.wandb.http import describe, retry_after
 from syncd.errors import Refused, Unreachable
 from tests.fakes.wandb_server import WandbServer
 from tests.fakes.wandb_state import RunKey
+from tests.fakes.wandb_world import World
 from tests.patience import patience
 
 if TYPE_CHECKING:
@@ -34,7 +35,9 @@ NOW = 1_700_000_000.0
 
 @pytest.fixture(scope="module")
 def stand_in(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WandbServer]:
-    with WandbServer(tmp_path_factory.mktemp("server"), entity=ENTITY) as server:
+    with WandbServer(
+        tmp_path_factory.mktemp("server"), entity=ENTITY, world=World.PROMPT
+    ) as server:
         yield server
 
 
