@@ -20,6 +20,7 @@ from syncd.errors import Refused, RunRefused, RunTrouble, Unreachable
 from syncd.source.lines import Lines
 from tests.fakes.clock import FakeClock
 from tests.fakes.wandb_server import WandbServer
+from tests.fakes.wandb_world import World
 from tests.patience import patience
 from tests.syncd.destination.contract import FINISHED, Bench, Run, UploaderContract
 from tests.syncd.world import CREATED, config_line, train_line
@@ -42,13 +43,14 @@ class Eager(FakeClock):
 
 
 class DirectBench(Bench):
-    def __init__(self, server: WandbServer) -> None:
+    def __init__(self, server: WandbServer, pace: Pace | None = None) -> None:
         self.server = server
+        self.pace = pace or Pace(Eager())
         self.api = Api(Login(server.url, "team", server.key, "test"), timeout=patience(3.0))
 
     def uploader(self, target: Target, *, trusted: bool = True) -> FileStream:
         return FileStream(
-            target, self.api, Pace(Eager()), trusted=trusted, on_counted=lambda: None,
+            target, self.api, self.pace, trusted=trusted, on_counted=lambda: None,
             count_stable_for=0.05,
         )  # fmt: skip
 
@@ -70,7 +72,9 @@ class DirectBench(Bench):
 
 @pytest.fixture(scope="module")
 def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DirectBench]:
-    with WandbServer(tmp_path_factory.mktemp("server"), entity="team") as server:
+    with WandbServer(
+        tmp_path_factory.mktemp("server"), entity="team", world=World.PROMPT
+    ) as server:
         yield DirectBench(server)
         assert server.graphql.unknown == []
         runs = server.dump()["team"]["songs"].values()
