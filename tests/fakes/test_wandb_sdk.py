@@ -13,6 +13,7 @@ import signal
 import struct
 import subprocess
 import zlib
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -22,6 +23,7 @@ from wandb.sdk.mailbox.mailbox_handle import ServerResponseError
 
 from tests.fakes.wandb_client import ENTITY, PROJECT, core_pids, open_run, quiet_sdk
 from tests.fakes.wandb_server import WandbServer
+from tests.fakes.wandb_world import RateLimits, World
 from tests.patience import eventually, patience
 
 if TYPE_CHECKING:
@@ -41,9 +43,18 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WandbServer]:
-    with WandbServer(tmp_path_factory.mktemp("server")) as server:
+    """Each fact by itself: a server that tells the truth at once and refuses gaps."""
+    with WandbServer(tmp_path_factory.mktemp("server"), world=World.PROMPT) as server:
         yield server
         assert server.unknown() == []  # the SDK asked for nothing that we do not know
+
+
+@pytest.fixture
+def worldly(tmp_path: Path) -> Iterator[WandbServer]:
+    """A server that is as bad as the world."""
+    with WandbServer(tmp_path / "worldly") as server:
+        yield server
+        assert server.unknown() == []
 
 
 @pytest.fixture(autouse=True)
@@ -309,8 +320,8 @@ def test_a_killed_wandb_core_is_replaced_after_a_teardown(
     for pid in core_pids():
         os.kill(pid, signal.SIGKILL)
     assert eventually(lambda: not core_pids())
-    with pytest.raises(ConnectionError):
-        log(run, 2, 3)
+    with pytest.raises(ConnectionError):  # not at once: the socket's end has to be noticed first
+        assert eventually(lambda: log(run, 2, 3))
     with pytest.raises(ConnectionError):
         wandb.teardown()
     wandb.setup(settings=wandb.Settings(silent=True, root_dir=str(folder)))
@@ -318,6 +329,83 @@ def test_a_killed_wandb_core_is_replaced_after_a_teardown(
     log(run, run.starting_step, 3)
     run.finish()
     assert steps(server, "core") == [0, 1, 2]
+
+
+# --- in the world as it is ---
+
+
+def test_a_session_opened_before_the_count_has_caught_up_writes_over_lines(
+    worldly: WandbServer, folder: Path
+) -> None:
+    """wandb#10708: the successor believes a count that is some seconds old."""
+    run = open_run(worldly, folder, "early")
+    log(run, 0, 5)
+    run.finish()
+    worldly.change_world(replace(worldly.world, tail_lag_s=0.0))
+    run = open_run(worldly, folder, "early")
+    assert run.starting_step == 5
+    log(run, 5, 8)
+    run.finish()
+    assert steps(worldly, "early") == [5, 6, 7, 3, 4]
+    assert len(worldly.run("early")["overwrites"]) == 3
+
+
+def test_a_line_that_a_portal_swallowed_is_written_over_by_the_next_one(
+    worldly: WandbServer, folder: Path
+) -> None:
+    """The gap is closed by the server, and nothing but the rows themselves tells of it."""
+    run = open_run(worldly, folder, "swallowed")
+    log(run, 0, 2)
+    await_lines(worldly, "swallowed", 2)
+    worldly.fault("html", endpoint="file_stream", run="swallowed")
+    log(run, 2, 3)
+    assert eventually(lambda: any(seen.fault == "html" for seen in worldly.requests()))
+    worldly.clear()
+    log(run, 3, 4)
+    run.finish()
+    assert steps(worldly, "swallowed") == [0, 1, 3]
+    found = worldly.run("swallowed")
+    assert [(gap["asked"], gap["offset"]) for gap in found["gaps"]] == [(3, 2)]
+    assert (found["errors"], found["overwrites"]) == ([], [])
+
+
+def test_a_post_that_is_over_the_rate_limit_is_sent_again(
+    worldly: WandbServer, folder: Path
+) -> None:
+    limits = RateLimits(posts_per_run=0.5)  # a finish alone takes more
+    worldly.change_world(replace(worldly.world, limits=limits))
+    run = open_run(
+        worldly, folder, "limited", x_file_stream_retry_wait_min_seconds=1,
+        x_update_finish_state=True,
+    )  # fmt: skip
+    log(run, 0, 2)
+    await_lines(worldly, "limited", 2)
+    log(run, 2, 4)
+    run.finish()
+    assert 429 in [seen.status for seen in worldly.requests()]
+    assert steps(worldly, "limited") == [0, 1, 2, 3]
+    assert worldly.run("limited")["state"] == "finished"
+    assert worldly.run("limited")["rewrites"] == 0
+
+
+def test_bodies_are_compressed_where_that_was_offered_and_files_have_their_headers(
+    worldly: WandbServer, folder: Path
+) -> None:
+    world = replace(worldly.world, gzip=True, upload_headers=("x-goog-acl:private",))
+    worldly.change_world(world)
+    run = open_run(worldly, folder, "offered", x_update_finish_state=True)
+    log(run, 0, 2)
+    run.summary["epochs"] = wandb.Table(columns=["epoch", "loss"], data=[[0, 1.5]])
+    run.finish()
+    found = worldly.run("offered")
+    assert steps(worldly, "offered") == [0, 1]
+    assert found["summary"]["epochs"]["path"] in found["files"]
+    assert [item["state"] for item in found["artifacts"].values()] == ["COMMITTED"]
+    worldly.change_world(replace(world, gzip=False))  # it is compressed: refused from now on
+    run = open_run(worldly, folder, "not offered")
+    log(run, 0, 2)
+    run.finish()
+    assert steps(worldly, "not offered") == [0, 1]
 
 
 def test_the_key_is_in_no_file_and_no_process_argument(server: WandbServer, folder: Path) -> None:
