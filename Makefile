@@ -45,10 +45,12 @@ lint: $(VENV)/ready
 
 coverage: $(VENV)/ready
 	rm -rf build/coverage && mkdir -p build/coverage
-	KARAOKE_TEST_PATIENCE=$${KARAOKE_TEST_PATIENCE:-2} $(bin)/coverage run -m pytest -n auto --dist loadfile
-	$(bin)/coverage combine --quiet
-	$(bin)/coverage html --quiet
-	$(bin)/coverage report --sort=cover
+	@# failed tests don't keep the tables back; a process that was killed leaves an empty file
+	KARAOKE_TEST_PATIENCE=$${KARAOKE_TEST_PATIENCE:-2} \
+	    $(bin)/coverage run -m pytest -n auto --dist loadfile; failed=$$?; \
+	find build/coverage -type f -empty -delete; \
+	$(bin)/coverage combine --quiet && $(bin)/coverage html --quiet && \
+	    $(bin)/coverage report --sort=cover && exit $$failed
 
 faults: $(VENV)/ready
 	KARAOKE_FAULT_ROUNDS=200 $(bin)/pytest tests/faults

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 import pytest
+from filelock import FileLock
 
 from tests.patience import patience
 
@@ -66,8 +67,18 @@ def _one_thread() -> None:
 
 @pytest.fixture(scope="session")
 def fast_dev(tmp_path_factory: pytest.TempPathFactory) -> Ran:
-    """The main job: `karaoke-train --fast_dev --offline`, once for all tests."""
-    return karaoke_train(tmp_path_factory.mktemp("fast_dev"), "--fast_dev", "--offline")
+    """The main job: `karaoke-train --fast_dev --offline`, once for all tests, in whichever process
+    of xdist's they are. They only look at what it made."""
+    base = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        base = base.parent
+    folder, said = base / "fast_dev", base / "fast_dev.json"
+    with FileLock(base / "fast_dev.lock"):
+        if not said.exists():
+            folder.mkdir()
+            ran = karaoke_train(folder, "--fast_dev", "--offline")
+            said.write_bytes(orjson.dumps([ran.code, ran.out, ran.err]))
+    return Ran(folder, *orjson.loads(said.read_bytes()))
 
 
 @pytest.fixture
