@@ -60,6 +60,8 @@ def read(
         size = os.fstat(file.fileno()).st_size
         if expect is not None:
             check_open(file, size, start, expect)
+        # Whole chunks, though a live run has grown by one line: the kernel gives what is there, and
+        # a second way of reading for short tails would be a second way of being wrong
         file.seek(start.offset)
         data = file.read(max(limit, MAX_LINE + 1))
         lines = Lines.of(data, start)
@@ -106,6 +108,7 @@ def _scanned(
     ordinal: int,
     on_lines: Callable[[Sequence[Line]], None] | None,
 ) -> FileScan:
+    # `at` may be the very end: a server that has all lines continues behind the last one
     at = found.at
     if at is None and ordinal <= lines.end.ordinal:
         at = lines.start_of(ordinal)
@@ -128,6 +131,7 @@ def _scanned(
 def _long_line(file: BinaryIO, start: Position, head: bytes) -> Line | None:
     """The over-long line at `start`, once its newline is there. Its bytes are counted and let go:
     a line may be longer than the memory."""
+    # Until its newline is there it is no line at all, whatever its length: it may still be growing
     length = len(head)
     while data := file.read(CHUNK):
         newline = data.find(b"\n")

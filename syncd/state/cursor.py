@@ -68,12 +68,14 @@ def load(folder: Path, run_id: str) -> Cursor | None:
 
 def save(folder: Path, cursor: Cursor) -> None:
     """Write the run's cursor atomically. Raises OSError; the old one then stands."""
+    # The digest covers the version as well: a file with half of an older one's content is no cursor
     data = {"version": VERSION, **asdict(cursor)}
     atomic_json.write(folder / f"{cursor.run_id}.json", {**data, "check": _check(data)})
 
 
 def remove(folder: Path, run_id: str) -> None:
     """Forget the cursor; the next upload asks the server where to continue."""
+    # Not synced: a removal that a crash undoes costs a look at what the server confirmed before
     (folder / f"{run_id}.json").unlink(missing_ok=True)
 
 

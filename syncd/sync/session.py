@@ -69,13 +69,15 @@ class Session:
         project: str = "",
         document: bool = False,
     ) -> None:
-        self.path = file.path
+        self.path = file.path  # changed by the loop when the file moves, between two actions
         self.header = file.header
         self._media = file.media
         self.project = project or file.header.project
         self._destination = destination
         self._cursors = state / "cursors"
         self._quarantine = state / "quarantine"
+        # Asked anew each time: the account is known only once the server has answered, and a
+        # session is made before that, from the file alone
         self._entity = entity
         self._first_line_hash = file.first_line_hash
         self._document = document
@@ -114,6 +116,8 @@ class Session:
 
     def send(self, start: Position, most: int) -> Event:
         """Hand over the lines from `start` on, at most `most` of them."""
+        # `start` comes from the scheduler, not from memory here: after a failure it goes back to
+        # what was confirmed, and a position kept in two places would disagree
         return self._guarded(lambda: self._send(start, most))
 
     def confirm(self, confirmed: Position) -> Event:
@@ -155,6 +159,8 @@ class Session:
             self._uploader = None
         if self._lease is not None:
             self._lease.release()
+        # Also what is known of lines on their way: the next session learns from the count which of
+        # them arrived
         self._unconfirmed.clear()
 
     def _guarded(self, act: Callable[[], Event]) -> Event:
@@ -206,6 +212,8 @@ class Session:
             known=known is not None,
         )
         self._uploader = self._destination.uploader(target)
+        # The uploader asks for the count itself, since what the SDK does depends on the answer that
+        # it was given, not on ours of a moment ago
         opened = self._uploader.open()
         failpoint("open.after")
         if opened != count:  # lines of a session before this one that were still on their way
@@ -243,6 +251,8 @@ class Session:
 
     def _confirm(self, confirmed: Position) -> Event:
         failpoint("confirm.before")
+        # The server's own count, and nothing that the sender says: a captive portal answers each
+        # post with 200, and wandb's SDK takes that for success
         count = self._alive().confirm()
         failpoint("confirm.after")
         # More than was sent is never taken as a confirmation of ours
@@ -260,6 +270,8 @@ class Session:
 
     def _position_of(self, count: int) -> Position:
         """Where the line `count` begins, which is one of those sent and not confirmed."""
+        # Whole sends that have arrived are let go; the count is at most the newest one's end, which
+        # the caller has seen to, so the list never runs empty here
         while self._unconfirmed[0][1].ordinal < count:
             del self._unconfirmed[0]
         start, end = self._unconfirmed[0]
@@ -277,6 +289,8 @@ class Session:
         scan = tailer.scan(self.path) if outcome else tailer.FileScan()
         if outcome and self._shown:
             fingerprint.check(self.path, confirmed, self._shown)
+        # The file is looked at before the end is told: "finished" cannot be taken back without
+        # opening the run again, and a rewritten file may have another end
         failpoint("close.before")
         self._alive().close(outcome, scan.epochs, scan.media)
         failpoint("close.after")
@@ -287,6 +301,8 @@ class Session:
         return Closed(outcome is not None)
 
     def _alive(self) -> Uploader:
+        # A drop between two actions (a retry, a file that moved) leaves the scheduler one action
+        # behind; it learns from this failure, as from any other
         if self._uploader is None:
             raise RunTrouble("its session is gone", where=self.path.name)
         return self._uploader
@@ -308,6 +324,8 @@ class Session:
         run_lease = lease.run_lease(self.path, self.header.run_id)
         if self._lease is None or self._lease.path != run_lease.path:
             self._lease = run_lease  # kept: it's the time between its tries that shows a dead host
+        # Courtesy, not safety: on a file system without locks two daemons may both believe they
+        # hold it. They then send equal lines to equal places
         if not lease.take(self._lease):
             holder = lease.holder(self._lease)
             raise Leased(
@@ -333,6 +351,8 @@ class Session:
             return
         self._lost_tries += 1
         what = f"the server holds {count:,} records; it had confirmed {known.confirmed.ordinal:,}"
+        # Tried again with the usual backoff, so these tries span some minutes: longer than any lag
+        # that was reported of the real service
         if self._lost_tries <= LOST_TRIES:
             raise RunTrouble(
                 what, where=self.path.name, meaning="It may be catching up; asked again by itself"
@@ -401,6 +421,8 @@ class Session:
         )
 
     def _keep_bad(self, lines: Sequence[Line]) -> None:
+        # A state folder that takes no writes must not stop the upload: the line is on the server as
+        # a placeholder all the same
         try:
             quarantine.add(self._quarantine, self.header.run_id, self.path, lines)
         except OSError as error:
