@@ -22,7 +22,9 @@ from wandb.errors import CommError
 from wandb.sdk.mailbox.mailbox_handle import ServerResponseError
 
 from tests.fakes.wandb_client import ENTITY, PROJECT, core_pids, open_run, quiet_sdk
+from tests.fakes.wandb_recording import record
 from tests.fakes.wandb_server import WandbServer
+from tests.fakes.wandb_shapes import merged, recorded
 from tests.fakes.wandb_world import RateLimits, World
 from tests.patience import eventually, patience
 
@@ -406,6 +408,14 @@ def test_bodies_are_compressed_where_that_was_offered_and_files_have_their_heade
     log(run, 0, 2)
     run.finish()
     assert steps(worldly, "not offered") == [0, 1]
+
+
+def test_the_sdk_sends_what_it_was_recorded_sending(folder: Path) -> None:
+    """The diff of a new recording says what has changed: python -m tests.fakes.wandb_recording."""
+    found, known = merged(record(folder / "recording")), merged(recorded())
+    assert {kind: sorted(paths ^ known.get(kind, paths)) for kind, paths in found.items()} == {
+        kind: [] for kind in known
+    }
 
 
 def test_the_key_is_in_no_file_and_no_process_argument(server: WandbServer, folder: Path) -> None:
