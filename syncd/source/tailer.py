@@ -78,6 +78,7 @@ def read(
 
 def each_line(path: Path) -> Iterator[Line]:
     """Every complete line of the file, from its start to its end. Raises OSError."""
+    # Read to where the file ends at the time: who wants to know of later lines asks again
     at = START
     while lines := read(path, at).lines:
         yield from lines
@@ -112,6 +113,8 @@ def _scanned(
     at = found.at
     if at is None and ordinal <= lines.end.ordinal:
         at = lines.start_of(ordinal)
+    # Each line is parsed once, for whoever looks on as well: a scan of a million lines is seconds of
+    # parsing and little else
     parsed = list(lines)
     if on_lines:
         on_lines(parsed)
