@@ -113,8 +113,8 @@ def _scanned(
     at = found.at
     if at is None and ordinal <= lines.end.ordinal:
         at = lines.start_of(ordinal)
-    # Each line is parsed once, for whoever looks on as well: a scan of a million lines is seconds of
-    # parsing and little else
+    # Each line is parsed once, for whoever looks on as well: a scan of a million lines is seconds
+    # of parsing and little else
     parsed = list(lines)
     if on_lines:
         on_lines(parsed)
