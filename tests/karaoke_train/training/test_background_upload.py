@@ -16,6 +16,8 @@ from karaoke_train.training import background_upload
 from karaoke_train.training.background_upload import BackgroundUpload, sync_logs
 from tests.patience import patience
 
+pytestmark = pytest.mark.torch  # a progress bar, of the extra `train`
+
 FAKE = """#!{python}
 import json, pathlib, sys, time
 place = pathlib.Path({place!r})
