@@ -20,8 +20,10 @@ from syncd.state.daemon_report import DaemonReport
 from syncd.sync import loop
 from syncd.sync.loop import Daemon
 from tests.fakes.uploads import FakeServer, PromptServer
+from tests.patience import patience
 from tests.syncd.world import config_line, end_line
 
+pytestmark = pytest.mark.timeout(patience(20))  # a script that does not end it waits for ever
 Step = Callable[[Daemon], object]
 
 
