@@ -54,7 +54,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WandbServer]:
 @pytest.fixture
 def worldly(tmp_path: Path) -> Iterator[WandbServer]:
     """A server that is as bad as the world."""
-    with WandbServer(tmp_path / "worldly") as server:
+    with WandbServer(tmp_path / "worldly", world=World.DEFAULT) as server:
         yield server
         assert server.unknown() == []
 
