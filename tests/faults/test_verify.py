@@ -16,6 +16,7 @@ import pytest
 from karaoke_train.runlog import RunLog, create
 from syncd.errors import Exit
 from tests.fakes.wandb_server import WandbServer
+from tests.fakes.wandb_world import World
 from tests.faults.rig import ROOT, WAV, Rig, write
 from tests.karaoke_train.runlog.files import lines_of
 from tests.patience import patience
@@ -58,7 +59,7 @@ def uploaded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Uploaded]:
     sound.write_bytes(WAV)
     with (
         pytest.MonkeyPatch.context() as patch,
-        WandbServer(folder / "server") as server,
+        WandbServer(folder / "server", world=World.PROMPT) as server,  # what is read is in place
         Rig(folder, server, KARAOKE_SYNCD_OPEN_RUNS=str(len(DAMAGE))) as rig,
     ):
         patch.setattr(create, "provenance", lambda argv: {"host": "here", "pid": os.getpid()})
