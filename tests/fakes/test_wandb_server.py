@@ -18,10 +18,11 @@ import requests
 
 from tests.fakes.faults import Fault
 from tests.fakes.wandb_client import ENTITY, PROJECT, Http
+from tests.fakes.wandb_graphql import Shown
 from tests.fakes.wandb_limits import Limiter
 from tests.fakes.wandb_process import WandbProcess
 from tests.fakes.wandb_server import WandbServer
-from tests.fakes.wandb_state import HISTORY, RunKey
+from tests.fakes.wandb_state import HISTORY, RunKey, RunState
 from tests.fakes.wandb_world import RateLimits, World
 from tests.patience import eventually, patience
 
@@ -306,6 +307,24 @@ def test_a_late_count_and_a_stale_tail_catch_up_each_in_its_time(
     here.post(2, 2)
     assert here.tail() == [1] or passed() >= 0.6
     assert here.count() == 2 or passed() >= 1.2
+
+
+@pytest.mark.parametrize(
+    ("count_lag_s", "tail_lag_s", "count", "last"),
+    [(60, 10, 1, 1), (10, 60, 2, 0), (0, 600, 3, None)],
+)
+def test_counts_and_tails_lag_each_by_its_own_time(
+    count_lag_s: float, tail_lag_s: float, count: int, last: int | None
+) -> None:
+    now = time.time()
+    run = RunState(
+        history=[json.dumps(row(step)) for step in range(3)],
+        arrivals=[(now - 100, 1), (now - 30, 2), (now - 1, 3)],
+    )
+    world = replace(World.PROMPT, count_lag_s=count_lag_s, tail_lag_s=tail_lag_s)
+    shown = Shown.of(run, world, None)
+    assert shown.count == count
+    assert shown.tail == ([] if last is None else [json.dumps(row(last))])
 
 
 def test_a_200_with_an_error_in_its_body_applied_nothing(place: Callable[..., Place]) -> None:

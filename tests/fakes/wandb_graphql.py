@@ -297,19 +297,19 @@ class Shown:
     """What a server says of a run's history, which may be behind the truth."""
 
     count: int
-    tail: list[str] | None  # lines up to the newest one that it shows; None: it shows none at all
+    tail: list[str] | None  # the newest line that it shows, if any; None: it shows none at all
 
     @classmethod
     def of(cls, run: RunState, world: World, stale: Fault | None) -> Shown:
         """As this world has it, and a fault: that one's tail is fresh unless it says otherwise."""
         now = time.time()
-        count = run.count_before(now - world.count_lag_s) if world.count_lag_s else None
-        count = len(run.history) if count is None else count
-        newest = run.count_before(now - world.tail_lag_s) if world.tail_lag_s else None
+        everything = len(run.history)
+        count = run.count_before(now - world.count_lag_s) if world.count_lag_s else everything
+        newest = run.count_before(now - world.tail_lag_s) if world.tail_lag_s else everything
         if stale:
             count = min(count, stale_count(run, stale))
-            newest = count if stale.stale_tail else None
-        tail = [line for line in run.history[:newest] if line != HOLE]
+            newest = count if stale.stale_tail else everything
+        tail = [line for line in run.history[max(0, newest - 1) : newest] if line != HOLE]
         return cls(count if world.counts else 0, tail if world.knows_tail else None)
 
 
@@ -337,7 +337,7 @@ def run_fields(key: RunKey, run: RunState, shown: Shown) -> Json:
         "historyLineCount": shown.count,
         "eventsLineCount": len(run.events),
         "logLineCount": len(run.output),
-        "historyTail": None if shown.tail is None else json.dumps(shown.tail[-1:]),
+        "historyTail": None if shown.tail is None else json.dumps(shown.tail),
         "eventsTail": json.dumps(run.events[-1:]),
         "historyKeys": history_keys(shown.tail or []),
         "createdAt": iso(run.created_at),
@@ -354,7 +354,7 @@ def stale_count(run: RunState, fault: Fault) -> int:
     return max(0, len(run.history) - fault.lag)
 
 
-def history_keys(lines: list[str]) -> Json:
-    """wandb's digest of a history; of it, 0.31 reads `lastStep`."""
-    last = json.loads(lines[-1]).get("_step", len(lines) - 1) if lines else -1
+def history_keys(tail: list[str]) -> Json:
+    """wandb's digest of a history that ends with this line; of it, 0.31 reads `lastStep`."""
+    last = json.loads(tail[-1]).get("_step", -1) if tail else -1
     return {"lastStep": last, "sets": [], "keys": {}}
