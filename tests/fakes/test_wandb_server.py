@@ -349,6 +349,7 @@ def test_without_missing_ok_asking_for_a_run_that_is_not_there_is_an_error(
     reply = here.client.graphql(query, entity=ENTITY, project=PROJECT, name="nobody")
     assert reply.status_code == 404
     assert "nobody was not found" in reply.json()["errors"][0]["message"]
+    assert reply.json()["data"]["model"]["bucket"] is None
     assert here.count() == 0
 
 

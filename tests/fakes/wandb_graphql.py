@@ -147,7 +147,11 @@ class Graphql:
         key = self._key(ask, "name")
         run = self.store.get(key)
         if run is None and not self.store.world.missing_ok:
-            raise RefusalError(404, f"run {key.entity}/{key.project}/{key.run} was not found")
+            raise RefusalError(
+                404,
+                f"run {key.entity}/{key.project}/{key.run} was not found",
+                data={"model": {**project_fields(key), "bucket": None}},
+            )
         bucket = None if run is None else self._fields(key, run, ask)
         return {"model": {**project_fields(key), "bucket": bucket}}
 

@@ -220,8 +220,10 @@ class WandbServer:
         try:
             return self._route(call, request, fault)
         except RefusalError as refusal:
-            words = {"errors": [{"message": refusal.message}], "error": refusal.message}
-            return json_reply(words, refusal.status, headers=refusal.headers)
+            answer: Json = {"errors": [{"message": refusal.message}], "error": refusal.message}
+            if refusal.data is not None:
+                answer["data"] = refusal.data
+            return json_reply(answer, refusal.status, headers=refusal.headers)
 
     def _route(self, call: Call, request: Request, fault: Fault | None) -> Reply:
         if call.path == CONTROL_PATH and call.method == "POST":

@@ -39,13 +39,21 @@ Json = dict[str, Any]
 
 
 class RefusalError(Exception):
-    """The server's answer to a request it will not carry out: an HTTP status and its words."""
+    """The server's answer to a request it will not carry out: an HTTP status and its words; of
+    GraphQL, the data that it has beside them."""
 
-    def __init__(self, status: int, message: str, headers: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        status: int,
+        message: str,
+        headers: Mapping[str, str] | None = None,
+        data: Json | None = None,
+    ) -> None:
         super().__init__(message)
         self.status = status
         self.message = message
         self.headers = headers or {}
+        self.data = data
 
 
 @dataclass(frozen=True, order=True)
