@@ -198,8 +198,8 @@ def place(tmp_path: Path) -> Iterator[Callable[..., Place]]:
         yield make
 
 
-def test_unless_told_otherwise_the_world_is_the_nearest_to_the_real_one(tmp_path: Path) -> None:
-    with WandbServer(tmp_path) as server:
+def test_the_default_world_is_the_nearest_to_the_real_one(tmp_path: Path) -> None:
+    with WandbServer(tmp_path, world=World()) as server:
         assert server.world == World.DEFAULT
         assert (server.world.offsets, server.world.limits) == ("cursor", RateLimits())
         assert 2 <= server.world.count_lag_s <= 4

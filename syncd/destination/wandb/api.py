@@ -237,6 +237,8 @@ class Api:
             raise self._forbidden("HTTP 403")
         if answer.status >= 500 or answer.status in _LATER:
             raise self._trouble(answer)
+        if rejecting and answer.status == 413:  # a proxy's, mostly, with a page of its own
+            raise Rejected(413, "the request is too large")
         try:
             body = answer.json()
         except ValueError:

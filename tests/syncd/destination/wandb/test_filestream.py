@@ -190,6 +190,16 @@ def test_a_request_that_is_too_large_is_halved_until_it_fits(bench: DirectBench)
     assert run.steps() == list(range(40))
 
 
+def test_a_proxys_page_that_says_too_large_is_no_portal(tmp_path: Path) -> None:
+    with WandbServer(tmp_path, entity="team", world=replace(World.PROMPT, max_request=3000)) as own:
+        run = Run(DirectBench(own), lines=60)
+        uploader = run.open()
+        uploader.send(run.lines)
+        assert uploader.confirm() == 60
+        uploader.close(FINISHED, ())
+        assert run.steps() == list(range(60))
+
+
 def test_nothing_runs_ahead_before_the_server_was_seen_to_count(bench: DirectBench) -> None:
     run = Run(bench)
     told: list[int] = []
