@@ -216,6 +216,9 @@ class Run:
     ended: bool = False  # the server knows the outcome
     failures: int = 0  # in a row
     retry_at: float = 0.0
+    waits_since: float = 0.0  # when it came to need a session that it has not
+    opened_at: float = 0.0  # when its session was opened
+    opened_for: int = 0  # bytes that the file had then
     grown_at: float = 0.0  # when the file last grew
     checked_at: float = 0.0  # when the writer's lock was last looked at
     progress_at: float = 0.0  # when lines were last sent, or the count moved
@@ -264,14 +267,19 @@ def _fields_after(
     """What the event changes beside the phase, which the table decides."""
     match event:
         case FileSize(size):
-            # A file that became smaller is for the next read to judge
-            return replace(run, size=size, grown_at=now) if size != run.size else run
+            if size == run.size:
+                return run
+            # Whoever waits already keeps its place. A file that became smaller is for the next
+            # read to judge
+            since = run.waits_since if needs_session(run) else now
+            return replace(run, size=size, grown_at=now, waits_since=since)
         case Opened(at, ahead):
             # Back to the server's count, whatever was believed: behind `confirmed` where the
             # server lost lines, before it where an earlier session's lines still arrived
             return replace(
                 run, confirmed=at, sent=at, scanned_to=at.offset, progress_at=now,
                 confirm_wait=limits.confirm_first, ahead=ahead, send_at=now,
+                opened_at=now, opened_for=run.size,
             )  # fmt: skip
         case AlreadyComplete(at):
             return replace(
@@ -286,7 +294,8 @@ def _fields_after(
             return replace(run, outcome=outcome, checked_at=now)
         case Closed(ended):
             # A parked run (closed without an outcome) that had ended before has still ended
-            return replace(run, ended=ended or run.ended, failures=0, error=None)
+            ended = ended or run.ended
+            return replace(run, ended=ended, failures=0, error=None, waits_since=now)
         case Failed(error) | Blocked(error):
             return _after_failed(run, error, now, jitter, limits)
         case Retry():
@@ -342,6 +351,7 @@ def _after_failed(run: Run, error: UploadError, now: float, jitter: float, limit
         scanned_to=run.confirmed.offset,
         failures=failures,
         retry_at=now + wait,
+        waits_since=now + wait,
         error=error,
     )
 
@@ -381,10 +391,10 @@ def actions(
         return rest
     in_use = sum(run.phase not in (Phase.IDLE, Phase.BLOCKED) for run in runs.values())
     room = max(0, limits.open_runs - in_use)
-    opens.sort(key=lambda action: runs[action.key].retry_at)  # who has waited longest is first
-    # Every session is a process of about 105 MiB: more runs than places take turns
-    if len(opens) > room:
-        rest += _parked(runs, rest, len(opens) - room)
+    if len(opens) > room:  # runs take turns: who has waited longest is first
+        opens.sort(key=lambda action: runs[action.key].waits_since)
+        wanted = sum(_asks_for_a_turn(runs[action.key], now, limits) for action in opens)
+        rest = _giving_way(runs, rest, wanted - room, now, limits)
     return rest + opens[:room]
 
 
@@ -432,14 +442,55 @@ def _check(key: RunKey, run: Run, now: float, limits: Limits) -> Action | None:
     return Action(ActionKind.CHECK, key) if open_ended and due else None
 
 
-def _parked(runs: Mapping[RunKey, Run], busy: list[Action], count: int) -> list[Action]:
-    """Sessions with nothing to do give way to runs that wait, the quietest first."""
-    # A session with lines on their way is never taken: what it has sent would be sent again
-    taken = {action.key for action in busy}
-    idle = [
-        key
-        for key, run in runs.items()
-        if run.phase is Phase.OPEN and key not in taken and run.sent == run.confirmed
-    ]
-    idle.sort(key=lambda key: runs[key].grown_at)
-    return [Action(ActionKind.CLOSE, key) for key in idle[:count]]
+def _asks_for_a_turn(run: Run, now: float, limits: Limits) -> bool:
+    # Looking whether another daemon still has a run costs a place: not at each look, then
+    return not isinstance(run.error, Leased) or now - run.waits_since > limits.turn
+
+
+def _giving_way(
+    runs: Mapping[RunKey, Run], chosen: list[Action], count: int, now: float, limits: Limits
+) -> list[Action]:
+    """What the sessions do while so many runs wait for a place: those that have had their turn
+    send nothing more, and are parked once all they sent is confirmed; the quietest first."""
+    # Those that are on their way out count, or each tick would send one more after them
+    count -= sum(run.phase is Phase.CLOSING for run in runs.values())
+    if count <= 0:
+        return chosen
+    had_turn = [key for key, run in runs.items() if _had_turn(run, now, limits)]
+    had_turn.sort(key=lambda key: _leaves_first(runs[key]))
+    leaving = had_turn[:count]
+    # A session with lines on their way is never parked: what it has sent would be sent again
+    parked = [Action(ActionKind.CLOSE, key) for key in leaving if _all_confirmed(runs[key])]
+    away, quiet = {action.key for action in parked}, set(leaving)
+    stay = [a for a in chosen if a.key not in away and not (_sends(a) and a.key in quiet)]
+    return stay + parked
+
+
+def _had_turn(run: Run, now: float, limits: Limits) -> bool:
+    """Whether the session has brought what was there when it was opened, or has had its time.
+    One whose run is to be ended keeps its place: that is all it wants of it."""
+    if run.phase not in (Phase.OPEN, Phase.SENDING, Phase.CONFIRMING) or _to_be_ended(run):
+        return False
+    # By what was there then, not by what is there now: a live run always has something more
+    caught_up = run.confirmed.offset >= run.opened_for or not needs_session(run)
+    return caught_up or now - run.opened_at > limits.turn
+
+
+def _leaves_first(run: Run) -> tuple[bool, bool, float]:
+    """Who can be parked now, the quietest first; then who has had its place for longest."""
+    # Without the first of these the choice fell on another session with each tick, whichever
+    # waited for an answer at the time, and nobody ever left
+    busy = needs_session(run)
+    return not _all_confirmed(run), busy, run.opened_at if busy else run.grown_at
+
+
+def _to_be_ended(run: Run) -> bool:
+    return run.outcome is not None and not run.ended and run.size == run.scanned_to
+
+
+def _all_confirmed(run: Run) -> bool:
+    return run.phase is Phase.OPEN and run.sent == run.confirmed
+
+
+def _sends(action: Action) -> bool:
+    return action.kind is ActionKind.SEND

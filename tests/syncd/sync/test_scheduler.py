@@ -232,8 +232,8 @@ def test_waiting_runs_take_the_places_of_idle_sessions() -> None:
     runs = {
         "idle": replace(OPEN_IDLE, grown_at=5.0),
         "quieter": OPEN_IDLE,
-        "waits": Run(size=9, retry_at=2.0),
-        "waits longer": Run(size=9, retry_at=1.0),
+        "waits": Run(size=9, waits_since=2.0),
+        "waits longer": Run(size=9, waits_since=1.0),
     }
     chosen = actions(runs, online=True, now=10.0, limits=limits)
     assert chosen == [Action(ActionKind.CLOSE, "quieter"), Action(ActionKind.CLOSE, "idle")]
