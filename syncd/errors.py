@@ -45,6 +45,7 @@ class ProblemCode(StrEnum):
     LOST_AT_SERVER = "lost_at_server"
     MORE_AT_SERVER = "more_at_server"
     DELETED = "deleted"
+    REFUSED = "refused"  # the server does not take the run: its project's name, say
     COPY = "copy"
     UNREADABLE = "unreadable"
     MISSING = "missing"

@@ -16,7 +16,7 @@ from syncd.failpoints import VARIABLE
 
 PREFIX: Final = "KARAOKE_SYNCD_"  # KARAOKE_SYNCD_LOG_DIR=logs:other/logs
 WATCHERS: Final = ("auto", "inotify", "polling")
-LANES: Final = ("sdk", "direct")
+LANES: Final = ("auto", "direct", "sdk")
 LEVELS: Final = ("debug", "info", "warning", "error")
 
 
@@ -36,6 +36,7 @@ class Limits:
     writer_check_after: float = 120.0  # no news, before the writer's lock is looked at
     # a session with nothing to do stays open while its writer lives
     idle_session_timeout: float = math.inf
+    turn: float = 10.0  # of a session's time, after which it gives way to a run that waits for one
     takeover: float = 5.0  # between looks at a run that another daemon uploads, in case it dies
     backoff_first: float = 1.0
     backoff_most: float = 300.0
@@ -53,7 +54,8 @@ class Settings:
     entity: str = ""
     project: str = ""
     watcher: str = "auto"
-    lane: str = "sdk"  # to wandb: its SDK in worker processes, or its HTTP interface itself
+    # to wandb: its HTTP interface itself, its SDK in worker processes, or what fits the server
+    lane: str = "auto"
     rescan: float = 5.0  # seconds between looks at the folders, since events get lost
     log_level: str = "info"
     limits: Limits = field(default_factory=Limits)

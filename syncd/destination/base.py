@@ -159,7 +159,11 @@ class Destination(Protocol):
 
     @property
     def max_sessions(self) -> int:
-        """Uploaders that may be open at once."""
+        """Uploaders that may be open at once, by what is known of the destination now."""
+
+    @property
+    def lane(self) -> str:
+        """How lines go there, and why so, for people; empty where there is but one way."""
 
     def account(self) -> Account:
         """Who we are there."""

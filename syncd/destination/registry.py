@@ -9,6 +9,7 @@ from syncd import logging_setup
 from syncd.destination.base import Destination
 from syncd.destination.wandb import credentials
 from syncd.destination.wandb.destination import WandbDestination
+from syncd.paths import destination_folder
 from syncd.settings import Settings
 
 
@@ -17,7 +18,8 @@ def connect(settings: Settings) -> Destination:
     yet. Whatever is logged from now on has its key cut out. Raises UsageError."""
     login = credentials.find_login(base_url=settings.base_url, entity=settings.entity)
     logging_setup.redact_later(login.key)
-    return WandbDestination(login, settings.limits, lane=settings.lane)
+    folder = destination_folder(settings.state_dir, login.base_url)
+    return WandbDestination(login, settings.limits, lane=settings.lane, folder=folder)
 
 
 def leave_to_env_file(env: MutableMapping[str, str] = os.environ) -> None:

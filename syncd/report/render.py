@@ -76,6 +76,8 @@ def _facts(status: Status) -> Iterable[str]:
     if status.connectivity_words and status.connectivity_words not in reach:
         reach += f": {escape(status.connectivity_words)}"
     yield f"Server   {escape(status.server)}{_set_by(status, 'base_url')}  {reach}"
+    if status.lane:
+        yield f"Lane     {escape(status.lane)}"
     login = f"key from {escape(status.login)}" if status.login else "no key"
     entity = escape(status.entity or "the default entity")
     yield f"Account  {entity}{_set_by(status, 'entity')}, {login}"

@@ -85,6 +85,7 @@ class Status:
     state_dir: str
     runs: tuple[RunStatus, ...]
     warnings: tuple[str, ...] = ()
+    lane: str = ""  # how lines go to the server, and why so
     origin: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -127,6 +128,7 @@ def collect(settings: Settings, destination: Destination) -> Status:
         state_dir=str(settings.state_dir),
         runs=tuple(_runs(settings, state, cursors, destination.url)),
         warnings=tuple(_warnings(settings, identity, holder, report)),
+        lane=destination.lane,
         origin=settings.origin,
     )
 

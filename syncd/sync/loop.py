@@ -77,8 +77,7 @@ class Daemon:
         jitter: Callable[[], float] = random.random,
     ) -> None:
         self.settings = settings
-        # how many sessions there may be at once is the destination's to say: a process each, or not
-        limits = replace(settings.limits, open_runs=destination.max_sessions)
+        limits = settings.limits
         once_only = replace(
             limits,
             writer_check_after=0.0,
@@ -123,7 +122,9 @@ class Daemon:
             self._refresh()
         self._prober.ask_if_due(self.connectivity, now)
         online = self.connectivity.online
-        for action in actions(self.runs, online=online, now=now, limits=self.limits):
+        # how many sessions there may be at once is the destination's to say: a process each, or not
+        limits = replace(self.limits, open_runs=self._destination.max_sessions)
+        for action in actions(self.runs, online=online, now=now, limits=limits):
             self._perform(action)
 
     def wait(self) -> None:

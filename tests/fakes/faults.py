@@ -54,6 +54,7 @@ class Fault:
     run: str = ""
     times: int | None = None
     status: int = 500
+    message: str = ""  # of a status fault, as a GraphQL server words it
     retry_after: float | None = None
     seconds: float = 0.0
     lag: int = 0

@@ -79,6 +79,10 @@ class FakeServer:
     def max_sessions(self) -> int:
         return self.sessions_at_once
 
+    @property
+    def lane(self) -> str:
+        return ""
+
     def account(self) -> Account:
         if self.down:
             raise self.down

@@ -210,7 +210,8 @@ class WandbServer:
     def respond(self, call: Call, request: Request, fault: Fault | None) -> Reply:
         """The reply to one call; a fault of kind status or html stands in front of it."""
         if fault is not None and fault.kind == "status":
-            words = {"errors": [{"message": f"fault: {fault.status}"}], "error": "fault"}
+            message = fault.message or f"fault: {fault.status}"
+            words = {"errors": [{"message": message}], "error": "fault"}
             return json_reply(words, fault.status, fault.retry_after)
         if fault is not None and fault.kind == "html":
             return Reply(200, PORTAL, "text/html; charset=utf-8")

@@ -1,6 +1,4 @@
-"""W&B as a Destination: two lanes for lines, questions over GraphQL.
-
-lane: `sdk`, wandb's SDK in worker processes, or `direct`, its HTTP interface itself.
+"""W&B as a Destination: two lanes for lines (see `lanes`), questions over GraphQL.
 
 Nothing of it is imported before it is used: `status` asks for the identity alone, and must not
 wait for what brings urllib3 along.
@@ -10,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from syncd.destination.base import (
@@ -23,6 +22,7 @@ from syncd.destination.base import (
     Uploader,
 )
 from syncd.destination.wandb.credentials import DEFAULT_URL, Login, login_remedy
+from syncd.destination.wandb.lanes import Lane, Lanes
 from syncd.settings import Limits
 
 if TYPE_CHECKING:
@@ -39,11 +39,18 @@ APP: Final = "https://wandb.ai"  # where a browser sees what is at DEFAULT_URL
 class WandbDestination:
     """See `syncd.destination.base.Destination`."""
 
-    def __init__(self, login: Login, limits: Limits | None = None, *, lane: str = "sdk") -> None:
+    def __init__(
+        self,
+        login: Login,
+        limits: Limits | None = None,
+        *,
+        lane: str = "auto",
+        folder: Path | None = None,
+    ) -> None:
+        """lane: auto, direct or sdk. folder: where what is found out of the server is kept."""
         self._login = login
         self._limits = limits or Limits()
-        self._direct = lane == "direct"
-        self._counts = False  # the server was seen to count what the direct lane posts
+        self._lanes = Lanes(lane, folder)
 
     @property
     def identity(self) -> Identity:
@@ -63,7 +70,13 @@ class WandbDestination:
     @property
     def max_sessions(self) -> int:
         """Uploaders that may be open at once."""
-        return self._limits.open_streams if self._direct else self._limits.open_runs
+        direct = self._lanes.server is Lane.DIRECT
+        return self._limits.open_streams if direct else self._limits.open_runs
+
+    @property
+    def lane(self) -> str:
+        """How lines go there, and why."""
+        return self._lanes.words
 
     def account(self) -> Account:
         """Who we are there. Raises Unreachable or Refused."""
@@ -75,7 +88,8 @@ class WandbDestination:
 
     def uploader(self, target: Target) -> Uploader:
         """A session, not yet open."""
-        return self._stream(target) if self._direct else self._sdk(target)
+        direct = self._lanes.of(target.ref) is Lane.DIRECT
+        return self._stream(target) if direct else self._sdk(target)
 
     def _stream(self, target: Target) -> FileStream:
         from syncd.destination.wandb.filestream import FileStream
@@ -84,15 +98,11 @@ class WandbDestination:
             target,
             self._api,
             self._pace,
-            trusted=self._counts,
-            on_counted=self._trust,
+            self._lanes,
             count_stable_for=self._limits.count_stable_for,
         )
         self._heartbeats.keep(stream)
         return stream
-
-    def _trust(self) -> None:
-        self._counts = True
 
     def _sdk(self, target: Target) -> WandbSdk:
         from syncd.destination.wandb.sdk import WandbSdk
@@ -120,15 +130,16 @@ class WandbDestination:
         """For `doctor`."""
         from syncd.destination.wandb.checks import checks
 
-        return checks(self._login)
+        yield from checks(self._login)
+        fell_back = self._lanes.words.startswith("SDK, because")
+        yield Finding("lane", "warning" if fell_back else "ok", self._lanes.words)
 
     def close(self) -> None:
         """End all questions and sessions."""
         self._api.close()
-        if self._direct:
-            self._heartbeats.close()
-        else:
-            self._workers.close()
+        for made in ("_heartbeats", "_workers"):  # whatever was not used is not made for this
+            if made in self.__dict__:
+                getattr(self, made).close()
 
     @cached_property
     def _api(self) -> Api:

@@ -7,16 +7,17 @@ answer was a file stream's answer. A portal's page or a cut answer is seen at th
 wandb's SDK takes any 200 for success and steps over the gap.
 
 What the server's *count* says is still the only confirmation. `ahead` says how many lines may be on
-their way before it is asked again: none until a server was seen to count what was posted, since one
-that ignores offsets would double whatever is sent a second time.
+their way before it is asked again: none until the server was seen to count what was posted. With
+one that counts something else the run goes the other lane (see `lanes`).
 """
 
 from __future__ import annotations
 
 import hashlib
+import re
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
@@ -31,9 +32,11 @@ from syncd.destination.rows import EPOCH_TABLE, epoch_table
 from syncd.destination.wandb.api import Api, Bucket, Rejected
 from syncd.destination.wandb.bulk import HistoryLines, Summary, history_lines, line_text, text
 from syncd.destination.wandb.definitions import run_config, run_program
+from syncd.destination.wandb.lanes import Lane, Lanes
 from syncd.destination.wandb.media import MediaFile, MediaFiles
 from syncd.destination.wandb.pace import Pace
-from syncd.errors import ProblemCode, RunRefused, RunTrouble, Unreachable
+from syncd.destination.wandb.refusals import run_deleted, run_refused
+from syncd.errors import RunRefused, RunTrouble, Unreachable
 from syncd.source.lines import Lines, special_lines
 
 HISTORY: Final = "wandb-history.jsonl"
@@ -41,45 +44,47 @@ SUMMARY: Final = "wandb-summary.json"
 MAX_POST: Final = 8 << 20  # bytes of texts in a post; wandb-core keeps to about 10 MiB
 AHEAD: Final = 100_000  # lines on their way before the count is asked again
 MAX_SLOWED: Final = 60.0  # seconds of a RateLimit-Reset that are taken seriously
+COUNTED_WITHIN: Final = 15.0  # seconds; counts were seen to lag 2 to 4
+NOT_TAKEN: Final = (200, 400, 404, 409, 422)  # at a first post: perhaps the SDK's are taken
 STABLE: Final = 5.0  # seconds that somebody else's count has to stand still
+# how GraphQL servers word a question that is not theirs
+_OTHER_SCHEMA: Final = re.compile(
+    r"(?i)cannot query|unknown (field|argument|type)|not defined|unexpected (field|argument)"
+)
 
 
 class FileStream:
-    """An Uploader (see `destination.base`) over plain HTTP.
-
-    trusted: the server was seen to count what is posted to it. on_counted: told so the first time.
-    """
+    """An Uploader (see `destination.base`) over plain HTTP."""
 
     def __init__(
         self,
         target: Target,
         api: Api,
         pace: Pace,
+        lanes: Lanes,
         *,
-        trusted: bool,
-        on_counted: Callable[[], None],
         count_stable_for: float = STABLE,
     ) -> None:
         self._target = target
         self._api = api
         self._pace = pace
-        self._trusted = trusted
-        self._on_counted = on_counted
+        self._lanes = lanes
         self._count_stable_for = count_stable_for
         self._started = parse_timestamp(target.header.created, 0.0)
         self._summary = Summary()
         self._media = MediaFiles(target.media)
+        self._began = 0  # the server's count at the opening
         self._next = 0  # the line that the next post begins with
         self._limit = MAX_POST  # bytes of texts per post: less for a server that said 413
         self._posting = threading.Lock()  # a heartbeat must not overtake a post
-        self._posted_at = time.monotonic()
+        self._posted_at = self._lines_at = time.monotonic()
         self._alive = False
         self.stopped = False  # somebody pressed Stop on the run's page; uploading goes on
 
     @property
     def ahead(self) -> int:
         """Lines that may be sent beyond the last confirmed one."""
-        return AHEAD if self._trusted else 0
+        return AHEAD if self._lanes.counts else 0
 
     def open(self) -> int:
         """Begin at the server's count. Raises RunTrouble while it moves without us."""
@@ -88,12 +93,14 @@ class FileStream:
         if bucket:
             self._summary = Summary(bucket.summary)
         self._configure(self._target.header, bucket)
-        self._next = count
+        self._began = self._next = count
         self._alive = True
         return count
 
     def send(self, lines: Lines) -> Sequence[Line]:
         """Post the lines, in as few requests as the limits allow."""
+        if self._lanes.of(self._target.ref) is not Lane.DIRECT:
+            raise _other_lane("the server was found out not to do what this way relies on")
         made = self._rows(lines)
         at = lines.start.ordinal
         for texts in self._in_posts(made.texts):
@@ -110,9 +117,8 @@ class FileStream:
         """The server's count."""
         remote = self._api.remote_run(self._target.ref)
         count = remote.count if remote else 0
-        if not self._trusted and count == self._next:
-            self._trusted = True
-            self._on_counted()
+        if not self._lanes.counts:
+            self._judge(count)
         return count
 
     def pause(self) -> float:
@@ -178,6 +184,17 @@ class FileStream:
             )
         return again.count
 
+    def _judge(self, count: int) -> None:
+        """Whether the server counts what is posted to it. Raises RunTrouble once it's clear that it
+        counts something else. A count that has not moved at all says nothing yet."""
+        if count == self._next > self._began:
+            self._lanes.counted()
+        late = time.monotonic() - self._lines_at > COUNTED_WITHIN
+        if late and self._began < count < self._next:
+            why = f"it counted {count:,} lines of the {self._next:,} that it was sent"
+            if self._lanes.leave(why):
+                raise _other_lane(why)
+
     def _configure(self, header: RunHeader, bucket: Bucket | None) -> None:
         config = text(run_config(header, bucket.config if bucket else {}))
         try:
@@ -185,7 +202,7 @@ class FileStream:
                 self._target.ref, name=header.run_name, config=config, program=run_program(header)
             )
         except Rejected as rejected:
-            raise self._refused(rejected) from None
+            raise self._run_refused(rejected) from None
 
     def _reconfigure(self, record: Record) -> None:
         try:
@@ -226,13 +243,14 @@ class FileStream:
             self._post({"files": files})
         except Rejected as rejected:
             if rejected.status != 413 or len(texts) < 2:
-                raise self._refused(rejected) from None
+                raise self._lines_refused(rejected) from None
             half = len(texts) // 2  # what a post may hold is the server's to say
             self._limit = max(1, self._limit // 2)
             self._post_lines(offset, texts[:half], with_summary=False)
             self._post_lines(offset + half, texts[half:], with_summary=with_summary)
             return
         self._next = offset + len(texts)
+        self._lines_at = time.monotonic()
 
     def _post(self, body: dict[str, Any], *, only_if_alive: bool = False) -> None:
         data = orjson.dumps(body)
@@ -305,17 +323,30 @@ class FileStream:
         self._summary.update({EPOCH_TABLE: about})
         return [MediaFile(name, data=data)]
 
-    def _refused(self, rejected: Rejected) -> RunTrouble | RunRefused:
-        run_id = self._target.header.run_id
-        if "deleted" in str(rejected):
-            return RunRefused(
-                ProblemCode.DELETED,
-                "the run was deleted at the server, which does not take its name again",
-                meaning="The file still has every record",
-                remedy=f"Leave it: karaoke-syncd forget {run_id}. "
-                "Or upload the file as a run of its own: karaoke-syncd sync --as_new FILE",
-            )
+    def _run_refused(self, rejected: Rejected) -> RunTrouble | RunRefused:
+        """The server does not make the run, or does not take its config."""
+        words, run_id = str(rejected), self._target.header.run_id
+        if _OTHER_SCHEMA.search(words) and self._lanes.leave(f"it answers {words!r}"):
+            return _other_lane(words)
+        if "deleted" in words:
+            return run_deleted(run_id)
+        return run_refused(run_id, words)
+
+    def _lines_refused(self, rejected: Rejected) -> RunTrouble | RunRefused:
+        words, ref = str(rejected), self._target.ref
+        if "deleted" in words:
+            return run_deleted(ref.run_id)
+        first = self._next == self._began
+        if first and rejected.status in NOT_TAKEN and self._lanes.leave_for(ref, words):
+            return _other_lane(words)
         return RunTrouble(
-            f"the server does not take the run's lines ({rejected})",
+            f"the server does not take the run's lines ({words})",
             meaning="The records are safe on disk; tried again by itself",
         )
+
+
+def _other_lane(why: str) -> RunTrouble:
+    return RunTrouble(
+        f"the server does not take lines over plain HTTP as expected ({why})",
+        meaning="The run is opened anew, by wandb's SDK, from the server's count",
+    )

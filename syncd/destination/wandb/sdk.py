@@ -20,9 +20,10 @@ from syncd.destination.base import Outcome, RemoteRun, Target
 from syncd.destination.rows import epoch_table, row
 from syncd.destination.wandb.api import TIMEOUT, Api
 from syncd.destination.wandb.definitions import run_program, wandb_config
+from syncd.destination.wandb.refusals import run_deleted, run_refused
 from syncd.destination.wandb.worker import Configure, Finish, Log, Open, Request, ReuploadMedia
 from syncd.destination.wandb.worker_pool import Worker, WorkerFailed, WorkerPool
-from syncd.errors import ProblemCode, RunRefused, RunTrouble
+from syncd.errors import RunRefused, RunTrouble
 from syncd.source.lines import Lines, special_lines
 
 STABLE: Final = 5.0  # seconds; counts were seen to lag 2 to 4 s behind what was written
@@ -30,6 +31,10 @@ HAND_OVER: Final = 60.0  # to take a chunk of rows
 STARTS: Final = 10.0  # to import the SDK and start wandb-core, on a busy machine
 FINISH: Final = 60.0  # to upload summary, table and media at the end
 _MEDIA_ID: Final = re.compile(r"_\d+_[0-9a-f]{20}\.")  # in media/images/KEY_STEP_SHA256.png
+# wandb-core's words for an answer that would be the same each time; the SDK's checks of names
+_NOT_TAKEN: Final = re.compile(
+    r"returned error (400|404|409|422)\b|(?i:invalid (project|entity|run))"
+)
 
 
 class WandbSdk:
@@ -200,18 +205,14 @@ class WandbSdk:
             raise
 
     def _explained(self, words: str) -> RunTrouble | RunRefused:
-        run_id = self._target.header.run_id
+        key, run_id = self._api.login.key, self._target.header.run_id
+        words = words.replace(key, "***") if key else words
         if "deleted" in words:
-            return RunRefused(
-                ProblemCode.DELETED,
-                "the run was deleted at the server, which does not take its name again",
-                meaning="The file still has every record",
-                remedy=f"Leave it: karaoke-syncd forget {run_id}. "
-                "Or upload the file as a run of its own: karaoke-syncd sync --as_new FILE",
-            )
-        key = self._api.login.key
+            return run_deleted(run_id)
+        if _NOT_TAKEN.search(words):
+            return run_refused(run_id, words)
         return RunTrouble(
-            f"wandb's SDK: {words.replace(key, '***') if key else words}",
+            f"wandb's SDK: {words}",
             meaning="The records are safe on disk; tried again by itself",
         )
 

@@ -15,6 +15,7 @@ from syncd.destination.wandb.api import Api
 from syncd.destination.wandb.credentials import Login
 from syncd.destination.wandb.filestream import AHEAD, FileStream
 from syncd.destination.wandb.heartbeats import Heartbeats
+from syncd.destination.wandb.lanes import Lanes
 from syncd.destination.wandb.pace import Pace
 from syncd.errors import Refused, RunRefused, RunTrouble, Unreachable
 from syncd.source.lines import Lines
@@ -49,10 +50,10 @@ class DirectBench(Bench):
         self.api = Api(Login(server.url, "team", server.key, "test"), timeout=patience(3.0))
 
     def uploader(self, target: Target, *, trusted: bool = True) -> FileStream:
-        return FileStream(
-            target, self.api, self.pace, trusted=trusted, on_counted=lambda: None,
-            count_stable_for=0.05,
-        )  # fmt: skip
+        lanes = Lanes("auto")
+        if trusted:
+            lanes.counted()
+        return FileStream(target, self.api, self.pace, lanes, count_stable_for=0.05)
 
     def rows(self, run_id: str) -> list[dict[str, Any]]:
         return self.server.history(run_id)
@@ -202,15 +203,13 @@ def test_a_proxys_page_that_says_too_large_is_no_portal(tmp_path: Path) -> None:
 
 def test_nothing_runs_ahead_before_the_server_was_seen_to_count(bench: DirectBench) -> None:
     run = Run(bench)
-    told: list[int] = []
-    uploader = FileStream(
-        run.target, bench.api, Pace(Eager()), trusted=False, on_counted=lambda: told.append(1)
-    )
+    lanes = Lanes("auto")
+    uploader = FileStream(run.target, bench.api, Pace(Eager()), lanes)
     assert (uploader.open(), uploader.ahead) == (0, 0)
     uploader.send(run.lines)
     bench.server.fault("stale", endpoint="graphql", lag=3, times=1)
-    assert (uploader.confirm(), uploader.ahead, told) == (3, 0, [])
-    assert (uploader.confirm(), uploader.ahead, told) == (6, AHEAD, [1])
+    assert (uploader.confirm(), uploader.ahead, lanes.counts) == (3, 0, False)
+    assert (uploader.confirm(), uploader.ahead, lanes.counts) == (6, AHEAD, True)
 
 
 def test_a_count_that_moves_without_us_is_waited_for(bench: DirectBench) -> None:
