@@ -177,8 +177,12 @@ class Daemon:
             return
         self.connectivity = connectivity.hurried(self.connectivity, now)
         if not isinstance(error, Leased):
-            path = self.sessions[key].path
-            self._remember(lambda: failures.save(self.state, key, path, error))
+            self._keep_problem(key, error)
+
+    def _keep_problem(self, key: RunKey, error: UploadError) -> None:
+        """For `status`: what is wrong with this run."""
+        path = self.sessions[key].path
+        self._remember(lambda: failures.save(self.state, key, path, error))
 
     def _probe_finished(self, probed: Probed) -> None:
         self._prober.answered()
@@ -194,6 +198,9 @@ class Daemon:
 
     def _server_answered(self, was: Connectivity, now: float) -> None:
         if was.in_doubt:  # the server is fine: a run that says otherwise waits alone
+            for key, run in self.runs.items():
+                if waits_for_server(run) and run.error:
+                    self._keep_problem(key, run.error)
             return
         if not was.online:
             events.came_back(self.connectivity.entity)

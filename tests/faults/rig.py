@@ -35,7 +35,8 @@ from tests.measured import MEASURED
 from tests.patience import patience, until
 
 ROOT = Path(__file__).parents[2]
-LANE = os.environ.get("KARAOKE_TEST_LANE", "sdk")  # to wandb: `sdk` or `direct`
+LANE = settings.PREFIX + "LANE"
+LANES = ("auto", "sdk")  # to wandb: what users have, which is the direct one here; and the other
 FAST = {  # the daemon's times, in seconds
     "RESCAN": "0.5",
     "CONFIRM_FIRST": "0.2",
@@ -82,7 +83,7 @@ class Rig:
             "WANDB_API_KEY": KEY,
             "KARAOKE_SYNCD_LOG_DIR": str(self.logs),
             VARIABLE: str(self.order),
-            settings.PREFIX + "LANE": LANE,
+            LANE: "auto",
             **{settings.PREFIX + name: value for name, value in FAST.items()},
             **environment,
         }
@@ -105,6 +106,17 @@ class Rig:
                 stdout=words,
                 stderr=words,
             )
+
+    def go_by(self, lane: str) -> None:
+        """Upload by this lane from the next start on."""
+        if self.environment[LANE] != lane:
+            self.close()
+            self.environment[LANE] = lane
+
+    @property
+    def direct(self) -> bool:
+        """Whether the direct lane is what is tried."""
+        return self.environment[LANE] != "sdk"
 
     @property
     def running(self) -> bool:
@@ -158,11 +170,13 @@ class Rig:
     # --- what is known of the runs
 
     def destination(self) -> WandbDestination:
-        return WandbDestination(find_login(self.environment))
+        login = find_login(self.environment)
+        return WandbDestination(login, lane=self.environment[LANE], folder=self.state())
 
     def state(self) -> Path:
         """The state folder of this destination."""
-        return destination_folder(self.settings().state_dir, self.destination().identity.address)
+        login = find_login(self.environment)
+        return destination_folder(self.settings().state_dir, login.base_url)
 
     def settings(self) -> settings.Settings:
         return settings.load({}, self.environment)
@@ -288,7 +302,7 @@ def alive(pid: int) -> bool:
         return False
 
 
-class Lanes:
+class Playing:
     """Scenarios, some at a time, each on one of a few rigs that they use one after another: most
     of a scenario is waiting. A rig that a scenario failed on is thrown away."""
 
@@ -342,18 +356,30 @@ def _close(rig: Rig) -> None:
 
 
 @contextlib.contextmanager
-def lanes(
+def playing(
     scenarios: Mapping[str, Callable[[Rig], None]],
     make_rig: Callable[[Path], Rig],
     base: Path,
     width: int = 4,
-) -> Iterator[Lanes]:
-    """Lanes that are closed in the end."""
-    playing = Lanes(scenarios, make_rig, base, width)
+) -> Iterator[Playing]:
+    """Scenarios that are under way, and are ended in the end."""
+    under_way = Playing(scenarios, make_rig, base, width)
     try:
-        yield playing
+        yield under_way
     finally:
-        playing.close()
+        under_way.close()
+
+
+def by_lane(lane: str, scenario: Callable[[Rig], None]) -> Callable[[Rig], None]:
+    """The scenario, on that lane to wandb."""
+
+    def play(rig: Rig) -> None:
+        rig.go_by(lane)
+        scenario(rig)
+        if lane == "auto":
+            assert rig.destination().lane == "direct"  # and not left along the way
+
+    return play
 
 
 def selected(request: pytest.FixtureRequest, parameter: str) -> list[str]:

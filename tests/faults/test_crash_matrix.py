@@ -20,7 +20,16 @@ from syncd import failpoints
 from tests.fakes.faults import Fault, Request
 from tests.fakes.wandb_server import WandbServer
 from tests.fakes.wandb_state import HISTORY
-from tests.faults.rig import Lanes, Rig, alive, descendants, lanes, selected, write
+from tests.faults.rig import (
+    Playing,
+    Rig,
+    alive,
+    by_lane,
+    descendants,
+    playing,
+    selected,
+    write,
+)
 from tests.patience import until
 
 # in the order in which a record passes them
@@ -153,12 +162,18 @@ def kill_the_idle_worker(rig: Rig, point: str) -> None:
     end_well(rig, log)
 
 
-SCENARIOS: dict[str, Callable[[Rig], None]] = {
+ANYWHERE: dict[str, Callable[[Rig], None]] = {
     **{point: partial(kill_the_daemon, point=point) for point in DAEMON},
-    **{point: partial(kill_the_worker, point=point) for point in WORKER},
     **{point: partial(kill_at_the_server, point=point) for point in SERVER},
+}
+SDK: dict[str, Callable[[Rig], None]] = {
+    **{point: partial(kill_the_worker, point=point) for point in WORKER},
     "core": partial(kill_the_core, point="core"),
     "idle worker": partial(kill_the_idle_worker, point="idle worker"),
+}
+SCENARIOS: dict[str, Callable[[Rig], None]] = {
+    **{f"{name}, auto": by_lane("auto", scenario) for name, scenario in ANYWHERE.items()},
+    **{f"{name}, sdk": by_lane("sdk", play) for name, play in (ANYWHERE | SDK).items()},
 }
 
 
@@ -169,17 +184,17 @@ def new_rig(folder: Path) -> Rig:
 @pytest.fixture(scope="module")
 def played(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Lanes]:
+) -> Iterator[Playing]:
     """The scenarios that were selected, under way."""
     with pytest.MonkeyPatch.context() as patch:  # three git processes a run
         patch.setattr(create, "provenance", lambda argv: {"host": "here", "pid": os.getpid()})
         scenarios = {name: SCENARIOS[name] for name in selected(request, "point")}
-        with lanes(scenarios, new_rig, tmp_path_factory.mktemp("crash"), 6) as playing:
-            yield playing
+        with playing(scenarios, new_rig, tmp_path_factory.mktemp("crash"), 6) as under_way:
+            yield under_way
 
 
 @pytest.mark.parametrize("point", SCENARIOS)
-def test_killed_there_every_record_is_on_the_server_once(played: Lanes, point: str) -> None:
+def test_killed_there_every_record_is_on_the_server_once(played: Playing, point: str) -> None:
     played.result(point)
 
 
@@ -191,6 +206,7 @@ def test_without_the_variable_a_failpoint_does_nothing(tmp_path: Path) -> None:
 def test_the_processes_of_a_killed_daemon_go_with_it(tmp_path: Path) -> None:
     """Nobody is left who could send rows for a daemon that is no more."""
     with WandbServer(tmp_path / "server") as server, Rig(tmp_path, server) as rig:
+        rig.go_by("sdk")
         rig.start()
         with RunLog.create(rig.logs, project="songs") as log:
             write(log, 3)

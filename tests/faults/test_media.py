@@ -12,7 +12,17 @@ import pytest
 
 from karaoke_train.runlog import RunLog, create
 from tests.fakes.wandb_server import WandbServer
-from tests.faults.rig import LANE, WAV, Lanes, Rig, descendants, lanes, selected, write
+from tests.faults.rig import (
+    LANES,
+    WAV,
+    Playing,
+    Rig,
+    by_lane,
+    descendants,
+    playing,
+    selected,
+    write,
+)
 from tests.patience import until
 
 
@@ -52,7 +62,7 @@ def killed_before_it_went(rig: Rig) -> None:
     for pid in [rig.pid, *descendants(rig.pid)]:
         os.kill(pid, signal.SIGKILL)
     rig.dies()
-    assert sounds(rig, log) == [] or LANE == "direct"  # which brings it with its row
+    assert sounds(rig, log) == [] or rig.direct  # which brings it with its row
     rig.start()
     log.close()
     is_there(rig, log)
@@ -64,7 +74,7 @@ def refused(rig: Rig) -> None:
     rig.server.fault("status", endpoint="files", status=403)
     sing(rig, log)
     log.close()
-    words = "HTTP 403" if LANE == "direct" else "did not get to the server"
+    words = "HTTP 403" if rig.direct else "did not get to the server"
     until(lambda: words in rig.said(), "the daemon says so")
     assert sounds(rig, log) == []
     rig.server.clear()
@@ -96,11 +106,14 @@ def no_picture_at_all(rig: Rig) -> None:
     assert all("is missing" in words for words in shown)
 
 
-SCENARIOS: dict[str, Callable[[Rig], None]] = {
+CASES: dict[str, Callable[[Rig], None]] = {
     "killed before it went": killed_before_it_went,
     "refused": refused,
     "trainer crashed": trainer_crashed,
     "no picture at all": no_picture_at_all,
+}
+SCENARIOS = {
+    f"{name}, {lane}": by_lane(lane, scenario) for lane in LANES for name, scenario in CASES.items()
 }
 
 
@@ -111,14 +124,14 @@ def new_rig(folder: Path) -> Rig:
 @pytest.fixture(scope="module")
 def played(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Lanes]:
+) -> Iterator[Playing]:
     with pytest.MonkeyPatch.context() as patch:  # three git processes a run
         patch.setattr(create, "provenance", lambda argv: {"host": "here", "pid": os.getpid()})
         scenarios = {name: SCENARIOS[name] for name in selected(request, "case")}
-        with lanes(scenarios, new_rig, tmp_path_factory.mktemp("media")) as playing:
-            yield playing
+        with playing(scenarios, new_rig, tmp_path_factory.mktemp("media")) as under_way:
+            yield under_way
 
 
 @pytest.mark.parametrize("case", SCENARIOS)
-def test_a_sound_gets_to_the_server_with_its_row(played: Lanes, case: str) -> None:
+def test_a_sound_gets_to_the_server_with_its_row(played: Playing, case: str) -> None:
     played.result(case)

@@ -9,7 +9,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from tests.fakes.faults import Seen
 from tests.fakes.proxy import Proxy
 from tests.fakes.wandb_http import self_signed
 from tests.fakes.wandb_server import WandbServer
-from tests.faults.rig import ROOT, Lanes, Rig, lanes, selected, write
+from tests.faults.rig import LANE, LANES, ROOT, Playing, Rig, by_lane, playing, selected, write
 from tests.karaoke_train.runlog.files import lines_of
 from tests.patience import patience, until
 
@@ -35,7 +35,8 @@ class Case:
     """A fault of the server, and what `status` says of it.
 
     reach: `status`'s word for the destination; words: in its sentence, or in the run's problem
-    when the destination is fine (`online`). No words: nothing is to be noticed.
+    when the destination is fine (`online`). No words: nothing is to be noticed. direct: the words
+    on the direct lane, where each post has an answer of its own.
     """
 
     kind: str
@@ -43,6 +44,7 @@ class Case:
     words: str = ""
     exit: Exit = Exit.OK
     how: dict[str, Any] = field(default_factory=dict)
+    direct: str | None = None
     reopen: bool = False  # the session has to be opened anew for the fault to be met
 
 
@@ -78,21 +80,36 @@ CASES: dict[str, Case] = {
     # only what carries the records: the server seems well, and nothing arrives
     **{
         f"records: HTTP {code}": Case(
-            "status", "online", STANDS_STILL, how=STREAM | {"status": code}
+            "status", "online", STANDS_STILL, how=STREAM | {"status": code}, direct=words
         )
-        for code in (401, 403, 429, 500)
+        for code, words in {
+            401: "does not accept the API key",
+            403: "refuses this account (HTTP 403)",
+            429: "is in trouble (HTTP 429)",
+            500: "is in trouble (HTTP 500)",
+        }.items()
     },
     "records: one 403": Case(
-        "status", "online", STANDS_STILL, how=STREAM | {"status": 403, "times": 1}
+        # which the SDK never recovers from, and the direct lane by its next post
+        "status",
+        "online",
+        STANDS_STILL,
+        how=STREAM | {"status": 403, "times": 1},
+        direct="",
     ),
-    "records: captive portal": Case("html", "online", STANDS_STILL, how=STREAM),
-    "records: never answered": Case("hang", "online", STANDS_STILL, how=STREAM),
+    "records: captive portal": Case(
+        "html", "online", STANDS_STILL, how=STREAM, direct="is not a W&B server"
+    ),
+    "records: never answered": Case(
+        "hang", "online", STANDS_STILL, how=STREAM, direct="does not answer"
+    ),
     # only what a session asks for when it's opened
     "opening: HTTP 403": Case(
         "status",
         "online",
         "wandb's SDK: ",
         how={"operation": "UpsertBucket", "status": 403},
+        direct="refuses this account (HTTP 403)",
         reopen=True,
     ),
     "opening: HTTP 500": Case(
@@ -100,10 +117,16 @@ CASES: dict[str, Case] = {
         "online",
         "wandb's SDK: ",
         how={"operation": "UpsertBucket", "status": 500},
+        direct="is in trouble (HTTP 500)",
         reopen=True,
     ),
     "opening: stale count": Case(
-        "stale", "online", "records; it had confirmed", Exit.DECISION, {"lag": 3}, reopen=True
+        "stale",
+        "online",
+        "records; it had confirmed",
+        Exit.DECISION,
+        {"lag": 3, "endpoint": "graphql"},
+        reopen=True,
     ),
     "records: truncated JSON": Case("truncate", "online", how=STREAM),
     "records: applied, response dropped": Case("drop_reply", "online", how=STREAM),
@@ -155,27 +178,37 @@ def is_well(rig: Rig, log: RunLog, daemon: int) -> None:
 def disturb(rig: Rig, name: str) -> None:
     """A run is being uploaded; the fault comes, is noticed, and ends."""
     case = CASES[name]
+    if rig.direct and case.direct is not None:
+        case = replace(case, words=case.direct)
     rig.start()
     daemon = rig.pid
     with training(rig) as log:
         goes_on(rig, log)
         before = len(requests(rig))
+        if case.reopen:
+            reopen(rig)
         if case.kind == "refuse":
             rig.server.refuse()
         else:
             rig.server.fault(case.kind, **case.how)  # type: ignore[arg-type]
-        if case.reopen:
-            for worker in rig.workers():
-                os.kill(worker, signal.SIGKILL)
         if case.words:
             is_said(rig, log, case)
         else:
-            until(lambda: faulty(rig, before) > 3, "the fault is met")
+            most = case.how.get("times", 4)
+            until(lambda: faulty(rig, before) >= most, "the fault is met")
         if "retry_after" in case.how and not case.how.get("endpoint"):
             is_heeded(rig, before, case.how["retry_after"])
         rig.server.clear()
         goes_on(rig, log)
     is_well(rig, log, daemon)
+
+
+def reopen(rig: Rig) -> None:
+    """The run's session ends, and another one is to begin."""
+    if rig.direct:
+        rig.server.fault("reset", endpoint="file_stream", times=1)
+    for worker in rig.workers():
+        os.kill(worker, signal.SIGKILL)
 
 
 def requests(rig: Rig) -> list[Seen]:
@@ -238,14 +271,15 @@ socket.getaddrinfo = getaddrinfo
 
 def no_names(rig: Rig) -> None:
     """The resolver fails in the middle of a run. Python's alone: wandb-core has its own."""
-    folder = rig.folder / "names"
+    folder = rig.folder / f"names-{rig.environment[LANE]}"
     flag = folder / "no-dns"
     (folder / "site").mkdir(parents=True)
     (folder / "site" / "sitecustomize.py").write_text(_NO_NAMES.format(flag=str(flag)))
     with WandbServer(folder / "server") as server:
         path = os.pathsep.join([str(folder / "site"), str(ROOT)])
         url = server.url.replace("127.0.0.1", "localhost")
-        with Rig(folder, server, PYTHONPATH=path, WANDB_BASE_URL=url) as own:
+        lane = {LANE: rig.environment[LANE]}
+        with Rig(folder, server, PYTHONPATH=path, WANDB_BASE_URL=url, **lane) as own:
             own.start()
             daemon = own.pid
             with training(own) as log:
@@ -262,12 +296,13 @@ def no_names(rig: Rig) -> None:
 
 def wrong_certificate(rig: Rig) -> None:
     """A certificate that doesn't verify, until the CA bundle is put right in its place."""
-    folder = rig.folder / "tls"
+    folder = rig.folder / f"tls-{rig.environment[LANE]}"
     bundle = folder / "ca.pem"
     with WandbServer(folder / "server", tls=True) as server:
         assert server.ca_file
         bundle.write_bytes(self_signed(folder / "other")[0].read_bytes())
-        with Rig(folder, server, REQUESTS_CA_BUNDLE=str(bundle)) as own:
+        lane = {LANE: rig.environment[LANE]}
+        with Rig(folder, server, REQUESTS_CA_BUNDLE=str(bundle), **lane) as own:
             own.start()
             daemon = own.pid
             with training(own) as log:
@@ -282,10 +317,11 @@ def wrong_certificate(rig: Rig) -> None:
 
 def only_by_proxy(rig: Rig, tls: bool) -> None:
     """A server that only the proxy knows; the proxy goes and comes back."""
-    folder = rig.folder / ("proxy-tls" if tls else "proxy")
+    folder = rig.folder / f"proxy-{tls}-{rig.environment[LANE]}"
     with Proxy() as proxy, WandbServer(folder / "server", tls=tls) as server:
         url = server.url.replace("127.0.0.1", "wandb.test")
         where = {"HTTPS_PROXY" if tls else "HTTP_PROXY": proxy.url, "WANDB_BASE_URL": url}
+        where[LANE] = rig.environment[LANE]
         if server.ca_file:
             where["REQUESTS_CA_BUNDLE"] = str(server.ca_file)
         with Rig(folder, server, **where) as own:
@@ -303,12 +339,17 @@ def only_by_proxy(rig: Rig, tls: bool) -> None:
         assert {*proxy.carried} >= {f"{method} wandb.test:{server.port}"}
 
 
-SCENARIOS: dict[str, Callable[[Rig], None]] = {
+ANYWHERE: dict[str, Callable[[Rig], None]] = {
     **{name: partial(disturb, name=name) for name in CASES},
     "DNS failure": no_names,
     "wrong certificate": wrong_certificate,
     "proxy": partial(only_by_proxy, tls=False),
     "proxy and TLS": partial(only_by_proxy, tls=True),
+}
+SCENARIOS = {
+    f"{name}, {lane}": by_lane(lane, scenario)
+    for lane in LANES
+    for name, scenario in ANYWHERE.items()
 }
 
 
@@ -320,15 +361,15 @@ def new_rig(folder: Path) -> Rig:
 @pytest.fixture(scope="module")
 def played(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Lanes]:
+) -> Iterator[Playing]:
     """The scenarios that were selected, under way."""
     with pytest.MonkeyPatch.context() as patch:  # three git processes a run
         patch.setattr(create, "provenance", lambda argv: {"host": "here", "pid": os.getpid()})
         scenarios = {name: SCENARIOS[name] for name in selected(request, "fault")}
-        with lanes(scenarios, new_rig, tmp_path_factory.mktemp("network"), 8) as playing:
-            yield playing
+        with playing(scenarios, new_rig, tmp_path_factory.mktemp("network"), 8) as under_way:
+            yield under_way
 
 
 @pytest.mark.parametrize("fault", SCENARIOS)
-def test_after_the_fault_every_record_is_on_the_server_once(played: Lanes, fault: str) -> None:
+def test_after_the_fault_every_record_is_on_the_server_once(played: Playing, fault: str) -> None:
     played.result(fault)

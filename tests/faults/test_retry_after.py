@@ -15,23 +15,23 @@ from syncd.errors import Exit
 from syncd.report.status import exit_code
 from tests.fakes.faults import Endpoint, Seen
 from tests.fakes.wandb_server import WandbServer
-from tests.faults.rig import LANE, Lanes, Rig, lanes, selected, write
+from tests.faults.rig import LANES, Playing, Rig, by_lane, playing, selected, write
 from tests.patience import until
 
 SECONDS = 3.0  # far more than the daemon's own backoff (rig.FAST)
-STATUSES = ["429", "503"]
-# what the daemon itself sends; with the SDK, the posts are those of wandb-core
-ASKED: Endpoint = "graphql" if LANE == "sdk" else "all"
+STATUSES = ("429", "503")
 
 
 def told_to_wait(rig: Rig, status: str) -> None:
     """The count of what was just sent is refused, with a time; then the server is well again."""
     assert isinstance(rig.server, WandbServer)
+    # what the daemon itself sends; with the SDK, the posts are those of wandb-core
+    asked_at: Endpoint = "all" if rig.direct else "graphql"
     rig.start()
     with RunLog.create(rig.logs, project="songs") as log:
         write(log, 5)
         rig.await_all(log)
-        rig.server.fault("status", endpoint=ASKED, status=int(status), retry_after=SECONDS)
+        rig.server.fault("status", endpoint=asked_at, status=int(status), retry_after=SECONDS)
         write(log, 5, start=5)
         until(lambda: len(refused(rig)) >= 3, "the daemon asks again")
         words = f"is in trouble (HTTP {status})"
@@ -52,6 +52,13 @@ def refused(rig: Rig) -> list[Seen]:
     return [seen for seen in rig.server.requests() if seen.fault]
 
 
+SCENARIOS = {
+    f"{status}, {lane}": by_lane(lane, partial(told_to_wait, status=status))
+    for lane in LANES
+    for status in STATUSES
+}
+
+
 def new_rig(folder: Path) -> Rig:
     # no question but a run's own for a while
     return Rig(folder, WandbServer(folder / "server"), KARAOKE_SYNCD_PROBE_EVERY="600")
@@ -60,14 +67,14 @@ def new_rig(folder: Path) -> Rig:
 @pytest.fixture(scope="module")
 def played(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Lanes]:
-    scenarios = {
-        status: partial(told_to_wait, status=status) for status in selected(request, "status")
-    }
-    with lanes(scenarios, new_rig, tmp_path_factory.mktemp("retry")) as playing:
-        yield playing
+) -> Iterator[Playing]:
+    scenarios = {name: SCENARIOS[name] for name in selected(request, "status")}
+    with playing(scenarios, new_rig, tmp_path_factory.mktemp("retry")) as under_way:
+        yield under_way
 
 
-@pytest.mark.parametrize("status", STATUSES)
-def test_nothing_is_asked_before_the_time_that_the_server_named(played: Lanes, status: str) -> None:
+@pytest.mark.parametrize("status", SCENARIOS)
+def test_nothing_is_asked_before_the_time_that_the_server_named(
+    played: Playing, status: str
+) -> None:
     played.result(status)

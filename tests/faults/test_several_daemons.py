@@ -14,7 +14,7 @@ import pytest
 from karaoke_train.runlog import RunLog, RunLogError, create
 from syncd.state import lease
 from tests.fakes.wandb_server import WandbServer
-from tests.faults.rig import Rig, write
+from tests.faults.rig import LANES, Rig, write
 from tests.karaoke_train.runlog.files import lines_of
 from tests.patience import until
 
@@ -46,8 +46,8 @@ def logs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[RunLo
         log.close()
 
 
-@pytest.fixture
-def rigs(tmp_path: Path) -> Iterator[list[Rig]]:
+@pytest.fixture(params=LANES)
+def rigs(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[list[Rig]]:
     """Three daemons, with a state folder each and one server."""
     with WandbServer(tmp_path / "server") as server:
         # one of them alone has no room for all the runs
@@ -57,6 +57,8 @@ def rigs(tmp_path: Path) -> Iterator[list[Rig]]:
                 server,
                 logs=tmp_path / "logs",
                 KARAOKE_SYNCD_OPEN_RUNS="2",
+                KARAOKE_SYNCD_OPEN_STREAMS="2",
+                KARAOKE_SYNCD_LANE=request.param,
                 KARAOKE_SYNCD_TAKEOVER="0.5",
             )
             for name in ("one", "two", "three")
