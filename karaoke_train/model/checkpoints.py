@@ -39,11 +39,20 @@ class Resumable:
     @property
     def epochs(self) -> float:
         """Epochs trained so far, 0 when the checkpoint doesn't say."""
+        return self._from_state("epoch") or 0.0
+
+    @property
+    def step(self) -> int | None:
+        """The global step that training goes on from, None when the checkpoint doesn't say."""
+        step = self._from_state("global_step")
+        return None if step is None else int(step)
+
+    def _from_state(self, key: str) -> float | None:
         try:
             state = json.loads((self.folder / "trainer_state.json").read_text(encoding="utf-8"))
-            return float(state["epoch"])
+            return float(state[key])
         except (OSError, ValueError, KeyError, TypeError):
-            return 0.0
+            return None
 
 
 class RunFileCallback(TrainerCallback):

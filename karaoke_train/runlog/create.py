@@ -5,13 +5,14 @@ from __future__ import annotations
 import base64
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from datetime import datetime
 from itertools import count, islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-from karaoke_train.runlog.format import RunHeader
+from karaoke_train.runlog.format import BadRecord, Record, RunHeader, RunLogError
 from karaoke_train.runlog.layout import lock_path, log_name
 from karaoke_train.runlog.lock import LOCK_WAIT, Held, Lock, LockKind
 from karaoke_train.runlog.provenance import provenance
@@ -20,6 +21,8 @@ from karaoke_train.runlog.sink import Sink, open_new
 from karaoke_train.runlog.timestamps import format_timestamp
 from karaoke_train.runlog.warn import warn
 
+MAX_TAG: Final = 64  # characters, as wandb has it
+
 
 def create_file(folder: Path, started: datetime) -> tuple[Sink, LockKind]:
     """A new file in `folder`, and the kind of lock that is held on it.
@@ -27,6 +30,7 @@ def create_file(folder: Path, started: datetime) -> tuple[Sink, LockKind]:
     Where no lock can be had the run goes on without one: that its writer has died, the daemon can
     then tell only from the file's silence. Raises OSError when no file can be made.
     """
+    made = [place for place in (folder, *folder.parents) if not place.exists()]
     folder.mkdir(parents=True, exist_ok=True)
     names = (log_name(started, attempt) for attempt in count())
     path, descriptor = open_new(folder / name for name in islice(names, 10_000))
@@ -35,17 +39,26 @@ def create_file(folder: Path, started: datetime) -> tuple[Sink, LockKind]:
         lock.acquire(timeout=LOCK_WAIT)
     except (OSError, Held) as error:
         warn(f"{path} has no lock ({error}). Its records are kept all the same.")
-    return Sink(path, descriptor, lock), lock.kind
+    unsynced = {folder, *(place.parent for place in made)}
+    return Sink(path, descriptor, lock, unsynced=unsynced), lock.kind
 
 
 def config_record(
     header: RunHeader, config: Mapping[str, Any], started: datetime, **more: object
 ) -> dict[str, Any]:
-    """A run's `config` record, as this process writes it."""
+    """A run's `config` record, as this process writes it. Of the labels those that are there."""
+    labels = {
+        "part": header.part,
+        "tags": header.tags,
+        "group": header.group,
+        "job_type": header.job_type,
+        "notes": header.notes,
+    }
     return {
         "type": RecordType.CONFIG,
         "schema": SCHEMA,
         "run_id": header.run_id,
+        **{name: value for name, value in labels.items() if value},
         "run_name": header.run_name,
         "project": header.project,
         "created": format_timestamp(started),
@@ -56,6 +69,36 @@ def config_record(
     }
 
 
+def relabelled(first: RunHeader, newest: Record, given: RunHeader | None) -> RunHeader:
+    """The header of a run that goes on: the first record's names, and of each label what is
+    `given`, else what the newest config record has, as wandb replaces those of a resumed run."""
+    try:
+        latest = RunHeader.of(newest)
+    except BadRecord:  # a foreign record that names no run
+        latest = first
+    own = given or latest
+    return replace(
+        first,
+        tags=own.tags or latest.tags,
+        group=own.group or latest.group,
+        job_type=own.job_type or latest.job_type,
+        notes=own.notes or latest.notes,
+    )
+
+
+def checked_tags(tags: Iterable[str] | None) -> tuple[str, ...]:
+    """The tags, each once; a single text is one tag. Raises RunLogError for one that wandb refuses,
+    which would otherwise be known only when the run is uploaded."""
+    given = (tags,) if isinstance(tags, str) else tuple(map(str, tags or ()))
+    for tag in given:
+        if not 1 <= len(tag) <= MAX_TAG:
+            raise RunLogError(
+                f"the tag {tag[:80]!r} has {len(tag)} characters; wandb takes 1 to {MAX_TAG}. "
+                "No run was started; give a shorter one."
+            )
+    return tuple(dict.fromkeys(given))
+
+
 def new_run_id() -> str:
-    """12 characters, 60 random bits: enough that no two runs ever get the same."""
+    """12 characters, 60 random bits: enough that no two runs, or parts, ever get the same."""
     return base64.b32encode(os.urandom(10))[:12].decode().lower()

@@ -20,7 +20,6 @@ from karaoke_train.runlog.record_types import RecordType
 
 MAX_LINE: Final = 1 << 20  # bytes with the newline; wandb drops history rows over about 10 MB
 MAX_DEPTH: Final = 64  # objects and lists in one another; orjson writes 254, Python recurses 1000
-DEFAULT_PROJECT: Final = "voice-to-notes"
 RUN_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")  # within what wandb takes as a run id
 
 Record = dict[str, Any]
@@ -81,7 +80,11 @@ def decode(line: bytes) -> Record:
 
 @dataclass(frozen=True, slots=True)
 class RunHeader:
-    """What a `config` record says of its run, typed. trainer: where and how the run was started."""
+    """What a `config` record says of its run, typed.
+
+    project: empty where the record names none. trainer: where and how the run was started. part:
+    the id of the file, one of those that the run is in; empty in files of older writers.
+    """
 
     run_id: str
     run_name: str
@@ -90,6 +93,11 @@ class RunHeader:
     upload: bool = True
     created: str = ""
     trainer: Mapping[str, Any] = field(default_factory=dict)  # host, pid, git, argv
+    part: str = ""
+    tags: tuple[str, ...] = ()
+    group: str = ""
+    job_type: str = ""
+    notes: str = ""
 
     @classmethod
     def of(cls, record: Mapping[str, Any]) -> RunHeader:
@@ -99,16 +107,26 @@ class RunHeader:
             raise BadRecord(f"not a config record but {record.get('type')!r}")
         if not isinstance(run_id, str) or not RUN_ID.fullmatch(run_id):
             raise BadRecord(f"run_id {run_id!r:.80} is not 1 to 64 letters, digits, '-' or '_'")
-        config = record.get("config")
+        config, part = record.get("config"), record.get("part")
         return cls(
             run_id=run_id,
             run_name=str(record.get("run_name") or run_id),
-            project=str(record.get("project") or DEFAULT_PROJECT),
+            project=str(record.get("project") or ""),
             config=config if isinstance(config, dict) else {"config": config} if config else {},
             upload=record.get("upload") is not False,
             created=str(record.get("created") or ""),
             trainer={k: record[k] for k in ("host", "pid", "git", "argv") if record.get(k)},
+            part=part if isinstance(part, str) and RUN_ID.fullmatch(part) else "",
+            tags=_tags(record.get("tags")),
+            group=str(record.get("group") or ""),
+            job_type=str(record.get("job_type") or ""),
+            notes=str(record.get("notes") or ""),
         )
+
+
+def _tags(value: object) -> tuple[str, ...]:
+    tags = [value] if isinstance(value, str) else value if isinstance(value, list) else []
+    return tuple(tag for tag in tags if isinstance(tag, str) and tag)
 
 
 def _plain(value: Any, depth: int) -> Any:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from datetime import datetime
 from pathlib import Path
 from typing import Final
 
 LOG_FILES: Final = "training_log_*.jsonl"
 DOCUMENTS: Final = "training_log_*.json"  # the older format: one JSON document a run
+UNNAMED_PROJECT: Final = "uncategorized"  # wandb's own word for runs without a project
+_NOT_IN_PROJECTS: Final = frozenset("/\\#?%:")  # what wandb refuses in the name of one
 
 
 def log_name(started: datetime, attempt: int = 0) -> str:
@@ -19,6 +22,21 @@ def log_name(started: datetime, attempt: int = 0) -> str:
 def lock_path(path: Path) -> Path:
     """The lock of a run's file: held means that its writer lives."""
     return path.parent / ".locks" / f"{path.name}.lock"
+
+
+def run_id_lock_path(folder: Path, run_id: str) -> Path:
+    """The lock that is held while the run is looked for in `folder`, and made if it isn't there."""
+    return folder / ".locks" / f"{run_id}.create.lock"
+
+
+def default_project(folder: Path) -> str:
+    """The project of runs in `folder` that name none: the folder's own name, or that of the folder
+    around it where it is called `logs`. 1 to 128 characters, as wandb takes them."""
+    # Not `resolve`: a link called `logs` may lead to a scratch disk, whose folder says nothing
+    folder = Path(os.path.abspath(folder))  # noqa: PTH100
+    name = folder.parent.name if folder.name == "logs" else folder.name
+    fit = (c if c.isprintable() and c not in _NOT_IN_PROJECTS else "-" for c in name)
+    return "".join(fit).strip(" .-")[:128].rstrip() or UNNAMED_PROJECT
 
 
 def media_folder(path: Path, run_id: str) -> Path:

@@ -13,7 +13,8 @@ import math
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
-from karaoke_train.runlog.format import DEFAULT_PROJECT, BadRecord, Record
+from karaoke_train.runlog.format import BadRecord, Record
+from karaoke_train.runlog.layout import UNNAMED_PROJECT
 from karaoke_train.runlog.record_types import SCHEMA, RecordType
 from karaoke_train.runlog.timestamps import parse_timestamp
 
@@ -42,24 +43,27 @@ def parse_document(data: bytes) -> dict[str, Any]:
     return document
 
 
-def document_records(document: Mapping[str, Any], *, name: str = "") -> Iterator[Record]:
+def document_records(
+    document: Mapping[str, Any], *, name: str = "", project: str = UNNAMED_PROJECT
+) -> Iterator[Record]:
     """The document as a record log would have it: a config record, then all else by time.
 
     The run_id comes from the config and the first record, so that the document gives the same run
     again when it is read again. When it has grown by entries later than those it had, the same run
-    begins with the same records. Unnamed runs are `sync_<time>`.
+    begins with the same records. Unnamed runs are `sync_<time>`. project: of a document that names
+    none.
     """
     entries = _by_time(document)
     created = str(entries[0].get("timestamp", "")) if entries else ""
     config = document.get("config") or {}
     run_name = config.get("run_name") if isinstance(config, dict) else None
-    project = config.get("wandb_project") if isinstance(config, dict) else None
+    own_project = config.get("wandb_project") if isinstance(config, dict) else None
     yield {
         "type": RecordType.CONFIG,
         "schema": SCHEMA,
         "run_id": _stable_id(config, entries),
         "run_name": run_name or name or f"sync_{created or 'document'}",
-        "project": project or DEFAULT_PROJECT,
+        "project": own_project or project,
         "created": created,
         "config": config,
     }

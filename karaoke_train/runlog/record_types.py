@@ -67,8 +67,22 @@ SPECS: Final[Mapping[RecordType, RecordSpec]] = {
                 "text: 1 to 64 letters, digits, `-`, `_`; a letter or digit first",
                 "the run's id, here and at the server; a first line without one is refused",
             ),
+            Field(
+                "part",
+                "text",
+                "this file's own id: a run that is started again elsewhere is in several files",
+            ),
             Field("run_name", "text", "the run's name for people; `run_id` where it is missing"),
-            Field("project", "text", "the project that the run belongs to at the server"),
+            Field(
+                "project",
+                "text",
+                "the project that the run belongs to at the server; named by the folder where it "
+                "is missing",
+            ),
+            Field("tags", "list of texts, 1 to 64 characters each", "only where given"),
+            Field("group", "text", "the group of runs that this one belongs to; only where given"),
+            Field("job_type", "text", "its kind within the group; only where given"),
+            Field("notes", "text", "what people wrote about the run; only where given"),
             Field("created", "ISO 8601 text, ms, with offset", "when this writer began"),
             Field("config", "object", "the run's settings, hyperparameters and the like"),
             Field("upload", "boolean", "false: stays here until somebody uploads it by name"),
@@ -77,7 +91,17 @@ SPECS: Final[Mapping[RecordType, RecordSpec]] = {
             Field("git", "object", "`commit`, `branch`, and `dirty` where files were changed"),
             Field("argv", "list of texts", "the command line, secrets hidden as `***`"),
             Field("lock", "`flock`, `lease` or `none`", "which kind of lock the writer holds"),
+            Field(
+                "attempt",
+                "integer from 1",
+                "counts the starts of the run in this file; one more than before where missing",
+            ),
             Field("resumed", "true", "there only where the run is resumed"),
+            Field(
+                "resumed_from_step",
+                "integer",
+                "the trainer's step that it goes on from, where known: later ones come again",
+            ),
         ),
     ),
     RecordType.TRAIN: RecordSpec(

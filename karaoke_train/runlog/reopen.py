@@ -1,52 +1,76 @@
-"""A run's file whose writer is gone: its header, its lock, and the file opened for more lines."""
+"""A run's file whose writer is gone: its past, its lock, and the file opened for more lines."""
 
 from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, Final
 
-from karaoke_train.runlog.format import MAX_LINE, BadRecord, RunHeader, RunLogError, decode
+from karaoke_train.runlog.format import MAX_LINE, BadRecord, Record, RunHeader, RunLogError, decode
 from karaoke_train.runlog.layout import lock_path
 from karaoke_train.runlog.lock import LEASE, LOCK_WAIT, Held, Lock, LockKind
+from karaoke_train.runlog.parts import LogBusy, first_line
+from karaoke_train.runlog.record_types import RecordType
 from karaoke_train.runlog.sink import Sink
 
+_CHUNK: Final = 1 << 20  # bytes per read of the search for config records
+_CONFIG: Final = b'"config"'  # in each config record's line, and in few others
 
-class LogBusy(RunLogError):
-    """Another process is writing to this run's file."""
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """What the config records of a file say together: the number of attempts so far, all their
+    configs, later ones on top, and the newest record."""
+
+    attempt: int = 0
+    config: Mapping[str, Any] = field(default_factory=dict)
+    newest: Record = field(default_factory=dict)
 
 
-def reopen_file(path: Path) -> tuple[Sink, LockKind]:
-    """The file of a run whose writer is gone, its torn last line ended; and the kind of its lock.
+def reopen_file(path: Path, next_line: Callable[[Past, LockKind], bytes]) -> Sink:
+    """The file of a run whose writer is gone, its torn last line ended and `next_line` behind it.
 
-    Raises LogBusy while somebody writes to it, RunLogError when it can't be written to.
+    next_line: makes the line from what the file has and the kind of the lock that was taken; what
+    it raises leaves the file as it was. Raises LogBusy while somebody writes to the file,
+    RunLogError when it can't be written to.
     """
     lock = Lock(lock_path(path))
+    descriptor = -1
     try:
         _take_over(lock)
-    except Held as held:
-        raise LogBusy(
-            f"{path} is being written by {held.holder or 'another process'}. "
-            "Its records are safe; stop that process first, or start a run of your own."
-        ) from None
-    except OSError as error:
-        raise _not_continued(path, error) from None
-    try:
-        sink = Sink(path, os.open(path, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC), lock)
+        # Read under the lock: another writer may have come and gone since the run was looked for
+        descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC)
+        line = next_line(read_past(descriptor), lock.kind)
+        sink = Sink(path, descriptor, lock)
         sink.end_torn_line()
-    except OSError as error:
+    except BaseException as error:
+        if descriptor >= 0:
+            os.close(descriptor)
         lock.release()
-        raise _not_continued(path, error) from None
-    return sink, lock.kind
+        if isinstance(error, Held):
+            raise LogBusy(
+                f"{path} is being written by {error.holder or 'another process'}. "
+                "Its records are safe; stop that process first, or start a run of your own."
+            ) from None
+        if isinstance(error, OSError):
+            raise _not_continued(path, error) from None
+        raise
+    sink.write(line)
+    return sink
 
 
 def read_header(path: Path) -> RunHeader:
     """The header in a run's first line. Raises RunLogError when there is none."""
     try:
-        with path.open("rb") as file:
-            first = file.readline(MAX_LINE + 1)
+        first = first_line(path)
     except OSError as error:
-        raise RunLogError(f"{path} can't be read: {error.strerror}") from None
+        raise RunLogError(
+            f"{path} can't be read: {error.strerror}. It was left as it is; give the file of a "
+            "run, or start a new run."
+        ) from None
     try:
         if not first:
             raise BadRecord("it's empty")
@@ -56,6 +80,50 @@ def read_header(path: Path) -> RunHeader:
             f"{path} doesn't begin with a run's config record: {error}. "
             "It names no run that could be continued, and was left as it is; start a new run."
         ) from None
+
+
+def read_past(descriptor: int) -> Past:
+    """What the config records of an open file say. Raises OSError."""
+    attempt = 0
+    config: dict[str, Any] = {}
+    newest: Record = {}
+    for newest in _configs(descriptor):
+        attempt = attempt_of(newest, attempt)
+        own = newest.get("config")
+        config |= own if isinstance(own, dict) else {"config": own} if own else {}
+    return Past(attempt, config, newest)
+
+
+def attempt_of(config: Mapping[str, Any], before: int) -> int:
+    """The attempt that begins with a config record: as it says, else one more than `before`."""
+    own = config.get("attempt")
+    # `type`, not isinstance: true is an int for Python
+    return own if type(own) is int and own > 0 else before + 1
+
+
+def _configs(descriptor: int) -> Iterator[Record]:
+    """The config records of a file, in its order. A million lines cost what reading their bytes
+    costs: none is parsed that can't be one."""
+    offset, rest = 0, b""
+    while chunk := os.pread(descriptor, _CHUNK, offset):
+        offset += len(chunk)
+        whole, _, rest = (rest + chunk).rpartition(b"\n")
+        rest = rest[: MAX_LINE + 1]  # of a longer line no more is needed to know that it is bad
+        if _CONFIG in whole:
+            yield from _configs_in(whole.split(b"\n"))
+    # A last line that is torn between its bytes and its newline is whole once it is ended
+    yield from _configs_in([rest])
+
+
+def _configs_in(lines: list[bytes]) -> Iterator[Record]:
+    for line in lines:
+        if _CONFIG in line:
+            try:
+                record = decode(line)
+            except BadRecord:
+                continue
+            if RecordType.of(record) is RecordType.CONFIG:
+                yield record
 
 
 def _take_over(lock: Lock) -> None:

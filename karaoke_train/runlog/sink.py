@@ -34,9 +34,14 @@ RETRY_EVERY: Final = 0.1  # seconds between tries within them
 
 
 class Sink:
-    """An open file of lines and the lock that goes with it. Thread-safe; never raises for I/O."""
+    """An open file of lines and the lock that goes with it. Thread-safe; never raises for I/O.
 
-    def __init__(self, path: Path, descriptor: int, lock: Lock) -> None:
+    unsynced: the folders in which a new file's name, or that of a folder around it, is new.
+    """
+
+    def __init__(
+        self, path: Path, descriptor: int, lock: Lock, *, unsynced: Iterable[Path] = ()
+    ) -> None:
         self.path = path
         self.lost = 0  # lines that found no room in the buffer
         # A bare descriptor, no Python file: that one has a buffer of its own, whose bytes go with
@@ -52,6 +57,9 @@ class Sink:
         self._sealed = False  # the last line was taken: later ones would stand behind an `end`
         self._dirty = False  # written, and not yet fsynced
         self._unlinked = False  # the file was deleted, and is not yet written again
+        # A file's bytes may be on the disk and its name not: fsync(2) of the file does not see to
+        # the folder's entry, and a power cut then takes all of it
+        self._unsynced = set(unsynced)
         self._warned: set[str] = set()  # kinds of trouble that the user knows of and that last
 
     def write(self, line: bytes, *, last: bool = False) -> bool:
@@ -80,6 +88,9 @@ class Sink:
             self._follow_file()
             self._drain()
             descriptor = self._duplicate_if_dirty()
+            folders, self._unsynced = self._unsynced, set()
+        for folder in folders:
+            _sync_folder(folder)
         if descriptor >= 0:
             self._sync(descriptor)
 
@@ -237,6 +248,7 @@ class Sink:
         try:
             _copy(self._fd, descriptor)
             path = self._publish(draft)
+            self._unsynced.add(path.parent)
         except OSError:
             # The old descriptor is still the one that has everything
             os.close(descriptor)
@@ -298,6 +310,17 @@ def open_new(candidates: Iterable[Path]) -> tuple[Path, int]:
         except FileExistsError:
             continue
     raise OSError(errno.EEXIST, "every name is taken already")
+
+
+def _sync_folder(folder: Path) -> None:
+    # Tried once and not told: some file systems have no such thing (CIFS, FUSE: EINVAL), and others
+    # do it by themselves
+    with suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def _write(descriptor: int, data: bytes) -> int:

@@ -10,26 +10,27 @@ from __future__ import annotations
 import atexit
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final, Literal, Self
 from urllib.parse import quote
 
-from karaoke_train.runlog.create import config_record, create_file, new_run_id
-from karaoke_train.runlog.format import (
-    DEFAULT_PROJECT,
-    RUN_ID,
-    BadRecord,
-    RunHeader,
-    RunLogError,
-    encode,
+from karaoke_train.runlog.create import (
+    checked_tags,
+    config_record,
+    create_file,
+    new_run_id,
+    relabelled,
 )
-from karaoke_train.runlog.layout import media_folder
+from karaoke_train.runlog.format import RUN_ID, BadRecord, RunHeader, RunLogError, encode
+from karaoke_train.runlog.layout import default_project, media_folder
 from karaoke_train.runlog.lock import LockKind
+from karaoke_train.runlog.parts import Resume, part_to_continue, starting
 from karaoke_train.runlog.record_types import RecordType
-from karaoke_train.runlog.reopen import read_header, reopen_file
+from karaoke_train.runlog.reopen import Past, read_header, reopen_file
 from karaoke_train.runlog.sink import Sink
 from karaoke_train.runlog.timestamps import format_timestamp
 from karaoke_train.runlog.warn import warn
@@ -45,17 +46,19 @@ KEPT_FIELDS: Final = ("type", "timestamp", "step", "epoch")
 class RunLog:
     """The record log of one run. Make one with `create` or `resume`; use it in a `with` block.
 
-        with RunLog.create("logs", project="voice-to-notes", config={"lr": 3e-4}) as log:
+        with RunLog.create("logs", project="songs", config={"lr": 3e-4}) as log:
             log.train(step, epoch, {"train/loss": loss})
 
     Thread-safe. Of the ranks of a distributed run, and of a process and its forked children, one
     writes. A process that ends without `close` leaves all its records, and no `end` record.
     """
 
-    def __init__(self, header: RunHeader, sink: Sink) -> None:
+    def __init__(self, header: RunHeader, sink: Sink, attempt: int = 1) -> None:
         self.run_id = header.run_id
         self.run_name = header.run_name
         self.project = header.project
+        self._attempt = attempt
+        self._renamed: set[str] = set()  # new names of metrics, told to the user
         self._sink = sink
         self._pid = os.getpid()
         self._closing = False
@@ -69,31 +72,81 @@ class RunLog:
         cls,
         folder: str | os.PathLike[str] = "logs",
         *,
-        project: str = DEFAULT_PROJECT,
+        project: str | None = None,
         config: Mapping[str, Any] | None = None,
         run_name: str | None = None,
         run_id: str | None = None,
+        resume: Literal["allow", "must", "never", "auto"] | bool | None = None,
         upload: bool = True,
+        tags: Iterable[str] | None = None,
+        group: str = "",
+        job_type: str = "",
+        notes: str = "",
     ) -> Self:
-        """Start a run: a new file `training_log_<local time>.jsonl` in `folder`.
+        """Start a run: a new file `training_log_<local time>.jsonl` in `folder`. Or go on with the
+        run `run_id`, where the folder has it and no living process writes it, as `resume` does.
 
-        run_id: 1 to 64 letters, digits, '-' or '_'; made up when left out, from 60 random bits.
-        upload: False keeps the run off wandb until somebody asks for it by name.
-        Raises RunLogError when the folder can't be written to or the run_id isn't one.
+        project: left out, it's the folder's name, or that of the folder around `logs`. run_id: 1 to
+        64 letters, digits, '-' or '_'; made up when left out, from 60 random bits. resume, as in
+        `wandb.init`: "allow", the default, goes on or starts; "must" raises where the run isn't in
+        the folder, "never" where it is; "auto" and True are "allow" with a run_id, and refused
+        without. upload: False keeps the run off wandb until somebody asks for it by name. tags (1
+        to 64 characters each), group, job_type, notes: as in `wandb.init`; of a run that goes on,
+        those given take the place of what it had, and its names stay.
+
+        Raises LogBusy while another process writes the run, and RunLogError when the folder can't
+        be written to, the run_id isn't one, or the run that goes on is in another project.
         """
         if run_id is not None and not RUN_ID.fullmatch(run_id):
             raise RunLogError(f"run_id {run_id!r} is not 1 to 64 letters, digits, '-' or '_'")
+        mode = Resume.of(resume, run_id)
+        place = Path(folder).absolute()
         started = datetime.now().astimezone()
+        named = project or default_project(place)
         header = RunHeader(
             run_id=run_id or new_run_id(),
-            run_name=run_name or f"{project}_{started:%Y%m%d_%H%M%S}",
-            project=project,
+            run_name=run_name or f"{named}_{started:%Y%m%d_%H%M%S}",
+            project=named,
             upload=upload,
+            part=new_run_id(),
+            tags=checked_tags(tags),
+            group=group,
+            job_type=job_type,
+            notes=notes,
         )
-        record = config_record(header, config or {}, started, lock=LockKind.FLOCK)
+        if run_id is None:
+            return cls._start(place, header, config or {}, started)
+        with starting(place, run_id):
+            found = part_to_continue(place, run_id, mode, project)
+            if found is None:
+                return cls._start(place, header, config or {}, started)
+            return cls._continue(found, config or {}, header)
+
+    @classmethod
+    def resume(
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        config: Mapping[str, Any] | None = None,
+        step: int | None = None,
+    ) -> Self:
+        """Continue the run in `path`, whose writer is gone; a torn last line is ended first.
+
+        Writes a further `config` record: the first one's names, with this process's host and
+        `config` on top of what was there. step: the trainer's global step that it goes on from, as
+        its checkpoint has it, where earlier attempts may have logged later ones. Raises LogBusy
+        while another process writes the file, RunLogError when there's no run to continue.
+        """
+        return cls._continue(Path(path).absolute(), config or {}, step=step)
+
+    @classmethod
+    def _start(
+        cls, folder: Path, header: RunHeader, config: Mapping[str, Any], started: datetime
+    ) -> Self:
+        record = config_record(header, config, started, lock=LockKind.FLOCK, attempt=1)
         _first_line(record)  # raises while there is no file yet that would be left empty
         try:
-            sink, lock = create_file(Path(folder).absolute(), started)
+            sink, lock = create_file(folder, started)
         except OSError as error:
             raise RunLogError(
                 f"no run log can be written in {folder}: {error.strerror or error}. "
@@ -104,29 +157,37 @@ class RunLog:
         return log
 
     @classmethod
-    def resume(
-        cls, path: str | os.PathLike[str], *, config: Mapping[str, Any] | None = None
+    def _continue(
+        cls,
+        path: Path,
+        config: Mapping[str, Any],
+        given: RunHeader | None = None,
+        step: int | None = None,
     ) -> Self:
-        """Continue the run in `path`, whose writer is gone; a torn last line is ended first.
+        """Go on with the run in `path`; `given`: labels that take the place of the run's own."""
+        first = read_header(path)
+        attempt = 1
 
-        Writes a further `config` record: the first one's names, with this process's host and
-        `config` on top of what was there. Raises LogBusy while another process writes the file,
-        RunLogError when there's no run to continue.
-        """
-        path = Path(path).absolute()
-        header = read_header(path)
-        record = config_record(
-            header,
-            {**header.config, **(config or {})},
-            datetime.now().astimezone(),
-            lock=LockKind.FLOCK,
-            resumed=True,
-        )
-        _first_line(record)
-        sink, lock = reopen_file(path)
-        log = cls(header, sink)
-        log._write(_first_line(record | {"lock": lock}))
-        return log
+        def next_line(past: Past, lock: LockKind) -> bytes:
+            nonlocal attempt
+            attempt = past.attempt + 1
+            header = relabelled(first, past.newest, given)
+            more = {"attempt": attempt, "resumed": True}
+            if step is not None:
+                more["resumed_from_step"] = step
+            together = {**past.config, **config}
+            started = datetime.now().astimezone()
+            return _first_line(config_record(header, together, started, lock=lock, **more))
+
+        sink = reopen_file(path, next_line)
+        if not first.project:
+            first = replace(first, project=default_project(path.parent))
+        return cls(first, sink, attempt)
+
+    @property
+    def attempt(self) -> int:
+        """1 for a new run, counted up each time that its file is resumed."""
+        return self._attempt
 
     @property
     def path(self) -> Path:
@@ -139,11 +200,12 @@ class RunLog:
         return media_folder(self.path, self.run_id)
 
     def train(self, step: int, epoch: float, metrics: Mapping[str, Any]) -> None:
-        """The metrics of one logging step, as `train/...`."""
+        """The metrics of one logging step, as `train/...`. One that is named like a field of the
+        record (`step`, `epoch`, `type`, `timestamp`) is written as `train/step`, and so on."""
         self._metrics(RecordType.TRAIN, step, epoch, metrics)
 
     def val(self, step: int, epoch: float, metrics: Mapping[str, Any]) -> None:
-        """The metrics of one validation, as `val/...`."""
+        """The metrics of one validation, as `val/...`; names as with `train`."""
         self._metrics(RecordType.VAL, step, epoch, metrics)
 
     def epoch_summary(
@@ -253,7 +315,20 @@ class RunLog:
         self, kind: RecordType, step: int, epoch: float, metrics: Mapping[str, Any]
     ) -> None:
         own = {"type": kind, "timestamp": _now(), "step": step, "epoch": epoch}
-        self.append(own | {key: value for key, value in metrics.items() if key not in own})
+        if own.keys().isdisjoint(metrics):
+            self.append({**own, **metrics})
+            return
+        names = free_names(kind, own, metrics)
+        for key, name in sorted(names.items()):
+            if name in self._renamed:
+                continue
+            self._renamed.add(name)
+            warn(
+                f"{self.path}: the metric {key!r} is written as {name!r}, since `{key}` is a field "
+                "of the record itself. Log it under another name to choose that."
+            )
+        fields = {names.get(key, key): value for key, value in metrics.items()}
+        self.append({**fields, **own})
 
     def _write(self, line: bytes) -> None:
         # Asked before any mutex is touched: fork(2) copies them as they are, and one that another
@@ -283,6 +358,24 @@ class RunLog:
             self._wake.wait(SYNC_EVERY)
             self._wake.clear()
             self._sink.flush()
+
+
+def free_names(
+    kind: RecordType, own: Mapping[str, Any], metrics: Mapping[str, Any]
+) -> dict[str, str]:
+    """New names for the metrics that are named like the record's `own` fields and say something
+    else than these: `step` becomes `train/step`, with `_` behind it where that is taken."""
+    names: dict[str, str] = {}
+    for key in own.keys() & metrics.keys():
+        value = metrics[key]
+        # Trainers hand the epoch in twice. Of arrays and the like, `==` gives no single answer
+        if isinstance(value, (int, float, str)) and value == own[key]:
+            continue
+        name = f"{kind}/{key}"
+        while name in metrics:
+            name += "_"
+        names[key] = name
+    return names
 
 
 def _first_line(record: dict[str, Any]) -> bytes:

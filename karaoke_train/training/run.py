@@ -125,7 +125,8 @@ def _open_log(
 ) -> tuple[RunLog, Path]:
     """The run's log, and the folder of its checkpoints."""
     if resumable is not None:
-        return RunLog.resume(resumable.log_path, config=config), resumable.folder.parent
+        log = RunLog.resume(resumable.log_path, config=config, step=resumable.step)
+        return log, resumable.folder.parent
     log = RunLog.create(
         logs.log_dir,
         project=logs.wandb_project,

@@ -80,12 +80,12 @@ def verify(call: Invocation, runs: Sequence[str], as_json: bool) -> Exit:
 def _chosen(wanted: Sequence[str], settings: Settings, destination: Destination) -> list[LogFile]:
     """The runs to verify, one file each. Raises UsageError for what names none."""
     from syncd.source.scanner import LogScanner, resolve_duplicates
-    from syncd.state import decisions
+    from syncd.state import cursor, decisions
     from syncd.sync.run_once import collect_inputs
 
     state = destination_folder(settings.state_dir, destination.identity.address)
-    aliases = decisions.aliases(state)
-    scanner = LogScanner(lambda: aliases)
+    aliases, cursors = decisions.aliases(state), state / "cursors"
+    scanner = LogScanner(lambda: aliases, lambda run_id: cursor.project_of(cursors, run_id))
     found = resolve_duplicates(scanner.scan(settings.log_dir), {})
     here = [file for file in found if isinstance(file, LogFile)]
     if not wanted:

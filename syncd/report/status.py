@@ -185,7 +185,9 @@ def _runs(
     ignored = decisions.forgotten(state)
     problems = failures.load_all(state)
     owners = {run_id: known.path for run_id, known in cursors.items()}
-    files = resolve_duplicates(LogScanner(lambda: aliases).scan(settings.log_dir), owners)
+    projects = {run_id: known.project for run_id, known in cursors.items()}
+    scanner = LogScanner(lambda: aliases, lambda run_id: projects.get(run_id, ""))
+    files = resolve_duplicates(scanner.scan(settings.log_dir), owners)
     here: dict[str, str] = {}
     for file in files:
         if isinstance(file, UnusableFile):

@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from karaoke_train.runlog.format import BadRecord, encode
-from karaoke_train.runlog.layout import DOCUMENTS
+from karaoke_train.runlog.format import BadRecord, RunHeader, decode, encode
+from karaoke_train.runlog.layout import DOCUMENTS, default_project
 from karaoke_train.runlog.legacy import document_records, parse_document
 from syncd.errors import SyncError
+from syncd.source.fingerprint import first_line
 
 
 def is_document(path: Path) -> bool:
@@ -26,7 +27,11 @@ def convert(path: Path, state: Path) -> Path:
     document has grown. Raises SyncError when it can't be read, or kept, or was rewritten."""
     try:
         document = parse_document(path.read_bytes())
-        records = list(document_records(document, name=_unnamed(path)))
+        records = list(
+            document_records(document, name=_unnamed(path), project=default_project(path.parent))
+        )
+        target = state / "documents" / f"{records[0]['run_id']}.jsonl"
+        records[0]["project"] = _project_before(target) or records[0]["project"]
         data = b"".join(map(encode, records))
     except OSError as error:
         raise SyncError(f"can't be read: {error.strerror}", where=str(path)) from None
@@ -37,7 +42,6 @@ def convert(path: Path, state: Path) -> Path:
             meaning="Nothing of it was uploaded",
             remedy="Move it away, or repair it",
         ) from None
-    target = state / "documents" / f"{records[0]['run_id']}.jsonl"
     try:
         _extend(target, data, path)
     except OSError as error:
@@ -53,6 +57,15 @@ def convert(path: Path, state: Path) -> Path:
 def _unnamed(path: Path) -> str:
     """`training_log_20240115_143022.json` -> `sync_20240115_143022`."""
     return f"sync_{path.stem.removeprefix('training_log_')}"
+
+
+def _project_before(target: Path) -> str:
+    """The project that the document was uploaded to; empty when it wasn't. A document that was
+    moved to another folder since goes on where it is."""
+    try:
+        return RunHeader.of(decode(first_line(target))).project
+    except (OSError, BadRecord):
+        return ""
 
 
 def _extend(target: Path, data: bytes, source: Path) -> None:

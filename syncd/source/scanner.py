@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from karaoke_train.runlog.format import DEFAULT_PROJECT, BadRecord, RunHeader, decode
-from karaoke_train.runlog.layout import LOG_FILES, media_folder
+from karaoke_train.runlog.format import BadRecord, RunHeader, decode
+from karaoke_train.runlog.layout import LOG_FILES, default_project, media_folder
 from syncd.errors import ProblemCode
 from syncd.source.fingerprint import digest, first_line
 
@@ -59,11 +59,18 @@ class LogScanner:
     """The files of some folders. First lines never change, so each is parsed once; but a file may
     give way to another one, so each is read again when its file has changed.
 
-    aliases: `alias_key` -> run_id of the files that were made runs of their own.
+    aliases: `alias_key` -> run_id of the files that were made runs of their own. uploaded_to:
+    run_id -> the project that a run was uploaded to so far, empty for none; asked of runs whose
+    file names no project, which would otherwise follow their file to a folder of another name.
     """
 
-    def __init__(self, aliases: Callable[[], Mapping[str, str]] = dict) -> None:
+    def __init__(
+        self,
+        aliases: Callable[[], Mapping[str, str]] = dict,
+        uploaded_to: Callable[[str], str] = lambda run_id: "",
+    ) -> None:
         self._aliases = aliases
+        self._uploaded_to = uploaded_to
         self._known: dict[Path, _Known] = {}
 
     def scan(self, folders: Iterable[Path]) -> Iterator[FoundFile]:
@@ -99,7 +106,12 @@ class LogScanner:
                 return None
             first = digest(line)
             if known is None or known.first_line_hash != first:
-                known = _Known(mark, first, alias_key(path, line), header_of(line, path))
+                alias, header = alias_key(path, line), header_of(line, path)
+                if not header.project:
+                    run_id = self._aliases().get(alias, header.run_id)
+                    project = self._uploaded_to(run_id) or default_project(path.parent)
+                    header = replace(header, project=project)
+                known = _Known(mark, first, alias, header)
             self._known[path] = known = replace(known, mark=mark)
         return known
 
@@ -113,7 +125,7 @@ def header_of(line: bytes, path: Path) -> RunHeader:
     except BadRecord:
         name = path.name.encode(errors="surrogateescape")
         identity = digest(name + b"\0" + line)[:16]
-        return RunHeader(run_id=f"log-{identity}", run_name=path.stem, project=DEFAULT_PROJECT)
+        return RunHeader(run_id=f"log-{identity}", run_name=path.stem, project="")
 
 
 def alias_key(path: Path, line: bytes) -> str:

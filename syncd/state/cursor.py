@@ -79,6 +79,12 @@ def remove(folder: Path, run_id: str) -> None:
     (folder / f"{run_id}.json").unlink(missing_ok=True)
 
 
+def project_of(folder: Path, run_id: str) -> str:
+    """The project that the run was uploaded to; empty when there's no cursor."""
+    known = load(folder, run_id)
+    return known.project if known else ""
+
+
 def load_all(folder: Path) -> dict[str, Cursor]:
     """All cursors of a destination, by run_id."""
     ids = [path.stem for path in folder.glob("*.json")] if folder.is_dir() else []

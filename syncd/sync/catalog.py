@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from syncd.source.scanner import FoundFile, LogFile, LogScanner, UnusableFile, resolve_duplicates
@@ -43,10 +44,11 @@ class Catalog:
         self._on_progress = on_progress
         self._aliases: Mapping[str, str] = {}
         self._forgotten: frozenset[str] = frozenset()
-        self._scanner = LogScanner(lambda: self._aliases)
+        cursors = destination / "cursors"
+        self._scanner = LogScanner(lambda: self._aliases, partial(cursor.project_of, cursors))
         # of runs that were uploaded before this process began
         self._uploaded_from = {
-            run_id: known.path for run_id, known in cursor.load_all(destination / "cursors").items()
+            run_id: known.path for run_id, known in cursor.load_all(cursors).items()
         }
 
     def refresh(self, current: Mapping[str, Path]) -> Listing:

@@ -205,6 +205,7 @@ def test_a_resumed_run_keeps_its_flags_and_those_given_now_win(tmp_path: Path) -
     found, resumable = train.with_saved(flags("--resume", "--epochs", "40"), place)
     assert found | {"resume": ""} == train.to_save(started) | {"epochs": 40, "resume": ""}
     assert resumable.log_path == tmp_path / "log.jsonl"
+    assert (resumable.epochs, resumable.step) == (1.0, None)  # this checkpoint doesn't say
 
 
 @pytest.mark.torch

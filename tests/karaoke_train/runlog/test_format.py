@@ -237,6 +237,36 @@ def test_a_header_has_what_its_record_says() -> None:
     assert header.trainer == {"host": "h", "argv": ["a"]}
 
 
+def test_a_header_has_the_labels_of_its_record() -> None:
+    labels = {"tags": ["a", "b"], "group": "g", "job_type": "j", "notes": "n", "part": "p1"}
+    header = RunHeader.of(BASE | labels)
+    assert (header.tags, header.group, header.job_type) == (("a", "b"), "g", "j")
+    assert (header.notes, header.part) == ("n", "p1")
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "read"),
+    [
+        ("tags", "one", ("one",)),
+        ("tags", ["a", 7, "", None, ["b"]], ("a",)),
+        ("tags", {"a": 1}, ()),
+        ("tags", None, ()),
+        ("part", "a b", ""),
+        ("part", "p" * 65, ""),
+        ("part", 7, ""),
+        ("part", None, ""),
+        ("group", None, ""),
+        ("group", 7, "7"),
+        ("project", None, ""),
+    ],
+)
+def test_odd_labels_of_other_writers_are_read_as_far_as_they_go(
+    field: str, value: Any, read: Any
+) -> None:
+    assert getattr(RunHeader.of(BASE | {field: value}), field) == read
+    assert getattr(RunHeader.of(BASE), field) == type(read)()
+
+
 @pytest.mark.parametrize(
     ("config", "read"),
     [({}, {}), (None, {}), ([], {}), ([1], {"config": [1]}), ("text", {"config": "text"})],

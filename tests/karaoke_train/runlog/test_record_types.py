@@ -22,12 +22,13 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     folder = tmp_path_factory.mktemp("logs")
     picture = folder / "a.png"
     picture.write_bytes(b"png")
-    with RunLog.create(folder, config={"lr": 1}) as log:
+    labels: dict[str, Any] = {"tags": ["a"], "group": "g", "job_type": "j", "notes": "n"}
+    with RunLog.create(folder, config={"lr": 1}, **labels) as log:
         log.train(1, 0.5, {"train/loss": 1.0, "train/note_accuracy": 0.5})
         log.val(1, 0.5, {"val/loss": 1.0})
         log.epoch_summary(1, train_loss=1.0)
         log.media(1, "val/notes", picture)
-    RunLog.resume(log.path).close()
+    RunLog.resume(log.path, step=1).close()
     assert (media_folder(log.path, log.run_id) / "val%2Fnotes_1.png").exists()
     return records_of(log.path)
 

@@ -68,6 +68,32 @@ def test_the_file_is_named_by_the_second_and_a_number_for_the_next(tmp_path: Pat
     assert paths[0] == "training_log_20240115_143022.jsonl"
 
 
+def test_the_config_record_has_what_was_given_and_nothing_else(tmp_path: Path) -> None:
+    with RunLog.create(tmp_path / "songs" / "logs") as log:
+        pass
+    config = records_of(log.path)[0]
+    assert config["project"] == log.project == "songs"
+    assert config["run_name"].startswith("songs_")
+    assert config["attempt"] == 1
+    assert config.keys().isdisjoint({"tags", "group", "job_type", "notes", "resumed"})
+    with RunLog.create(tmp_path, tags=["a", "b", "a"], group="g", job_type="j", notes="n") as log:
+        pass
+    again = records_of(log.path)[0]
+    assert (again["tags"], again["group"], again["job_type"]) == (["a", "b"], "g", "j")
+    assert again["notes"] == "n"
+    assert 0 < len(again["part"]) < 64
+    assert again["part"] != config["part"] != config["run_id"]
+
+
+@pytest.mark.parametrize(("tags", "length"), [([""], 0), (["ok", "a" * 65], 65), ("b" * 100, 100)])
+def test_a_tag_that_wandb_would_refuse_starts_no_run(
+    tmp_path: Path, tags: Any, length: int
+) -> None:
+    with pytest.raises(RunLogError, match=f"has {length} characters; wandb takes 1 to 64"):
+        RunLog.create(tmp_path, tags=tags)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_folder_given_relative_stays_the_same_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -147,12 +173,36 @@ def test_an_unknown_status_ends_nothing(tmp_path: Path) -> None:
     assert steps_of(log.path) == [1]
 
 
-def test_own_fields_are_not_overwritten_by_metrics(tmp_path: Path) -> None:
-    with RunLog.create(tmp_path) as log:
-        log.train(5, 1, {"step": 9, "type": "x", "timestamp": "y", "train/loss": 1})
+def test_a_metric_named_like_an_own_field_is_renamed_and_told_once(tmp_path: Path) -> None:
+    metrics = {"step": 9, "type": "x", "timestamp": "y", "epoch": 0.5, "train/loss": 1}
+    with (
+        RunLog.create(tmp_path) as log,
+        warned("'epoch' is written as 'train/epoch'", "'step'", "'timestamp'", "'type'", "'val/"),
+    ):
+        log.train(5, 1, metrics)
+        log.train(6, 1, metrics)
+        log.val(6, 1, {"epoch": 7})
+    _, first, second, val, _ = records_of(log.path)
+    for record, step in ((first, 5), (second, 6)):
+        assert (record["type"], record["step"], record["epoch"]) == ("train", step, 1)
+        assert datetime.fromisoformat(record["timestamp"])
+        for key, value in metrics.items():
+            assert record[key if key == "train/loss" else f"train/{key}"] == value
+    assert (val["epoch"], val["val/epoch"]) == (1, 7)
+
+
+def test_a_new_name_takes_no_other_metrics_place(tmp_path: Path) -> None:
+    with RunLog.create(tmp_path) as log, warned("'train/step__'"):
+        log.train(5, 1, {"train/step_": 3, "step": 1, "train/step": 2})
     record = records_of(log.path)[1]
-    assert (record["type"], record["step"]) == ("train", 5)
-    assert record["timestamp"] != "y"
+    found = [record[name] for name in ("step", "train/step__", "train/step", "train/step_")]
+    assert found == [5, 1, 2, 3]
+
+
+def test_a_metric_that_says_what_the_field_says_is_no_news(tmp_path: Path) -> None:
+    with RunLog.create(tmp_path) as log, warned():
+        log.train(5, 1, {"step": 5, "epoch": 1.0, "type": "train"})
+    assert set(records_of(log.path)[1]) == {"type", "timestamp", "step", "epoch"}
 
 
 @pytest.mark.parametrize(
@@ -225,6 +275,7 @@ def test_resume_continues_the_same_run_in_the_same_file(made: Path) -> None:
     assert (log.path, log.run_id, log.run_name) == (made, first["run_id"], "take")
     assert (again["type"], again["resumed"], again["run_id"]) == ("config", True, first["run_id"])
     assert (again["project"], again["config"]) == ("songs", {"lr": 5, "seed": 2})
+    assert again["part"] == first["part"]
     assert third["step"] == 3
     assert steps_of(made) == [1, 2, 3]
 
@@ -282,20 +333,19 @@ def test_a_file_that_is_written_to_is_refused_and_its_writer_named(tmp_path: Pat
     assert len(records_of(log.path)) == 3
 
 
-@pytest.mark.parametrize("call", ["flock", "open", "fstat"])
+@pytest.mark.parametrize("call", ["flock", "read", "fstat"])
 def test_a_disk_that_refuses_the_resume_says_so_and_keeps_no_lock(
     made: Path, monkeypatch: pytest.MonkeyPatch, call: str
 ) -> None:
     def fail(*words: object) -> NoReturn:
         raise OSError(errno.EROFS, "Read-only file system")
 
-    real = os.open
     before = made.read_bytes()
     with monkeypatch.context() as patch:
         if call == "flock":
             patch.setattr(fcntl, "flock", fail)
-        elif call == "open":
-            patch.setattr(os, "open", lambda p, *a: fail() if Path(p) == made else real(p, *a))
+        elif call == "read":
+            patch.setattr(os, "pread", fail)
         else:
             patch.setattr(reopen.Sink, "end_torn_line", fail)
         with pytest.raises(RunLogError, match=r"can't be continued: Read-only.*records are safe"):
@@ -417,6 +467,46 @@ def test_no_training_thread_waits_for_a_flush_except_in_close(
     log.close()
     assert set(before_close) == {"runlog-sync"}
     assert threading.current_thread().name in flushed
+
+
+def test_a_new_files_name_is_fsynced_once_with_that_of_a_new_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[Path] = []
+    real = os.fsync
+
+    def fsync(descriptor: int) -> None:
+        synced.append(Path(f"/proc/self/fd/{descriptor}").readlink())
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    folder = tmp_path / "songs" / "logs"
+    log = RunLog.create(folder)
+    log.close()
+    assert sorted(set(synced) - {log.path}) == [tmp_path, folder.parent, folder]
+    assert len([path for path in synced if path != log.path]) == 3
+    synced.clear()
+    RunLog.create(folder).close()
+    assert [path for path in synced if path.is_dir()] == [folder]
+    synced.clear()
+    RunLog.resume(log.path).close()
+    assert [path for path in synced if path.is_dir()] == []
+
+
+def test_a_folder_that_can_not_be_fsynced_is_no_trouble(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = os.fsync
+
+    def fsync(descriptor: int) -> None:
+        if Path(f"/proc/self/fd/{descriptor}").readlink().is_dir():
+            raise OSError(errno.EINVAL, "Invalid argument")
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    with warned(), RunLog.create(tmp_path) as log:
+        log.train(1, 0, {})
+    assert steps_of(log.path) == [1]
 
 
 def test_a_slow_flush_does_not_hold_up_training(

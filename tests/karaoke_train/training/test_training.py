@@ -228,6 +228,7 @@ def test_ctrl_c_prints_the_command_that_resumes_the_same_run(tmp_path: Path) -> 
     assert resumed.code == 0, resumed.err
     first, second = resumed.records("config")
     assert first["run_id"] == second["run_id"]
+    assert (second["attempt"], second["resumed_from_step"]) == (2, before["step"])
     after = [r["step"] for r in resumed.records("train") if r["step"] > before["step"]]
     assert after[0] == before["step"] + 1
     assert [record["status"] for record in resumed.records("end")] == ["interrupted", "finished"]

@@ -115,3 +115,15 @@ def test_documents_are_found_by_name(path: Path) -> None:
     assert legacy_documents.documents_in(path.parent) == [path]
     assert legacy_documents.is_document(path)
     assert not legacy_documents.is_document(path.with_suffix(".jsonl"))
+
+
+def test_a_document_without_a_project_is_in_the_one_its_folder_names_and_stays_there(
+    tmp_path: Path,
+) -> None:
+    first, second = tmp_path / "songs" / "logs", tmp_path / "elsewhere"
+    for folder, steps in ((first, 3), (second, 5)):
+        folder.mkdir(parents=True)
+        write(folder / "training_log_a.json", document(steps))
+        log = legacy_documents.convert(folder / "training_log_a.json", tmp_path / "state")
+        assert records_of(log)[0]["project"] == "songs"
+    assert len(records_of(log)) == 6

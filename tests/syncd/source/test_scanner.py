@@ -116,3 +116,34 @@ def test_a_name_in_no_encoding_is_a_name(tmp_path: Path) -> None:
     found = LogScanner().look(path)
     assert isinstance(found, LogFile)
     assert alias_key(path, b"x")
+
+
+def test_a_run_without_a_project_is_in_the_one_its_folder_names(tmp_path: Path) -> None:
+    for folder, project in ((tmp_path / "songs" / "logs", "songs"), (tmp_path / "runs", "runs")):
+        folder.mkdir(parents=True)
+        for name, line in (("a", config_line(project=None)), ("b", b"no record\n")):
+            path = folder / f"training_log_{name}.jsonl"
+            path.write_bytes(line)
+            found = LogScanner().look(path)
+            assert isinstance(found, LogFile)
+            assert found.header.project == project
+
+
+def test_a_run_without_a_project_stays_where_it_was_uploaded_to(tmp_path: Path) -> None:
+    before, after = tmp_path / "old", tmp_path / "new"
+    asked: list[str] = []
+
+    def uploaded_to(run_id: str) -> str:
+        asked.append(run_id)
+        return "old" if run_id == "run-1" else ""
+
+    scanner = LogScanner(uploaded_to=uploaded_to)
+    for folder in (before, after):
+        folder.mkdir()
+        (folder / "training_log_a.jsonl").write_bytes(config_line(project=None))
+        (folder / "training_log_b.jsonl").write_bytes(config_line("run-2", project=None))
+        (folder / "training_log_c.jsonl").write_bytes(config_line("run-3"))
+    files = [file for file in scanner.scan([after]) if isinstance(file, LogFile)]
+    assert [file.header.project for file in files] == ["old", "new", "songs"]
+    list(scanner.scan([after]))
+    assert asked == ["run-1", "run-2"]
