@@ -29,7 +29,8 @@ from karaoke_train.runlog.reader import Line
 from syncd.source.lines import Lines
 
 Row = Mapping[str, Any]  # a history row, with its `_step`
-_TERMINAL: Final = frozenset({"finished", "failed", "crashed", "killed"})
+_DONE: Final = frozenset({"finished"})
+_FAILED: Final = frozenset({"failed", "killed"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,16 @@ class Outcome:
 
     status: str
     exit_code: int
+
+    @property
+    def told(self) -> bool:
+        """Whether a server is told: of a crash it learns from the heartbeats that stop."""
+        return self.status != "crashed"
+
+    @property
+    def code(self) -> int:
+        """The exit code that goes with the status; a foreign file may have any."""
+        return self.exit_code or (0 if self.status == "finished" else 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,10 +69,12 @@ class RemoteRun:
     last_step: int
     state: str = ""
 
-    @property
-    def ended(self) -> bool:
-        """Whether the server was told how the run ended, or gave it up."""
-        return self.state in _TERMINAL
+    def shows(self, outcome: Outcome) -> bool:
+        """Whether the server was told this outcome. One that it came to itself, `crashed` when no
+        heartbeats came, is nobody's word."""
+        if not outcome.told:
+            return True
+        return self.state in (_DONE if outcome.code == 0 else _FAILED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,8 +156,9 @@ class Uploader(Protocol):
     def close(
         self, outcome: Outcome | None, epochs: Sequence[Record], media: Sequence[Line] = ()
     ) -> None:
-        """End the session; with an outcome, the run: its epoch summaries become its table, and
-        the pictures and sounds that its media lines name are at the server, or it's an error."""
+        """End the session. With an outcome, end the run too: its epoch summaries become its table,
+        the pictures and sounds that its media lines name are at the server, and the server shows
+        how the run ended; or it's an error."""
 
     def abandon(self) -> None:
         """Drop the session as a crash would, within seconds. Never raises."""

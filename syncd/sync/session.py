@@ -198,7 +198,8 @@ class Session:
         at, scan = self._locate(count, known)
         # Nothing to send and nothing to tell: a session would show the run as running again. Only
         # after a scan, since only then the end of the file is known
-        if scan and at == scan.end and _outcome(scan.last) and remote and remote.ended:
+        outcome = _outcome(scan.last) if scan and at == scan.end else None
+        if outcome and remote and remote.shows(outcome):
             self._save(at, ended=True)
             self.drop()
             return AlreadyComplete(at)

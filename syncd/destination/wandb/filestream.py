@@ -32,6 +32,7 @@ from syncd.destination.rows import EPOCH_TABLE, epoch_table
 from syncd.destination.wandb.api import Api, Bucket, Rejected
 from syncd.destination.wandb.bulk import HistoryLines, Summary, history_lines, line_text, text
 from syncd.destination.wandb.definitions import run_config, run_program
+from syncd.destination.wandb.endings import await_end
 from syncd.destination.wandb.lanes import Lane, Lanes
 from syncd.destination.wandb.media import MediaFile, MediaFiles
 from syncd.destination.wandb.pace import Pace
@@ -135,22 +136,22 @@ class FileStream:
             self.abandon()
             return
         self._bring(self._absent(media))
-        if outcome.status == "crashed":
+        if not outcome.told:
             self.abandon()
             return
         files = self._epoch_table(epochs)
         summary = self._summary_text()
         files.append(MediaFile(SUMMARY, data=summary.encode()))
         names = self._put(files)
-        code = outcome.exit_code or (0 if outcome.status == "finished" else 1)
         body = {
             "files": {SUMMARY: {"offset": 0, "content": [summary]}},
             "uploaded": names,
             "complete": True,
-            "exitcode": code,
+            "exitcode": outcome.code,
         }
         self._alive = False  # any post after this one, a heartbeat too, would reopen the run
         self._post(body)
+        await_end(self._api, self._target.ref, outcome)
 
     def abandon(self) -> None:
         """Nothing is open but what is under way, which can do no harm."""

@@ -20,6 +20,7 @@ from syncd.destination.base import Outcome, RemoteRun, Target
 from syncd.destination.rows import epoch_table, row
 from syncd.destination.wandb.api import TIMEOUT, Api
 from syncd.destination.wandb.definitions import run_program, wandb_config
+from syncd.destination.wandb.endings import await_end
 from syncd.destination.wandb.refusals import run_deleted, run_refused
 from syncd.destination.wandb.worker import Configure, Finish, Log, Open, Request, ReuploadMedia
 from syncd.destination.wandb.worker_pool import Worker, WorkerFailed, WorkerPool
@@ -128,16 +129,16 @@ class WandbSdk:
             self.abandon()
             return
         hopeless = self._bring_again(media)
-        if outcome.status == "crashed":
+        if not outcome.told:
             deadline = time.monotonic() + FINISH
             while len(self._absent(media)) > hopeless and time.monotonic() < deadline:
                 time.sleep(1.0)
             self._insist(media, hopeless)
             self.abandon()
             return
-        code = outcome.exit_code or (0 if outcome.status == "finished" else 1)
-        self._call(Finish(code, epoch_table(epochs)), FINISH)
+        self._call(Finish(outcome.code, epoch_table(epochs)), FINISH)
         self._insist(media, hopeless)
+        await_end(self._api, self._target.ref, outcome)
         if self._worker:
             self._pool.release(self._worker)
             self._worker = None

@@ -166,6 +166,25 @@ def test_a_finished_run_is_settled_without_a_session(path: Path, server: FakeSer
     assert (known.confirmed, known.outcome, known.ended) == (end, FINISHED, True)
 
 
+@pytest.mark.parametrize("shown", ["running", "crashed", "failed", ""])
+def test_a_finished_run_that_the_server_shows_otherwise_is_ended_again(
+    shown: str, path: Path, server: FakeServer
+) -> None:
+    path.write_bytes(DATA + end_line())
+    one = session(path, server)
+    one.open()
+    one.send(at(0), 99)
+    server.deliver()
+    end = Position(7, path.stat().st_size)
+    one.confirm(at(0))
+    one.drop()
+    server.runs["run-1"].shown = shown
+    cursor.remove(path.parent / "state" / "cursors", "run-1")
+    again = session(path, server)
+    assert again.open() == Opened(end)
+    assert again.close(FINISHED, end) == Closed(True)
+
+
 def test_a_failed_action_drops_the_session_and_its_lease(path: Path, server: FakeServer) -> None:
     one = session(path, server)
     one.open()
