@@ -75,6 +75,7 @@ def test_a_file_of_another_writer_goes_on_without_what_it_lacks(tmp_path: Path) 
         (['{"type":"config"}', '{"type":"config","attempt":true}'], 2),
         (['{"type":"config"}', '{"type":"config","attempt":"9"}'], 2),
         (['{"type":"config"}', '{"type":"config","x":"%s"}' % ("a" * MAX_LINE)], 1),
+        (['{"type":"config"}' + " " * MAX_LINE, '{"type":"config"}'], 1),
         (['{"type":"config"}', '{"type":"train"}' * 200_000, '{"type":"config"}'], 2),
     ],
 )

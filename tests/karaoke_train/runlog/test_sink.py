@@ -325,6 +325,20 @@ def test_a_deleted_file_is_written_again_whole(
     assert holder_of(lock_path(path))
 
 
+def test_the_name_of_a_file_that_is_written_again_is_fsynced(
+    sink: Sink, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[Path] = []
+    monkeypatch.setattr(
+        os, "fsync", lambda fd: synced.append(Path(f"/proc/self/fd/{fd}").readlink())
+    )
+    sink.write(b"a\n")
+    shutil.rmtree(path.parent)
+    with warned("written again"):
+        sink.flush()
+    assert sorted(synced) == [path.parent, path]
+
+
 def test_a_file_that_is_written_again_is_locked_before_it_is_there(
     sink: Sink, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

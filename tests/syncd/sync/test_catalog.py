@@ -11,7 +11,7 @@ import pytest
 
 from syncd.source.scanner import LogScanner
 from syncd.state import decisions
-from tests.syncd.world import World, config_line
+from tests.syncd.world import World, config_line, train_line
 
 EVENTS = 20  # as a writer's steps cause them
 
@@ -116,3 +116,19 @@ def test_no_event_makes_an_upload_of_named_files_look_at_folders(
     assert scans.count == 0
     assert list(here.daemon.runs) == ["run-1"]
     here.daemon.drop()
+
+
+def test_a_run_without_a_project_stays_in_its_own_when_its_file_moves(here: World) -> None:
+    path = here.begin("other", "training_log_other.jsonl", project=None)
+    here.tick(60)
+    here.run_on()
+    first = here.server.runs["other"].target.project
+    assert first == here.run_status("other").project == here.logs.parent.name
+    moved = path.rename(here.elsewhere / path.name)
+    here.append(train_line(7), moved)
+    here.restart()
+    here.run_on()
+    here.whole("other")
+    assert here.server.runs["other"].target.project == first
+    shown = here.run_status("other")
+    assert (shown.path, shown.project, shown.pending) == (str(moved), first, 0)
