@@ -119,7 +119,7 @@ def _configs_in(lines: list[bytes]) -> Iterator[Record]:
     for line in lines:
         if _CONFIG in line:
             try:
-                record = decode(line)
+                record = decode(line + b"\n")  # which counts for the limit
             except BadRecord:
                 continue
             if RecordType.of(record) is RecordType.CONFIG:

@@ -75,7 +75,9 @@ def test_a_file_of_another_writer_goes_on_without_what_it_lacks(tmp_path: Path) 
         (['{"type":"config"}', '{"type":"config","attempt":true}'], 2),
         (['{"type":"config"}', '{"type":"config","attempt":"9"}'], 2),
         (['{"type":"config"}', '{"type":"config","x":"%s"}' % ("a" * MAX_LINE)], 1),
-        (['{"type":"config"}' + " " * MAX_LINE, '{"type":"config"}'], 1),
+        (['{"type":"config"}'.ljust(MAX_LINE - 1), '{"type":"config"}'], 2),
+        (['{"type":"config"}'.ljust(MAX_LINE), '{"type":"config"}'], 1),
+        (['{"type":"config"}'.ljust(2 * MAX_LINE), '{"type":"config"}'], 1),
         (['{"type":"config"}', '{"type":"train"}' * 200_000, '{"type":"config"}'], 2),
     ],
 )
@@ -120,7 +122,7 @@ def test_no_line_is_parsed_that_can_be_no_config(
     path = tmp_path / "log"
     path.write_bytes(b'{"type":"config"}\n' + b'{"type":"train","train/loss":1.0}\n' * 50_000)
     assert past_of(path).attempt == 1
-    assert parsed == [b'{"type":"config"}']
+    assert parsed == [b'{"type":"config"}\n']
 
 
 def test_what_can_not_be_resumed_with_leaves_a_torn_line_torn(tmp_path: Path) -> None:
