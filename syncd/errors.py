@@ -31,6 +31,7 @@ class Connection(StrEnum):
     CAPTIVE = "captive"  # something answers that is no W&B server, as a hotel's login page does
     TROUBLE = "trouble"  # the server answers, and can't do its work
     NOT_LOGGED_IN = "not_logged_in"
+    NOT_COUNTED = "not_counted"  # the server takes lines, and does not count them
     REFUSED = "refused"
     UNKNOWN = "unknown"
 
@@ -45,6 +46,7 @@ class ProblemCode(StrEnum):
     LOST_AT_SERVER = "lost_at_server"
     MORE_AT_SERVER = "more_at_server"
     DELETED = "deleted"
+    NOT_COUNTED = "not_counted"  # the server takes lines, and does not count them
     REFUSED = "refused"  # the server does not take the run: its project's name, say
     COPY = "copy"
     UNREADABLE = "unreadable"
@@ -129,6 +131,11 @@ class RunRefused(UploadError):
 class RemoteLostRecords(RunRefused):
     """The server holds less than it had confirmed. Nothing is sent again before somebody says so;
     a server that was only late is found out by looking again now and then."""
+
+
+class NotCounted(RunRefused):
+    """The server answered what it was sent, and counts none of it. Nothing is sent a second time;
+    its count alone is looked at again now and then."""
 
 
 class RemoteHasMore(RunRefused):

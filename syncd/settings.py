@@ -17,6 +17,7 @@ from syncd.failpoints import VARIABLE
 PREFIX: Final = "KARAOKE_SYNCD_"  # KARAOKE_SYNCD_LOG_DIR=logs:other/logs
 WATCHERS: Final = ("auto", "inotify", "polling")
 LANES: Final = ("auto", "direct", "sdk")
+CONFIRM: Final = ("count", "answer")
 LEVELS: Final = ("debug", "info", "warning", "error")
 
 
@@ -56,6 +57,8 @@ class Settings:
     watcher: str = "auto"
     # to wandb: its HTTP interface itself, its SDK in worker processes, or what fits the server
     lane: str = "auto"
+    # what says that lines arrived: the server's count, or its answer to each post (at least once)
+    confirm: str = "count"
     rescan: float = 5.0  # seconds between looks at the folders, since events get lost
     log_level: str = "info"
     limits: Limits = field(default_factory=Limits)
@@ -170,6 +173,7 @@ _READ: Final[Mapping[str, Callable[[Any], Any]]] = {
     "project": str,
     "watcher": _one_of(WATCHERS),
     "lane": _one_of(LANES),
+    "confirm": _one_of(CONFIRM),
     "rescan": _seconds,
     "log_level": _one_of(LEVELS),
 }

@@ -26,6 +26,7 @@ from typing import Any, Final, Protocol
 
 from karaoke_train.runlog.format import Record, RunHeader
 from karaoke_train.runlog.reader import Line
+from syncd.errors import UploadError
 from syncd.source.lines import Lines
 
 Row = Mapping[str, Any]  # a history row, with its `_step`
@@ -87,6 +88,7 @@ class Target:
     project: str
     media: Path
     known: bool = False
+    confirmed: int = 0  # lines that the cursor says are there
 
     @property
     def ref(self) -> RunRef:
@@ -153,6 +155,10 @@ class Uploader(Protocol):
     def confirm(self) -> int:
         """The server's history line count now."""
 
+    def stalled(self, first: int, sent: int) -> UploadError:
+        """What it means that the server's count stays at `first`, with `sent` lines sent. May ask
+        the server, and raise what comes of that."""
+
     def close(
         self, outcome: Outcome | None, epochs: Sequence[Record], media: Sequence[Line] = ()
     ) -> None:
@@ -176,6 +182,11 @@ class Destination(Protocol):
         """Uploaders that may be open at once, by what is known of the destination now."""
 
     @property
+    def counts(self) -> bool:
+        """Whether its count of lines is what confirms them. Where it isn't, the destination's own
+        answers do, and its count says nothing."""
+
+    @property
     def lane(self) -> str:
         """How lines go there, and why so, for people; empty where there is but one way."""
 
@@ -187,6 +198,9 @@ class Destination(Protocol):
 
     def uploader(self, target: Target) -> Uploader:
         """A new session for the run, not yet open."""
+
+    def rows(self, run: RunRef, start: int, stop: int) -> Sequence[Row]:
+        """The rows with start <= `_step` < stop that it has: for a few rows, not for a history."""
 
     def history(self, run: RunRef) -> Iterator[Row]:
         """The rows of a run, by ascending `_step`, to the last one."""

@@ -19,7 +19,13 @@ def connect(settings: Settings) -> Destination:
     login = credentials.find_login(base_url=settings.base_url, entity=settings.entity)
     logging_setup.redact_later(login.key)
     folder = destination_folder(settings.state_dir, login.base_url)
-    return WandbDestination(login, settings.limits, lane=settings.lane, folder=folder)
+    return WandbDestination(
+        login,
+        settings.limits,
+        lane=settings.lane,
+        folder=folder,
+        counts=settings.confirm == "count",
+    )
 
 
 def leave_to_env_file(env: MutableMapping[str, str] = os.environ) -> None:

@@ -46,6 +46,8 @@ class Cursor:
     # files, one for each, could disagree after a crash
     confirmed: Position
     config_at: int = 0  # byte offset of the newest config record before `confirmed`
+    # lines that the server answered for and never counted: they are not sent a second time
+    uncounted: int = 0
     ended: bool = False  # the server knows how the run ended
     updated: str = ""  # ISO 8601, when the server last confirmed anything
 

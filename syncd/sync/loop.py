@@ -228,7 +228,7 @@ class Daemon:
             ActionKind.SEND: lambda: session.send(run.sent, self.limits.batch),
             ActionKind.CONFIRM: lambda: session.confirm(run.confirmed),
             ActionKind.CLOSE: lambda: session.close(action.outcome, run.confirmed),
-            ActionKind.ABANDON: lambda: session.stalled(run.confirmed, run.sent, self.limits.stall),
+            ActionKind.ABANDON: lambda: session.stalled(run.confirmed, run.sent),
         }
         self._threads.submit(act[kind]).add_done_callback(
             lambda done: self._inbox.put((key, done.result()))

@@ -15,6 +15,7 @@ from karaoke_train.runlog.reader import Position
 from syncd.destination.base import Outcome
 from syncd.errors import (
     Leased,
+    NotCounted,
     Refused,
     RemoteLostRecords,
     RunRefused,
@@ -24,6 +25,7 @@ from syncd.errors import (
 from syncd.settings import Limits
 
 RunKey = str
+_LOOKED_AT_AGAIN: Final = (RemoteLostRecords, NotCounted)  # a late count looks the same
 
 
 class Phase(StrEnum):
@@ -341,7 +343,7 @@ def _after_failed(run: Run, error: UploadError, now: float, jitter: float, limit
     wait = error.retry_after or backoff(failures, jitter, limits)
     if isinstance(error, Leased):  # the other daemon may die at any time, and nobody says so
         wait = limits.takeover
-    if isinstance(error, RemoteLostRecords):  # a look now and then shows if it was only late
+    if isinstance(error, _LOOKED_AT_AGAIN):  # a look now and then shows if it was only late
         wait = limits.backoff_most
     return replace(
         run,
@@ -360,7 +362,7 @@ def failure(error: UploadError) -> Failed | Blocked:
     """The event of an action that failed: only a run that was refused waits for a decision. One
     whose records the server lost is looked at again by itself, since a late count looks the same.
     """
-    if isinstance(error, RunRefused) and not isinstance(error, RemoteLostRecords):
+    if isinstance(error, RunRefused) and not isinstance(error, _LOOKED_AT_AGAIN):
         return Blocked(error)
     return Failed(error)
 

@@ -18,8 +18,10 @@ from karaoke_train.runlog.reader import Line, Position
 from karaoke_train.runlog.record_types import RecordType
 from syncd import events
 from syncd.destination.base import Destination, Outcome, RunRef, Target, Uploader
+from syncd.destination.refusals import not_counted
 from syncd.errors import (
     Leased,
+    NotCounted,
     ProblemCode,
     RemoteHasMore,
     RemoteLostRecords,
@@ -128,19 +130,9 @@ class Session:
         """End the session, and with an outcome the run."""
         return self._guarded(lambda: self._close(outcome, confirmed))
 
-    def stalled(self, confirmed: Position, sent: Position, seconds: float) -> Event:
+    def stalled(self, confirmed: Position, sent: Position) -> Event:
         """Drop a session whose lines don't arrive though the server can be reached."""
-        # This run's trouble alone: the server answers, or connectivity would have failed first. One
-        # that is out of quota, or whose queue is stuck for one run, looks like this
-        waiting = sent.ordinal - confirmed.ordinal
-        error = RunTrouble(
-            f"the server's count stands still at {confirmed.ordinal:,} for {seconds:.0f} s "
-            f"while {waiting:,} records wait",
-            where=self.path.name,
-            meaning="They are safe on disk",
-            remedy="The session is opened anew and goes on from the server's count",
-        )
-        return self._failed(error)
+        return self._guarded(lambda: self._stalled(confirmed, sent))
 
     def check(self) -> Event:
         """Whether the run has ended without saying so: its writer is gone."""
@@ -194,7 +186,11 @@ class Session:
         known = self._cursor()
         remote = self._destination.remote_run(self._ref())
         count = remote.count if remote else 0
+        if known and not self._destination.counts:
+            count = known.confirmed.ordinal  # its own says nothing
         self._check_count(count, known)
+        if known and known.uncounted > count == known.confirmed.ordinal:
+            raise not_counted(self.header.run_id, count, known.uncounted)
         at, scan = self._locate(count, known)
         # Nothing to send and nothing to tell: a session would show the run as running again. Only
         # after a scan, since only then the end of the file is known
@@ -211,6 +207,7 @@ class Session:
             self.project,
             self._media,
             known=known is not None,
+            confirmed=at.ordinal,
         )
         self._uploader = self._destination.uploader(target)
         # The uploader asks for the count itself, since what the SDK does depends on the answer that
@@ -268,6 +265,12 @@ class Session:
         at = self._position_of(count)
         self._save(at, ended=False)
         return Confirmed(at, self._alive().ahead)
+
+    def _stalled(self, confirmed: Position, sent: Position) -> Event:
+        error = self._alive().stalled(confirmed.ordinal, sent.ordinal)
+        if isinstance(error, NotCounted):
+            self._save(confirmed, ended=False, uncounted=sent.ordinal)
+        raise error
 
     def _position_of(self, count: int) -> Position:
         """Where the line `count` begins, which is one of those sent and not confirmed."""
@@ -435,7 +438,7 @@ class Session:
             if line.record and RecordType.of(line.record) is RecordType.CONFIG:
                 self._config_at = line.at.offset
 
-    def _save(self, at: Position, *, ended: bool) -> None:
+    def _save(self, at: Position, *, ended: bool, uncounted: int = 0) -> None:
         """Remember what the server confirmed. A state folder that takes no writes costs a
         re-read later, and nothing now."""
         # Written after the server's answer and before the next send, so the cursor never says
@@ -448,6 +451,7 @@ class Session:
             fingerprint=fingerprint.fingerprint(self.path, at),
             confirmed=at,
             config_at=self._config_at,
+            uncounted=uncounted,
             ended=ended,
             updated=datetime.now(UTC).isoformat(timespec="seconds"),
         )

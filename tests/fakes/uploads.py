@@ -17,12 +17,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from karaoke_train.runlog.timestamps import parse_timestamp
 from syncd.destination.base import Account, Identity, RemoteRun, RunRef
+from syncd.destination.refusals import stands_still
 from syncd.destination.rows import row
 from syncd.errors import ProblemCode, RunRefused, RunTrouble, Unreachable, UploadError
 from syncd.source.lines import special_lines
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from karaoke_train.runlog.format import Record
     from karaoke_train.runlog.reader import Line
@@ -72,6 +73,8 @@ class FakeServer:
         self.deleted: set[str] = set()  # run ids that are not taken again
         self.faults: list[Fault] = []  # each happens once, at its first occasion
         self.sessions_at_once = 4
+        self.counting = True
+        self.meaning_of_a_stall: Callable[[int, int], UploadError] = stands_still
         self.ahead = 0  # lines that its sessions may send beyond the last confirmed one
         self.lag = 0  # lines that a stale answer leaves out
         self.violations: list[str] = []
@@ -85,6 +88,10 @@ class FakeServer:
     @property
     def max_sessions(self) -> int:
         return self.sessions_at_once
+
+    @property
+    def counts(self) -> bool:
+        return self.counting
 
     @property
     def lane(self) -> str:
@@ -112,6 +119,9 @@ class FakeServer:
 
     def uploader(self, target: Target) -> FakeUploader:
         return FakeUploader(self, target)
+
+    def rows(self, run_ref: RunRef, start: int, stop: int) -> Sequence[Row]:
+        return self.runs[run_ref.run_id].rows[start:stop]
 
     def history(self, run_ref: RunRef) -> Iterator[Row]:
         return iter(self.runs[run_ref.run_id].rows)
@@ -219,6 +229,10 @@ class FakeUploader:
 
     def pause(self) -> float:
         return 0.0
+
+    def stalled(self, first: int, sent: int) -> UploadError:
+        self._touch("stalled")
+        return self._server.meaning_of_a_stall(first, sent)
 
     def confirm(self) -> int:
         self._touch("confirm")

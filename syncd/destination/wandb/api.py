@@ -21,6 +21,7 @@ from syncd.destination.wandb.http import Answer, BadRequest, Http, retry_after
 from syncd.errors import Connection, Refused, Unreachable
 
 TIMEOUT: Final = 15.0  # seconds that a server may take to answer
+PAGE: Final = 1000  # rows per question
 _LATER: Final = (408, 425, 429)  # beside 5xx: the same request may be taken later
 
 _VIEWER: Final = "query Viewer { viewer { id username entity } }"
@@ -50,6 +51,14 @@ mutation UpsertBucket($id: String, $name: String, $project: String, $entity: Str
   }
 }
 """
+_HISTORY: Final = """
+query HistoryPage($entity: String!, $project: String!, $run: String!, $minStep: Int64!,
+    $maxStep: Int64!, $pageSize: Int!) {
+  project(name: $project, entityName: $entity) {
+    run(name: $run) { history(minStep: $minStep, maxStep: $maxStep, samples: $pageSize) }
+  }
+}
+"""  # the public API's own question
 _CREATE_FILES: Final = """
 mutation CreateRunFiles($entity: String!, $project: String!, $run: String!, $files: [String!]!) {
   createRunFiles(input: {entityName: $entity, projectName: $project, runName: $run,
@@ -170,6 +179,23 @@ class Api:
         if not run:
             return None
         return Bucket(self._remote(run), _texted(run, "config"), _texted(run, "summaryMetrics"))
+
+    def rows(self, ref: RunRef, start: int, stop: int) -> list[dict[str, Any]]:
+        """The history rows with start <= `_step` < stop. Raises Unreachable or Refused."""
+        rows: list[dict[str, Any]] = []
+        asked: dict[str, Any] = {"entity": ref.entity, "project": ref.project, "run": ref.run_id}
+        for first in range(start, stop, PAGE):
+            last = min(stop, first + PAGE)
+            asked |= {"minStep": first, "maxStep": last, "pageSize": PAGE}
+            run = (self._ask(_HISTORY, asked).get("project") or {}).get("run") or {}
+            rows += map(self._row, run.get("history") or [])
+        return rows
+
+    def _row(self, text: object) -> dict[str, Any]:
+        row = json.loads(text) if isinstance(text, str) else text
+        if not isinstance(row, dict):
+            raise self._no_server("its history is none")
+        return row
 
     def upsert(self, ref: RunRef, *, name: str, config: str, program: str) -> None:
         """Make the run, or change its name and config (JSON). Raises Unreachable, Refused or

@@ -28,6 +28,7 @@ from karaoke_train.runlog.reader import Line
 from karaoke_train.runlog.record_types import RecordType
 from karaoke_train.runlog.timestamps import parse_timestamp
 from syncd.destination.base import Outcome, Target
+from syncd.destination.refusals import not_counted, run_deleted, run_refused, stands_still
 from syncd.destination.rows import EPOCH_TABLE, epoch_table
 from syncd.destination.wandb.api import Api, Bucket, Rejected
 from syncd.destination.wandb.bulk import HistoryLines, Summary, history_lines, line_text, text
@@ -36,8 +37,7 @@ from syncd.destination.wandb.endings import await_end
 from syncd.destination.wandb.lanes import Lane, Lanes
 from syncd.destination.wandb.media import MediaFile, MediaFiles
 from syncd.destination.wandb.pace import Pace
-from syncd.destination.wandb.refusals import run_deleted, run_refused
-from syncd.errors import RunRefused, RunTrouble, Unreachable
+from syncd.errors import RunRefused, RunTrouble, Unreachable, UploadError
 from syncd.source.lines import Lines, special_lines
 
 HISTORY: Final = "wandb-history.jsonl"
@@ -64,12 +64,14 @@ class FileStream:
         pace: Pace,
         lanes: Lanes,
         *,
+        counts: bool = True,
         count_stable_for: float = STABLE,
     ) -> None:
         self._target = target
         self._api = api
         self._pace = pace
         self._lanes = lanes
+        self._counts = counts  # else each post's own answer is the confirmation
         self._count_stable_for = count_stable_for
         self._started = parse_timestamp(target.header.created, 0.0)
         self._summary = Summary()
@@ -85,12 +87,12 @@ class FileStream:
     @property
     def ahead(self) -> int:
         """Lines that may be sent beyond the last confirmed one."""
-        return AHEAD if self._lanes.counts else 0
+        return AHEAD if self._lanes.counts or not self._counts else 0
 
     def open(self) -> int:
         """Begin at the server's count. Raises RunTrouble while it moves without us."""
         bucket = self._api.bucket(self._target.ref)
-        count = self._stable_count(bucket)
+        count = self._stable_count(bucket) if self._counts else self._target.confirmed
         if bucket:
             self._summary = Summary(bucket.summary)
         self._configure(self._target.header, bucket)
@@ -115,12 +117,21 @@ class FileStream:
         return made.special
 
     def confirm(self) -> int:
-        """The server's count."""
+        """The server's count; where it has none, the lines that it answered for."""
+        if not self._counts:
+            return self._next
         remote = self._api.remote_run(self._target.ref)
         count = remote.count if remote else 0
         if not self._lanes.counts:
             self._judge(count)
         return count
+
+    def stalled(self, first: int, sent: int) -> UploadError:
+        """Each of the lines had an answer: they are not sent again, whatever became of them."""
+        if first > self._began:  # it counts, and is behind
+            return stands_still(first, sent)
+        self._lanes.not_counted()
+        return not_counted(self._target.header.run_id, first, sent)
 
     def pause(self) -> float:
         """Seconds until the next post is welcome."""

@@ -61,6 +61,11 @@ class Lanes:
         return Lane.SDK if self._seen == Lane.SDK else Lane.DIRECT
 
     @property
+    def odd(self) -> bool:
+        """Whether the server was found not to be as expected."""
+        return bool(self._why)
+
+    @property
     def words(self) -> str:
         """The lane, and why, for people."""
         if self._asked != "auto":
@@ -69,6 +74,8 @@ class Lanes:
             return f"SDK, because {self._why}"
         if not self._seen:
             return "direct, not yet tried here"
+        if self._why:
+            return f"direct, but {self._why}"
         alone = len(self._runs)
         return f"direct, but for {alone} {'run' if alone == 1 else 'runs'}" if alone else "direct"
 
@@ -80,8 +87,16 @@ class Lanes:
         """The server counted what was posted to it."""
         with self._lock:
             first, self._counts = not self._counts, True
-            if first and self._asked == "auto" and self._seen != Lane.DIRECT:
+            news = self._seen != Lane.DIRECT or self._why
+            if first and self._asked == "auto" and news:
                 self._remember(Lane.DIRECT, "")
+
+    def not_counted(self) -> None:
+        """The server counts nothing of what it was sent: the other lane would not change that."""
+        with self._lock:
+            self._counts = False
+            if self._asked == "auto" and self._seen != Lane.SDK:
+                self._remember(Lane.DIRECT, "it does not count what it is sent")
 
     def leave(self, why: str) -> bool:
         """The server doesn't do what the direct lane relies on. Whether another lane is to be

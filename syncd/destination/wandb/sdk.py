@@ -17,14 +17,14 @@ from karaoke_train.runlog.reader import Line
 from karaoke_train.runlog.record_types import RecordType
 from karaoke_train.runlog.timestamps import parse_timestamp
 from syncd.destination.base import Outcome, RemoteRun, Target
+from syncd.destination.refusals import not_counted, run_deleted, run_refused, stands_still
 from syncd.destination.rows import epoch_table, row
 from syncd.destination.wandb.api import TIMEOUT, Api
 from syncd.destination.wandb.definitions import run_program, wandb_config
 from syncd.destination.wandb.endings import await_end
-from syncd.destination.wandb.refusals import run_deleted, run_refused
 from syncd.destination.wandb.worker import Configure, Finish, Log, Open, Request, ReuploadMedia
 from syncd.destination.wandb.worker_pool import Worker, WorkerFailed, WorkerPool
-from syncd.errors import RunRefused, RunTrouble
+from syncd.errors import RunRefused, RunTrouble, UploadError
 from syncd.source.lines import Lines, special_lines
 
 STABLE: Final = 5.0  # seconds; counts were seen to lag 2 to 4 s behind what was written
@@ -110,6 +110,13 @@ class WandbSdk:
     def ahead(self) -> int:
         """None: the SDK says nothing about arrival."""
         return 0
+
+    def stalled(self, first: int, sent: int) -> UploadError:
+        """The SDK says nothing of its posts. Where the first of the lines is there all the same,
+        it's the server that does not count."""
+        if self._api.rows(self._target.ref, first, first + 1):
+            return not_counted(self._target.header.run_id, first, sent)
+        return stands_still(first, sent)
 
     def pause(self) -> float:
         """None: the SDK has a pace of its own."""

@@ -6,6 +6,7 @@ import errno
 import fcntl
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,10 +15,11 @@ import pytest
 from karaoke_train.runlog.layout import lock_path
 from karaoke_train.runlog.lock import Lock
 from karaoke_train.runlog.reader import Position
-from syncd.destination.base import Outcome
-from syncd.errors import Leased, RunRefused, RunTrouble, UploadError
+from syncd.destination.base import Outcome, Target
+from syncd.destination.refusals import not_counted
+from syncd.errors import Leased, NotCounted, RunRefused, RunTrouble, UploadError
 from syncd.source.scanner import LogFile, LogScanner
-from syncd.state import cursor, lease
+from syncd.state import cursor, decisions, lease
 from syncd.sync.scheduler import (
     AlreadyComplete,
     Blocked,
@@ -30,7 +32,7 @@ from syncd.sync.scheduler import (
     Sent,
 )
 from syncd.sync.session import CRASHED, LOST_TRIES, Session
-from tests.fakes.uploads import FakeServer
+from tests.fakes.uploads import FakeServer, FakeUploader
 from tests.patience import patience
 from tests.syncd.world import NAME, config_line, end_line, offset_of, train_line
 
@@ -240,9 +242,53 @@ def test_a_bug_costs_its_run_a_retry(path: Path, server: FakeServer) -> None:
 def test_a_stalled_session_is_dropped_in_words(path: Path, server: FakeServer) -> None:
     one = session(path, server)
     one.open()
-    error = failed(one.stalled(at(2), END, 60.0))
-    assert "stands still at 2 for 60 s while 4 records wait" in error.what
+    error = failed(one.stalled(at(2), END))
+    assert "stands still at 2 while 4 records wait" in error.what
     assert server.sessions == []
+
+
+def test_what_a_server_took_and_does_not_count_is_not_sent_again(
+    path: Path, server: FakeServer
+) -> None:
+    server.meaning_of_a_stall = partial(not_counted, "run-1")
+    one = session(path, server)
+    one.open()
+    one.send(at(0), 99)
+    server.deliver()
+    event = one.stalled(at(0), END)
+    assert isinstance(event, Failed)  # its count is looked at again by itself
+    assert "took 6 records, and counts none" in event.error.what
+    sent = server.sent
+    server.lag = 6
+    server.faults.append("stale_count")
+    again = session(path, server)  # another daemon, too
+    assert isinstance(failed(again.open()), NotCounted)
+    assert again.open() == Opened(END)  # the count was only late
+    assert server.sent == sent
+
+
+def test_a_retry_sends_again_what_was_not_counted(path: Path, server: FakeServer) -> None:
+    server.meaning_of_a_stall = partial(not_counted, "run-1")
+    one = session(path, server)
+    one.open()
+    one.send(at(0), 99)
+    one.stalled(at(0), END)
+    decisions.retry(path.parent / "state", "run-1")
+    assert one.open() == Opened(at(0))
+
+
+def test_where_answers_confirm_a_session_goes_on_from_the_cursor(
+    path: Path, server: FakeServer
+) -> None:
+    one = session(path, server)
+    uploaded(one, server)
+    one.drop()
+    server.counting = False
+    server.runs["run-1"].rows.clear()  # its count is 0, whatever came
+    target: list[Target] = []
+    server.uploader = lambda given: target.append(given) or FakeUploader(server, given)  # type: ignore[method-assign,func-returns-value]
+    session(path, server).open()
+    assert target[0].confirmed == 6
 
 
 def test_more_lines_than_were_sent_open_the_session_anew(path: Path, server: FakeServer) -> None:

@@ -15,7 +15,7 @@ from syncd.destination.wandb.credentials import Login
 from syncd.destination.wandb.destination import WandbDestination
 from syncd.destination.wandb.filestream import FileStream
 from syncd.destination.wandb.lanes import MOST_REFUSED, NAME, REMEMBERED, Lane, Lanes
-from syncd.errors import ProblemCode, RunRefused, RunTrouble
+from syncd.errors import NotCounted, ProblemCode, RunRefused, RunTrouble
 from syncd.settings import Limits
 from tests.fakes.clock import FakeClock
 from tests.fakes.wandb_server import WandbServer
@@ -192,3 +192,40 @@ def test_a_server_with_other_fields_gets_the_sdk(tmp_path: Path) -> None:
         with pytest.raises(RunTrouble, match="as expected"):
             opened(server, made)
         assert made.lane.startswith("SDK, because it answers")
+
+
+def test_a_server_that_counts_nothing_is_told_of_in_words_and_keeps_its_lane(
+    tmp_path: Path,
+) -> None:
+    with destination(replace(World.PROMPT, counts=False), tmp_path) as (server, made):
+        run, uploader = opened(server, made)
+        uploader.send(run.lines)
+        assert uploader.confirm() == 0
+        error = uploader.stalled(0, len(run.lines))
+        assert isinstance(error, NotCounted)
+        assert made.lane == "direct, but it does not count what it is sent"
+        assert [f.level for f in made.checks() if f.check == "lane"] == ["warning"]
+
+
+def test_a_count_that_moved_and_stands_is_no_server_that_counts_nothing(tmp_path: Path) -> None:
+    with destination(World.PROMPT, tmp_path) as (server, made):
+        _, uploader = opened(server, made)
+        assert type(uploader.stalled(3, 6)) is RunTrouble
+
+
+def test_where_the_answers_confirm_the_count_is_not_asked(tmp_path: Path) -> None:
+    with WandbServer(
+        tmp_path / "server", entity="team", world=replace(World.PROMPT, counts=False)
+    ) as server:
+        login = Login(server.url, "team", server.key, "test")
+        made = WandbDestination(login, Limits(count_stable_for=0.05), lane="sdk", counts=False)
+        run, uploader = opened(server, made)
+        assert uploader.ahead > 0
+        uploader.send(run.lines.first(3))
+        assert uploader.confirm() == 3
+        again = made.uploader(replace(run.target, confirmed=3))
+        assert again.open() == 3
+        again.send(run.lines_from(3))
+        assert again.confirm() == 6
+        assert [row["_step"] for row in server.history(run.run_id)] == list(range(6))
+        made.close()

@@ -1,0 +1,49 @@
+"""What a server does not take or does not count, in words: the same in both lanes."""
+
+from __future__ import annotations
+
+from syncd.errors import NotCounted, ProblemCode, RunRefused, RunTrouble
+
+
+def run_deleted(run_id: str) -> RunRefused:
+    """Somebody deleted the run on its page."""
+    return RunRefused(
+        ProblemCode.DELETED,
+        "the run was deleted at the server, which does not take its name again",
+        meaning="The file still has every record",
+        remedy=f"Leave it: karaoke-syncd forget {run_id}. "
+        "Or upload the file as a run of its own: karaoke-syncd sync --as_new FILE",
+    )
+
+
+def run_refused(run_id: str, words: str) -> RunRefused:
+    """The server would say the same each time: the project's name can't be, say."""
+    return RunRefused(
+        ProblemCode.REFUSED,
+        f"the server does not take the run ({words})",
+        meaning="Its records are safe on disk, and are not sent before you say so",
+        remedy="Correct what it names (the project: `project` in config.toml, or --project), then "
+        f"karaoke-syncd retry {run_id}",
+    )
+
+
+def not_counted(run_id: str, first: int, sent: int) -> NotCounted:
+    """The server answered for the lines from `first` to `sent`, and counts none of them."""
+    return NotCounted(
+        ProblemCode.NOT_COUNTED,
+        f"the server took {sent - first:,} records, and counts none of them",
+        meaning="Whether they are kept can't be told from here, so nothing is sent a second time; "
+        "the file has every record. Its count is looked at again by itself",
+        remedy='If this server never counts, confirm = "answer" in config.toml takes its answers '
+        f"for it. To send again what is not counted: karaoke-syncd retry {run_id}",
+    )
+
+
+def stands_still(first: int, sent: int) -> RunTrouble:
+    """Lines were sent, and do not arrive. One run's trouble: the server answers otherwise. One
+    that is out of quota, or whose queue is stuck for one run, looks like this."""
+    return RunTrouble(
+        f"the server's count stands still at {first:,} while {sent - first:,} records wait",
+        meaning="They are safe on disk",
+        remedy="The session is opened anew and goes on from the server's count",
+    )
