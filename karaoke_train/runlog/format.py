@@ -124,6 +124,13 @@ class RunHeader:
         )
 
 
+def attempt_of(config: Mapping[str, Any], before: int) -> int:
+    """The attempt that begins with a config record: as it says, else one more than `before`."""
+    own = config.get("attempt")
+    # `type`, not isinstance: true is an int for Python
+    return own if type(own) is int and own > 0 else before + 1
+
+
 def _tags(value: object) -> tuple[str, ...]:
     tags = [value] if isinstance(value, str) else value if isinstance(value, list) else []
     return tuple(tag for tag in tags if isinstance(tag, str) and tag)

@@ -9,7 +9,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from karaoke_train.runlog.format import MAX_LINE, BadRecord, Record, RunHeader, RunLogError, decode
+from karaoke_train.runlog.format import (
+    MAX_LINE,
+    BadRecord,
+    Record,
+    RunHeader,
+    RunLogError,
+    attempt_of,
+    decode,
+)
 from karaoke_train.runlog.layout import lock_path
 from karaoke_train.runlog.lock import LEASE, LOCK_WAIT, Held, Lock, LockKind
 from karaoke_train.runlog.parts import LogBusy, first_line
@@ -92,13 +100,6 @@ def read_past(descriptor: int) -> Past:
         own = newest.get("config")
         config |= own if isinstance(own, dict) else {"config": own} if own else {}
     return Past(attempt, config, newest)
-
-
-def attempt_of(config: Mapping[str, Any], before: int) -> int:
-    """The attempt that begins with a config record: as it says, else one more than `before`."""
-    own = config.get("attempt")
-    # `type`, not isinstance: true is an int for Python
-    return own if type(own) is int and own > 0 else before + 1
 
 
 def _configs(descriptor: int) -> Iterator[Record]:
