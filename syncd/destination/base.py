@@ -81,7 +81,8 @@ class RemoteRun:
 @dataclass(frozen=True, slots=True)
 class Target:
     """The run at the destination, and where its media are here. known: what the server has of it
-    came from this file, as far as a cursor of ours tells."""
+    came from this file, as far as a cursor of ours tells. attempt: that of the line before the
+    first one that will be sent, from 1 (see `rows.attempt_at`)."""
 
     header: RunHeader
     entity: str
@@ -89,6 +90,7 @@ class Target:
     media: Path
     known: bool = False
     confirmed: int = 0  # lines that the cursor says are there
+    attempt: int = 1
 
     @property
     def ref(self) -> RunRef:
@@ -140,6 +142,11 @@ class Uploader(Protocol):
     def ahead(self) -> int:
         """Lines that may be sent beyond the last confirmed one: 0 where only the count shows that
         lines arrived at all."""
+
+    @property
+    def stopped(self) -> bool:
+        """Whether the server said that somebody pressed Stop on the run's page. Its trainer can't
+        be told from here: its records go on being sent."""
 
     def open(self) -> int:
         """Begin. Returns the server's history line count, where `send` has to begin."""

@@ -28,6 +28,7 @@ _CONNECTIVITY: Final = {
 _NOT_UPLOADED: Final = (RunState.LOCAL, RunState.FORGOTTEN, RunState.COPY, RunState.EMPTY)
 _COLOURS: Final = {
     RunState.UPLOADED: "green",
+    RunState.ENDING: "yellow",
     RunState.WAITING: "yellow",
     RunState.LOCAL: "dim",
     RunState.FORGOTTEN: "dim",
@@ -66,6 +67,12 @@ def _verdict(status: Status) -> str:
         )
     if any(run.state is RunState.BLOCKED for run in runs):
         return f"[bold yellow]A decision of yours is needed[/]; {uploaded:,} records were uploaded"
+    ending = sum(run.state is RunState.ENDING for run in runs)
+    if ending:
+        return (
+            f"[bold yellow]All {uploaded:,} records are on the server[/]; how "
+            f"{_some(ending, 'run')} ended is yet to be told"
+        )
     return f"[bold green]All {uploaded:,} records are on the server[/] ({_some(len(runs), 'run')})"
 
 
@@ -139,7 +146,7 @@ def _next(status: Status) -> str:
         return escape(_upload_command(status))
     if code is Exit.OFFLINE:
         return "nothing to do: the records go up as soon as the server can be reached"
-    if status.pending:
+    if status.waits:
         return "nothing to do: the records are being uploaded"
     return "nothing to do"
 

@@ -21,6 +21,7 @@ from syncd.state import cursor, daemon_report, decisions, failures, lease, quara
 from syncd.state.cursor import Cursor
 from syncd.state.daemon_report import DaemonReport
 from syncd.state.failures import Problem
+from syncd.sync.outcome import outcome_before
 
 _OUT_OF_REACH: Final = (Connection.OFFLINE, Connection.CAPTIVE, Connection.TROUBLE)
 SCHEMA: Final = 1
@@ -37,6 +38,7 @@ class RunState(StrEnum):
     """Where a run is. The words are part of `status --json`."""
 
     UPLOADED = "uploaded"
+    ENDING = "ending"  # all records are there, and how it ended is yet to be told
     WAITING = "waiting"
     LOCAL = "local"  # never to be uploaded
     FORGOTTEN = "forgotten"
@@ -61,6 +63,7 @@ class RunStatus:
     uploaded: int = 0
     pending: int = 0
     bad: int = 0
+    stopped: bool = False  # somebody pressed Stop on its page
     url: str = ""
     problem: str = ""
     meaning: str = ""
@@ -94,6 +97,11 @@ class Status:
         return sum(run.pending for run in self.runs)
 
     @property
+    def waits(self) -> bool:
+        """Whether anything is yet to be told to the server."""
+        return self.pending > 0 or any(run.state is RunState.ENDING for run in self.runs)
+
+    @property
     def decisions(self) -> tuple[RunStatus, ...]:
         """Runs that wait for the user."""
         return tuple(run for run in self.runs if run.state in (RunState.BLOCKED, RunState.COPY))
@@ -113,6 +121,7 @@ def collect(settings: Settings, destination: Destination) -> Status:
         for run_id, known in cursor.load_all(state / "cursors").items()
         if not entity or known.entity == entity  # what another account has is not here
     }
+    runs = tuple(_runs(settings, state, cursors, destination.url))
     return Status(
         running=holder is not None,
         daemon=str(holder) if holder else "",
@@ -126,8 +135,8 @@ def collect(settings: Settings, destination: Destination) -> Status:
         connectivity_remedy=remedy,
         log_dirs=tuple(map(str, settings.log_dir)),
         state_dir=str(settings.state_dir),
-        runs=tuple(_runs(settings, state, cursors, destination.url)),
-        warnings=tuple(_warnings(settings, identity, holder, report)),
+        runs=runs,
+        warnings=(*_warnings(settings, identity, holder, report), *_stopped(runs)),
         lane=destination.lane,
         origin=settings.origin,
     )
@@ -135,7 +144,7 @@ def collect(settings: Settings, destination: Destination) -> Status:
 
 def exit_code(status: Status) -> Exit:
     """What the status comes to, the user's part first."""
-    waits = status.pending > 0
+    waits = status.waits
     if waits and status.connectivity in (Connection.NOT_LOGGED_IN, Connection.REFUSED):
         return Exit.LOGIN
     if status.decisions:
@@ -221,14 +230,17 @@ def _run(
     uploaded, offset = (mine.confirmed.ordinal, mine.confirmed.offset) if mine else (0, 0)
     pending = _lines_from(file.path, offset)
     state = _state(header.upload, ignored, problem, pending)
+    if state is RunState.UPLOADED and mine and not mine.ended and outcome_before(file.path, offset):
+        state = RunState.ENDING
     to_upload = state in (RunState.WAITING, RunState.BLOCKED)
     run = RunStatus(
         header.run_id, header.run_name, project, str(file.path), state,
         records=uploaded + pending, uploaded=uploaded, pending=pending if to_upload else 0,
         url=url(RunRef(mine.entity, project, header.run_id)) if mine else "",
+        stopped=mine is not None and mine.stopped,
     )  # fmt: skip
     # an uploaded run can have one, too: its pictures may be missing
-    if problem is None or not (to_upload or state is RunState.UPLOADED):
+    if problem is None or not (to_upload or state in (RunState.UPLOADED, RunState.ENDING)):
         return run
     return replace(
         run,
@@ -295,6 +307,15 @@ def _lines_from(path: Path, offset: int) -> int:
     except OSError:
         return 0
     return count
+
+
+def _stopped(runs: Iterable[RunStatus]) -> Iterable[str]:
+    for run in runs:
+        if run.stopped:
+            yield (
+                f"somebody pressed Stop on the page of {run.name}: its training was not stopped by "
+                "it, and its records go on being uploaded"
+            )
 
 
 def _warnings(

@@ -48,6 +48,7 @@ class Cursor:
     config_at: int = 0  # byte offset of the newest config record before `confirmed`
     # lines that the server answered for and never counted: they are not sent a second time
     uncounted: int = 0
+    stopped: bool = False  # somebody pressed Stop on the run's page
     ended: bool = False  # the server knows how the run ended
     updated: str = ""  # ISO 8601, when the server last confirmed anything
 

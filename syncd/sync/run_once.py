@@ -145,6 +145,8 @@ def _verdict(daemon: Daemon, inputs: SyncInputs, console: Console) -> Exit:
         words = f"{len(unsent)} of {_runs(daemon)} left with records to send, safe on disk"
     else:
         words = f"All {confirmed:,} records of {_runs(daemon)} are on the server"
+        if untold := _untold(daemon):
+            words += f"; how {len(untold)} of them ended could not be told"
     console.print(words, highlight=False)
     errors = [run.error for run in daemon.runs.values() if run.error]
     if not daemon.connectivity.online and daemon.connectivity.error:
@@ -163,7 +165,13 @@ def _code(
         return Exit.OFFLINE
     if daemon.skipped_files or any(isinstance(error, RunRefused) for error in errors):
         return Exit.DECISION
-    return Exit.FAILED if unsent or errors or inputs.unusable else Exit.OK
+    left = unsent or errors or inputs.unusable or _untold(daemon)
+    return Exit.FAILED if left else Exit.OK
+
+
+def _untold(daemon: Daemon) -> list[str]:
+    """The runs whose end the server doesn't show."""
+    return [key for key, run in daemon.runs.items() if run.outcome and not run.ended]
 
 
 def _runs(daemon: Daemon) -> str:

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from karaoke_train.runlog.format import BadRecord, Record, RunHeader, decode
+from karaoke_train.runlog.format import BadRecord, Record, RunHeader
 from karaoke_train.runlog.layout import lock_path
 from karaoke_train.runlog.lock import Lock, holder_of
 from karaoke_train.runlog.reader import Line, Position
@@ -35,6 +35,7 @@ from syncd.source.fingerprint import FileChanged
 from syncd.source.scanner import LogFile
 from syncd.state import cursor, lease, quarantine
 from syncd.state.cursor import Cursor, Fingerprint
+from syncd.sync.outcome import CRASHED, outcome_before, outcome_in, outcome_of
 from syncd.sync.scheduler import (
     AlreadyComplete,
     Checked,
@@ -50,7 +51,6 @@ from syncd.sync.scheduler import (
 # Times that a server may count fewer lines than it confirmed, before a person is asked. Replicas
 # that lag look for a while like a server that lost data; neither says which it is.
 LOST_TRIES: Final = 5
-CRASHED: Final = Outcome("crashed", 1)  # as wandb calls a run whose heartbeats stopped
 
 
 class Session:
@@ -91,6 +91,7 @@ class Session:
         self._shown: Fingerprint | None = None  # what the file showed where the next read begins
         self._config_at = 0  # where the newest config record begins
         self._lost_tries = 0
+        self._stopped = False  # somebody pressed Stop on the run's page
 
     def initial(self, now: float) -> Run:
         """What is known before the server was asked."""
@@ -107,7 +108,7 @@ class Session:
             scanned_to=at.offset,
             confirmed=at,
             sent=at,
-            outcome=_outcome_before(self.path, at),
+            outcome=outcome_before(self.path, at.offset),
             ended=known.ended,
             grown_at=now,
         )
@@ -194,7 +195,7 @@ class Session:
         at, scan = self._locate(count, known)
         # Nothing to send and nothing to tell: a session would show the run as running again. Only
         # after a scan, since only then the end of the file is known
-        outcome = _outcome(scan.last) if scan and at == scan.end else None
+        outcome = outcome_in(scan.last) if scan and at == scan.end else None
         if outcome and remote and remote.shows(outcome):
             self._save(at, ended=True)
             self.drop()
@@ -245,7 +246,7 @@ class Session:
         # session keeps its size and its inode, and nothing else would show it
         self._shown = fingerprint.fingerprint(self.path, end)
         scanned_to = chunk.scanned_to if whole else end.offset
-        return Sent(end, scanned_to, _outcome_of(special, end), self._alive().pause())
+        return Sent(end, scanned_to, outcome_of(special, end), self._alive().pause())
 
     def _confirm(self, confirmed: Position) -> Event:
         failpoint("confirm.before")
@@ -263,6 +264,7 @@ class Session:
         if count <= confirmed.ordinal:  # a stale replica, or nothing has arrived yet
             return Confirmed(confirmed, self._alive().ahead)
         at = self._position_of(count)
+        self._stopped = self._alive().stopped
         self._save(at, ended=False)
         return Confirmed(at, self._alive().ahead)
 
@@ -452,6 +454,7 @@ class Session:
             confirmed=at,
             config_at=self._config_at,
             uncounted=uncounted,
+            stopped=self._stopped,
             ended=ended,
             updated=datetime.now(UTC).isoformat(timespec="seconds"),
         )
@@ -459,34 +462,6 @@ class Session:
             cursor.save(self._cursors, known)
         except OSError as error:
             events.state_unwritable(self._cursors.parent, error)
-
-
-def _outcome(record: Record | None) -> Outcome | None:
-    if record is None or RecordType.of(record) is not RecordType.END:
-        return None
-    # A foreign file may say anything: without a usable code, wandb's own 0 and 1
-    code = record.get("exit_code")
-    status = str(record.get("status") or "finished")
-    return Outcome(status, code if isinstance(code, int) else 0 if status == "finished" else 1)
-
-
-def _outcome_of(special: Sequence[Line], end: Position) -> Outcome | None:
-    """The outcome in the line that ends at `end`, if that is among these."""
-    return _outcome(special[-1].record) if special and special[-1].end == end else None
-
-
-def _outcome_before(path: Path, at: Position) -> Outcome | None:
-    """The outcome in the line that ends at `at`; none where it can't be read."""
-    try:
-        with path.open("rb") as file:
-            # An `end` record has three short fields. A longer last line is none, and is cut off
-            # here, which `decode` then refuses
-            start = max(0, at.offset - 4096)
-            file.seek(start)
-            last = file.read(at.offset - start).rstrip(b"\n").rpartition(b"\n")[2]
-        return _outcome(decode(last))
-    except (OSError, BadRecord):
-        return None
 
 
 def _record_at(path: Path, offset: int) -> Record:

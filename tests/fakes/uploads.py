@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from karaoke_train.runlog.timestamps import parse_timestamp
 from syncd.destination.base import Account, Identity, RemoteRun, RunRef
 from syncd.destination.refusals import stands_still
-from syncd.destination.rows import row
+from syncd.destination.rows import attempt_at, row
 from syncd.errors import ProblemCode, RunRefused, RunTrouble, Unreachable, UploadError
 from syncd.source.lines import special_lines
 
@@ -74,13 +74,14 @@ class FakeServer:
         self.faults: list[Fault] = []  # each happens once, at its first occasion
         self.sessions_at_once = 4
         self.counting = True
+        self.stopped = False  # somebody pressed Stop on every run's page
         self.meaning_of_a_stall: Callable[[int, int], UploadError] = stands_still
         self.ahead = 0  # lines that its sessions may send beyond the last confirmed one
         self.lag = 0  # lines that a stale answer leaves out
         self.violations: list[str] = []
         self.sessions: list[FakeUploader] = []  # those that are open
         self.sent = 0  # lines, counted each time they are sent
-        self.late: list[tuple[str, Line]] = []
+        self.late: list[tuple[str, Line, int]] = []
         self.asked: list[RunRef] = []
 
     # --- what the daemon asks ---
@@ -166,12 +167,12 @@ class FakeServer:
 
     # --- arrival ---
 
-    def receive(self, run_id: str, line: Line, started: float) -> None:
+    def receive(self, run_id: str, line: Line, attempt: int, started: float) -> None:
         run = self.runs.get(run_id)
         if run is None:
             return
         place = line.at.ordinal
-        new = {"_step": place, **row(line, started)}
+        new = {"_step": place, **row(line, started, attempt)}
         if place > len(run.rows):
             self.violations.append(f"{run_id}: a gap before line {place}")
         elif place == len(run.rows):
@@ -189,7 +190,8 @@ class FakeUploader:
         self._target = target
         self._started = parse_timestamp(target.header.created, 0.0)
         self._run_id = target.header.run_id
-        self._pipe: deque[Line] = deque()
+        self._attempt = target.attempt
+        self._pipe: deque[tuple[Line, int]] = deque()
         self._next = -1  # the ordinal that has to be sent next; -1 before `open`
         self._confirmed = 0
         self._dead = False
@@ -203,8 +205,8 @@ class FakeUploader:
             raise self._die(RunTrouble("the session does not open"))
         if self._run_id in self._server.deleted:
             raise self._die(RunRefused(ProblemCode.DELETED, "the run was deleted at the server"))
-        for run_id, line in self._server.late:
-            self._server.receive(run_id, line, self._started)
+        for run_id, line, attempt in self._server.late:
+            self._server.receive(run_id, line, attempt, self._started)
         self._server.late.clear()
         self._next = self._confirmed = self._settled_count()
         run = self._server.runs.setdefault(self._run_id, FakeRun(self._target))
@@ -226,6 +228,10 @@ class FakeUploader:
     @property
     def ahead(self) -> int:
         return self._server.ahead
+
+    @property
+    def stopped(self) -> bool:
+        return self._server.stopped
 
     def pause(self) -> float:
         return 0.0
@@ -259,13 +265,13 @@ class FakeUploader:
 
     def abandon(self) -> None:
         if self._pipe and not self._silent and self._server.take("late"):
-            self._server.late += [(self._run_id, line) for line in self._pipe]
+            self._server.late += [(self._run_id, *one) for one in self._pipe]
         self._leave()
 
     def deliver(self, lines: int) -> None:
         """Up to so many lines arrive."""
         while self._pipe and lines > 0 and not self._silent:
-            self._server.receive(self._run_id, self._pipe.popleft(), self._started)
+            self._server.receive(self._run_id, *self._pipe.popleft(), self._started)
             lines -= 1
 
     def _settled_count(self) -> int:
@@ -287,7 +293,8 @@ class FakeUploader:
             )
         self._next = place + 1
         self._server.sent += 1
-        self._pipe.append(line)
+        self._attempt = attempt_at(line, self._attempt)
+        self._pipe.append((line, self._attempt))
 
     def _touch(self, method: str, *, opened: bool = True) -> None:
         if self._dead or opened is not (self._next >= 0):

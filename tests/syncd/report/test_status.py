@@ -21,7 +21,7 @@ from syncd.report.status import (
     exit_code,
     to_json,
 )
-from syncd.state import daemon_report, failures, lease
+from syncd.state import cursor, daemon_report, failures, lease
 from syncd.state.daemon_report import DaemonReport
 from tests.fakes.uploads import IDENTITY, FakeServer
 from tests.syncd.world import URL, World, end_line
@@ -34,6 +34,7 @@ STATUS = Status(
     connectivity=Connection.ONLINE, connectivity_words="", connectivity_remedy="",
     log_dirs=("/logs",), state_dir="/state", runs=(),
 )  # fmt: skip
+ENDING = RunStatus("r", "n", "p", "/logs/a", RunState.ENDING, records=5, uploaded=5)
 WAITS = RunStatus("r", "n", "p", "/logs/a", RunState.WAITING, records=5, uploaded=2, pending=3)
 BLOCKED = replace(WAITS, state=RunState.BLOCKED, code="truncated")
 
@@ -70,6 +71,9 @@ def says(here: World, **word: object) -> None:
             replace(STATUS, runs=(WAITS,), connectivity=Connection.NOT_LOGGED_IN, running=False),
             Exit.LOGIN,
         ),
+        (replace(STATUS, runs=(ENDING,)), Exit.OK),
+        (replace(STATUS, runs=(ENDING,), running=False), Exit.NOT_RUNNING),
+        (replace(STATUS, runs=(ENDING,), connectivity=Connection.OFFLINE), Exit.OFFLINE),
         (replace(STATUS, runs=(BLOCKED,)), Exit.DECISION),
         (replace(STATUS, runs=(WAITS, replace(BLOCKED, state=RunState.COPY))), Exit.DECISION),
         (
@@ -106,6 +110,26 @@ def test_records_are_counted_in_the_file_and_at_the_server(here: World) -> None:
     here.run_on()
     found = here.run_status()
     assert (found.records, found.uploaded, found.pending, found.bad) == (8, 8, 0, 1)
+
+
+def test_a_run_is_uploaded_once_its_end_was_told(here: World) -> None:
+    here.begin()
+    here.append(end_line())
+    here.run_on()
+    assert here.run_status().state == "uploaded"
+    known = cursor.load(here.destination / "cursors", "run-1")
+    assert known
+    cursor.save(here.destination / "cursors", replace(known, ended=False))
+    assert here.run_status().state == "ending"
+
+
+def test_pressing_stop_on_the_page_is_noted(here: World) -> None:
+    here.begin()
+    here.train(1)
+    here.server.stopped = True
+    here.run_on()
+    assert here.run_status().stopped
+    assert any("pressed Stop on the page of" in warning for warning in here.status().warnings)
 
 
 def test_a_run_kept_local_has_nothing_left(here: World) -> None:

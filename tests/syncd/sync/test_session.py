@@ -20,6 +20,7 @@ from syncd.destination.refusals import not_counted
 from syncd.errors import Leased, NotCounted, RunRefused, RunTrouble, UploadError
 from syncd.source.scanner import LogFile, LogScanner
 from syncd.state import cursor, decisions, lease
+from syncd.sync.outcome import CRASHED
 from syncd.sync.scheduler import (
     AlreadyComplete,
     Blocked,
@@ -31,7 +32,7 @@ from syncd.sync.scheduler import (
     Run,
     Sent,
 )
-from syncd.sync.session import CRASHED, LOST_TRIES, Session
+from syncd.sync.session import LOST_TRIES, Session
 from tests.fakes.uploads import FakeServer, FakeUploader
 from tests.patience import patience
 from tests.syncd.world import NAME, config_line, end_line, offset_of, train_line
@@ -275,6 +276,15 @@ def test_a_retry_sends_again_what_was_not_counted(path: Path, server: FakeServer
     one.stalled(at(0), END)
     decisions.retry(path.parent / "state", "run-1")
     assert one.open() == Opened(at(0))
+
+
+def test_that_somebody_pressed_stop_is_kept_with_the_cursor(path: Path, server: FakeServer) -> None:
+    server.stopped = True
+    one = session(path, server)
+    uploaded(one, server)
+    known = cursor.load(path.parent / "state" / "cursors", "run-1")
+    assert known
+    assert known.stopped
 
 
 def test_where_answers_confirm_a_session_goes_on_from_the_cursor(
