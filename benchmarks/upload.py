@@ -1,113 +1,175 @@
-"""What an upload takes: `karaoke-syncd sync` beside `wandb sync`, whole and after the run grew.
+"""What an upload costs: `karaoke-syncd sync` beside `wandb sync`, each from start to exit.
 
-    python benchmarks/upload.py [--records 20000] [--more 200] [--rounds 3]
+    python -m benchmarks.upload                               # 20,000 records
+    python -m benchmarks.upload --runs 8 --records 5000       # beside `wandb sync -n 8`
+    python -m benchmarks.upload --records 1000000 --grown 100 --rounds 1
 
-Both send the same metrics to the same W&B stand-in on 127.0.0.1, in turns within each round, each
-as a whole process from start to exit. Times are medians over the rounds; the ratio is to syncd.
+The contenders take turns within each round, each with a server of its own that has nothing yet.
+wandb's offline run was made by wandb itself, with the same metrics. --grown: the run is there and
+has grown by so many records; `wandb sync` has no cursor and sends the whole again.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
-import statistics
 import subprocess
 import sys
 import tempfile
-import time
-from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
+from benchmarks.measure import Cost, median, run, table
+from benchmarks.server import Server
 from karaoke_train.runlog import RunLog
 
-ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT))
+HEAD: Final = (
+    "records", "syncd CPU s", "wandb CPU s", "ratio", "syncd wall s", "of it waits",
+    "wandb wall s", "of it waits", "syncd MiB", "wandb MiB", "command",
+)  # fmt: skip
+SYNC: Final = (sys.executable, "-P", "-m", "syncd", "sync")
+WANDB: Final = str(Path(sys.executable).with_name("wandb"))
 
-from tests.fakes.wandb_process import WandbProcess  # noqa: E402  needs the path above
-
-OFFLINE = """
+# Prints the folder of the offline run
+OFFLINE: Final = """
 import sys, wandb
-first, last = int(sys.argv[1]), int(sys.argv[2])
-run = wandb.init(project="offline", mode="offline", settings=wandb.Settings(
-    silent=True, console="off", x_disable_stats=True))
-for step in range(first, last):
-    run.log({"train/loss": 1 / (step + 1), "train/accuracy": 0.5}, step=step, commit=True)
+from benchmarks.upload import metrics
+settings = wandb.Settings(silent=True, console="off", x_disable_stats=True)
+run = wandb.init(project="bench", mode="offline", settings=settings)
+for step in range(int(sys.argv[1])):
+    run.log({"epoch": 0, **metrics(step)}, step=step, commit=True)
 run.finish()
+print(run.settings.sync_dir)
 """
 
 
-def main() -> None:
-    """Run the rounds and print the table."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--records", type=int, default=20_000)
-    parser.add_argument("--more", type=int, default=200)
-    parser.add_argument("--rounds", type=int, default=3)
-    options = parser.parse_args()
-    times: dict[str, list[float]] = defaultdict(list)
-    for _ in range(options.rounds):
-        with tempfile.TemporaryDirectory() as name:
-            folder = Path(name)
-            with WandbProcess(folder / "server") as server:
-                play(folder, server, options.records, options.more, times)
-    base = {"whole": "syncd, whole", "grown": "syncd, grown"}
-    for what, seconds in times.items():
-        median = statistics.median(seconds)
-        ratio = median / statistics.median(times[base[what.split(", ")[1]]])
-        print(f"{what:<14} {median:7.2f} s   x {ratio:.2f}")
+@dataclass(frozen=True)
+class Case:
+    """One row of the table. grown: records that were added since the last upload; 0 uploads it
+    whole."""
+
+    runs: int = 1
+    records: int = 20_000
+    grown: int = 0
+    rounds: int = 3
+
+    @property
+    def name(self) -> str:
+        """What was uploaded."""
+        many = f"{self.runs} × " if self.runs > 1 else ""
+        more = f", grown by {self.grown:,}" if self.grown else ""
+        return f"{many}{self.records:,}{more}"
+
+    @property
+    def command(self) -> str:
+        """What makes the row."""
+        default, words = Case(), ["python -m benchmarks.upload"]
+        for field in ("runs", "records", "grown", "rounds"):
+            if (value := getattr(self, field)) != getattr(default, field):
+                words.append(f"--{field} {value}")
+        return " ".join(words)
 
 
-def play(
-    folder: Path, server: WandbProcess, records: int, more: int, times: dict[str, list[float]]
-) -> None:
-    """One round: both upload a run; it grows; both upload again."""
-    env = {
-        **{key: value for key, value in os.environ.items() if not key.startswith("WANDB_")},
-        "WANDB_BASE_URL": server.url,
-        "WANDB_API_KEY": server.key,
-        "XDG_STATE_HOME": str(folder / "state"),
-        "XDG_CONFIG_HOME": str(folder / "config"),
+def row(case: Case) -> list[str]:
+    """The table's row of a case."""
+    ours, theirs = measure(case)
+    return [
+        case.name,
+        f"{ours.cpu_s:.2f}",
+        f"{theirs.cpu_s:.2f}",
+        f"{theirs.cpu_s / ours.cpu_s:.1f} ×",
+        *(f"{seconds:.1f}" for cost in (ours, theirs) for seconds in (cost.wall_s, cost.waits_s)),
+        f"{ours.peak_mib:.0f}",
+        f"{theirs.peak_mib:.0f}",
+        f"`{case.command}`",
+    ]
+
+
+def measure(case: Case) -> tuple[Cost, Cost]:
+    """The medians of syncd's costs and of wandb's."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        logs = [write_log(folder / "logs", case.records) for _ in range(case.runs)]
+        whole = case.records + case.grown
+        offline = [write_offline(folder, whole) for _ in range(case.runs)]
+        theirs = [WANDB, "sync", "--include-synced", "-n", str(case.runs), *map(str, offline)]
+        if case.grown:
+            return _grown(case, folder, logs), _fresh(folder, theirs, case.runs, whole)
+        ours = [*SYNC, *map(str, logs)]
+        rounds = [
+            [_fresh(folder, command, case.runs, whole) for command in (ours, theirs)]
+            for _ in range(case.rounds)
+        ]
+        first, second = zip(*rounds, strict=True)
+        return median(first), median(second)
+
+
+def _fresh(folder: Path, command: Sequence[str], runs: int, lines: int) -> Cost:
+    """A command's cost with a new server and no state of its own."""
+    with tempfile.TemporaryDirectory(dir=folder) as name, Server(Path(name, "server")) as server:
+        home = Path(name, "home")
+        home.mkdir()
+        cost = run(command, home, server.environment(home))
+        server.check(runs, lines)
+        return cost
+
+
+def _grown(case: Case, folder: Path, logs: Sequence[Path]) -> Cost:
+    """What it costs to upload what was added, round after round."""
+    with Server(folder / "server") as server:
+        home = folder / "home"
+        home.mkdir()
+        env = server.environment(home)
+        run([*SYNC, *map(str, logs)], home, env)
+        costs = []
+        for number in range(1, case.rounds + 1):
+            for path in logs:
+                with RunLog.resume(path) as log:
+                    write(log, case.records, case.grown)
+            costs.append(run([*SYNC, *map(str, logs)], home, env))
+            server.check(case.runs, case.records + number * case.grown)
+        return median(costs)
+
+
+def metrics(step: int) -> dict[str, float]:
+    """What a logging step of this project logs."""
+    return {
+        "train/loss": 1 / (step + 1),
+        "train/note_accuracy": 0.5,
+        "train/pitch_tolerance_acc": 0.7,
+        "train/lr": 3e-4,
     }
-
-    def timed(what: str, *command: str) -> None:
-        began = time.perf_counter()
-        subprocess.run(
-            [sys.executable, "-m", *command], cwd=folder, env=env, check=True, capture_output=True
-        )
-        times[what].append(time.perf_counter() - began)
-
-    path = write_log(folder, records)
-    offline = write_offline(folder, env, 0, records)
-    timed("syncd, whole", "syncd", "sync")
-    timed("wandb, whole", "wandb", "sync", "--id", "grown", str(offline))
-    with RunLog.resume(path) as log:
-        write(log, records, records + more)
-    # wandb has one file a run and no cursor: the grown run is sent again from its first row
-    grown = write_offline(folder, env, 0, records + more)
-    timed("syncd, grown", "syncd", "sync")
-    timed("wandb, grown", "wandb", "sync", "--id", "grown", str(grown))
 
 
 def write_log(folder: Path, records: int) -> Path:
     """A record log with so many train records."""
-    with RunLog.create(folder / "logs", project="online") as log:
+    with RunLog.create(folder, project="bench") as log:
         write(log, 0, records)
     return log.path
 
 
-def write(log: RunLog, first: int, last: int) -> None:
-    """The same metrics that the offline run has."""
-    for step in range(first, last):
-        log.train(step, 0, {"train/loss": 1 / (step + 1), "train/accuracy": 0.5})
+def write(log: RunLog, first: int, count: int) -> None:
+    """Append so many records from a step on."""
+    for step in range(first, first + count):
+        log.train(step, 0, metrics(step))
 
 
-def write_offline(folder: Path, env: dict[str, str], first: int, last: int) -> Path:
+def write_offline(folder: Path, records: int) -> Path:
     """wandb's own offline run of the same metrics."""
-    before = set((folder / "wandb").glob("offline-run-*"))
-    subprocess.run(
-        [sys.executable, "-c", OFFLINE, str(first), str(last)], cwd=folder, env=env, check=True
-    )
-    (new,) = set((folder / "wandb").glob("offline-run-*")) - before
-    return new
+    env = {"PATH": "/usr/bin:/bin", "HOME": str(folder), "WANDB_DIR": str(folder)}
+    command = [sys.executable, "-c", OFFLINE, str(records)]
+    root = Path(__file__).parents[1]
+    told = subprocess.run(command, cwd=root, env=env, check=True, capture_output=True, text=True)
+    return Path(told.stdout.split()[-1])
+
+
+def main() -> None:
+    """Measure one case and print its table."""
+    options = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    for name in ("runs", "records", "grown", "rounds"):
+        options.add_argument(f"--{name}", type=int, default=getattr(Case, name))
+    print(table(HEAD, [row(Case(**vars(options.parse_args())))]), end="")
 
 
 if __name__ == "__main__":

@@ -75,6 +75,7 @@ class Http:
         self.timeout = timeout
         self._key = key
         self._deadlines = _Deadlines()
+        self._proxies: dict[tuple[str, str], str] = {}  # by scheme and host
         self._pools: dict[str, urllib3.PoolManager] = {}  # by proxy, empty for none
         self._guard = threading.Lock()
 
@@ -158,8 +159,12 @@ class Http:
         return Answer(response.status, headers, data)
 
     def _pool(self, url: str) -> urllib3.PoolManager:
-        proxy = _proxy_for(url)
+        parts = urlsplit(url)
+        place = parts.scheme, parts.netloc
         with self._guard:
+            if place not in self._proxies:  # reading the environment takes a quarter of a request
+                self._proxies[place] = _proxy_for(url)
+            proxy = self._proxies[place]
             if proxy not in self._pools:
                 self._pools[proxy] = _make_pool(proxy)
             return self._pools[proxy]
