@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from karaoke_train.runlog.format import Record
+from karaoke_train.runlog.format import BadRecord, Record, RunHeader, attempt_of
 from karaoke_train.runlog.reader import Line
 from karaoke_train.runlog.record_types import RecordType
 from karaoke_train.runlog.timestamps import parse_timestamp
@@ -17,6 +18,11 @@ AXES: Final = {
     "val/*": "trainer/step",
     "epoch_summary/*": "epoch",
 }
+RUNTIME: Final = "trainer/runtime"  # seconds since the run's start, as the record log tells it
+ATTEMPT: Final = "attempt"
+PART: Final = "syncd/part"
+# All x axes. That of the time is one to choose on the page: no metric has it by default
+AXIS_KEYS: Final = (*dict.fromkeys(AXES.values()), RUNTIME)
 EPOCH_TABLE: Final = "epoch_summaries"
 
 _OWN_FIELDS: Final = frozenset({"type", "timestamp", "step"})
@@ -31,22 +37,37 @@ class Media:
     caption: str
 
 
-def row(line: Line, started: float) -> dict[str, Any]:
+def row(line: Line, started: float, attempt: int = 1) -> dict[str, Any]:
     """The history row of a line: what is logged with step `line.at.ordinal`.
 
-    Every line has a row, a bad one a placeholder. The row depends on the line and on the run's
-    start alone (`started`, seconds since 1970, stands in for a missing timestamp), so that
-    sending a line again replaces it by its equal.
+    Every line has a row, a bad one a placeholder. The row depends on the line, on the run's start
+    (`started`, seconds since 1970, stands in for a missing timestamp) and on the line's attempt
+    alone (see `attempt_at`), so that sending a line again replaces it by its equal. What a record
+    itself calls `trainer/runtime` or `attempt` stays as it is.
     """
     record = line.record
     if record is None:
-        return {"syncd/bad_record": 1, "_timestamp": started}
+        return {"syncd/bad_record": 1, ATTEMPT: attempt, "_timestamp": started}
     if not record:
-        return {"syncd/blank_line": 1, "_timestamp": started}
+        return {"syncd/blank_line": 1, ATTEMPT: attempt, "_timestamp": started}
     record_type = RecordType.of(record)
     fields = _other(record) if record_type is None else _ROWS[record_type](record)
+    if record_type is RecordType.CONFIG and line.at.ordinal == 0:
+        fields |= _marker(record)
     logged = record.get("timestamp") or record.get("created")  # a config record has the latter
-    return {**fields, "_timestamp": parse_timestamp(logged, started)}
+    at = parse_timestamp(logged, math.nan)
+    if math.isnan(at):
+        return {ATTEMPT: attempt, **fields, "_timestamp": started}
+    own = {RUNTIME: max(0.0, at - started), ATTEMPT: attempt}
+    return {**own, **fields, "_timestamp": at}
+
+
+def attempt_at(line: Line, before: int) -> int:
+    """The attempt that a line is of, which a config record raises for itself and what follows.
+    before: that of the line before it; of no meaning to a file's first line."""
+    if line.record is None or RecordType.of(line.record) is not RecordType.CONFIG:
+        return before
+    return attempt_of(line.record, before if line.at.ordinal else 0)
 
 
 def epoch_table(epochs: Sequence[Record]) -> tuple[list[str], list[list[Any]]]:
@@ -70,6 +91,15 @@ def _other(record: Record) -> dict[str, Any]:
 
 def _config(record: Record) -> dict[str, Any]:
     return {"syncd/record": RecordType.CONFIG.value}
+
+
+def _marker(record: Record) -> dict[str, Any]:
+    """What tells the rows of this file from those of the run's other files."""
+    try:
+        part = RunHeader.of(record).part
+    except BadRecord:
+        return {}
+    return {PART: part} if part else {}
 
 
 def _end(record: Record) -> dict[str, Any]:

@@ -3,7 +3,8 @@
 Line n of the file has to be the history row with `_step` n, once, with equal content. What wandb
 itself makes of values is no difference: `_runtime` is its own, NaN equals NaN, a mapping with
 nothing in it is not kept, an integer past 64 bits with sign becomes a float. Pictures and sounds
-are compared by what refers to them: their kind, caption and, where the file is here, its hash.
+are compared by what refers to them: their kind, caption and, where the file is here, its hash. What
+rows of earlier versions did not have (`ADDED`) may be missing, not otherwise.
 """
 
 from __future__ import annotations
@@ -18,11 +19,12 @@ from typing import Any, Final
 from karaoke_train.runlog.reader import Line
 from karaoke_train.runlog.timestamps import parse_timestamp
 from syncd.destination.base import Destination, RunRef
-from syncd.destination.rows import Media, row
+from syncd.destination.rows import ATTEMPT, PART, RUNTIME, Media, attempt_at, row
 from syncd.source import tailer
 from syncd.source.scanner import LogFile
 
 SHOWN: Final = 20  # ordinals and differences of a run that are kept; all are counted
+ADDED: Final = frozenset({RUNTIME, ATTEMPT, PART})
 _ABSENT: Final = "(absent)"
 _NON_FINITE: Final = frozenset({"NaN", "Infinity", "-Infinity"})
 _KINDS: Final = {"audio": "audio-file"}  # as wandb calls them; all else is an image
@@ -104,7 +106,7 @@ def compare(
 ) -> Comparison:
     """Walk along both at once. rows: by ascending `_step`, as wandb's scan gives them."""
     found = Comparison()
-    ahead = iter(lines)
+    ahead = _with_attempts(lines)
     for there in rows:
         found.rows += 1
         step = there.get("_step")
@@ -112,13 +114,13 @@ def compare(
             found.duplicate += 1
             _note(found.duplicate_at, step if isinstance(step, int) else -1)
             continue
-        line = _advance(ahead, step, found)
+        line, attempt = _advance(ahead, step, found)
         if line is None:
             found.extra += 1
             _note(found.extra_at, step)
             continue
         found.records += 1
-        differing = list(_differences(line, there, started, media_hash))
+        differing = list(_differences(line, row(line, started, attempt), there, media_hash))
         found.different += bool(differing)
         for difference in differing:
             _note(found.differences, difference)
@@ -128,29 +130,43 @@ def compare(
     return found
 
 
-def _advance(ahead: Iterator[Line], step: int, found: Comparison) -> Line | None:
-    """The file's line `step`; those before it have no row."""
-    for line in ahead:
+def _with_attempts(lines: Iterable[Line]) -> Iterator[tuple[Line, int]]:
+    attempt = 1
+    for line in lines:
+        attempt = attempt_at(line, attempt)
+        yield line, attempt
+
+
+def _advance(
+    ahead: Iterator[tuple[Line, int]], step: int, found: Comparison
+) -> tuple[Line | None, int]:
+    """The file's line `step` with its attempt; those before it have no row."""
+    for line, attempt in ahead:
         if line.at.ordinal == step:
-            return line
+            return line, attempt
         found.records += 1
         found.missing += 1
         _note(found.missing_at, line.at.ordinal)
-    return None
+    return None, 0
 
 
 def _differences(
-    line: Line, there: Mapping[str, Any], started: float, media_hash: MediaHash
+    line: Line, expected: Mapping[str, Any], there: Mapping[str, Any], media_hash: MediaHash
 ) -> Iterator[Difference]:
-    here = kept(row(line, started))
+    here = kept(expected)
     theirs = kept({key: value for key, value in there.items() if _ours(key)})
     for key in sorted(theirs.keys() | here.keys()):
         mine, their = here.get(key, _ABSENT), theirs.get(key, _ABSENT)
         if isinstance(mine, Media):
             if not _refers(their, mine, media_hash):
                 yield Difference(line.at.ordinal, key, f"{mine.kind} {mine.path}", _short(their))
-        elif not _equal(mine, their):
+        elif not _equal(mine, their) and not (their is _ABSENT and _came_later(key, line)):
             yield Difference(line.at.ordinal, key, _short(mine), _short(their))
+
+
+def _came_later(key: str, line: Line) -> bool:
+    """Whether rows of earlier versions lack it. What the record itself calls so, none lacked."""
+    return key in ADDED and key not in (line.record or {})
 
 
 def _ours(key: str) -> bool:

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from karaoke_train.runlog.format import BadRecord, Record, RunHeader
+from karaoke_train.runlog.format import BadRecord, Record, RunHeader, attempt_of
 from karaoke_train.runlog.layout import lock_path
 from karaoke_train.runlog.lock import Lock, holder_of
 from karaoke_train.runlog.reader import Line, Position
@@ -31,6 +31,7 @@ from syncd.errors import (
 )
 from syncd.failpoints import failpoint
 from syncd.source import fingerprint, tailer
+from syncd.source.attempts import attempt_before
 from syncd.source.fingerprint import FileChanged
 from syncd.source.scanner import LogFile
 from syncd.state import cursor, lease, quarantine
@@ -209,6 +210,7 @@ class Session:
             self._media,
             known=known is not None,
             confirmed=at.ordinal,
+            attempt=self._attempt_before(at, config),
         )
         self._uploader = self._destination.uploader(target)
         # The uploader asks for the count itself, since what the SDK does depends on the answer that
@@ -217,6 +219,8 @@ class Session:
         failpoint("open.after")
         if opened != count:  # lines of a session before this one that were still on their way
             at, _ = self._locate(opened, None)
+            if attempt_before(self.path, at) != target.attempt:
+                raise RunTrouble("the server's count moved past a new start of the run")
         self._shown = fingerprint.fingerprint(self.path, at)
         # Before anything is sent: a crash from here on finds a cursor that says "not ended", and
         # ends the run again rather than believe that it was told
@@ -394,6 +398,17 @@ class Session:
     def _look_at(self, lines: Sequence[Line]) -> None:
         self._keep_bad(lines)
         self._note_configs(lines)
+
+    def _attempt_before(self, at: Position, config: Record) -> int:
+        """The attempt of the line before `at`. config: the file's newest config record, as far as
+        it was looked at."""
+        # A first line is the first attempt, and writers of ours number the later ones. All else
+        # costs reading the file's bytes
+        if self._config_at < at.offset:
+            told = attempt_of(config, -1 if self._config_at else 0)
+            if told:
+                return told
+        return attempt_before(self.path, at)
 
     def _changed(self, changed: FileChanged) -> RunRefused:
         # No way out is taken by itself: the file may have been truncated by mistake, and the

@@ -21,7 +21,7 @@ from karaoke_train.runlog import RunLog
 from karaoke_train.runlog.reader import Line
 from karaoke_train.runlog.timestamps import parse_timestamp
 from syncd import settings
-from syncd.destination.rows import row
+from syncd.destination.rows import attempt_at, row
 from syncd.destination.wandb.credentials import find_login
 from syncd.destination.wandb.destination import WandbDestination
 from syncd.failpoints import VARIABLE
@@ -246,7 +246,11 @@ def expected_rows(lines: list[Line]) -> list[dict[str, Any]]:
     """The history that a file's lines come to."""
     first = lines[0].record or {}
     started = parse_timestamp(first.get("created"), 0.0)
-    return [comparable({**row(line, started), "_step": line.at.ordinal}) for line in lines]
+    rows, attempt = [], 1
+    for line in lines:
+        attempt = attempt_at(line, attempt)
+        rows.append(comparable({**row(line, started, attempt), "_step": line.at.ordinal}))
+    return rows
 
 
 def comparable(item: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,8 +6,9 @@ from __future__ import annotations
 import json
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from karaoke_train.runlog.reader import Line, Position
 from karaoke_train.runlog.timestamps import parse_timestamp
 from syncd.destination.rows import row
 from syncd.errors import RunTrouble
@@ -20,9 +21,6 @@ from syncd.sync.scheduler import Phase, needs_session
 from tests.fakes.clock import FakeClock
 from tests.fakes.executor import InlineExecutor
 from tests.fakes.uploads import URL, FakeServer
-
-if TYPE_CHECKING:
-    from karaoke_train.runlog.reader import Line
 
 CREATED = "2024-01-15T14:30:22.000+00:00"
 NAME = "training_log_20240115_143022.jsonl"
@@ -187,18 +185,14 @@ class World:
 @lru_cache(maxsize=4)  # asked at every tick
 def expected_rows(data: bytes) -> list[dict[str, Any]]:
     """The rows that a file has to become, split and read without the product's reader."""
-    started = parse_timestamp(CREATED, 0.0)
-    return [
-        {"_step": place, **row(_Plain(_record(line)), started)}  # type: ignore[arg-type]
-        for place, line in enumerate(data.split(b"\n")[:-1])
-    ]
-
-
-class _Plain:
-    """As much of a Line as a row is made of."""
-
-    def __init__(self, record: dict[str, Any] | None) -> None:
-        self.record = record
+    lines, rows, attempt = data.split(b"\n")[:-1], [], 0
+    started = parse_timestamp((_record(lines[0]) or {}).get("created"), 0.0) if lines else 0.0
+    for place, line in enumerate(lines):
+        record = _record(line)
+        attempt += record is not None and record.get("type") == "config"
+        made = Line(Position(place), Position(place + 1), record)
+        rows.append({"_step": place, **row(made, started, max(1, attempt))})
+    return rows
 
 
 def _record(line: bytes) -> dict[str, Any] | None:

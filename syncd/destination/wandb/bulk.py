@@ -17,7 +17,7 @@ import orjson
 from karaoke_train.runlog.format import MAX_LINE
 from karaoke_train.runlog.reader import Line, Position, parse_line
 from karaoke_train.runlog.record_types import RecordType
-from syncd.destination.rows import Media, row
+from syncd.destination.rows import ATTEMPT, RUNTIME, Media, attempt_at, row
 from syncd.source.lines import special_lines
 
 MediaReference = Callable[[int, str, Media], Any]  # ordinal, key, media -> what the row holds
@@ -29,11 +29,12 @@ _PLAIN_TYPES: Final = frozenset({RecordType.TRAIN.value, RecordType.VAL.value})
 @dataclass(frozen=True, slots=True)
 class HistoryLines:
     """texts: one JSON object per line of the file. special: the lines that say more than a step's
-    metrics."""
+    metrics. attempt: that of the last line."""
 
     texts: list[str]
     end: Position
     special: tuple[Line, ...]
+    attempt: int
 
 
 class Summary:
@@ -68,16 +69,21 @@ def _merge(tree: dict[str, Any], values: Mapping[str, Any]) -> None:
 
 
 def history_lines(
-    data: bytes, start: Position, started: float, summary: Summary, media: MediaReference
+    data: bytes,
+    start: Position,
+    started: float,
+    summary: Summary,
+    media: MediaReference,
+    attempt: int = 1,
 ) -> HistoryLines:
     """Every whole line of `data`, which begins at `start`. started: the run's start, in seconds
-    since 1970. summary: told of every row."""
+    since 1970. summary: told of every row. attempt: that of the line before the first."""
     texts: list[str] = []
     special: list[Line] = []
     newest: dict[tuple[str, ...], dict[str, Any]] = {}  # the last flat row of each set of keys
     ordinal, offset = start.ordinal, start.offset
     for raw in data.split(b"\n")[:-1]:
-        flat = _flat_row(raw, ordinal, started)
+        flat = _flat_row(raw, ordinal, started, attempt)
         if flat is not None:
             keys = tuple(flat)
             newest.pop(keys, None)  # to the end: the newest of all sets wins
@@ -86,18 +92,21 @@ def history_lines(
         else:
             _tell(summary, newest)
             line = parse_line(raw + b"\n", Position(ordinal, offset))
-            texts.append(line_text(line, started, summary, media))
+            attempt = attempt_at(line, attempt)
+            texts.append(line_text(line, started, summary, media, attempt))
             special += special_lines([line])
         ordinal += 1
         offset += len(raw) + 1
     _tell(summary, newest)
-    return HistoryLines(texts, Position(ordinal, offset), tuple(special))
+    return HistoryLines(texts, Position(ordinal, offset), tuple(special), attempt)
 
 
-def line_text(line: Line, started: float, summary: Summary, media: MediaReference) -> str:
-    """The text of one line, whatever it is."""
+def line_text(
+    line: Line, started: float, summary: Summary, media: MediaReference, attempt: int
+) -> str:
+    """The text of one line, whatever it is. attempt: its own."""
     values: dict[str, Any] = {}
-    for key, value in row(line, started).items():
+    for key, value in row(line, started, attempt).items():
         kept = media(line.at.ordinal, key, value) if isinstance(value, Media) else plain(value)
         if kept != {} or not isinstance(kept, dict):  # wandb keeps no empty object in a row
             values[key] = kept
@@ -107,7 +116,7 @@ def line_text(line: Line, started: float, summary: Summary, media: MediaReferenc
     return text(values)
 
 
-def _flat_row(raw: bytes, ordinal: int, started: float) -> dict[str, Any] | None:
+def _flat_row(raw: bytes, ordinal: int, started: float, attempt: int) -> dict[str, Any] | None:
     """The row of a flat train or val record; None for every line that needs more care. Whatever is
     not surely plain is refused here: NaN and Infinity (N, I), null, objects and lists, odd times,
     keys that wandb takes otherwise, integers that it takes as floats."""
@@ -130,7 +139,9 @@ def _flat_row(raw: bytes, ordinal: int, started: float) -> dict[str, Any] | None
             return None
     record["_timestamp"] = at
     record["_step"] = ordinal
-    record["_runtime"] = at - started if at > started else 0.0
+    runtime = record["_runtime"] = at - started if at > started else 0.0
+    record.setdefault(RUNTIME, runtime)
+    record.setdefault(ATTEMPT, attempt)
     return record  # type: ignore[no-any-return]
 
 

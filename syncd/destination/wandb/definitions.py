@@ -10,19 +10,18 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from karaoke_train.runlog.format import RunHeader
-from syncd.destination.rows import AXES
+from syncd.destination.rows import AXES, AXIS_KEYS
 from syncd.destination.wandb.bulk import finite
 
 _PYTHON: Final = ".".join(map(str, sys.version_info[:3]))
 # Telemetry. A run whose config lacks `_wandb.value.t` counts as one that does not exist yet, and
 # the SDK would start it anew: it is how a run may change lanes.
 _TELEMETRY: Final[Mapping[str, Any]] = {"4": _PYTHON, "5": "0.31.0"}
-_ORDER: Final = list(dict.fromkeys(AXES.values()))
 # define_metric in numbers (wandb_telemetry's MetricRecord): 1 name, 2 glob, 5 the place of its axis
 # in this list from 1, 6 options (3: defined by hand)
 _METRICS: Final[list[dict[str, Any]]] = [
-    *({"1": axis, "6": [3], "7": []} for axis in _ORDER),
-    *({"2": glob, "5": _ORDER.index(axis) + 1, "6": [], "7": []} for glob, axis in AXES.items()),
+    *({"1": axis, "6": [3], "7": []} for axis in AXIS_KEYS),
+    *({"2": glob, "5": AXIS_KEYS.index(axis) + 1, "6": [], "7": []} for glob, axis in AXES.items()),
 ]
 
 

@@ -74,6 +74,7 @@ class FileStream:
         self._counts = counts  # else each post's own answer is the confirmation
         self._count_stable_for = count_stable_for
         self._started = parse_timestamp(target.header.created, 0.0)
+        self._attempt = target.attempt  # of the newest line that was made a row
         self._summary = Summary()
         self._media = MediaFiles(target.media)
         self._began = 0  # the server's count at the opening
@@ -228,12 +229,15 @@ class FileStream:
     # --- posting
 
     def _rows(self, lines: Lines) -> HistoryLines:
+        look = self._media.reference
         if lines.overlong is not None:
-            row = line_text(lines.overlong, self._started, self._summary, self._media.reference)
-            return HistoryLines([row], lines.end, tuple(special_lines(lines)))
-        return history_lines(
-            lines.data, lines.start, self._started, self._summary, self._media.reference
+            row = line_text(lines.overlong, self._started, self._summary, look, self._attempt)
+            return HistoryLines([row], lines.end, tuple(special_lines(lines)), self._attempt)
+        made = history_lines(
+            lines.data, lines.start, self._started, self._summary, look, self._attempt
         )
+        self._attempt = made.attempt
+        return made
 
     def _in_posts(self, texts: list[str]) -> Iterable[list[str]]:
         begin, size = 0, 0

@@ -18,7 +18,7 @@ from karaoke_train.runlog.record_types import RecordType
 from karaoke_train.runlog.timestamps import parse_timestamp
 from syncd.destination.base import Outcome, RemoteRun, Target
 from syncd.destination.refusals import not_counted, run_deleted, run_refused, stands_still
-from syncd.destination.rows import epoch_table, row
+from syncd.destination.rows import attempt_at, epoch_table, row
 from syncd.destination.wandb.api import TIMEOUT, Api
 from syncd.destination.wandb.definitions import run_program, wandb_config
 from syncd.destination.wandb.endings import await_end
@@ -57,6 +57,7 @@ class WandbSdk:
         self._count_stable_for = count_stable_for
         self._worker: Worker | None = None
         self._started = parse_timestamp(target.header.created, 0.0)
+        self._attempt = target.attempt  # of the newest line that was made a row
 
     def open(self) -> int:
         """Open the run where the server's count is. Raises RunTrouble while its answers
@@ -98,7 +99,10 @@ class WandbSdk:
     def send(self, lines: Lines) -> Sequence[Line]:
         """Hand the lines' rows to the SDK."""
         parsed = list(lines)
-        rows = [(line.at.ordinal, row(line, self._started)) for line in parsed]
+        rows = []
+        for line in parsed:
+            self._attempt = attempt_at(line, self._attempt)
+            rows.append((line.at.ordinal, row(line, self._started, self._attempt)))
         self._call(Log(rows, self._target.media), HAND_OVER)
         special = special_lines(parsed)
         for line in special:
@@ -117,6 +121,11 @@ class WandbSdk:
         if self._api.rows(self._target.ref, first, first + 1):
             return not_counted(self._target.header.run_id, first, sent)
         return stands_still(first, sent)
+
+    @property
+    def stopped(self) -> bool:
+        """Not known: the SDK hands no answer on."""
+        return False
 
     def pause(self) -> float:
         """None: the SDK has a pace of its own."""

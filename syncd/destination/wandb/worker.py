@@ -19,7 +19,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from syncd.destination.rows import AXES, EPOCH_TABLE, Media
+from syncd.destination.rows import AXES, AXIS_KEYS, EPOCH_TABLE, Media
 from syncd.destination.wandb.certificates import go_settings
 from syncd.destination.wandb.media import reason
 from syncd.failpoints import failpoint
@@ -146,8 +146,9 @@ class _Sdk:
             ),
         )
         failpoint("init.after")
-        for pattern, axis in AXES.items():
+        for axis in AXIS_KEYS:
             self._run.define_metric(axis)
+        for pattern, axis in AXES.items():
             # step_sync would add the axis to rows that lack it: not what the file says
             self._run.define_metric(pattern, step_metric=axis, step_sync=False)
         return int(self._run.starting_step)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from karaoke_train.runlog.reader import Line, Position, parse_line
 from karaoke_train.runlog.record_types import RecordType
-from syncd.destination.rows import AXES, Media, epoch_table, key_of, row
+from syncd.destination.rows import AXES, AXIS_KEYS, Media, attempt_at, epoch_table, key_of, row
 
 STARTED = 1_700_000_000.0
 NOON = "2024-01-15T12:00:00+00:00"
@@ -27,18 +27,20 @@ def line(record: dict[str, Any] | bytes, ordinal: int = 3) -> Line:
 def test_metrics_go_under_their_own_names_with_the_trainers_step() -> None:
     found = row(line({"type": "train", "timestamp": NOON, "step": 7, "epoch": 0.5,
                       "train/loss": 0.25}), STARTED)  # fmt: skip
-    assert found == {"trainer/step": 7, "epoch": 0.5, "train/loss": 0.25, "_timestamp": AT_NOON}
+    assert found == {"trainer/step": 7, "epoch": 0.5, "train/loss": 0.25, "_timestamp": AT_NOON,
+                     "trainer/runtime": AT_NOON - STARTED, "attempt": 1}  # fmt: skip
 
 
 def test_an_unknown_record_is_carried_along_with_its_type() -> None:
     found = row(line({"type": "lyrics", "step": 1, "text": "la"}), STARTED)
     assert found == {"syncd/record": "lyrics", "text": "la", "trainer/step": 1,
-                     "_timestamp": STARTED}  # fmt: skip
+                     "_timestamp": STARTED, "attempt": 1}  # fmt: skip
 
 
 def test_a_config_is_a_mark_in_the_history_and_no_copy_of_itself() -> None:
     found = row(line({"type": "config", "created": NOON, "config": {"secret": 1}}), STARTED)
-    assert found == {"syncd/record": "config", "_timestamp": AT_NOON}
+    assert found == {"syncd/record": "config", "_timestamp": AT_NOON, "attempt": 1,
+                     "trainer/runtime": AT_NOON - STARTED}  # fmt: skip
 
 
 def test_an_end_says_how() -> None:
@@ -51,12 +53,54 @@ def test_an_epochs_metrics_are_laid_flat() -> None:
                       "train_metrics": {"train/loss": 0.5, "deep": {"er": 1}}}),
                 STARTED)  # fmt: skip
     assert found == {"epoch": 2, "epoch_summary/train_loss": 0.5, "epoch_summary/train/loss": 0.5,
-                     "epoch_summary/deep/er": 1, "_timestamp": STARTED}  # fmt: skip
+                     "epoch_summary/deep/er": 1, "_timestamp": STARTED,
+                     "attempt": 1}  # fmt: skip
 
 
 @pytest.mark.parametrize(("raw", "key"), [(b"{bad", "syncd/bad_record"), (b"", "syncd/blank_line")])
 def test_every_line_has_a_row(raw: bytes, key: str) -> None:
-    assert row(line(raw), STARTED) == {key: 1, "_timestamp": STARTED}
+    assert row(line(raw), STARTED, 3) == {key: 1, "_timestamp": STARTED, "attempt": 3}
+
+
+def test_the_time_since_the_start_is_a_metric_of_what_has_a_time() -> None:
+    def runtime(logged: object, started: float) -> object:
+        return row(line({"type": "train", "timestamp": logged}), started).get("trainer/runtime")
+
+    assert runtime(NOON, AT_NOON - 2.5) == 2.5
+    assert runtime(NOON, AT_NOON + 60) == 0.0  # a clock that was set back
+    assert runtime("never", AT_NOON) is None
+    assert row(line({"type": "media", "key": "k", "timestamp": NOON}), AT_NOON - 7)[
+        "trainer/runtime"
+    ] == 7.0  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ["train", "lyrics"])
+def test_a_records_own_runtime_and_attempt_stay_as_they_are(kind: str) -> None:
+    record = {"type": kind, "timestamp": NOON, "trainer/runtime": "own", "attempt": None}
+    found = row(line(record), STARTED, 3)
+    assert (found["trainer/runtime"], found["attempt"]) == ("own", None)
+
+
+def test_an_attempt_begins_with_a_config_record_and_is_what_that_says() -> None:
+    again = {"type": "config", "run_id": "r"}
+    assert attempt_at(line(again, ordinal=0), 1) == 1
+    assert attempt_at(line(again), 1) == 2
+    assert attempt_at(line(again | {"attempt": 5}), 1) == 5
+    for other in (b"", b"{bad", {"type": "train", "attempt": 9}):
+        assert attempt_at(line(other), 4) == 4
+
+
+def test_the_first_line_alone_marks_the_files_part() -> None:
+    config = {"type": "config", "run_id": "r", "part": "k3x9"}
+    assert row(line(config, ordinal=0), STARTED)["syncd/part"] == "k3x9"
+    for unmarked in (
+        line(config),
+        line({"type": "config", "run_id": "r"}, ordinal=0),
+        line(config | {"part": ["x"]}, ordinal=0),
+        line(config | {"run_id": "no run id"}, ordinal=0),
+        line({"type": "train", "part": "x"}, ordinal=0),
+    ):
+        assert "syncd/part" not in row(unmarked, STARTED)
 
 
 @pytest.mark.parametrize("key", ["_step", "_timestamp", "_runtime", "_wandb", "__proto__", ""])
@@ -127,3 +171,4 @@ def test_an_epoch_done_again_shows_its_last_summary() -> None:
 
 def test_axes_name_keys_that_rows_have() -> None:
     assert set(AXES.values()) == {"trainer/step", "epoch"}
+    assert AXIS_KEYS == ("trainer/step", "epoch", "trainer/runtime")

@@ -10,7 +10,7 @@ import pytest
 
 from karaoke_train.runlog.format import encode
 from karaoke_train.runlog.reader import Line, Position, split_lines
-from syncd.destination.rows import row
+from syncd.destination.rows import attempt_at, row
 from syncd.report.verify import SHOWN, compare
 
 STARTED = 1_700_000_000.0
@@ -26,10 +26,11 @@ def train(step: int, **metrics: Any) -> dict[str, Any]:
 
 def served(file: list[Line]) -> list[dict[str, Any]]:
     """The history of a run that went well."""
-    return [
-        {**row(line, STARTED), "_step": line.at.ordinal, "_runtime": 0.5 * line.at.ordinal}
-        for line in file
-    ]
+    rows, attempt = [], 1
+    for line in file:
+        attempt, step = attempt_at(line, attempt), line.at.ordinal
+        rows.append({**row(line, STARTED, attempt), "_step": step, "_runtime": 0.5 * step})
+    return rows
 
 
 FILE = lines(*(train(step, loss=step / 7) for step in range(6)))
@@ -43,6 +44,33 @@ def test_what_went_well_is_equal() -> None:
     result = compare(FILE, served(FILE), STARTED, no_media)
     assert result.equal
     assert (result.records, result.rows) == (6, 6)
+
+
+RESUMED = lines(
+    {"type": "config", "run_id": "r", "part": "k3x9", "created": STARTED},
+    train(1, loss=1),
+    {"type": "config", "run_id": "r", "created": STARTED + 2},
+    train(3, loss=2),
+)
+
+
+@pytest.mark.parametrize("key", ["trainer/runtime", "attempt", "syncd/part"])
+def test_what_earlier_versions_had_no_value_for_may_be_missing_and_not_wrong(key: str) -> None:
+    rows = served(RESUMED)
+    assert all("trainer/runtime" in row and "attempt" in row for row in rows)
+    assert [row["attempt"] for row in rows] == [1, 1, 2, 2]
+    old = [{name: value for name, value in row.items() if name != key} for row in rows]
+    assert compare(RESUMED, old, STARTED, no_media).equal
+    rows[0][key] = "another"
+    result = compare(RESUMED, rows, STARTED, no_media)
+    assert [(one.ordinal, one.key) for one in result.differences] == [(0, key)]
+
+
+def test_a_metric_of_such_a_name_has_to_be_there() -> None:
+    file = lines(train(0, attempt=4))
+    rows = served(file)
+    del rows[0]["attempt"]
+    assert compare(file, rows, STARTED, no_media).different == 1
 
 
 def test_a_run_that_nobody_uploaded_waits_as_a_whole() -> None:

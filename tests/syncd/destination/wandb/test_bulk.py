@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from karaoke_train.runlog.format import MAX_LINE
 from karaoke_train.runlog.reader import Position, split_lines
-from syncd.destination.rows import Media
+from syncd.destination.rows import Media, attempt_at
 from syncd.destination.wandb.bulk import HistoryLines, Summary, history_lines, line_text, text
 from tests.syncd.world import CREATED, config_line, end_line, train_line
 
@@ -32,6 +32,7 @@ values = st.recursive(
 )
 keys = st.one_of(
     st.sampled_from(["train/loss", "epoch", "", "_step", "_x", "trainer/step", "type", "step"]),
+    st.sampled_from(["trainer/runtime", "attempt"]),
     st.text(max_size=4),
 )
 times = st.one_of(
@@ -42,7 +43,7 @@ times = st.one_of(
 )
 records = st.builds(
     lambda kind, time, step, more: {"type": kind, "timestamp": time, "step": step, **more},
-    st.sampled_from(["train", "val", "new", "end", "media", "epoch_summary", 7]),
+    st.sampled_from(["train", "val", "new", "end", "media", "epoch_summary", "config", 7]),
     times,
     st.one_of(st.integers(0, 9), scalars),
     st.dictionaries(keys, st.one_of(st.floats(allow_nan=False), values), max_size=4),
@@ -58,18 +59,18 @@ def no_media(ordinal: int, key: str, media: Media) -> Any:
     return f"{key} at {ordinal}: {media.path}"
 
 
-def in_bulk(data: bytes, start: Position = START) -> tuple[HistoryLines, Any]:
+def in_bulk(data: bytes, start: Position = START, attempt: int = 4) -> tuple[HistoryLines, Any]:
     summary = Summary()
-    made = history_lines(data, start, STARTED, summary, no_media)
+    made = history_lines(data, start, STARTED, summary, no_media, attempt)
     return made, json.loads(summary.text())
 
 
-def one_by_one(data: bytes) -> tuple[list[str], Any]:
-    summary = Summary()
-    parsed, _ = split_lines(data, START)
-    return [line_text(line, STARTED, summary, no_media) for line in parsed], json.loads(
-        summary.text()
-    )
+def one_by_one(data: bytes, attempt: int = 4) -> tuple[list[str], Any]:
+    summary, texts = Summary(), []
+    for line in split_lines(data, START)[0]:
+        attempt = attempt_at(line, attempt)
+        texts.append(line_text(line, STARTED, summary, no_media, attempt))
+    return texts, json.loads(summary.text())
 
 
 def same(one: Any, other: Any) -> bool:
@@ -93,8 +94,9 @@ def test_where_a_chunk_ends_makes_no_difference(raw: list[bytes], draw: st.DataO
     data = b"".join(line + b"\n" for line in raw)
     cut = draw.draw(st.integers(0, len(data)))
     first, _ = in_bulk(data[:cut])
-    rest, _ = in_bulk(data[first.end.offset - START.offset :], first.end)
+    rest, _ = in_bulk(data[first.end.offset - START.offset :], first.end, first.attempt)
     whole, _ = in_bulk(data)
+    assert rest.attempt == whole.attempt
     assert first.texts + rest.texts == whole.texts
     assert [*first.special, *rest.special] == list(whole.special)
 
@@ -103,7 +105,7 @@ def test_a_plain_record_is_a_plain_row() -> None:
     made, summary = in_bulk(train_line(4))
     assert json.loads(made.texts[0]) == {
         "train/loss": 0.2, "epoch": 0.5, "trainer/step": 4, "_timestamp": STARTED, "_step": 3,
-        "_runtime": 0.0,
+        "_runtime": 0.0, "trainer/runtime": 0.0, "attempt": 4,
     }  # fmt: skip
     assert made.special == ()
     assert summary["train/loss"] == 0.2
@@ -113,10 +115,20 @@ def test_a_plain_record_is_a_plain_row() -> None:
 def test_the_runtime_counts_from_the_runs_start() -> None:
     later = b'{"type":"train","timestamp":"2024-01-15T16:30:22+00:00","x":1}\n'
     made, summary = in_bulk(later)
-    assert json.loads(made.texts[0])["_runtime"] == 7200.0
+    row = json.loads(made.texts[0])
+    assert (row["_runtime"], row["trainer/runtime"]) == (7200.0, 7200.0)
     assert summary["_wandb"] == {"runtime": 7200}
     early = b'{"type":"train","timestamp":"2023-01-01T00:00:00+00:00","x":1}\n'
     assert json.loads(in_bulk(early)[0].texts[0])["_runtime"] == 0.0
+
+
+def test_a_config_record_raises_the_attempt_for_itself_and_what_follows() -> None:
+    data = train_line(1) + config_line(resumed=True) + train_line(2) + b"{bad\n\n"
+    made, _ = in_bulk(data, attempt=2)
+    assert [json.loads(text)["attempt"] for text in made.texts] == [2, 3, 3, 3, 3]
+    assert made.attempt == 3
+    first, _ = in_bulk(config_line() + train_line(1), Position(), attempt=1)
+    assert [json.loads(text)["attempt"] for text in first.texts] == [1, 1]
 
 
 def test_all_but_plain_metrics_is_handed_back() -> None:
