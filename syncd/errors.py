@@ -20,6 +20,8 @@ class Exit(IntEnum):
     DIFFERENT = 8  # `verify` found the server's records different from the file's
     WARNINGS = 9  # `doctor` found nothing worse than warnings
     ERRORS = 10  # `doctor` found what keeps records from arriving
+    SILENT = 11  # a daemon runs and has not reported for a while: hung, or it can't write its state
+    ELSEWHERE = 12  # records wait, and the daemon uploads to another server or account
     INTERRUPTED = 130
 
 

@@ -147,9 +147,11 @@ def restart(call: Invocation, timeout: float) -> Exit:
         Exit.OFFLINE: "records wait until the server can be reached; tried again without you",
         Exit.LOGIN: "records wait: nobody is logged in, or the server refuses the account",
         Exit.DECISION: "a run waits for a decision of yours; it is named with what you can do",
+        Exit.SILENT: "the daemon has not reported for 30 s: it hangs, or can't write its state",
+        Exit.ELSEWHERE: "records wait, and the daemon uploads to another server or account",
     },
     examples=(
-        ("karaoke-syncd status", "for the log folder ./logs"),
+        ("karaoke-syncd status", "for the daemon's log folders, or ./logs"),
         ("karaoke-syncd status --json --log_dir logs", "for a script"),
     ),
 )
@@ -158,8 +160,10 @@ def status(call: Invocation, as_json: bool) -> Exit:
     """Is my data safe, what is left, what do I do."""
     from syncd.report.render import render
     from syncd.report.status import collect, exit_code, to_json
+    from syncd.service import folders
 
-    found = collect(call.settings, connect(call.settings))
+    settings = folders.in_force(call.settings)
+    found = collect(settings, connect(settings))
     if as_json:
         print(json.dumps(to_json(found), indent=2))
     else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -78,9 +79,13 @@ def _find(call: Invocation, runs: Sequence[str]) -> tuple[Status, list[RunStatus
     """How everything stands, the runs by their ids, and the folder in which decisions about them
     are kept. Raises UsageError for an id that is no run's."""
     from syncd.report.status import collect
+    from syncd.service import folders
 
     destination = connect(call.settings)
-    status = collect(call.settings, destination)
+    # by its name a run is meant wherever it is: here, or where the daemon looks
+    watched = folders.in_force(call.settings).log_dir
+    both = tuple(dict.fromkeys((*call.settings.log_dir, *watched)))
+    status = collect(replace(call.settings, log_dir=both), destination)
     known = {run.run_id: run for run in status.runs if run.run_id}
     for run_id in runs:
         if run_id not in known:

@@ -37,9 +37,10 @@ _MARKS: Final = {
 def doctor(call: Invocation, as_json: bool) -> Exit:
     """Check what could keep records from arriving."""
     from syncd.report.doctor import examine, exit_code, to_json
+    from syncd.service import folders
 
     findings = []
-    for finding in examine(call.settings, connect(call.settings)):
+    for finding in examine(folders.in_force(call.settings), connect(call.settings)):
         findings.append(finding)
         if not as_json:
             call.console.print(

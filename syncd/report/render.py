@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable
 from typing import Final
 
@@ -56,6 +57,15 @@ def _page(status: Status, *, with_places: bool) -> RenderableType:
 
 
 def _verdict(status: Status) -> str:
+    if status.silent:
+        return (
+            f"[bold red]The daemon has not reported for {_for(status.silent)}[/]: "
+            f"{_upload_verdict(status)}"
+        )
+    return _upload_verdict(status)
+
+
+def _upload_verdict(status: Status) -> str:
     runs = [run for run in status.runs if run.state not in _NOT_UPLOADED]
     uploaded = sum(run.uploaded for run in runs)
     if not status.runs:
@@ -78,8 +88,11 @@ def _verdict(status: Status) -> str:
 
 def _facts(status: Status) -> Iterable[str]:
     daemon = f"running ({escape(status.daemon)})" if status.running else "[yellow]not running[/]"
-    yield f"Daemon   {daemon}"
+    silent = f", [red]without a word for {_for(status.silent)}[/]" if status.silent else ""
+    yield f"Daemon   {daemon}{silent}"
     reach = _CONNECTIVITY[status.connectivity]
+    if status.silent:  # what it said then
+        reach += f" {_for(status.silent)} ago"
     if status.connectivity_words and status.connectivity_words not in reach:
         reach += f": {escape(status.connectivity_words)}"
     yield f"Server   {escape(status.server)}{_set_by(status, 'base_url')}  {reach}"
@@ -92,6 +105,14 @@ def _facts(status: Status) -> Iterable[str]:
     yield f"Project  {escape(project)}{_set_by(status, 'project')}"
     yield f"Folders  {escape(', '.join(status.log_dirs))}{_set_by(status, 'log_dir')}"
     yield f"State    {escape(status.state_dir)}"
+
+
+def _for(seconds: float) -> str:
+    """So long, in one unit."""
+    for unit, length in (("days", 86_400), ("hours", 3600), ("minutes", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds // length:.0f} {unit}"
+    return f"{seconds:.0f} s"
 
 
 def _set_by(status: Status, setting: str) -> str:
@@ -138,6 +159,16 @@ def _problem(run: RunStatus) -> str:
 
 def _next(status: Status) -> str:
     code = exit_code(status)
+    if code is Exit.SILENT:
+        return (
+            "it hangs or is stopped, or its state folder takes no writes (a full disk?): look at "
+            "its log, then karaoke-syncd restart"
+        )
+    if code is Exit.ELSEWHERE:
+        return escape(
+            f"the daemon uploads to {status.elsewhere}: restart it from this shell "
+            f"(karaoke-syncd restart), or once: {_upload_command(status)}"
+        )
     if code is Exit.LOGIN:
         return escape(f"{status.connectivity_remedy}. Then: {_upload_command(status)}")
     if code is Exit.DECISION:
@@ -152,7 +183,7 @@ def _next(status: Status) -> str:
 
 
 def _upload_command(status: Status) -> str:
-    folders = " ".join(f"--log_dir {folder}" for folder in status.log_dirs)
+    folders = " ".join(f"--log_dir {shlex.quote(folder)}" for folder in status.log_dirs)
     if status.running:
         return f"nothing more, the daemon goes on by itself (or karaoke-syncd sync {folders})"
     return (

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final
@@ -88,6 +89,8 @@ class Status:
     state_dir: str
     runs: tuple[RunStatus, ...]
     warnings: tuple[str, ...] = ()
+    silent: float = 0.0  # seconds since a running daemon reported, where that is too long
+    elsewhere: str = ""  # the server or account that the daemon uploads to, where it's another
     lane: str = ""  # how lines go to the server, and why so
     origin: Mapping[str, str] = field(default_factory=dict)
 
@@ -113,7 +116,9 @@ def collect(settings: Settings, destination: Destination) -> Status:
     state = destination_folder(settings.state_dir, identity.address)
     holder = lease.daemon_of(settings.state_dir)
     report = daemon_report.load(settings.state_dir)
-    current = report if holder and report.server == identity.address else DaemonReport()
+    age = daemon_report.silence(report, holder, datetime.now(UTC)) if holder else 0.0
+    elsewhere = _elsewhere(report, identity) if holder and report.pid == holder.pid else ""
+    current = report if holder and not elsewhere else DaemonReport()
     connectivity, words, remedy = _connectivity(current, identity)
     entity = current.entity or identity.entity
     cursors = {
@@ -137,6 +142,8 @@ def collect(settings: Settings, destination: Destination) -> Status:
         state_dir=str(settings.state_dir),
         runs=runs,
         warnings=(*_warnings(settings, identity, holder, report), *_stopped(runs)),
+        silent=age if age > daemon_report.SILENT_AFTER else 0.0,
+        elsewhere=elsewhere,
         lane=destination.lane,
         origin=settings.origin,
     )
@@ -145,6 +152,10 @@ def collect(settings: Settings, destination: Destination) -> Status:
 def exit_code(status: Status) -> Exit:
     """What the status comes to, the user's part first."""
     waits = status.waits
+    if status.silent:
+        return Exit.SILENT
+    if waits and status.elsewhere:
+        return Exit.ELSEWHERE
     if waits and status.connectivity in (Connection.NOT_LOGGED_IN, Connection.REFUSED):
         return Exit.LOGIN
     if status.decisions:
@@ -309,6 +320,19 @@ def _lines_from(path: Path, offset: int) -> int:
     return count
 
 
+def _elsewhere(report: DaemonReport, identity: Identity) -> str:
+    """Where the daemon uploads to, if that isn't where this shell would."""
+    if report.server and report.server != identity.address:
+        return report.server
+    if report.entity and identity.entity and report.entity != identity.entity:
+        return f"{report.server} as {report.entity}"
+    return ""
+
+
+def _place(identity: Identity) -> str:
+    return f"{identity.address} as {identity.entity}" if identity.entity else identity.address
+
+
 def _stopped(runs: Iterable[RunStatus]) -> Iterable[str]:
     for run in runs:
         if run.stopped:
@@ -323,8 +347,8 @@ def _warnings(
 ) -> Iterable[str]:
     if identity.warning:
         yield identity.warning
-    if holder and report.server and report.server != identity.address:
-        yield f"the daemon uploads to {report.server}, this shell would to {identity.address}"
+    if holder and (other := _elsewhere(report, identity)):
+        yield f"the daemon uploads to {other}, this shell would to {_place(identity)}"
     for folder in settings.log_dir:
         if not folder.is_dir():
             yield f"{folder} does not exist yet; it is watched as soon as it does"

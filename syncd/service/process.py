@@ -11,7 +11,6 @@ from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from types import FrameType
-from typing import Final
 
 from karaoke_train.runlog.lock import Held, Holder
 from syncd import events
@@ -25,9 +24,6 @@ from syncd.state import daemon_report, lease
 from syncd.state.daemon_report import DaemonReport
 from syncd.sync.assemble import build_daemon
 from syncd.sync.loop import Daemon
-
-SAVE_EVERY: Final = 30.0  # seconds between reports when nothing changes
-
 
 InForce = tuple[Settings, Destination]
 
@@ -159,7 +155,7 @@ def _iterations(
                 daemon.rescan()
             daemon.tick()
             report = report_of(daemon, settings, destination)
-            if report != saved or now - saved_at > SAVE_EVERY:
+            if report != saved or now - saved_at > daemon_report.SAVE_EVERY:
                 _save(settings, report)
                 saved, saved_at = report, now
             notifier.tick_done(daemon)

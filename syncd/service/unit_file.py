@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -30,6 +31,8 @@ KEPT: Final = (
     *("XDG_CONFIG_HOME", "XDG_STATE_HOME"),
     *("WANDB_BASE_URL", "WANDB_ENTITY", "WANDB_CONFIG_DIR", "NETRC"),
 )
+_LOG_DIR: Final = "--log_dir="
+_WORD: Final = re.compile(r'"(?:[^"\\]|\\.)*"|[^\s"]+')  # of a command line, as `quoted` writes it
 TEMPORARY: Final = (Path("/tmp"), Path("/var/tmp"))
 
 
@@ -127,6 +130,23 @@ def program() -> list[Path]:
 def path() -> Path:
     """Where the user's unit belongs."""
     return paths.unit_file(NAME)
+
+
+def installed_log_dirs() -> list[Path]:
+    """The log folders that the installed unit hands to its daemon; none where it can't be read."""
+    try:
+        text = path().read_text("utf-8")
+    except (OSError, ValueError):
+        return []
+    start = next((line for line in text.splitlines() if line.startswith("ExecStart=")), "")
+    words = map(_unquoted, _WORD.findall(start.removeprefix("ExecStart=")))
+    return [Path(word.removeprefix(_LOG_DIR)) for word in words if word.startswith(_LOG_DIR)]
+
+
+def _unquoted(word: str) -> str:
+    """The word that `quoted` made this of."""
+    text = word[1:-1] if word.startswith('"') else word
+    return re.sub(r"\\\\|\\\"|%%|\$\$", lambda pair: pair.group()[1], text)
 
 
 def kept_environment(env: Mapping[str, str] = os.environ) -> dict[str, str]:

@@ -8,10 +8,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from karaoke_train.runlog.lock import Holder
 from syncd.errors import Connection
 from syncd.state import atomic_json
 
 NAME = "daemon.json"
+SAVE_EVERY = 10.0  # seconds between reports when nothing changes
+SILENT_AFTER = 30.0  # seconds without one, after which the daemon counts as hung
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +53,16 @@ def load(state: Path) -> DaemonReport:
         )
     except (KeyError, TypeError, ValueError):
         return DaemonReport()
+
+
+def silence(report: DaemonReport, holder: Holder, now: datetime) -> float:
+    """Seconds since the daemon that holds the state folder last reported, or began."""
+    # One that has just begun, and reads 10,000 files first, has its predecessor's report there
+    spoke = report.updated if report.pid == holder.pid else holder.since
+    try:
+        return max(0.0, (now - datetime.fromisoformat(spoke)).total_seconds())
+    except (TypeError, ValueError):
+        return 0.0
 
 
 def _list(value: Any) -> list[Any]:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import asdict, replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import orjson
 import pytest
 
 from syncd.destination.wandb.credentials import Login
@@ -74,6 +76,9 @@ def says(here: World, **word: object) -> None:
         (replace(STATUS, runs=(ENDING,)), Exit.OK),
         (replace(STATUS, runs=(ENDING,), running=False), Exit.NOT_RUNNING),
         (replace(STATUS, runs=(ENDING,), connectivity=Connection.OFFLINE), Exit.OFFLINE),
+        (replace(STATUS, silent=45.0), Exit.SILENT),
+        (replace(STATUS, elsewhere="http://other"), Exit.OK),
+        (replace(STATUS, elsewhere="http://other", runs=(WAITS,)), Exit.ELSEWHERE),
         (replace(STATUS, runs=(BLOCKED,)), Exit.DECISION),
         (replace(STATUS, runs=(WAITS, replace(BLOCKED, state=RunState.COPY))), Exit.DECISION),
         (
@@ -184,6 +189,38 @@ def test_the_daemons_word_counts_while_it_lives_and_serves_this_server(here: Wor
         assert "the daemon uploads to http://other, this shell would to" in found.warnings[0]
         says(here, log_dir=())
         assert "is not watched by the daemon" in here.status().warnings[0]
+    finally:
+        lock.release()
+
+
+def test_a_daemon_that_reports_no_more_is_called_silent(here: World) -> None:
+    lock = lease.state_lock(here.settings.state_dir)
+    lock.acquire()
+    try:
+        says(here)
+        assert here.status().silent == 0.0
+        path = here.settings.state_dir / daemon_report.NAME
+        word = orjson.loads(path.read_bytes())
+        past = datetime.now(UTC) - timedelta(seconds=90)
+        path.write_bytes(orjson.dumps({**word, "updated": past.isoformat()}))
+        assert here.status().silent == pytest.approx(90, abs=20)
+        assert exit_code(here.status()) is Exit.SILENT
+        # a daemon that has just begun has its predecessor's report there
+        path.write_bytes(orjson.dumps({**word, "updated": past.isoformat(), "pid": 1}))
+        assert here.status().silent == 0.0
+    finally:
+        lock.release()
+
+
+def test_a_daemon_of_another_account_is_elsewhere(here: World) -> None:
+    lock = lease.state_lock(here.settings.state_dir)
+    lock.acquire()
+    try:
+        says(here, entity="others")
+        mine = replace(IDENTITY, entity="team")
+        found = collect(here.settings, FakeServer(mine))
+        assert found.elsewhere == f"{URL} as others"
+        assert f"the daemon uploads to {URL} as others, this shell would to" in found.warnings[0]
     finally:
         lock.release()
 

@@ -1,0 +1,60 @@
+"""A command that names no folder means those that are really watched."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from syncd.service import folders, unit_file
+from syncd.service.unit_file import Installation
+from syncd.settings import Settings
+from syncd.state import daemon_report, lease
+from syncd.state.daemon_report import DaemonReport
+
+ODD = (Path("/a b/logs"), Path('/it"s/$HOME/100%'), Path("/back\\slash"), Path("/größe"))
+
+
+@pytest.fixture
+def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    return Settings(log_dir=(tmp_path / "logs",), state_dir=tmp_path / "state")
+
+
+def install(*log_dirs: Path) -> None:
+    arguments = [f"--log_dir={folder}" for folder in log_dirs]
+    path = unit_file.path()
+    path.parent.mkdir(parents=True)
+    path.write_text(
+        unit_file.render(unit_file.template(), Installation(["/bin/karaoke-syncd"], arguments)),
+        encoding="utf-8",
+    )
+
+
+def test_the_running_daemons(settings: Settings) -> None:
+    install(Path("/elsewhere"))
+    lock = lease.state_lock(settings.state_dir)
+    lock.acquire()
+    try:
+        daemon_report.save(settings.state_dir, DaemonReport(log_dir=("/one", "/two")))
+        found = folders.in_force(settings)
+    finally:
+        lock.release()
+    assert found.log_dir == (Path("/one"), Path("/two"))
+    assert found.origin["log_dir"] == "the running daemon"
+
+
+def test_without_one_the_installed_services_whatever_they_are_called(settings: Settings) -> None:
+    install(*ODD)
+    found = folders.in_force(settings)
+    assert (found.log_dir, found.origin["log_dir"]) == (ODD, "the installed service")
+
+
+def test_without_either_the_default(settings: Settings) -> None:
+    assert folders.in_force(settings) == settings
+
+
+def test_a_folder_that_was_named_is_meant(settings: Settings) -> None:
+    install(Path("/elsewhere"))
+    named = Settings(log_dir=(Path("/mine"),), origin={"log_dir": "command line"})
+    assert folders.in_force(named) == named
