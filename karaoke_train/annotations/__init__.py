@@ -6,6 +6,8 @@ in docs/data.md.
 
 from __future__ import annotations
 
+import logging
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,32 +20,70 @@ if TYPE_CHECKING:
 
     from karaoke_train.notes import Note
 
-__all__ = ["SUFFIXES", "AnnotationError", "read", "write"]
+__all__ = ["SUFFIXES", "AnnotationError", "Labels", "read", "read_labels", "recording", "write"]
+
+_LOG = logging.getLogger(__name__)
+
+
+def _text(data: bytes, path: Path, remarks: list[str] | None = None) -> tuple[Note, ...]:
+    """Tools save tables as .txt, too: one that begins with numbers is no UltraStar song."""
+    parse = csv.parse if csv.looks_like(data) else ultrastar.parse
+    return parse(data, path, remarks)
+
 
 _PARSERS = {
     ".csv": csv.parse,
     ".json": json.parse,
     ".mid": midi.parse,
     ".midi": midi.parse,
-    ".txt": ultrastar.parse,
+    ".txt": _text,
 }
 SUFFIXES = tuple(_PARSERS)
+
+
+@dataclass(frozen=True)
+class Labels:
+    """The notes of a file, and what in it was left out, mended or told by its values alone."""
+
+    notes: tuple[Note, ...]
+    remarks: tuple[str, ...] = ()
 
 
 def read(path: Path | str) -> tuple[Note, ...]:
     """The notes of a label file, in order, none overlapping; possibly none at all.
 
+    What had to be left out or mended is logged as a warning; `read_labels` returns it.
     Raises AnnotationError, which names the file, the line, what is wrong and what to do.
     """
+    labels = read_labels(path)
+    for remark in labels.remarks:
+        _LOG.warning("%s: %s", path, remark)
+    return labels.notes
+
+
+def read_labels(path: Path | str) -> Labels:
+    """As `read`, with the remarks. Raises AnnotationError."""
     path = Path(path)
     parse = _PARSERS.get(path.suffix.lower())
     if parse is None:
         raise AnnotationError(path, "", f"is none of {', '.join(SUFFIXES)}; rename or convert it")
+    remarks: list[str] = []
+    notes = parse(_content(path), path, remarks)
+    return Labels(notes, tuple(remarks))
+
+
+def recording(path: Path) -> ultrastar.Recording:
+    """The sounds that a label file names, as only UltraStar files do. Raises AnnotationError."""
+    if path.suffix.lower() != ".txt":
+        return ultrastar.Recording((), ())
+    return ultrastar.recording(_content(path))
+
+
+def _content(path: Path) -> bytes:
     try:
-        data = path.read_bytes()
+        return path.read_bytes()
     except OSError as error:
         raise AnnotationError(path, "", f"cannot be read ({error.strerror})") from error
-    return parse(data, path)
 
 
 def write(path: Path | str, notes: Sequence[Note], *, sound: str = "") -> None:

@@ -6,11 +6,14 @@
     - 8               end of a phrase; with #RELATIVE:yes the beats after it count from it
     P1, P2            the voices of a duet;  E  ends the song
 
+    #AUDIO:a.mp3      the recording; #MP3 in files of before version 1.1, #VOCALS its voice alone
+
 `:` and golden `*` notes are sung, and are the truth. Freestyle `F` and rap `R`, `G` have no
-pitch that counts, so they are left out. Text may be UTF-8, with a byte order mark or without,
-or an old Windows encoding. After the format's specification, "The UltraStar File Format
-(Unversioned)", UltraStar-Deluxe/format. Games compare pitches without the octave, so many
-songs are written an octave off; nothing in the file tells.
+pitch that counts, so they are left out; so is a note of no length, with a remark. Text may be
+UTF-8, with a byte order mark or without, or an old Windows encoding. Written pitches are rounded
+relative to the song's own tuning, for which the format has no place. After the format's
+specification, "The UltraStar File Format (Unversioned)", UltraStar-Deluxe/format. Games compare
+pitches without the octave, so many songs are written an octave off; nothing in the file tells.
 """
 
 from __future__ import annotations
@@ -18,8 +21,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
-from karaoke_train.annotations.base import AnnotationError, Entry, checked
-from karaoke_train.notes import semitone
+from karaoke_train.annotations.base import AnnotationError, Entry, checked, decoded, lines_of
+from karaoke_train.annotations.tuning import in_tune
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -33,6 +36,7 @@ _NOTE = re.compile(r"([:*FRG])\s*(-?\d+)\s+(-?\d+)\s+(-?\d+)(?:\s.*)?$")
 _BREAK = re.compile(r"-\s*(-?\d+)(?:\s+(-?\d+))?\s*$")
 _VOICE = re.compile(r"P\s?([1-3])\s*$")
 _BPM = 750  # written: beats of 20 ms
+_SOUNDS = ("VOCALS", "AUDIO", "MP3", "INSTRUMENTAL")  # the last one is nothing to learn from
 _PHRASE = 0.4  # s; written: a rest this long ends a phrase
 
 
@@ -41,25 +45,41 @@ class _Line(NamedTuple):
     text: str
 
 
-def parse(data: bytes, path: Path) -> tuple[Note, ...]:
-    """The sung notes of a song file. `path` is for the messages. Raises AnnotationError."""
-    header: dict[str, _Line] = {}
-    body: list[_Line] = []
-    for number, text in enumerate(_decoded(data).splitlines(), start=1):
-        text = text.strip()
-        if text == "E":
-            break
-        if text.startswith("#"):
-            key, _, value = text[1:].partition(":")
-            header[key.strip().upper()] = _Line(number, value.strip())
-        elif text:
-            body.append(_Line(number, text))
+class Recording(NamedTuple):
+    """The file names of a song's sound, as its header has them: the one to read first.
+
+    others: further sounds of the same song, which need no notes of their own.
+    """
+
+    names: tuple[str, ...]
+    others: tuple[str, ...]
+
+
+def recording(data: bytes) -> Recording:
+    """Which sound a song file is about; no names where it says none, or is no song file.
+
+    The voice alone comes before the whole song: it is what the notes are sung by.
+    """
+    header, _ = _parts(data)
+    said = {key: header[key].text for key in _SOUNDS if key in header and header[key].text}
+    names = tuple(said[key] for key in _SOUNDS[:-1] if key in said)
+    return Recording(tuple(dict.fromkeys(names)), tuple(dict.fromkeys(said.values())))
+
+
+def parse(data: bytes, path: Path, remarks: list[str] | None = None) -> tuple[Note, ...]:
+    """The sung notes of a song file. `path` is for the messages.
+
+    remarks: gets what was left out. Raises AnnotationError.
+    """
+    header, body = _parts(data)
     beat = 15.0 / _bpm(header, path)
     gap = _number(header["GAP"], path) / 1000 if header.get("GAP", _Line(0, "")).text else 0.0
     relative = header.get("RELATIVE", _Line(0, "")).text.lower() == "yes"
-    entries = _entries(body, path, gap, beat, relative=relative)
+    entries = list(_entries(body, path, gap, beat, relative=relative))
+    if remarks is not None:
+        remarks += [f"{e.where}: a note of no length is left out" for e in entries if _empty(e)]
     try:
-        return checked(entries, path)
+        return checked((entry for entry in entries if not _empty(entry)), path)
     except AnnotationError as error:
         if "begins before the one" in error.reason and any(_VOICE.match(b.text) for b in body):
             reason = "the two voices of this duet sing at once; keep the lines of one of them"
@@ -83,23 +103,35 @@ def render(notes: Sequence[Note], title: str, sound: str) -> str:
         f"#GAP:{gap}",
     ]
     end = 0
-    for index, note in enumerate(notes):
+    _, pitches = in_tune(notes)
+    for index, (note, pitch) in enumerate(zip(notes, pitches, strict=True)):
         start = max(end, round((note.onset - gap / 1000) / beat))
         if index and note.onset - notes[index - 1].offset >= _PHRASE:
             lines.append(f"- {end}")
         length = max(1, round((note.offset - gap / 1000) / beat) - start)
-        lines.append(f": {start} {length} {semitone(note.pitch) - _C4} ~")
+        lines.append(f": {start} {length} {pitch - _C4} ~")
         end = start + length
     return "\n".join([*lines, "E", ""])
 
 
-def _decoded(data: bytes) -> str:
-    if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        return data.decode("utf-16", "replace")
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        return data.decode("latin-1")  # only syllables and titles can differ, which are not read
+def _parts(data: bytes) -> tuple[dict[str, _Line], list[_Line]]:
+    """The header by its keys in capitals, and the other lines that are not empty, up to E."""
+    header: dict[str, _Line] = {}
+    body: list[_Line] = []
+    for number, text in enumerate(lines_of(decoded(data)), start=1):
+        text = text.strip()
+        if text == "E":
+            break
+        if text.startswith("#"):
+            key, _, value = text[1:].partition(":")
+            header[key.strip().upper()] = _Line(number, value.strip())
+        elif text:
+            body.append(_Line(number, text))
+    return header, body
+
+
+def _empty(entry: Entry) -> bool:
+    return entry.offset == entry.onset
 
 
 def _bpm(header: dict[str, _Line], path: Path) -> float:
@@ -114,7 +146,7 @@ def _bpm(header: dict[str, _Line], path: Path) -> float:
 
 
 def _number(line: _Line, path: Path) -> float:
-    if not re.fullmatch(r"-?\d+([.,]\d*)?", line.text):
+    if not re.fullmatch(r"[-+]?(\d+([.,]\d*)?|[.,]\d+)", line.text):
         raise AnnotationError(path, f"line {line.number}", f"{line.text!r} is not a number")
     return float(line.text.replace(",", "."))
 
