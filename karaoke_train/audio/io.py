@@ -14,7 +14,9 @@ from karaoke_train.audio.units import SAMPLE_RATE
 if TYPE_CHECKING:
     from pathlib import Path
 
-SUFFIXES = (".wav", ".flac", ".mp3", ".ogg")
+# libsndfile reads all but .m4a, which is named in its words rather than passed over: a song that
+# is left out in silence is looked for in the wrong place.
+SUFFIXES = (".wav", ".flac", ".mp3", ".ogg", ".opus", ".aiff", ".aif", ".m4a")
 
 _RATES = (1_000, 768_000)  # Hz; beyond these a header is damaged, not unusual
 _SETTLE = 160  # output samples read on each side, so that the resampler's edges are cut off
@@ -85,7 +87,9 @@ def _opened(path: Path) -> soundfile.SoundFile:
     try:
         return soundfile.SoundFile(path)
     except (soundfile.SoundFileError, OSError) as error:
-        raise AudioError(path, f"is no audio that can be read ({_said(error)})") from error
+        remedy = "; convert it to .wav or .flac" if path.suffix.lower() == ".m4a" else ""
+        reason = f"is no audio that can be read ({_said(error)}){remedy}"
+        raise AudioError(path, reason) from error
 
 
 def _frames(file: soundfile.SoundFile, path: Path, start: int, count: int) -> np.ndarray:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from karaoke_train.audio.io import AudioError
-from karaoke_train.dataset.songs import Problem, Song, read_folder
+from karaoke_train.dataset.songs import FileSong, Problem, Song, read_folder
 from karaoke_train.notes import semitone
 
 if TYPE_CHECKING:
@@ -22,7 +22,8 @@ class Row:
     """One song, or one file that is none.
 
     name: of the song, or the path. problem: why it cannot be used, empty when it can; the other
-    fields are then of use. duration: s. lowest, highest: MIDI pitch.
+    fields are then of use. duration: s. lowest, highest: MIDI pitch. remarks: what in the label
+    file was left out, mended or told by its values alone.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Row:
     notes: int = 0
     lowest: float = 0.0
     highest: float = 0.0
+    remarks: tuple[str, ...] = ()
 
     @property
     def usable(self) -> bool:
@@ -66,6 +68,8 @@ def render(rows: Sequence[Row]) -> str:
             for row in usable
         ]
         lines.append("")
+    if remarks := [f"note: {row.name}: {remark}" for row in usable for remark in row.remarks]:
+        lines += [*remarks, ""]
     lines += [f"not usable: {row.name}: {row.problem}" for row in rows if not row.usable]
     if len(usable) < len(rows):
         lines.append("")
@@ -88,6 +92,7 @@ def _row(song: Song) -> Row:
         notes=len(pitches),
         lowest=min(pitches),
         highest=max(pitches),
+        remarks=song.remarks if isinstance(song, FileSong) else (),
     )
 
 

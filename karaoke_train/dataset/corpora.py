@@ -16,15 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 from karaoke_train.annotations.base import AnnotationError, Entry, checked
 from karaoke_train.audio import io
-from karaoke_train.dataset.songs import (
-    FileSong,
-    Problem,
-    Song,
-    open_song,
-    paired,
-    sorted_out,
-    visible,
-)
+from karaoke_train.dataset.pairing import visible
+from karaoke_train.dataset.songs import FileSong, Problem, Song, open_song, paired, sorted_out
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

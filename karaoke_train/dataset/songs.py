@@ -7,15 +7,16 @@ A song is anything with a name, notes, a duration and `load`; a folder of files 
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from karaoke_train.annotations import SUFFIXES as LABEL_SUFFIXES
-from karaoke_train.annotations import AnnotationError, read
+from karaoke_train.annotations import AnnotationError, read_labels
 from karaoke_train.audio import io
 from karaoke_train.audio.io import AudioError
+from karaoke_train.dataset.pairing import Match, matches
 from karaoke_train.notes import Note
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ class FileSong:
     """A song in a file.
 
     duration: s. work: what is sung, when several recordings or parts share it; `split` keeps
-    them together.
+    them together. remarks: what in its label file was left out, mended or told by values alone.
     """
 
     name: str
@@ -56,6 +57,7 @@ class FileSong:
     notes: tuple[Note, ...]
     duration: float
     work: str = ""
+    remarks: tuple[str, ...] = ()
 
     def load(self, start: float = 0.0, end: float | None = None) -> np.ndarray:
         """The samples between two times; only these are read. Raises AudioError."""
@@ -93,7 +95,8 @@ class Segment:
 
 
 def read_folder(voices_dir: Path | str, notes_dir: Path | str) -> tuple[list[Song], list[Problem]]:
-    """Songs whose audio in `voices_dir` and labels in `notes_dir` share a name without suffix.
+    """Songs whose audio in `voices_dir` and labels in `notes_dir` share a name without suffix, or
+    whose UltraStar file names its audio (see `pairing`).
 
     Both folders are searched with their subfolders and may be the same. Whatever cannot be used
     is a Problem that names its file, and the others go on. Labels up to half a second past the
@@ -114,24 +117,14 @@ def sorted_out(found: Iterable[FileSong | Problem]) -> tuple[list[Song], list[Pr
     return songs, problems
 
 
-def visible(folder: Path, pattern: str = "*") -> list[Path]:
-    """What lies below `folder` and matches, in order; nothing hidden, nor in a hidden folder.
-
-    macOS writes `._song.wav` beside each file that it copies to a foreign file system, and
-    `.AppleDouble/song.wav` on some: the names of songs and their suffixes, but no sound.
-    """
-    found = sorted(folder.rglob(pattern))
-    return [p for p in found if not any(s.startswith(".") for s in p.relative_to(folder).parts)]
-
-
 def paired(voices: Path, notes: Path) -> Iterator[FileSong | Problem]:
     """What `read_folder` finds, in order of the names."""
     missing = [folder for folder in dict.fromkeys((voices, notes)) if not folder.is_dir()]
     if missing:
         yield from (Problem(folder, "is not a folder; check the path") for folder in missing)
         return
-    for name, sounds, labels in _matched(voices, notes):
-        yield _pair(name, sounds, labels)
+    for match in matches(voices, notes):
+        yield _pair(match)
 
 
 def open_song(name: str, sound: Path, notes: Iterable[Note], work: str = "") -> FileSong | Problem:
@@ -191,37 +184,10 @@ def split(
     return train, [song for song, work in zip(songs, works, strict=True) if work in held]
 
 
-def _matched(voices: Path, notes: Path) -> Iterator[tuple[str, list[Path], list[Path]]]:
-    """Names with the audio and the labels found for them, one of each where all is well.
-
-    Files match by their names alone, wherever they lie; names that occur more than once, by
-    their places in the two folders as well.
-    """
-    sounds, labels = _by_stem(voices, io.SUFFIXES), _by_stem(notes, LABEL_SUFFIXES)
-    for stem in sorted({*sounds, *labels}):
-        heard, written = sounds.get(stem, []), labels.get(stem, [])
-        if len(heard) <= 1 and len(written) <= 1:
-            yield stem, heard, written
-            continue
-        places = {path: path.relative_to(voices).with_suffix("") for path in heard}
-        places |= {path: path.relative_to(notes).with_suffix("") for path in written}
-        for place in sorted(set(places.values())):
-            yield (
-                place.as_posix(),
-                [path for path in heard if places[path] == place],
-                [path for path in written if places[path] == place],
-            )
-
-
-def _by_stem(folder: Path, suffixes: Sequence[str]) -> dict[str, list[Path]]:
-    found: dict[str, list[Path]] = {}
-    for path in visible(folder):
-        if path.suffix.lower() in suffixes:
-            found.setdefault(path.stem, []).append(path)
-    return found
-
-
-def _pair(name: str, sounds: list[Path], labels: list[Path]) -> FileSong | Problem:
+def _pair(match: Match) -> FileSong | Problem:
+    name, sounds, labels = match.name, match.sounds, match.labels
+    if match.fault:
+        return Problem((*sounds, *labels)[0], match.fault)
     for paths in (sounds, labels):
         if len(paths) > 1:
             others = ", ".join(str(path) for path in paths[1:])
@@ -229,15 +195,19 @@ def _pair(name: str, sounds: list[Path], labels: list[Path]) -> FileSong | Probl
     if not labels:
         return Problem(sounds[0], f"has no labels: no {name} with {', '.join(LABEL_SUFFIXES)}")
     if not sounds:
-        return Problem(labels[0], f"has no audio: no {name} with {', '.join(io.SUFFIXES)}")
+        nor = f", nor {match.wanted}, which it names" if match.wanted else ""
+        return Problem(labels[0], f"has no audio: no {name} with {', '.join(io.SUFFIXES)}{nor}")
     try:
-        notes = read(labels[0])
+        read = read_labels(labels[0])
     except AnnotationError as error:
         where = f"{error.where}: " if error.where else ""
         return Problem(labels[0], where + error.reason)
-    if not notes:
+    if not read.notes:
         return Problem(labels[0], "holds no notes with a pitch; label the song or leave it out")
-    return open_song(name, sounds[0], notes)
+    song = open_song(name, sounds[0], read.notes)
+    if isinstance(song, Problem):
+        return song
+    return replace(song, remarks=tuple(f"{labels[0].name}: {said}" for said in read.remarks))
 
 
 def _stretches(song: Song) -> list[tuple[float, float, tuple[Note, ...]]]:

@@ -39,6 +39,20 @@ def test_damage_in_the_middle_shows(tmp_path: Path) -> None:
     assert row == Row(str(path), "holds samples that are not numbers; convert it again")
 
 
+def test_what_was_left_out_of_a_usable_song_is_noted(tmp_path: Path) -> None:
+    wav(tmp_path / "a.wav")
+    text(tmp_path / "a.txt", "#BPM:150\n: 0 0 0 la\n: 1 4 0 lo\n")
+    (row,) = check_folder(tmp_path)
+    assert row.usable
+    assert row.remarks == ("a.txt: line 2: a note of no length is left out",)
+    assert render([row]).splitlines()[2:] == [
+        "",
+        "note: a: a.txt: line 2: a note of no length is left out",
+        "",
+        "1 usable song: 0:01, 1 notes, C4 to C4; 0 files not usable",
+    ]
+
+
 def test_the_table_is_aligned_and_summed() -> None:
     rows = [
         Row("a song", duration=75.0, notes=120, lowest=45.0, highest=61.2),

@@ -41,7 +41,7 @@ class Silent:
 # --- folders
 
 
-@pytest.mark.parametrize("suffix", [".wav", ".flac", ".ogg", ".mp3", ".WAV"])
+@pytest.mark.parametrize("suffix", [".wav", ".flac", ".ogg", ".mp3", ".aiff", ".WAV"])
 def test_audio_of_every_format_pairs_with_its_labels(tmp_path: Path, suffix: str) -> None:
     wav(tmp_path / "voices" / f"a{suffix}", rate=32_000)
     text(tmp_path / "notes" / "a.csv", CSV)
@@ -223,6 +223,25 @@ def test_samples_that_are_no_numbers_are_refused(tmp_path: Path) -> None:
 def test_samples_over_full_scale_are_limited(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "a.wav", np.array([0.5, 3.0, -3.0]), 16_000, subtype="FLOAT")
     assert io.read(tmp_path / "a.wav").tolist() == [0.5, 1.0, -1.0]
+
+
+def test_opus_is_read(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.opus", tone(1.5, 48_000), 48_000, format="OGG", subtype="OPUS")
+    text(tmp_path / "a.csv", CSV)
+    (song,), problems = read_folder(tmp_path, tmp_path)
+    assert not problems
+    assert song.duration == pytest.approx(1.5, abs=0.02)
+    assert np.allclose(song.load(0.5, 1.0), tone(1.5)[8_000:16_000], atol=0.02)
+
+
+def test_m4a_is_refused_in_the_decoders_words_and_with_a_remedy(tmp_path: Path) -> None:
+    text(tmp_path / "a.m4a", b"\0\0\0\x20ftypM4A \0\0\0\0M4A mp42isom" + bytes(500))
+    text(tmp_path / "a.csv", CSV)
+    _, (problem,) = read_folder(tmp_path, tmp_path)
+    assert problem.path.name == "a.m4a"
+    assert problem.reason == (
+        "is no audio that can be read (Format not recognised); convert it to .wav or .flac"
+    )
 
 
 def test_a_file_that_vanished_is_named_and_the_error_can_travel(tmp_path: Path) -> None:
