@@ -10,7 +10,7 @@ import click
 from click.shell_completion import shell_complete
 
 from karaoke_train.cli import completion, data, evaluate, train, transcribe
-from karaoke_train.cli.common import NAME, Group
+from karaoke_train.cli.common import NAME, Group, stdout_has_no_reader
 from karaoke_train.cli.flags import given
 from karaoke_train.runlog import RunLogError
 
@@ -62,7 +62,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         if asked := os.environ.get(completion.VARIABLE):
             return shell_complete(cli, {}, NAME, completion.VARIABLE, asked)
         with cli.make_context(NAME, words) as ctx:
-            return int(cli.invoke(ctx))
+            code = int(cli.invoke(ctx))
+            stdout_has_no_reader()  # what `print` still holds: of a training that is done, say
+            return code
+    except BrokenPipeError:
+        if not stdout_has_no_reader():
+            raise  # another pipe broke: to a data worker, say
+        return 0
     except click.exceptions.Exit as done:  # --help and --version
         return done.exit_code
     except click.ClickException as error:

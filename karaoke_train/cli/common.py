@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import select
+import sys
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext, redirect_stdout
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -106,6 +109,44 @@ def write_end(formatter: click.HelpFormatter, examples: Examples, exits: Exits) 
                 formatter.write_text(f"\b\n{line}\n    {meaning}")
     with formatter.section("Exit codes"):
         formatter.write_dl([(str(code), meaning) for code, meaning in sorted(exits.items())])
+
+
+def say(text: str) -> None:
+    """Print a part of the result. Whoever reads may have left, as `| head` does: work that is
+    still to be done, such as files to write, goes on."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        stdout_has_no_reader()
+
+
+def stdout_has_no_reader() -> bool:
+    """Whether nobody reads standard output any more; then it leads nowhere from here on.
+
+    Python flushes it once more at exit, and would end with code 120 and a complaint. A flush
+    doesn't tell: what a failed write was given is dropped at times, and then nothing is left.
+    """
+    try:
+        standard = sys.stdout.fileno()
+    except (AttributeError, OSError, ValueError):  # none, closed, or somebody's own object
+        return False
+    poll = select.poll()
+    poll.register(standard, 0)
+    if not any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0)):
+        return False
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, standard)
+    os.close(nowhere)
+    return True
+
+
+def stdout_for_result(*, alone: bool) -> AbstractContextManager[object]:
+    """While the result is made: what libraries print goes to standard error, if it must be alone.
+
+    transformers prints "[INFO] Running in WANDB offline mode" when it is imported where
+    WANDB_MODE is offline, and JSON with that line above it is none.
+    """
+    return redirect_stdout(sys.stderr) if alone else nullcontext()
 
 
 def need_training() -> None:

@@ -7,7 +7,7 @@ from typing import Final
 import click
 from click.shell_completion import get_completion_class
 
-from karaoke_train.cli.common import NAME, USAGE, Command
+from karaoke_train.cli.common import NAME, USAGE, Command, say
 
 VARIABLE: Final = "_KARAOKE_TRAIN_COMPLETE"  # set by the script when it asks for completions
 SHELLS: Final = ("bash", "zsh", "fish")
@@ -17,7 +17,7 @@ def _print_script(shell: str) -> int:
     found = get_completion_class(shell)
     assert found  # click has all of SHELLS
     root = click.get_current_context().find_root().command
-    print(found(root, {}, NAME, VARIABLE).source())
+    say(found(root, {}, NAME, VARIABLE).source())
     return 0
 
 

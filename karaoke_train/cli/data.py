@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from karaoke_train.cli.common import INTERRUPTED, USAGE, Command, Group, need_training
+from karaoke_train.cli.common import (
+    INTERRUPTED,
+    USAGE,
+    Command,
+    Group,
+    need_training,
+    say,
+    stdout_for_result,
+)
 from karaoke_train.cli.flags import PATH, Option, folders
 
 if TYPE_CHECKING:
@@ -44,13 +52,11 @@ def read_songs(
 
 def _check(folder: str, notes_dir: str | None, corpus: str | None, as_json: bool) -> int:
     need_training()
-    from karaoke_train.dataset.check import check_songs, render
+    with stdout_for_result(alone=as_json):
+        from karaoke_train.dataset.check import check_songs, render
 
-    rows = check_songs(*read_songs(folder, notes_dir, corpus))
-    if as_json:
-        print(json.dumps([asdict(row) for row in rows], indent=2))
-    else:
-        print(render(rows))
+        rows = check_songs(*read_songs(folder, notes_dir, corpus))
+    say(json.dumps([asdict(row) for row in rows], indent=2) if as_json else render(rows))
     return 0 if rows and all(row.usable for row in rows) else 1
 
 

@@ -15,12 +15,15 @@ from karaoke_train.cli.common import (
     before_torch,
     load_model,
     need_training,
+    say,
+    stdout_for_result,
 )
 from karaoke_train.cli.data import dataset_flags, read_songs
 from karaoke_train.cli.flags import PATH, Option, count, device_flag, folders, model_flag, whole
 
 if TYPE_CHECKING:
     from karaoke_train.dataset.songs import Song
+    from karaoke_train.inference.evaluate import Evaluation
 
 
 def _evaluate(
@@ -37,27 +40,44 @@ def _evaluate(
         raise click.UsageError("give a folder of recordings, or --synthetic N")
     need_training()
     before_torch(device)
+    with stdout_for_result(alone=as_json):
+        result = _scored(folder, checkpoint, notes_dir, corpus, synthetic or 0, seed, device)
+    if result is None:
+        return 1
+    say(json.dumps(result.as_json(), indent=2) if as_json else result.as_table())
+    return 0
+
+
+def _scored(
+    folder: str | None,
+    checkpoint: str,
+    notes_dir: str | None,
+    corpus: str | None,
+    synthetic: int,
+    seed: int,
+    device: str,
+) -> Evaluation | None:
+    """The scores, or None when there is nothing to score; then that is said."""
     from karaoke_train.inference.evaluate import evaluate as evaluate_songs
     from karaoke_train.synth import HELD_OUT_VOICES, synthetic_songs
 
     model = load_model(checkpoint, device)
     if folder is None:
-        songs: list[Song] = list(synthetic_songs(synthetic or 0, seed, voices=HELD_OUT_VOICES))
+        songs: list[Song] = list(synthetic_songs(synthetic, seed, voices=HELD_OUT_VOICES))
     else:
         songs, problems = read_songs(folder, notes_dir, corpus)
         for problem in problems:
             print(f"left out: {problem}", file=sys.stderr)
     if not songs:
         print(f"karaoke-train: no usable song in {folder}", file=sys.stderr)
-        return 1
+        return None
     result = evaluate_songs(model, songs, progress=sys.stderr.isatty())
     for song in result.problems:
         print(f"left out: {song}", file=sys.stderr)
     if not result.songs:
         print("karaoke-train: none of the songs could be read", file=sys.stderr)
-        return 1
-    print(json.dumps(result.as_json(), indent=2) if as_json else result.as_table())
-    return 0
+        return None
+    return result
 
 
 evaluate: Final = Command(

@@ -15,6 +15,7 @@ from karaoke_train.cli.common import (
     before_torch,
     load_model,
     need_training,
+    say,
 )
 from karaoke_train.cli.flags import PATH, Option, device_flag, folders, model_flag
 
@@ -60,7 +61,7 @@ def _transcribe(
             print(f"karaoke-train: not transcribed: {error}", file=sys.stderr)
             failed = 1
         else:
-            print(f"{path}: {count} notes in {', '.join(map(str, targets))}")
+            say(f"{path}: {count} notes in {', '.join(map(str, targets))}")
     return failed
 
 
@@ -120,7 +121,7 @@ transcribe: Final = Command(
         Option(["--overwrite"], is_flag=True, help="replace files that are there"),
         device_flag(),
     ],
-    help="Write down the notes of recordings (wav, flac, mp3, ogg) of any length.",
+    help="Write down the notes of recordings (wav, flac, mp3, ogg, opus, aiff) of any length.",
     examples=(
         (
             "karaoke-train transcribe --checkpoint checkpoints/RUN/best song.wav",
