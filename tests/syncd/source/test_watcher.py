@@ -86,6 +86,22 @@ def test_other_files_are_none(watched: Watched, tmp_path: Path) -> None:
     )
 
 
+def test_our_own_look_at_a_file_raises_no_event(
+    watched: Watched, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Told by none that come before that of a later change."""
+    append(tmp_path / NAME)
+    told: queue.SimpleQueue[str] = queue.SimpleQueue()
+    monkeypatch.setattr(
+        watcher._Handler, "on_any_event", lambda _, event: told.put(Path(event.src_path).name)
+    )
+    watched.watcher.follow([tmp_path])
+    for _ in range(3):
+        (tmp_path / NAME).read_text()
+    append(tmp_path / "later")
+    assert told.get(timeout=patience(10)) == "later"
+
+
 def test_a_folder_that_was_removed_and_made_again_is_watched_again(
     watched: Watched, tmp_path: Path
 ) -> None:
