@@ -15,7 +15,6 @@ from typing import BinaryIO, Final
 
 from karaoke_train.runlog.format import MAX_LINE, Record
 from karaoke_train.runlog.reader import HEAD, Line, Position, overlong
-from karaoke_train.runlog.record_types import RecordType
 from syncd.source.fingerprint import check_open
 from syncd.source.lines import Lines
 from syncd.state.cursor import Fingerprint
@@ -36,12 +35,10 @@ class Chunk:
 
 @dataclass(frozen=True, slots=True)
 class FileScan:
-    """A run's file seen as a whole: its end, its epochs, its media."""
+    """A run's file seen as a whole."""
 
     end: Position = START
     at: Position | None = None  # where the asked ordinal begins; None when the file ends before
-    epochs: tuple[Record, ...] = ()
-    media: tuple[Line, ...] = ()  # lines of pictures and sounds
     last: Record | None = None  # the last line's record
 
 
@@ -118,17 +115,7 @@ def _scanned(
     parsed = list(lines)
     if on_lines:
         on_lines(parsed)
-    records = [line.record for line in parsed if line.record]
-    epochs = [record for record in records if record.get("type") == RecordType.EPOCH_SUMMARY]
-    media = [line for line in parsed if line.record and line.record.get("type") == RecordType.MEDIA]
-    return replace(
-        found,
-        end=lines.end,
-        at=at,
-        epochs=(*found.epochs, *epochs),
-        media=(*found.media, *media),
-        last=parsed[-1].record,
-    )
+    return replace(found, end=lines.end, at=at, last=parsed[-1].record)
 
 
 def _long_line(file: BinaryIO, start: Position, head: bytes) -> Line | None:

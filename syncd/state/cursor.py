@@ -45,6 +45,7 @@ class Cursor:
     # Ordinal and offset together. From one alone the other takes reading the whole file, and two
     # files, one for each, could disagree after a crash
     confirmed: Position
+    notes: int = -1  # lines before `confirmed` that `notes` has; -1: not known
     config_at: int = 0  # byte offset of the newest config record before `confirmed`
     # lines that the server answered for and never counted: they are not sent a second time
     uncounted: int = 0

@@ -30,12 +30,13 @@ from syncd.errors import (
     UploadError,
 )
 from syncd.failpoints import failpoint
-from syncd.source import fingerprint, tailer
+from syncd.source import fingerprint, marked, tailer
 from syncd.source.attempts import attempt_before
 from syncd.source.fingerprint import FileChanged
 from syncd.source.scanner import LogFile
 from syncd.state import cursor, lease, quarantine
 from syncd.state.cursor import Cursor, Fingerprint
+from syncd.state.notes import Notes
 from syncd.sync.outcome import CRASHED, outcome_before, outcome_in, outcome_of
 from syncd.sync.scheduler import (
     AlreadyComplete,
@@ -52,6 +53,8 @@ from syncd.sync.scheduler import (
 # Times that a server may count fewer lines than it confirmed, before a person is asked. Replicas
 # that lag look for a while like a server that lost data; neither says which it is.
 LOST_TRIES: Final = 5
+_ENDS_NEED: Final = (RecordType.EPOCH_SUMMARY, RecordType.MEDIA)
+_MARKS: Final = tuple(kind.encode() for kind in _ENDS_NEED)
 
 
 class Session:
@@ -90,6 +93,7 @@ class Session:
         # into one of them, and is turned into an offset by reading that part of the file again
         self._unconfirmed: list[tuple[Position, Position]] = []
         self._shown: Fingerprint | None = None  # what the file showed where the next read begins
+        self._notes = Notes(state / "notes", self.header.run_id)
         self._config_at = 0  # where the newest config record begins
         self._lost_tries = 0
         self._stopped = False  # somebody pressed Stop on the run's page
@@ -294,21 +298,36 @@ class Session:
         return end
 
     def _close(self, outcome: Outcome | None, confirmed: Position) -> Event:
-        # The whole file once more, for its epochs and media: nothing of them is kept meanwhile, so
-        # that a session of a million records needs no more memory than one of ten
-        scan = tailer.scan(self.path) if outcome else tailer.FileScan()
+        # Their places are kept, not the records: a session of a million records needs no more
+        # memory than one of ten, and ending it does not read the million again
+        noted = self._noted(confirmed) if outcome else []
         if outcome and self._shown:
             fingerprint.check(self.path, confirmed, self._shown)
         # The file is looked at before the end is told: "finished" cannot be taken back without
         # opening the run again, and a rewritten file may have another end
         failpoint("close.before")
-        self._alive().close(outcome, scan.epochs, scan.media)
+        epochs = [
+            line.record for line in noted if line.record and _is(line, RecordType.EPOCH_SUMMARY)
+        ]
+        self._alive().close(
+            outcome, epochs, [line for line in noted if _is(line, RecordType.MEDIA)]
+        )
         failpoint("close.after")
         self._uploader = None
         if outcome:  # only now: `close` has raised where the server could not be told
             self._save(confirmed, ended=True)
         self.drop()
         return Closed(outcome is not None)
+
+    def _noted(self, end: Position) -> list[Line]:
+        """The epoch summaries, pictures and sounds before `end`."""
+        places = self._notes.places(end.ordinal)
+        if places is not None:
+            lines = [line for line in marked.lines_at(self.path, places) if _is(line, *_ENDS_NEED)]
+            if len(lines) == len(places):
+                return lines
+        # Notes were lost or damaged, or the cursor is of a version that had none
+        return list(marked.marked_lines(self.path, _MARKS, end.offset))
 
     def _alive(self) -> Uploader:
         # A drop between two actions (a retry, a file that moved) leaves the scheduler one action
@@ -380,14 +399,20 @@ class Session:
     def _locate(self, count: int, known: Cursor | None) -> tuple[Position, tailer.FileScan | None]:
         """Where line `count` begins. From the cursor where the file is what it speaks of."""
         start = tailer.START
+        if known is None and count == 0:
+            self._begin_notes()
+            return start, None
         # The cursor saves reading the file from its start, if the file is still the one that it
         # speaks of. A run of a million records would otherwise cost seconds at each opening
         if known is not None:
             fingerprint.check(self.path, known.confirmed, known.fingerprint)
             self._config_at = known.config_at
             start = known.confirmed
+            self._begin_notes(start.ordinal, known.notes)
             if start.ordinal == count:
                 return start, None
+        elif self._uploader is None:
+            self._begin_notes()
         scan = tailer.scan(self.path, count, self._look_at, start)
         # Lines that no record of ours explains. Sending ours over them would destroy the only copy
         # of somebody's data, so a person decides
@@ -398,6 +423,16 @@ class Session:
     def _look_at(self, lines: Sequence[Line]) -> None:
         self._keep_bad(lines)
         self._note_configs(lines)
+        try:
+            self._notes.add(line.at for line in lines if _is(line, *_ENDS_NEED))
+        except OSError as error:
+            events.state_unwritable(self._cursors.parent, error)
+
+    def _begin_notes(self, before: int = 0, count: int = 0) -> None:
+        try:
+            self._notes.begin(before, count)
+        except OSError as error:
+            events.state_unwritable(self._cursors.parent, error)
 
     def _attempt_before(self, at: Position, config: Record) -> int:
         """The attempt of the line before `at`. config: the file's newest config record, as far as
@@ -467,6 +502,7 @@ class Session:
             path=str(self.path),
             fingerprint=fingerprint.fingerprint(self.path, at),
             confirmed=at,
+            notes=self._notes.count(at.ordinal),
             config_at=self._config_at,
             uncounted=uncounted,
             stopped=self._stopped,
@@ -477,6 +513,10 @@ class Session:
             cursor.save(self._cursors, known)
         except OSError as error:
             events.state_unwritable(self._cursors.parent, error)
+
+
+def _is(line: Line, *types: RecordType) -> bool:
+    return bool(line.record) and RecordType.of(line.record or {}) in types
 
 
 def _record_at(path: Path, offset: int) -> Record:

@@ -18,6 +18,7 @@ from karaoke_train.runlog.reader import Position
 from syncd.destination.base import Outcome, Target
 from syncd.destination.refusals import not_counted
 from syncd.errors import Leased, NotCounted, RunRefused, RunTrouble, UploadError
+from syncd.source import marked, tailer
 from syncd.source.scanner import LogFile, LogScanner
 from syncd.state import cursor, decisions, lease
 from syncd.sync.outcome import CRASHED
@@ -98,6 +99,56 @@ def test_a_part_is_sent_where_not_more_is_allowed(path: Path, server: FakeServer
     one.open()
     assert one.send(at(0), 2) == Sent(at(2), at(2).offset)
     assert one.send(at(2), 99) == Sent(END, END.offset)
+
+
+SHORT = b"""{"type":"epoch_summary","epoch":1,"train_loss":0.5}
+{"type":"media","step":1,"key":"k","path":"a.png","kind":"image"}
+"""
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_ending_a_run_reads_the_lines_that_were_noted_and_no_others(
+    again: bool, path: Path, server: FakeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path.write_bytes(DATA + SHORT + end_line())
+    end = Position(9, path.stat().st_size)
+    one = session(path, server)
+    one.open()
+    one.send(at(0), 99)
+    server.deliver()
+    one.confirm(at(0))
+    if again:  # after a restart, too
+        one.drop()
+        one = session(path, server)
+        assert one.open() == Opened(end)
+    monkeypatch.setattr(marked, "marked_lines", None)
+    assert one.close(FINISHED, end) == Closed(True)
+    assert [record["epoch"] for record in server.runs["run-1"].epochs] == [1]
+
+
+@pytest.mark.parametrize("damage", ["", "6 0\n7 60\n", "6 5\n", "x"])
+def test_where_the_notes_are_lost_the_lines_are_looked_for(
+    damage: str, path: Path, server: FakeServer
+) -> None:
+    path.write_bytes(DATA + SHORT + end_line())
+    one = session(path, server)
+    one.open()
+    one.send(at(0), 99)
+    server.deliver()
+    one.confirm(at(0))
+    (path.parent / "state" / "notes" / "run-1.txt").write_text(damage)
+    one.drop()
+    again = session(path, server)
+    again.open()
+    again.close(FINISHED, Position(9, path.stat().st_size))
+    assert [record["epoch"] for record in server.runs["run-1"].epochs] == [1]
+
+
+def test_a_run_that_the_server_does_not_have_is_not_read_to_be_opened(
+    path: Path, server: FakeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tailer, "scan", None)
+    assert session(path, server).open() == Opened(at(0))
 
 
 def test_what_is_confirmed_is_where_the_server_is(path: Path, server: FakeServer) -> None:
