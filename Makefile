@@ -3,7 +3,7 @@
 # make test     set everything up in .venv, run the whole test suite
 # make lint     formatting, lint, types        make check    lint and test, what CI runs
 # make coverage the suite with branches measured, in its subprocesses, too: a table, and HTML
-# make faults   the long fault runs            make bench    the benchmarks
+# make faults   the long fault runs            make bench    the benchmarks; FULL=1 writes docs/benchmarks.md
 # KARAOKE_TEST_PATIENCE=3 make …    three times the time for everything that tests wait for
 VENV   ?= .venv
 PYTHON ?= python3
@@ -56,7 +56,9 @@ faults: $(VENV)/ready
 	KARAOKE_FAULT_ROUNDS=200 $(bin)/pytest tests/faults
 
 bench: $(VENV)/ready
-	for file in benchmarks/*.py; do $(bin)/python $$file || exit 1; done
+	$(bin)/python -m benchmarks.figures $(if $(FULL),--full)
+	for name in log_overhead synth_speed singing; do \
+	    $(bin)/python -m benchmarks.$$name || exit 1; done
 
 clean:
 	rm -rf $(DEMO) build dist .pytest_cache .mypy_cache .ruff_cache

@@ -27,9 +27,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from benchmarks.measure import ROOT, Watched, resident_mib, table
+from benchmarks.measure import ROOT, Watched, command_of, resident_mib, table
+from benchmarks.metrics import metrics
 from benchmarks.server import Server
-from benchmarks.upload import metrics
 from karaoke_train.runlog import RunLog
 
 HEAD: Final = (
@@ -44,7 +44,7 @@ CLIENTS: Final = ("syncd", "wandb")
 # A run of wandb's own; waits for a line on stdin before it logs, and for another before it ends
 ONLINE: Final = """
 import json, sys, time, wandb
-from benchmarks.upload import metrics
+from benchmarks.metrics import metrics
 rate, seconds = float(sys.argv[1]), float(sys.argv[2])
 run = wandb.init(project="live", id=sys.argv[3], settings=wandb.Settings(
     silent=True, console="off", x_disable_stats=True))
@@ -75,11 +75,7 @@ class Case:
     @property
     def command(self) -> str:
         """What makes the row."""
-        default, words = Case(), ["python -m benchmarks.live"]
-        for field in ("runs", "rate", "seconds", "client", "lane"):
-            if (value := getattr(self, field)) != getattr(default, field):
-                words.append(f"--{field} {value}")
-        return " ".join(words)
+        return command_of("benchmarks.live", self)
 
 
 @dataclass(frozen=True)
@@ -218,7 +214,8 @@ def _seen(
     server: Server, written: Mapping[str, list[float]], watched: Watched, lines_before: int = 0
 ) -> Seen:
     arrived = server.arrivals()
-    first, waits = [], []
+    first: list[float] = []
+    waits: list[float] = []
     for run_id, times in written.items():
         came = arrived.get(run_id, [])[lines_before:]
         for logged, there in zip(times, came, strict=False):  # the last ones may not be there yet

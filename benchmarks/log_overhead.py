@@ -1,6 +1,6 @@
 """What a record costs the training thread: RunLog beside wandb offline and plain json.
 
-    python benchmarks/log_overhead.py [--rounds 20] [--records 500] [--steps 40]
+    python -m benchmarks.log_overhead [--rounds 20] [--records 500] [--steps 40]
 
 The contenders take turns within each round, in one process, so that other load on the machine slows
 all alike. Times are the median over the rounds; the ratio is to RunLog.
@@ -20,19 +20,10 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
+from benchmarks.metrics import metrics
 from karaoke_train.runlog import RunLog
 
 Log = Callable[[int], object]
-
-
-def metrics(step: int) -> dict[str, float]:
-    """What a logging step of this project logs."""
-    return {
-        "train/loss": 1 / (step + 1),
-        "train/note_accuracy": 0.5,
-        "train/pitch_tolerance_acc": 0.7,
-        "train/lr": 3e-4,
-    }
 
 
 def run_log(folder: Path, stack: ExitStack) -> Log:

@@ -20,10 +20,10 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import Any, Final, Self
 
 ROOT: Final = Path(__file__).parents[1]
 MIB: Final = 1 << 20
@@ -145,6 +145,16 @@ def resident_mib(pids: Iterable[int]) -> float:
         except OSError:
             continue
     return pages * os.sysconf("SC_PAGE_SIZE") / MIB
+
+
+def command_of(module: str, case: Any) -> str:
+    """The command line that measures a case: a dataclass whose fields are the module's flags."""
+    given = [
+        f" --{item.name} {getattr(case, item.name)}"
+        for item in fields(case)
+        if getattr(case, item.name) != item.default
+    ]
+    return f"python -m {module}{''.join(given)}"
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -20,13 +20,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from benchmarks.measure import Cost, median, run, table
+from benchmarks.measure import ROOT, Cost, command_of, median, run, table
+from benchmarks.metrics import metrics
 from benchmarks.server import Server
 from karaoke_train.runlog import RunLog
 
 HEAD: Final = (
-    "records", "syncd CPU s", "wandb CPU s", "ratio", "syncd wall s", "of it waits",
-    "wandb wall s", "of it waits", "syncd MiB", "wandb MiB", "command",
+    "records", "syncd CPU s", "wandb CPU s", "ratio", "syncd wall s", "syncd waits s",
+    "wandb wall s", "wandb waits s", "syncd MiB", "wandb MiB", "command",
 )  # fmt: skip
 SYNC: Final = (sys.executable, "-P", "-m", "syncd", "sync")
 WANDB: Final = str(Path(sys.executable).with_name("wandb"))
@@ -34,7 +35,7 @@ WANDB: Final = str(Path(sys.executable).with_name("wandb"))
 # Prints the folder of the offline run
 OFFLINE: Final = """
 import sys, wandb
-from benchmarks.upload import metrics
+from benchmarks.metrics import metrics
 settings = wandb.Settings(silent=True, console="off", x_disable_stats=True)
 run = wandb.init(project="bench", mode="offline", settings=settings)
 for step in range(int(sys.argv[1])):
@@ -64,11 +65,7 @@ class Case:
     @property
     def command(self) -> str:
         """What makes the row."""
-        default, words = Case(), ["python -m benchmarks.upload"]
-        for field in ("runs", "records", "grown", "rounds"):
-            if (value := getattr(self, field)) != getattr(default, field):
-                words.append(f"--{field} {value}")
-        return " ".join(words)
+        return command_of("benchmarks.upload", self)
 
 
 def row(case: Case) -> list[str]:
@@ -95,17 +92,17 @@ def measure(case: Case) -> tuple[Cost, Cost]:
         offline = [write_offline(folder, whole) for _ in range(case.runs)]
         theirs = [WANDB, "sync", "--include-synced", "-n", str(case.runs), *map(str, offline)]
         if case.grown:
-            return _grown(case, folder, logs), _fresh(folder, theirs, case.runs, whole)
+            return grown(case, folder, logs), fresh(folder, theirs, case.runs, whole)
         ours = [*SYNC, *map(str, logs)]
         rounds = [
-            [_fresh(folder, command, case.runs, whole) for command in (ours, theirs)]
+            [fresh(folder, command, case.runs, whole) for command in (ours, theirs)]
             for _ in range(case.rounds)
         ]
         first, second = zip(*rounds, strict=True)
         return median(first), median(second)
 
 
-def _fresh(folder: Path, command: Sequence[str], runs: int, lines: int) -> Cost:
+def fresh(folder: Path, command: Sequence[str], runs: int, lines: int) -> Cost:
     """A command's cost with a new server and no state of its own."""
     with tempfile.TemporaryDirectory(dir=folder) as name, Server(Path(name, "server")) as server:
         home = Path(name, "home")
@@ -115,7 +112,7 @@ def _fresh(folder: Path, command: Sequence[str], runs: int, lines: int) -> Cost:
         return cost
 
 
-def _grown(case: Case, folder: Path, logs: Sequence[Path]) -> Cost:
+def grown(case: Case, folder: Path, logs: Sequence[Path]) -> Cost:
     """What it costs to upload what was added, round after round."""
     with Server(folder / "server") as server:
         home = folder / "home"
@@ -130,16 +127,6 @@ def _grown(case: Case, folder: Path, logs: Sequence[Path]) -> Cost:
             costs.append(run([*SYNC, *map(str, logs)], home, env))
             server.check(case.runs, case.records + number * case.grown)
         return median(costs)
-
-
-def metrics(step: int) -> dict[str, float]:
-    """What a logging step of this project logs."""
-    return {
-        "train/loss": 1 / (step + 1),
-        "train/note_accuracy": 0.5,
-        "train/pitch_tolerance_acc": 0.7,
-        "train/lr": 3e-4,
-    }
 
 
 def write_log(folder: Path, records: int) -> Path:
@@ -159,8 +146,7 @@ def write_offline(folder: Path, records: int) -> Path:
     """wandb's own offline run of the same metrics."""
     env = {"PATH": "/usr/bin:/bin", "HOME": str(folder), "WANDB_DIR": str(folder)}
     command = [sys.executable, "-c", OFFLINE, str(records)]
-    root = Path(__file__).parents[1]
-    told = subprocess.run(command, cwd=root, env=env, check=True, capture_output=True, text=True)
+    told = subprocess.run(command, cwd=ROOT, env=env, check=True, capture_output=True, text=True)
     return Path(told.stdout.split()[-1])
 
 

@@ -29,8 +29,8 @@ from karaoke_train.runlog.layout import LOG_FILES
 from syncd import events
 
 POLL_EVERY: Final = 2.0  # seconds
-# What may be news. The kernel tells of nothing else: each of our own looks at a file would come back
-# as two more events, opened and closed, which with 64 live runs took a fifth of the daemon's time.
+# What may be news. The kernel tells of nothing else: each of our own looks at a file would come
+# back as two events, opened and closed, which with 64 live runs took a fifth of the daemon's time.
 NEWS: Final[list[type[FileSystemEvent]]] = [
     FileCreatedEvent,
     FileModifiedEvent,
