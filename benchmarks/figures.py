@@ -36,9 +36,9 @@ LIVE: Final = (
     live.Case(client="wandb", seconds=60),
 )
 SENTENCE: Final = """\
-Uploading 20,000 records takes {whole} s of CPU, and {whole_wandb} s with `wandb sync`; adding 100 to
-a million takes {grown} s, and {grown_wandb} s with `wandb sync`, which sends them all again. 256 live
-runs at a record per second take {mib} MiB and {core} of a core; a live run's record is at the
+Uploading 20,000 records takes {whole} s of CPU, and {whole_wandb} s with `wandb sync`; adding 100
+to a million takes {grown} s, and {grown_wandb} s with `wandb sync`, which sends them all again. 256
+live runs at a record per second take {mib} MiB and {core} of a core; a live run's record is at the
 server {median} ms after it was logged (median; a stand-in with W&B's rate limits, on the same
 machine). [docs/benchmarks.md](docs/benchmarks.md) has the tables.
 """

@@ -12,6 +12,7 @@ from benchmarks.measure import table
 from benchmarks.server import Server
 
 
+@pytest.mark.slow
 def test_a_whole_upload_and_a_grown_one_are_on_the_server_when_they_are_counted(
     tmp_path: Path,
 ) -> None:
@@ -24,6 +25,7 @@ def test_a_whole_upload_and_a_grown_one_are_on_the_server_when_they_are_counted(
         upload.fresh(tmp_path, [*upload.SYNC, str(logs[0])], runs=1, lines=99)
 
 
+@pytest.mark.slow
 def test_records_of_live_runs_arrive_while_they_live(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(live, "FIRST_S", 0.5)
     seen = live.measure(live.Case(runs=2, seconds=2))
