@@ -19,10 +19,13 @@ def outcome_in(record: Record | None) -> Outcome | None:
     """The outcome that the record tells; none of one that is no `end`."""
     if record is None or RecordType.of(record) is not RecordType.END:
         return None
-    # A foreign file may say anything: without a usable code, wandb's own 0 and 1
+    # A foreign file may say anything: without a usable code, wandb's own 0 and 1. True is an int
+    # for Python, and wandb's SDK takes neither it nor more than 32 bits
     code = record.get("exit_code")
     status = str(record.get("status") or "finished")
-    return Outcome(status, code if isinstance(code, int) else 0 if status == "finished" else 1)
+    if isinstance(code, int) and not isinstance(code, bool) and -(1 << 31) <= code < 1 << 31:
+        return Outcome(status, code)
+    return Outcome(status, 0 if status == "finished" else 1)
 
 
 def outcome_of(special: Sequence[Line], end: Position) -> Outcome | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,16 +15,20 @@ from syncd.destination.rows import Media, row
 _KINDS: Final = {"audio": ("audio", "audio-file")}  # folder and type; all else is a picture
 _PICTURE: Final = ("images", "image-file")
 _READ: Final = 1 << 20  # bytes
+_MAX_PART: Final = 255  # bytes of a part of a path, with the common file systems
+_MAX_NAME: Final = 1024  # bytes of a whole one, below a folder of the worker's
+_MAX_DECODED: Final = 32 << 20  # pixels: 128 MiB while it is looked at
 
 
 @dataclass(frozen=True, slots=True)
 class MediaFile:
-    """A file of the run. name: its path at the server. path: where it is here, or data: what it
-    holds."""
+    """A file of the run. name: its path at the server. path: where it is here, with its size in
+    bytes; or data: what it holds."""
 
     name: str
     path: Path | None = None
     data: bytes | None = None
+    size: int = -1
 
     def read(self) -> bytes | None:
         """What it holds; None when it's gone by now."""
@@ -45,24 +50,21 @@ class MediaFiles:
     def reference(self, ordinal: int, key: str, media: Media) -> Any:
         """What the row holds: the file's description, or why there is none. The row has to be, or
         all behind it would move."""
-        path = self._folder / media.path
         try:
-            if not path.resolve().is_relative_to(self._folder.resolve()):
-                raise ValueError("outside of the run's media folder")
+            path = located(self._folder, media)
             digest, size = _hash(path)
             folder, kind = _KINDS.get(media.kind, _PICTURE)
             picture = _dimensions(path) if kind == _PICTURE[1] else {}
-        except (OSError, ValueError) as error:
-            return f"{media.path} is missing: {reason(error)}"
-        name = f"media/{folder}/{_safe(key)}_{ordinal}_{digest[:20]}{path.suffix}"
+            name = f"media/{folder}/{file_name(key, ordinal, digest, path)}"
+        except Exception as error:  # a damaged picture raises whatever its decoder stumbles over
+            return missing(media, error)
         about: dict[str, Any] = {"_type": kind, "sha256": digest, "size": size, "path": name}
         if kind == _PICTURE[1]:
-            about["format"] = path.suffix.lstrip(".")
+            about["format"] = _suffix(path).lstrip(".")
             about |= picture
         if media.caption:
             about["caption"] = media.caption
-        if size:  # an empty one looks at the server like a file that never came
-            self._announced[name] = MediaFile(name, path)
+        self._announced[name] = MediaFile(name, path, size=size)
         return about
 
     def pop(self) -> list[MediaFile]:
@@ -71,28 +73,67 @@ class MediaFiles:
         return files
 
     def files_of(self, lines: Iterable[Line]) -> list[MediaFile]:
-        """The files that these lines refer to, and that are here."""
+        """The files that these lines refer to, and that are here. An empty one is left out: at the
+        server it looks like a file that never came, and would be brought again for ever."""
         before, self._announced = self._announced, {}
         for line in lines:
             for key, value in row(line, 0.0).items():
                 if isinstance(value, Media):
                     self.reference(line.at.ordinal, key, value)
         found, self._announced = list(self._announced.values()), before
-        return found
+        return [file for file in found if file.size]
+
+
+class Unusable(ValueError):
+    """Why a file can't be uploaded, in words that are the same in both lanes."""
+
+
+def located(folder: Path, media: Media) -> Path:
+    """Where the file is. Raises Unusable for a path that leads out of the folder, ValueError for
+    one that is none."""
+    path = folder / media.path
+    if not path.resolve().is_relative_to(folder.resolve()):
+        raise Unusable("outside of the run's media folder")
+    return path
+
+
+def file_name(key: str, ordinal: int, digest: str, path: Path) -> str:
+    """What the SDK calls the file, within `media/images` and the like. Raises Unusable for a key
+    that makes no name: the SDK would fail with it each time, as it keeps a copy of that name."""
+    name = f"{_safe(key)}_{ordinal}_{digest[:20]}{_suffix(path)}"
+    parts = [len(part.encode()) for part in name.split("/")]
+    if "\0" in name or max(parts) > _MAX_PART or sum(parts) > _MAX_NAME:
+        raise Unusable("its key is no name for a file")
+    return name
+
+
+def missing(media: Media, error: Exception) -> str:
+    """What the row holds in the place of a file that can't be had."""
+    return f"{media.path} is missing: {reason(error)}"
 
 
 def reason(error: Exception) -> str:
     """Why a file can't be had, in words without a path of this machine: they go into the row, which
     has to be the same in both lanes, and on every machine."""
-    if isinstance(error, OSError):
-        return error.strerror or "it can't be read"  # Pillow's own name no errno, and the path
-    return str(error)
+    if isinstance(error, Unusable):
+        return str(error)
+    if type(error).__name__ == "DecompressionBombError":  # Pillow's, which need not be loaded here
+        return "it is too large a picture"
+    # Pillow's errors name no errno, and some of them the path
+    words = error.strerror if isinstance(error, OSError) else None
+    return words or "it can't be read"
 
 
 def _safe(key: str) -> str:
-    """The key as a part of a path: no `.` or `..` of its own, and never from the root."""
-    parts = key.lstrip("/").split("/")
+    """The key as a path: no `.` or `..` of its own, no empty part, and never from the root."""
+    *folders, last = key.lstrip("/").split("/")
+    parts = [*filter(None, folders), last]
     return "/".join("_" * len(part) if part in (".", "..") else part for part in parts)
+
+
+def _suffix(path: Path) -> str:
+    """As the SDK takes it."""
+    return os.path.splitext(path.name)[1]  # noqa: PTH122  (of `x.` pathlib makes no suffix)
 
 
 def _hash(path: Path) -> tuple[str, int]:
@@ -106,12 +147,12 @@ def _hash(path: Path) -> tuple[str, int]:
 
 
 def _dimensions(path: Path) -> dict[str, int]:
-    """Width and height of a picture, in pixels, from its header. Raises OSError for what is none,
-    ValueError for one that is too large to be opened."""
+    """Width and height of a picture, in pixels. Raises what Pillow raises for one that can't be
+    decoded: the SDK decodes each, and a row must not depend on the lane."""
     from PIL import Image
 
-    try:
-        with Image.open(path) as picture:
-            return {"width": picture.width, "height": picture.height}
-    except Image.DecompressionBombError:
-        raise ValueError("it is too large a picture") from None
+    with Image.open(path) as picture:
+        # A larger one would take more memory than a daemon may; whether it is whole is not seen
+        if picture.width * picture.height <= _MAX_DECODED:
+            picture.load()
+        return {"width": picture.width, "height": picture.height}

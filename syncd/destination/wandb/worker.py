@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from syncd.destination.rows import AXES, AXIS_KEYS, EPOCH_TABLE, Media
 from syncd.destination.wandb.certificates import go_settings
-from syncd.destination.wandb.media import reason
+from syncd.destination.wandb.media import file_name, located, missing
 from syncd.failpoints import failpoint
 
 if TYPE_CHECKING:
@@ -77,7 +77,12 @@ class Finish:
     table: tuple[list[str], list[list[Any]]]
 
 
-Request = Open | Log | ReuploadMedia | Configure | Finish
+@dataclass(frozen=True, slots=True)
+class Leave:
+    """Let go of the run, which the server keeps as it is. The worker may open another one then."""
+
+
+Request = Open | Log | ReuploadMedia | Configure | Finish | Leave
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +106,7 @@ class _Sdk:
             case Log(rows, media):
                 for step, row in rows:
                     failpoint("log.before")
-                    self._alive().log(_loaded(row, media), step=step, commit=True)
+                    self._alive().log(_loaded(step, row, media), step=step, commit=True)
                     failpoint("log.after")
                 return len(rows)
             case ReuploadMedia(rows, media):
@@ -111,6 +116,8 @@ class _Sdk:
                 return 0
             case Finish(exit_code, table):
                 return self._finish(exit_code, table)
+            case Leave():
+                return self._leave()
 
     def _open(self, request: Open) -> int:
         import wandb
@@ -154,7 +161,8 @@ class _Sdk:
         return int(self._run.starting_step)
 
     def _bring(self, step: int, row: dict[str, Any], folder: Path) -> int:
-        loaded = {key: value for key, value in _loaded(row, folder).items() if _is_media(row[key])}
+        found = _loaded(step, row, folder)
+        loaded = {key: value for key, value in found.items() if _is_media(row[key])}
         usable = {key: value for key, value in loaded.items() if not isinstance(value, str)}
         for key, value in usable.items():
             value.bind_to_run(self._alive(), key, step)  # as logging it does, under the same name
@@ -173,6 +181,24 @@ class _Sdk:
         shutil.rmtree(self._scratch / "wandb", ignore_errors=True)
         return 0
 
+    def _leave(self) -> int:
+        """What `finish` does, but for the record of the exit: without it wandb-core sends what it
+        has, and then nothing more of the run, no heartbeat either. The setting for that,
+        x_update_finish_state, is read when the run is opened, and how it ends is not known then.
+
+        By the SDK's private names, and piece by piece: one that is no longer there fails, and the
+        process is killed, where a `finish` with a part replaced would end the run."""
+        run = self._alive()
+        if run._run_status_checker is not None:
+            run._run_status_checker.stop()  # it would go on asking whether to stop
+        assert run._wl is not None
+        run._wl.assert_service().inform_finish(run_id=run.id)
+        run._wl.remove_active_run(run)
+        run._is_finished = True
+        self._run = None
+        shutil.rmtree(self._scratch / "wandb", ignore_errors=True)
+        return 0
+
     def _alive(self) -> wandb.Run:
         if self._run is None:
             raise RuntimeError("no run is open")
@@ -183,25 +209,25 @@ def _is_media(value: object) -> bool:
     return isinstance(value, Media)
 
 
-def _loaded(row: dict[str, Any], folder: Path) -> dict[str, Any]:
+def _loaded(step: int, row: dict[str, Any], folder: Path) -> dict[str, Any]:
     return {
-        key: _media(value, folder) if isinstance(value, Media) else value
+        key: _media(step, key, value, folder) if isinstance(value, Media) else value
         for key, value in row.items()
     }
 
 
-def _media(media: Media, folder: Path) -> Any:
+def _media(step: int, key: str, media: Media, folder: Path) -> Any:
     """The picture or sound; where it can't be had, words in its place, for the row has to be."""
     import wandb
 
-    path = folder / media.path
     try:
-        if not path.resolve().is_relative_to(folder.resolve()):
-            raise ValueError("outside of the run's media folder")
+        path = located(folder, media)
         make = wandb.Audio if media.kind == "audio" else wandb.Image
-        return make(str(path), caption=media.caption or None)
+        made = make(str(path), caption=media.caption or None)
+        file_name(key, step, "0" * 20, path)  # the SDK would fail with it later, for the whole row
+        return made
     except Exception as error:
-        return f"{media.path} is missing: {reason(error)}"
+        return missing(media, error)
 
 
 def main() -> None:
