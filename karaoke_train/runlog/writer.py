@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import atexit
 import os
+import sys
 import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
@@ -29,6 +30,8 @@ from karaoke_train.runlog.format import RUN_ID, BadRecord, RunHeader, RunLogErro
 from karaoke_train.runlog.layout import default_project, media_folder
 from karaoke_train.runlog.lock import LockKind
 from karaoke_train.runlog.parts import Resume, part_to_continue, starting
+from karaoke_train.runlog.process_end import process_end, status_of, watch_exit
+from karaoke_train.runlog.ranks import NoSink, other_rank, tell_other_rank
 from karaoke_train.runlog.record_types import RecordType
 from karaoke_train.runlog.reopen import Past, read_header, reopen_file
 from karaoke_train.runlog.sink import Sink
@@ -53,19 +56,33 @@ class RunLog:
     writes. A process that ends without `close` leaves all its records, and no `end` record.
     """
 
-    def __init__(self, header: RunHeader, sink: Sink, attempt: int = 1) -> None:
+    def __init__(
+        self,
+        header: RunHeader,
+        sink: Sink | NoSink,
+        attempt: int = 1,
+        lock: LockKind = LockKind.NONE,
+    ) -> None:
         self.run_id = header.run_id
         self.run_name = header.run_name
-        self.project = header.project
+        # The record log itself may name none; see `default_project`
+        self.project = header.project or default_project(sink.path.parent)
+        self._header = header  # with the newest config
         self._attempt = attempt
+        self._lock_kind = lock
         self._renamed: set[str] = set()  # new names of metrics, told to the user
-        self._sink = sink
+        self._cannot_go_on = False  # and the user was told
+        self._step = -1  # of the newest record that `log` wrote
         self._pid = os.getpid()
-        self._closing = False
+        self._in_with = False
+        self._ended: str | None = None
+        self._goes_on = False  # whether a record after the end is taken, too
+        self._at_exit_status: tuple[str, int] | None = None
+        # Held while the run is ended, reopened, or its config written anew. Reentrant: a signal
+        # handler that ends the run may have interrupted one of these
+        self._mutex = threading.RLock()
         self._wake = threading.Event()
-        self._syncer = threading.Thread(target=self._sync_loop, name="runlog-sync", daemon=True)
-        self._syncer.start()
-        atexit.register(self._release)
+        self._open(sink)
 
     @classmethod
     def create(
@@ -82,6 +99,7 @@ class RunLog:
         group: str = "",
         job_type: str = "",
         notes: str = "",
+        rank_zero_only: bool = True,
     ) -> Self:
         """Start a run: a new file `training_log_<local time>.jsonl` in `folder`. Or go on with the
         run `run_id`, where the folder has it and no living process writes it, as `resume` does.
@@ -92,7 +110,9 @@ class RunLog:
         the folder, "never" where it is; "auto" and True are "allow" with a run_id, and refused
         without. upload: False keeps the run off wandb until somebody asks for it by name. tags (1
         to 64 characters each), group, job_type, notes: as in `wandb.init`; of a run that goes on,
-        those given take the place of what it had, and its names stay.
+        those given take the place of what it had, and its names stay. rank_zero_only: a process
+        that its launcher (torchrun, Slurm, MPI) calls another rank than 0 is warned once, and gets
+        a log that keeps nothing; False gives each its own.
 
         Raises LogBusy while another process writes the run, and RunLogError when the folder can't
         be written to, the run_id isn't one, or the run that goes on is in another project.
@@ -114,6 +134,8 @@ class RunLog:
             job_type=job_type,
             notes=notes,
         )
+        if rank_zero_only and (rank := other_rank()):
+            return cls._of_other_rank(header, rank)
         if run_id is None:
             return cls._start(place, header, config or {}, started)
         with starting(place, run_id):
@@ -129,14 +151,22 @@ class RunLog:
         *,
         config: Mapping[str, Any] | None = None,
         step: int | None = None,
+        rank_zero_only: bool = True,
     ) -> Self:
         """Continue the run in `path`, whose writer is gone; a torn last line is ended first.
 
         Writes a further `config` record: the first one's names, with this process's host and
         `config` on top of what was there. step: the trainer's global step that it goes on from, as
-        its checkpoint has it, where earlier attempts may have logged later ones. Raises LogBusy
-        while another process writes the file, RunLogError when there's no run to continue.
+        its checkpoint has it, where earlier attempts may have logged later ones. rank_zero_only: as
+        for `create`. Raises LogBusy while another process writes the file, RunLogError when there's
+        no run to continue.
         """
+        if rank_zero_only and (rank := other_rank()):
+            try:
+                header = read_header(Path(path).absolute())
+            except RunLogError:  # on another node's own disk, where rank 0's file is not
+                header = RunHeader(run_id=new_run_id(), run_name=Path(path).stem, project="")
+            return cls._of_other_rank(header, rank)
         return cls._continue(Path(path).absolute(), config or {}, step=step)
 
     @classmethod
@@ -152,9 +182,14 @@ class RunLog:
                 f"no run log can be written in {folder}: {error.strerror or error}. "
                 "Give another folder, or make this one writable."
             ) from None
-        log = cls(header, sink)
+        log = cls(replace(header, config=dict(config)), sink, lock=lock)
         log._write(_first_line(record | {"lock": lock}))
         return log
+
+    @classmethod
+    def _of_other_rank(cls, header: RunHeader, rank: str) -> Self:
+        tell_other_rank(rank)
+        return cls(header, NoSink())
 
     @classmethod
     def _continue(
@@ -165,29 +200,36 @@ class RunLog:
         step: int | None = None,
     ) -> Self:
         """Go on with the run in `path`; `given`: labels that take the place of the run's own."""
-        first = read_header(path)
-        attempt = 1
+        first = header = read_header(path)
+        attempt, taken = 1, LockKind.NONE
 
         def next_line(past: Past, lock: LockKind) -> bytes:
-            nonlocal attempt
-            attempt = past.attempt + 1
+            nonlocal attempt, header, taken
+            attempt, taken = past.attempt + 1, lock
             header = relabelled(first, past.newest, given)
             more = {"attempt": attempt, "resumed": True}
             if step is not None:
                 more["resumed_from_step"] = step
-            together = {**past.config, **config}
-            started = datetime.now().astimezone()
-            return _first_line(config_record(header, together, started, lock=lock, **more))
+            header = replace(header, config={**past.config, **config})
+            return _first_line(_config_now(header, lock=lock, **more))
 
         sink = reopen_file(path, next_line)
-        if not first.project:
-            first = replace(first, project=default_project(path.parent))
-        return cls(first, sink, attempt)
+        return cls(header, sink, attempt, taken)
 
     @property
     def attempt(self) -> int:
         """1 for a new run, counted up each time that its file is resumed."""
         return self._attempt
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The run's config as it is now: a copy; `update_config` adds to it."""
+        return dict(self._header.config)
+
+    @property
+    def ended(self) -> str | None:
+        """How the run has ended: finished, failed or interrupted; None while it goes on."""
+        return self._ended
 
     @property
     def path(self) -> Path:
@@ -198,6 +240,49 @@ class RunLog:
     def media_dir(self) -> Path:
         """Where this run's pictures and sounds are kept."""
         return media_folder(self.path, self.run_id)
+
+    def update_config(self, config: Mapping[str, Any]) -> None:
+        """Add to the run's config, equal names replaced, by a further `config` record. What is
+        there already is not written again. Of too much for a line, the longest values are left
+        out, with a warning that names them."""
+        self._refuse_in_child()
+        with self._mutex:
+            # The newest config, which another process may have written, is read by reopening
+            if not self.reopen():
+                return
+            if self._holds(config):
+                return
+            together, left_out = dict(config), []
+            while True:
+                header = replace(self._header, config={**self._header.config, **together})
+                try:
+                    line = encode(_config_now(header, lock=self._lock_kind, attempt=self._attempt))
+                    break
+                except BadRecord as error:
+                    if not together:
+                        warn(f"{self.path}: an addition to the config was left out: {error}")
+                        return
+                    left_out.append(max(together, key=lambda key: _length(together[key])))
+                    del together[left_out[-1]]
+            if left_out:
+                warn(f"{self.path}: too long for a config, and left out: {', '.join(left_out)}")
+            self._header = header
+            if together:
+                self._write(line)
+
+    def log(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
+        """Metrics under their own names, as `wandb.log` takes them: one record.
+
+        step: one more than the last one's unless given; the first is 0. A metric `epoch` is the
+        record's epoch. Where each name begins with `val` it is a `val` record, else a `train` one.
+        """
+        self._refuse_in_child()
+        with self._mutex:
+            self._step = self._step + 1 if step is None else step
+            names = [str(key) for key in metrics if key != "epoch"]
+            val = bool(names) and all(name.startswith("val") for name in names)
+            kind = RecordType.VAL if val else RecordType.TRAIN
+            self._metrics(kind, self._step, None, metrics)
 
     def train(self, step: int, epoch: float, metrics: Mapping[str, Any]) -> None:
         """The metrics of one logging step, as `train/...`. One that is named like a field of the
@@ -242,6 +327,8 @@ class RunLog:
     ) -> None:
         """A picture or sound (`kind` image or audio). The file is copied into `media_dir`, where
         it has to stay until it is uploaded. One that can't be copied is a warning, no error."""
+        if isinstance(self._sink, NoSink):
+            return
         source = Path(path)
         target = self.media_dir / f"{quote(key, safe='')}_{step}{source.suffix}"
         try:
@@ -276,14 +363,20 @@ class RunLog:
             line = _placeholder(record, str(error))
         self._write(line)
 
-    def close(self, status: str = "finished", exit_code: int | None = None) -> None:
+    def close(
+        self, status: str = "finished", exit_code: int | None = None, *, final: bool = True
+    ) -> None:
         """End the run with an `end` record, fsynced when this returns. Closing again does nothing,
         and neither does closing in a forked child.
 
-        status: finished, failed or interrupted; exit_code: 0, 1 and 130 unless given.
+        status: finished, failed or interrupted; exit_code: 0, 1 and 130 unless given. final: False
+        ends the run for now, as a trainer does after each of its stages: the next record goes on
+        with it, as `reopen` does. In a `with` block, which ends the run itself, it does nothing.
         """
         if status not in STATUSES:
             raise RunLogError(f"a run ends as one of {', '.join(STATUSES)}, not {status!r}")
+        if os.getpid() != self._pid or (self._in_with and not final):
+            return
         code = STATUSES[status] if exit_code is None else exit_code
         end = {
             "type": RecordType.END,
@@ -291,10 +384,55 @@ class RunLog:
             "status": status,
             "exit_code": code,
         }
-        if os.getpid() == self._pid and self._sink.write(encode(end), last=True):
-            self._release()
+        with self._mutex:
+            if final and self._goes_on and self._ended not in (None, status):
+                self.reopen()  # a trainer thought that all was well; whoever called it knows better
+            if self._sink.write(encode(end), last=True):
+                self._ended, self._goes_on = status, not final
+                self._release()
+            elif final:
+                self._goes_on = False
+
+    def finish(self, exit_code: int = 0) -> None:
+        """End the run by an exit code, as `wandb.finish` does: 0 finished, 130 interrupted, any
+        other failed."""
+        self.close(*status_of(exit_code))
+
+    def reopen(self) -> bool:
+        """Go on with the run after its end, in the same attempt; one that goes on is left alone.
+        When the process ends, so does the run. False, and a warning, where it can't be done: the
+        file is gone, or another process goes on with it."""
+        self._refuse_in_child()
+        with self._mutex:
+            if self._ended is None:
+                return True
+
+            def next_line(past: Past, lock: LockKind) -> bytes:
+                self._attempt, self._lock_kind = past.attempt, lock
+                self._header = replace(self._header, config=dict(past.config))
+                return _first_line(_config_now(self._header, lock=lock, attempt=self._attempt))
+
+            sink: Sink | NoSink = NoSink()
+            try:
+                if not isinstance(self._sink, NoSink):
+                    sink = reopen_file(self.path, next_line)
+            except RunLogError as error:  # no trouble of the log may end a training
+                if not self._cannot_go_on:
+                    self._cannot_go_on = True
+                    warn(f"what comes after the end of the run is left out: {error}")
+                return False
+            self._end_with_process(self._ended)
+            self._ended = None
+            self._open(sink)
+            return True
+
+    def end_at_exit(self) -> None:
+        """When the process ends and nobody has closed the run, end it as the process ended: failed
+        after an exception or a `sys.exit` with a code, else finished."""
+        self._end_with_process("finished")
 
     def __enter__(self) -> Self:
+        self._in_with = True
         return self
 
     def __exit__(
@@ -303,6 +441,7 @@ class RunLog:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self._in_with = False
         if isinstance(error, SystemExit):
             code = error.code if isinstance(error.code, int) else 1 if error.code else 0
             self.close("failed" if code else "finished", code)
@@ -312,9 +451,11 @@ class RunLog:
             self.close("failed" if error else "finished")
 
     def _metrics(
-        self, kind: RecordType, step: int, epoch: float, metrics: Mapping[str, Any]
+        self, kind: RecordType, step: int, epoch: float | None, metrics: Mapping[str, Any]
     ) -> None:
-        own = {"type": kind, "timestamp": _now(), "step": step, "epoch": epoch}
+        own = {"type": kind, "timestamp": _now(), "step": step}
+        if epoch is not None:
+            own["epoch"] = epoch
         if own.keys().isdisjoint(metrics):
             self.append({**own, **metrics})
             return
@@ -331,6 +472,19 @@ class RunLog:
         self.append({**fields, **own})
 
     def _write(self, line: bytes) -> None:
+        self._refuse_in_child()
+        if self._sink.write(line):
+            return
+        if not self._goes_on:
+            raise RunLogError(f"{self.path} is closed: the run has ended")
+        if self.reopen():
+            self._sink.write(line)
+
+    def _end_with_process(self, status: str) -> None:
+        watch_exit()
+        self._at_exit_status = status, STATUSES[status]
+
+    def _refuse_in_child(self) -> None:
         # Asked before any mutex is touched: fork(2) copies them as they are, and one that another
         # thread of the parent held at that moment is never released in the child
         if os.getpid() != self._pid:
@@ -338,14 +492,29 @@ class RunLog:
                 f"{self.path} belongs to process {self._pid}, not to its forked child "
                 f"{os.getpid()}. Give the metrics to the parent, or start a run of your own."
             )
-        if not self._sink.write(line):
-            raise RunLogError(f"{self.path} is closed: the run has ended")
+
+    def _open(self, sink: Sink | NoSink) -> None:
+        self._sink = sink
+        self._closing = False
+        self._syncer = threading.Thread(
+            target=self._sync_loop, args=(sink,), name="runlog-sync", daemon=True
+        )
+        self._syncer.start()
+        atexit.register(self._at_exit)
+
+    def _at_exit(self) -> None:
+        """Nobody closed the run: save what can be saved, and end it if that was asked for."""
+        if os.getpid() == self._pid and self._at_exit_status is not None:
+            status, code = process_end()
+            # One that had failed before it went on is not finished by the process's good end
+            self.close(*(self._at_exit_status if status == "finished" else (status, code)))
+        self._release()
 
     def _release(self) -> None:
-        """Save what can be saved and close the file; at exit, too, where nobody closed it."""
+        """Save what can be saved and close the file."""
         if os.getpid() != self._pid:
             return
-        atexit.unregister(self._release)
+        atexit.unregister(self._at_exit)
         self._closing = True
         self._wake.set()
         self._sink.close()
@@ -353,11 +522,21 @@ class RunLog:
         # may be held by the very call that the handler interrupted
         self._syncer.join(timeout=SYNC_EVERY)
 
-    def _sync_loop(self) -> None:
-        while not self._closing:
+    def _sync_loop(self, sink: Sink | NoSink) -> None:
+        while not self._closing and self._sink is sink:
             self._wake.wait(SYNC_EVERY)
             self._wake.clear()
-            self._sink.flush()
+            sink.flush()
+
+    def _holds(self, config: Mapping[str, Any]) -> bool:
+        """Whether the config has all of that already, with the same values once written."""
+        has = self._header.config
+        try:
+            return config.keys() <= has.keys() and encode(config) == encode(
+                {key: has[key] for key in config}
+            )
+        except BadRecord:
+            return False
 
 
 def free_names(
@@ -376,6 +555,18 @@ def free_names(
             name += "_"
         names[key] = name
     return names
+
+
+def _config_now(header: RunHeader, **more: object) -> dict[str, Any]:
+    """A further config record of a run."""
+    return config_record(header, header.config, datetime.now().astimezone(), **more)
+
+
+def _length(value: object) -> int:
+    try:
+        return len(encode({"": value}))
+    except BadRecord:
+        return sys.maxsize
 
 
 def _first_line(record: dict[str, Any]) -> bytes:

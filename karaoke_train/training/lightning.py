@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from lightning.pytorch.loggers.logger import Logger
 from lightning.pytorch.utilities import rank_zero_only
 
+from karaoke_train.runlog.warn import warn
+from karaoke_train.training.metric_names import MetricNames
+
 if TYPE_CHECKING:
     from argparse import Namespace
-    from collections.abc import Mapping
 
     from karaoke_train.runlog import RunLog
 
@@ -17,17 +21,21 @@ STATUS = {"success": "finished", "finished": "finished", "interrupted": "interru
 
 
 class LightningRunLog(Logger):
-    """Writes what a LightningModule logs: names with `val` in front to `val` records, others to
-    `train`. Rank 0 alone writes. Closes the log when Lightning ends.
+    """Writes what a LightningModule logs, and its hyperparameters into the run's config. Rank 0
+    alone writes. Lightning ends the run after each stage (fit, validate, test, predict), and the
+    next one goes on with it; a `with` block around the run ends it instead.
 
-    log: an open RunLog. Give the module's hyperparameters to `RunLog.create` as its config:
-    what Lightning reports of them later has no place in a run's first line.
+    log: a RunLog. The names are those of `metric_names`: `val_loss` is `val/loss`, in a `val`
+    record, as is `test_loss`, `test/loss`; `loss` and `train_loss` are `train/loss`, and where a
+    module logs both, the second is `train/train_loss`.
     """
 
     def __init__(self, log: RunLog) -> None:
         super().__init__()
         self.log = log
+        self._names = MetricNames()
         self._epoch = 0.0
+        self._step = 0
 
     @property
     def name(self) -> str:
@@ -39,35 +47,39 @@ class LightningRunLog(Logger):
         """The run's id."""
         return self.log.run_id
 
+    @property
+    def experiment(self) -> RunLog:
+        """The run log itself, for pictures and the like: `self.logger.experiment.media(…)`."""
+        return self.log
+
     @rank_zero_only
-    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        """One record of train metrics, one of val metrics, whichever there are."""
+    def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
+        """One record of train metrics, one of val and test metrics, whichever there are."""
         values = dict(metrics)
         self._epoch = float(values.pop("epoch", self._epoch))
-        val = {_named(k, "val"): v for k, v in values.items() if _is_val(k)}
-        train = {_named(k, "train"): v for k, v in values.items() if not _is_val(k)}
+        self._step = self._step if step is None else int(step)
+        if not values or not self.log.reopen():
+            return
+        names = self._names.of(values)
+        for sentence in self._names.news(names):
+            warn(sentence)
+        train = {names[k]: v for k, v in values.items() if names[k].startswith("train/")}
+        val = {names[k]: v for k, v in values.items() if names[k] not in train}
         if train:
-            self.log.train(step or 0, self._epoch, train)
+            self.log.train(self._step, self._epoch, train)
         if val:
-            self.log.val(step or 0, self._epoch, val)
+            self.log.val(self._step, self._epoch, val)
 
     @rank_zero_only
     def log_hyperparams(
         self, params: Mapping[str, Any] | Namespace, *args: Any, **kwargs: Any
     ) -> None:
-        """Nothing: the run's config was written when the log was created."""
+        """The module's and data module's hyperparameters, into the run's config."""
+        self.log.update_config(params if isinstance(params, Mapping) else vars(params))
 
     @rank_zero_only
     def finalize(self, status: str) -> None:
-        """End the run as Lightning says it ended."""
-        self.log.close(STATUS.get(status, "failed"))
-
-
-def _is_val(key: str) -> bool:
-    return key.startswith(("val_", "val/"))
-
-
-def _named(key: str, kind: str) -> str:
-    """`val_loss` and `val/loss` alike become `val/loss`, `loss` becomes `train/loss`."""
-    bare = key.removeprefix(f"{kind}_").removeprefix(f"{kind}/")
-    return f"{kind}/{bare}"
+        """End the run, until the next stage, as Lightning says that this one ended."""
+        interrupted = isinstance(sys.exc_info()[1], KeyboardInterrupt)  # which it calls a failure
+        ended = "interrupted" if interrupted else STATUS.get(status, "failed")
+        self.log.close(ended, final=False)

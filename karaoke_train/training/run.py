@@ -103,7 +103,7 @@ def _logged_run(
             data,
             model,
             run_dir=fit.share(place),
-            callbacks=[RunLogCallback(log)],
+            callbacks=[RunLogCallback(log, config=False)],
             log_path=log.path,
             flags=flags,
             resume_from=resumable.folder if resumable else None,

@@ -5,12 +5,19 @@
 is all that anybody's `transformers.Trainer` needs.
 """
 
+# mypy: allow-untyped-calls
+# (transformers is typed in part only)
+
 from __future__ import annotations
 
+import re
 from collections import defaultdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from transformers import TrainerCallback
+
+from karaoke_train.runlog.warn import warn
+from karaoke_train.training.metric_names import MetricNames, number
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -22,27 +29,65 @@ if TYPE_CHECKING:
 
     Pictures = Callable[[int], Mapping[str, Path]]
 
-# What the Trainer logs at the very end: totals of the whole run, no metrics of a step.
-TOTALS = {"train_runtime", "train_loss", "total_flos"}
+# What tells the Trainer's last word of a training, which is about the whole of it
+LAST_WORD: Final = {"train_runtime", "train_loss", "total_flos"}
+_TIMED: Final = re.compile(r"(.+)_runtime")  # in what an evaluation or a prediction logs
 
 
 class RunLogCallback(TrainerCallback):
-    """Writes what the Trainer logs: `train` and `val` records, a summary each epoch, pictures.
+    """Writes what the Trainer logs: `train` and `val` records, a summary each epoch, pictures; and
+    its TrainingArguments and the model's config into the run's config.
 
-    log: an open RunLog; closing it is its owner's business. Only rank 0 writes, so that a
-    distributed run has one log; other ranks may pass None.
-    pictures: called with the step after each validation; returns key -> PNG.
+    log: a RunLog. Only rank 0 writes, so that a distributed run has one log; other ranks may
+    pass None. pictures: called with the step after each validation; returns key -> PNG. close: end
+    the run when training ends, and again after an evaluation or a prediction that comes later;
+    False leaves that to the caller, as does a `with` block around it. config: False leaves the
+    run's config as it is.
 
-    A metric named `x` is written as `train/x`, one named `eval_x` as `val/x`. The epoch summary
-    has the mean of each train metric over the epoch's logged steps.
+    The names are those of `metric_names`: `x` is `train/x`, `eval_x` is `val/x`, `test_x` is
+    `test/x`. What an evaluation or a prediction with a prefix of its own logs is under that prefix.
+    The Trainer's last word has its mean loss as `train/train_loss`, as `train/loss` is a step's.
+    The epoch summary has the mean of each train metric over the epoch's logged steps. With several
+    evaluation sets its `val_loss` is that of the one which `metric_for_best_model` names, else of
+    the first.
     """
 
-    def __init__(self, log: RunLog | None, pictures: Pictures | None = None) -> None:
+    def __init__(
+        self,
+        log: RunLog | None,
+        pictures: Pictures | None = None,
+        *,
+        close: bool = True,
+        config: bool = True,
+    ) -> None:
         self.log = log
         self.pictures = pictures
+        self._close = close
+        self._config = config
+        self._names = MetricNames()
+        self._training = False
+        self._status = "finished"  # as which a run that had ended ends again
         self._train: dict[str, list[float]] = defaultdict(list)
-        self._val: dict[str, float] = {}
+        self._val: dict[str, Any] = {}
         self._ended_epoch: int | None = None
+
+    def on_train_begin(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        model: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        """The settings of the training and the model, into the run's config."""
+        self._training, self._status = True, "finished"
+        log = self._writing(state)
+        if log is None:
+            return
+        if self._close:
+            log.end_at_exit()  # an exception may end the training, and nobody the run
+        if self._config:
+            log.update_config(settings_of(args, model))
 
     def on_log(
         self,
@@ -52,32 +97,33 @@ class RunLogCallback(TrainerCallback):
         logs: dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
-        """One `train` or `val` record."""
-        log = self._writing(state)
-        if log is None or not logs or not TOTALS.isdisjoint(logs):
-            return
-        metrics = {k: v for k, v in logs.items() if k not in ("epoch", "step")}
-        epoch = round(float(state.epoch or 0.0), 4)
-        val = {f"val/{k[5:]}": v for k, v in metrics.items() if k.startswith("eval_")}
-        train = {f"train/{k}": v for k, v in metrics.items() if not k.startswith("eval_")}
-        if train:
-            log.train(state.global_step, epoch, train)
-            for key, value in train.items():
-                if isinstance(value, int | float):
-                    self._train[key].append(float(value))
-        if val:
-            log.val(state.global_step, epoch, val)
-            self._val = val
+        """One `train` or `val` record, or one of each."""
+        if (logs or {}).keys() >= LAST_WORD:
+            self._summarise(args, state)
+        self._write(state, dict(logs or {}))
+        self._stage_ended(state)
+
+    def on_predict(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        metrics: dict[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """The metrics of a prediction, which the Trainer does not log itself."""
+        self._write(state, dict(metrics or {}))
+        self._stage_ended(state)
 
     def on_evaluate(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """The pictures of a validation, and the summary of an epoch that ended with it."""
-        log = self._writing(state)
+        """The pictures of a validation."""
+        log = self._writing(state) if self.pictures is not None else None
         if log is not None and self.pictures is not None:
             for key, path in self.pictures(state.global_step).items():
                 log.media(state.global_step, key, path)
-        self._summarise(state)
+        self._stage_ended(state)
 
     def on_epoch_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -87,31 +133,87 @@ class RunLogCallback(TrainerCallback):
         if abs(epoch - round(epoch)) < 1e-6:  # else it was broken off, and has no summary
             self._ended_epoch = round(epoch)
 
+    # An epoch's validations, of which there may be several, are over when anything else begins
+
+    def on_save(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Summarise the epoch that a checkpoint was made after."""
+        self._summarise(args, state)
+
     def on_epoch_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Summarise an epoch that no validation followed."""
-        self._summarise(state)
+        """Summarise the epoch before."""
+        self._summarise(args, state)
 
     def on_train_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Summarise the last epoch if no validation followed it."""
-        self._summarise(state)
+        """Summarise the last epoch, and end the run."""
+        self._summarise(args, state)
+        self._training = False
+        self._stage_ended(state)
 
     def _writing(self, state: TrainerState) -> RunLog | None:
-        return self.log if state.is_world_process_zero else None
+        """The log, going on if it had ended; None for other ranks."""
+        log = self.log if state.is_world_process_zero else None
+        if log is None or log.ended is None:
+            return log
+        if not self._training:
+            self._status = log.ended
+        return log if log.reopen() else None
 
-    def _summarise(self, state: TrainerState) -> None:
-        log = self._writing(state)
+    def _stage_ended(self, state: TrainerState) -> None:
+        if self._close and not self._training and state.is_world_process_zero and self.log:
+            self.log.close(self._status, final=False)
+
+    def _write(self, state: TrainerState, metrics: dict[str, Any]) -> None:
+        epoch = round(float(state.epoch or 0.0), 4)
+        if metrics.get("epoch") == state.epoch:  # the Trainer's own; else somebody's metric
+            metrics.pop("epoch", None)
+        log = self._writing(state) if metrics else None
+        if log is None:
+            return
+        last_word = metrics.keys() >= LAST_WORD
+        names = self._names_of(metrics, last_word)
+        named = {names[key]: value for key, value in metrics.items()}
+        train = {key: value for key, value in named.items() if key.startswith("train/")}
+        val = {key: value for key, value in named.items() if key not in train}
+        if train:
+            log.train(state.global_step, epoch, train)
+        if val:
+            log.val(state.global_step, epoch, val)
+        if not last_word:
+            for key, value in train.items():
+                if (x := number(value)) is not None:
+                    self._train[key].append(x)
+        self._val |= {key: value for key, value in val.items() if key.startswith("val/")}
+
+    def _names_of(self, metrics: Mapping[str, Any], last_word: bool) -> dict[str, str]:
+        own = own_prefix(metrics)
+        self._names.forget(**({"loss": "train/loss"} if last_word else {}))
+        names = self._names.of(key for key in metrics if not (own and key.startswith(f"{own}_")))
+        if not last_word:
+            for sentence in self._names.news(names):
+                warn(sentence)
+        return names | {key: f"{own}/{key[len(own) + 1 :]}" for key in metrics if key not in names}
+
+    def _summarise(self, args: TrainingArguments, state: TrainerState) -> None:
         if self._ended_epoch is None:
             return
+        log = self._writing(state)
         if log is not None:
             train = {key: sum(values) / len(values) for key, values in self._train.items()}
+            best = args.metric_for_best_model if args is not None else None
+            loss = loss_key(self._val, best or "")
+            val_loss = self._val.get(loss)
+            if loss == "val/loss":  # that of one set among several stays in its place, too
+                self._val.pop(loss, None)
             log.epoch_summary(
                 self._ended_epoch,
                 train_loss=train.pop("train/loss", None),
-                val_loss=self._val.pop("val/loss", None),
+                val_loss=val_loss,
                 train_metrics=_bare(train),
                 val_metrics=_bare(self._val),
             )
@@ -119,6 +221,50 @@ class RunLogCallback(TrainerCallback):
         self._val, self._ended_epoch = {}, None
 
 
-def _bare(metrics: Mapping[str, float]) -> dict[str, float]:
+def settings_of(args: TrainingArguments, model: Any = None) -> dict[str, Any]:
+    """TrainingArguments over the model's config, as transformers' own WandbCallback has them."""
+    own = getattr(model, "config", None)
+    adapters = getattr(model, "peft_config", None)
+    found: dict[str, Any] = {}
+    if isinstance(adapters, dict):
+        found["peft_config"] = {name: _as_dict(adapter) for name, adapter in adapters.items()}
+    if own is not None:
+        found |= _as_dict(own)
+    if callable(count := getattr(model, "num_parameters", None)):
+        found["model/num_parameters"] = count()
+    arguments: dict[str, Any] = args.to_dict()  # which hides its tokens
+    return found | arguments
+
+
+def own_prefix(metrics: Mapping[str, Any]) -> str:
+    """The prefix of an evaluation or prediction that was given one (`metric_key_prefix`); empty
+    where it is one of those that say of themselves what they are."""
+    for key in metrics:
+        timed = _TIMED.fullmatch(key)
+        if timed and f"{timed[1]}_samples_per_second" in metrics:
+            word = timed[1].partition("_")[0]
+            return "" if word in ("train", "eval", "val", "test") else timed[1]
+    return ""
+
+
+def loss_key(val: Mapping[str, Any], best: str = "") -> str:
+    """Under which key of an epoch's validations its loss is. `val/loss`; with several sets, that of
+    the set whose name `best` (metric_for_best_model) begins with, else of the first."""
+    if "val/loss" in val:
+        return "val/loss"
+    sets = [m[1] for key in val if (m := _TIMED.fullmatch(key.removeprefix("val/")))]
+    losses = [name for name in sets if f"val/{name}_loss" in val]
+    best = best.removeprefix("eval_")
+    named = [name for name in losses if best.startswith(f"{name}_")]
+    chosen = max(named, key=len) if named else losses[0] if losses else ""
+    return f"val/{chosen}_loss" if chosen else "val/loss"
+
+
+def _as_dict(config: Any) -> Any:
+    to_dict = getattr(config, "to_dict", None)
+    return to_dict() if callable(to_dict) else config
+
+
+def _bare(metrics: Mapping[str, Any]) -> dict[str, Any]:
     """Without the `train/` or `val/` in front: the summary's field says which it is."""
     return {key.split("/", 1)[-1]: value for key, value in metrics.items()}

@@ -1,0 +1,82 @@
+"""One run per process, without an object to hand around: wandb's three calls.
+
+import karaoke_train as wandb
+
+wandb.init(project="songs", config={"lr": 3e-4})
+wandb.log({"loss": 0.5})
+wandb.finish()
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal
+
+from karaoke_train.runlog.format import RunLogError
+from karaoke_train.runlog.warn import warn
+from karaoke_train.runlog.writer import RunLog
+
+_run: RunLog | None = None
+
+
+def init(
+    project: str | None = None,
+    *,
+    name: str | None = None,
+    config: Mapping[str, Any] | object | None = None,
+    id: str | None = None,  # noqa: A002
+    dir: str | os.PathLike[str] | None = None,  # noqa: A002
+    resume: Literal["allow", "must", "never", "auto"] | bool | None = None,
+    tags: Iterable[str] | None = None,
+    group: str | None = None,
+    job_type: str | None = None,
+    notes: str | None = None,
+    mode: str | None = None,
+    **others: Any,
+) -> RunLog:
+    """Start the process's run, or go on with it; returns it. It ends with `finish`, or with the
+    process: failed after an exception, else finished.
+
+    The names are those of `wandb.init`. config: a mapping, or an object with attributes, such as
+    an argparse namespace. dir: the folder of the log, "logs" unless given. mode: "disabled" and
+    "offline" keep the run off wandb until somebody uploads it by name. What is for the upload alone
+    (entity, settings, …) is named in a warning and left to karaoke-syncd. A second call returns the
+    run that goes on, its config added to. Raises what `RunLog.create` raises.
+    """
+    global _run
+    values = dict(config if isinstance(config, Mapping) else vars(config)) if config else {}
+    if others:
+        warn(f"init takes no {', '.join(sorted(others))}: what concerns uploads, karaoke-syncd has")
+    if _run is not None and _run.ended is None:
+        warn(f"the run {_run.run_id} goes on: end it with finish() before another is started")
+        _run.update_config(values)
+        return _run
+    _run = RunLog.create(
+        "logs" if dir is None else dir,
+        project=project,
+        config=values,
+        run_name=name,
+        run_id=id,
+        resume=resume,
+        upload=mode not in ("disabled", "offline"),
+        tags=tags,
+        group=group or "",
+        job_type=job_type or "",
+        notes=notes or "",
+    )
+    _run.end_at_exit()
+    return _run
+
+
+def log(metrics: Mapping[str, Any], step: int | None = None) -> None:
+    """One record of the process's run; see `RunLog.log`. Raises RunLogError where none goes on."""
+    if _run is None or _run.ended is not None:
+        raise RunLogError("no run goes on that this could be logged to: call init() first")
+    _run.log(metrics, step)
+
+
+def finish(exit_code: int = 0) -> None:
+    """End the process's run: 0 finished, 130 interrupted, any other failed. Without one: nothing"""
+    if _run is not None:
+        _run.finish(exit_code)

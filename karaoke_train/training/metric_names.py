@@ -1,0 +1,72 @@
+"""The names that a trainer gives its metrics -> their names in the record log; pure.
+
+A name's first word says which part of the data it is of: `train_x` and `train/x` are `train/x`;
+`val_x`, `val/x`, `eval_x` and `eval/x` are `val/x`; `test_x` and `test/x` are `test/x`. What says
+nothing is of the training: `x` is `train/x`. Where two would get the same name, the second has its
+whole name behind the slash: `loss` is `train/loss`, and `train_loss` beside it `train/train_loss`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from itertools import chain, count
+from typing import Any, Final
+
+WORDS: Final = {"train": "train", "val": "val", "eval": "val", "test": "test"}
+
+
+def part_of(key: str) -> tuple[str, str]:
+    """Part of the data (train, val or test), and the name within it: `eval_loss` is val's loss."""
+    word = key.partition("/")[0].partition("_")[0]
+    bare = key[len(word) + 1 :]
+    return (WORDS[word], bare) if word in WORDS and bare else ("train", key)
+
+
+class MetricNames:
+    """Gives each metric a name that no other has. What has one keeps it until `forget`."""
+
+    def __init__(self) -> None:
+        self._owners: dict[str, str] = {}  # name in the log -> the trainer's
+        self._told: set[str] = set()
+
+    def forget(self, **taken: str) -> None:
+        """Let all names go but these: `loss="train/loss"`."""
+        self._owners = {name: key for key, name in taken.items()}
+
+    def of(self, keys: Iterable[str]) -> dict[str, str]:
+        """The trainer's name -> that in the log."""
+        # Plain ones first: of {"train_loss", "loss"} the latter is what `train/loss` is about
+        ordered = sorted(keys, key=lambda key: part_of(key)[1] != key)
+        return {key: self._take(key) for key in ordered}
+
+    def news(self, names: Mapping[str, str]) -> list[str]:
+        """A sentence per metric that has another name than the rule's, each once."""
+        sentences = []
+        for key, name in names.items():
+            usual = "/".join(part_of(key))
+            if name == usual or key in self._told:
+                continue
+            self._told.add(key)
+            sentences.append(
+                f"the metric {key!r} is written as {name!r}, since {self._owners[usual]!r} is "
+                f"{usual!r} already. Log it under another name to choose that."
+            )
+        return sentences
+
+    def _take(self, key: str) -> str:
+        part, bare = part_of(key)
+        longer = (f"{part}/{key}{'_' * more}" for more in count())
+        for name in chain([f"{part}/{bare}"], longer):
+            if self._owners.setdefault(name, key) == key:
+                return name
+        raise AssertionError("some name is free")
+
+
+def number(value: Any) -> float | None:
+    """The value of a metric that is one number, such as a float or a tensor with one element."""
+    if isinstance(value, str):
+        return None
+    try:
+        return float(value)
+    except (TypeError, ValueError, RuntimeError):  # RuntimeError: torch, of several elements
+        return None
