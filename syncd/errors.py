@@ -45,6 +45,7 @@ class ProblemCode(StrEnum):
     TRUNCATED = "truncated"
     REPLACED = "replaced"
     REWRITTEN = "rewritten"
+    DIFFERENT = "different"  # the server has other records than the file
     LOST_AT_SERVER = "lost_at_server"
     MORE_AT_SERVER = "more_at_server"
     DELETED = "deleted"
@@ -118,6 +119,11 @@ class RunTrouble(UploadError):
 
 class Leased(RunTrouble):
     """Another daemon uploads this run; looked at again in case that one dies."""
+
+
+class Contradiction(RunTrouble):
+    """The server's answers about a run do not agree. Right after a session it catches up; where it
+    stays so, lines are missing in the run, or somebody else's are in it."""
 
 
 class RunRefused(UploadError):

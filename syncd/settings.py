@@ -27,7 +27,8 @@ class Limits:
 
     open_runs: int = 4  # sessions at once: a process with wandb's SDK each, about 105 MiB
     open_streams: int = 512  # the same on the direct lane, where a session is a few kilobytes
-    batch: int = 20_000  # lines sent at once; the next go when the server has confirmed these
+    # lines sent at once; the next go when the server has confirmed these (1,000 by wandb's SDK)
+    batch: int = 20_000
     count_stable_for: float = 5.0  # a run's count has to stand for so long before it's continued
     confirm_first: float = 1.25  # after a send, to the first question
     confirm_lazy: float = 5.0  # the same, where each post has an answer of its own

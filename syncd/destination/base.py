@@ -144,6 +144,10 @@ class Uploader(Protocol):
         lines arrived at all."""
 
     @property
+    def most(self) -> int:
+        """Lines that one `send` may have at most."""
+
+    @property
     def stopped(self) -> bool:
         """Whether the server said that somebody pressed Stop on the run's page. Its trainer can't
         be told from here: its records go on being sent."""
@@ -155,6 +159,15 @@ class Uploader(Protocol):
         """Hand over the next lines. Says nothing about their arrival. Returns those of them that
         say more than a step's metrics: bad and blank ones, and records that are neither train nor
         val."""
+
+    @property
+    def rewinds(self) -> bool:
+        """Whether it can go back to a line. Where it can't, `Destination.mend` has the run's next
+        session be one that can."""
+
+    def rewind(self, ordinal: int, attempt: int) -> None:
+        """Go back: the next `send` begins with line `ordinal`, and all up to the newest one are to
+        follow. attempt: of the line before it."""
 
     def pause(self) -> float:
         """Seconds until the next lines are welcome."""
@@ -206,8 +219,17 @@ class Destination(Protocol):
     def uploader(self, target: Target) -> Uploader:
         """A new session for the run, not yet open."""
 
+    def pause(self, seconds: float) -> None:
+        """Wait. Raises Unreachable at once when the destination is closed."""
+
+    def steps(self, run: RunRef) -> int | None:
+        """How many of its history rows have a `_step`; None where that can't be asked."""
+
     def rows(self, run: RunRef, start: int, stop: int) -> Sequence[Row]:
         """The rows with start <= `_step` < stop that it has: for a few rows, not for a history."""
+
+    def mend(self, run: RunRef) -> None:
+        """Lines are missing in the run's middle: its next session has to be able to go back."""
 
     def history(self, run: RunRef) -> Iterator[Row]:
         """The rows of a run, by ascending `_step`, to the last one."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from syncd.errors import NotCounted, ProblemCode, RunRefused, RunTrouble
+from syncd.errors import Contradiction, NotCounted, ProblemCode, RunRefused, RunTrouble
 
 
 def run_deleted(run_id: str) -> RunRefused:
@@ -46,4 +46,14 @@ def stands_still(first: int, sent: int) -> RunTrouble:
         f"the server's count stands still at {first:,} while {sent - first:,} records wait",
         meaning="They are safe on disk",
         remedy="The session is opened anew and goes on from the server's count",
+    )
+
+
+def contradiction(what: str) -> Contradiction:
+    """The server's answers about a run do not agree. what: after "the server"."""
+    return Contradiction(
+        f"the server {what}",
+        meaning="It may be catching up; nothing is sent until its answers agree",
+        remedy="If this stays, somebody else wrote to the run: upload the file as a run of "
+        "its own with karaoke-syncd sync --as_new FILE",
     )

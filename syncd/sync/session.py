@@ -20,6 +20,7 @@ from syncd import events
 from syncd.destination.base import Destination, Outcome, RunRef, Target, Uploader
 from syncd.destination.refusals import not_counted
 from syncd.errors import (
+    Contradiction,
     Leased,
     NotCounted,
     ProblemCode,
@@ -37,6 +38,7 @@ from syncd.source.scanner import LogFile
 from syncd.state import cursor, lease, quarantine
 from syncd.state.cursor import Cursor, Fingerprint
 from syncd.state.notes import Notes
+from syncd.sync.content import Content
 from syncd.sync.outcome import CRASHED, outcome_before, outcome_in, outcome_of
 from syncd.sync.scheduler import (
     AlreadyComplete,
@@ -96,6 +98,7 @@ class Session:
         self._notes = Notes(state / "notes", self.header.run_id)
         self._config_at = 0  # where the newest config record begins
         self._lost_tries = 0
+        self._contradictions = 0  # sessions in a row that failed for one
         self._stopped = False  # somebody pressed Stop on the run's page
 
     def initial(self, now: float) -> Run:
@@ -180,6 +183,10 @@ class Session:
         # Whatever it was, nothing of this session is used again. After one 403 wandb's SDK goes on
         # taking rows, and finishes without an error
         self.drop()
+        if isinstance(error, Contradiction):
+            self._contradictions += 1
+            if self._contradictions > 1:  # after the first one it was only late
+                self._destination.mend(self._ref())
         error.where = error.where or self.path.name
         return failure(error)
 
@@ -225,6 +232,9 @@ class Session:
             at, _ = self._locate(opened, None)
             if attempt_before(self.path, at) != target.attempt:
                 raise RunTrouble("the server's count moved past a new start of the run")
+        # A count that no cursor of ours explains, or that the server's other answers deny
+        if at.ordinal and (known is None or self._contradictions):
+            self._insist_on_content(at)
         self._shown = fingerprint.fingerprint(self.path, at)
         # Before anything is sent: a crash from here on finds a cursor that says "not ended", and
         # ends the run again rather than believe that it was told
@@ -238,7 +248,7 @@ class Session:
         chunk = tailer.read(self.path, start, expect=self._shown)
         failpoint("read.after")
         # `most` bounds what a failure costs: lines not yet confirmed are sent again
-        lines = chunk.lines.first(most)
+        lines = chunk.lines.first(min(most, self._alive().most))
         if not lines:
             return Sent(start, chunk.scanned_to)
         failpoint("send.before")
@@ -305,6 +315,8 @@ class Session:
             fingerprint.check(self.path, confirmed, self._shown)
         # The file is looked at before the end is told: "finished" cannot be taken back without
         # opening the run again, and a rewritten file may have another end
+        if outcome and confirmed.ordinal:
+            self._insist_on_content(confirmed)
         failpoint("close.before")
         epochs = [
             line.record for line in noted if line.record and _is(line, RecordType.EPOCH_SUMMARY)
@@ -318,6 +330,44 @@ class Session:
             self._save(confirmed, ended=True)
         self.drop()
         return Closed(outcome is not None)
+
+    def _insist_on_content(self, end: Position) -> None:
+        """See that the server has the lines before `end`, not only so many; what is missing is sent
+        again. Raises UploadError, OSError."""
+        content = Content(
+            self.path, self._media, self.header.created, self._ref(), self._destination
+        )
+        # Sent again once: what is missing then is missing for another reason
+        for tries in range(2):
+            if content.looks_right(end) or (missing := content.first_missing(end.ordinal)) is None:
+                self._contradictions = 0
+                return
+            if tries == 0:
+                self._send_again(missing, end)
+        raise RunTrouble(
+            f"the server counts {end.ordinal:,} records, and does not have record {missing:,}",
+            meaning="They were sent again, and are safe on disk",
+            remedy="It's looked at again by itself",
+        )
+
+    def _send_again(self, first: int, end: Position) -> None:
+        """Everything from line `first` to `end`, in order: a single line in the middle would set
+        the server's own line cursor back, and what follows would be put over others."""
+        uploader = self._alive()
+        if not uploader.rewinds:
+            self._destination.mend(self._ref())
+            raise RunTrouble(
+                f"the server does not have record {first:,}, and has later ones",
+                meaning="The file has every record",
+                remedy="The run is opened anew, and what is missing is sent again",
+            )
+        at = tailer.scan(self.path, first).at or end
+        events.sent_again(self.path, first, end.ordinal)
+        uploader.rewind(first, attempt_before(self.path, at))
+        while at < end:
+            lines = tailer.read(self.path, at).lines.first(end.ordinal - at.ordinal)
+            uploader.send(lines)
+            at = lines.end
 
     def _noted(self, end: Position) -> list[Line]:
         """The epoch summaries, pictures and sounds before `end`."""

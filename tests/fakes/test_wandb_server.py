@@ -10,7 +10,7 @@ import shutil
 import threading
 import time
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -186,11 +186,11 @@ class Place:
 
 @pytest.fixture
 def place(tmp_path: Path) -> Iterator[Callable[..., Place]]:
-    """Makes the place with these differences from `World.PROMPT`."""
+    """Makes the place in this world, with these differences."""
     with ExitStack() as stack:
 
-        def make(**differences: Any) -> Place:
-            made = Place(tmp_path, replace(World.PROMPT, **differences))
+        def make(world: World = World.PROMPT, **differences: Any) -> Place:
+            made = Place(tmp_path, replace(world, **differences))
             stack.callback(made.server.close)
             stack.callback(made.client.session.close)
             return made
@@ -206,11 +206,33 @@ def test_the_default_world_is_the_nearest_to_the_real_one(tmp_path: Path) -> Non
         assert server.world.tail_lag_s == 2
 
 
+def test_each_world_with_a_name_has_one_fault_alone() -> None:
+    worlds = dict(World.all())
+    assert (worlds.pop("default"), worlds.pop("prompt")) == (World.DEFAULT, World.PROMPT)
+    truth = asdict(World.PROMPT)
+    faults = {
+        name: [key for key, value in asdict(world).items() if value != truth[key]]
+        for name, world in worlds.items()
+    }
+    assert faults == {
+        "line cursor": ["offsets"],
+        "gaps": ["offsets"],
+        "appends": ["offsets"],
+        "never counts": ["counts"],
+        "counts late": ["count_lag_s"],
+        "stale tails": ["tail_lag_s"],
+        "stream error": ["stream_error"],
+        "no tail": ["knows_tail"],
+        "no missing ok": ["missing_ok"],
+        "rate limits": ["limits"],
+    }
+
+
 def test_a_line_sent_again_sets_the_line_cursor_back_and_what_follows_is_put_there(
     place: Callable[..., Place],
 ) -> None:
     """Eleven rows were lost to this in wandb#12269."""
-    here = place(offsets="cursor")
+    here = place(World.LINE_CURSOR)
     here.post(0, *range(20))
     here.post(0, 0)
     assert here.steps() == list(range(20))
@@ -226,7 +248,7 @@ def test_a_line_sent_again_sets_the_line_cursor_back_and_what_follows_is_put_the
 def test_whoever_goes_back_and_sends_all_of_it_again_loses_nothing_to_the_line_cursor(
     place: Callable[..., Place],
 ) -> None:
-    here = place(offsets="cursor")
+    here = place(World.LINE_CURSOR)
     here.post(0, *range(20))
     for first, last in ((5, 9), (9, 20), (20, 25)):
         here.post(first, *range(first, last))
@@ -236,7 +258,7 @@ def test_whoever_goes_back_and_sends_all_of_it_again_loses_nothing_to_the_line_c
 
 
 def test_the_line_cursor_outlives_a_restart_and_a_post_without_lines(tmp_path: Path) -> None:
-    world = replace(World.PROMPT, offsets="cursor")
+    world = World.LINE_CURSOR
     with WandbServer(tmp_path, world=world) as server, Http(server) as client:
         client.upsert("r1")
         client.history("r1", 0, row(0), row(1), row(2))
@@ -252,7 +274,7 @@ def test_the_line_cursor_outlives_a_restart_and_a_post_without_lines(tmp_path: P
 def test_where_gaps_are_accepted_a_hole_is_counted_and_never_shown(
     place: Callable[..., Place],
 ) -> None:
-    here = place(offsets="gaps")
+    here = place(World.GAPS)
     here.post(0, 0)
     assert here.post(3, 3).status_code == 200
     assert here.steps() == [0, None, None, 3]
@@ -269,7 +291,7 @@ def test_where_gaps_are_accepted_a_hole_is_counted_and_never_shown(
 def test_where_offsets_are_ignored_a_line_sent_again_is_there_twice(
     place: Callable[..., Place],
 ) -> None:
-    here = place(offsets="append")
+    here = place(World.APPENDS)
     for _ in range(2):
         here.post(0, 0, 1)
     assert here.steps() == [0, 1, 0, 1]
@@ -277,7 +299,7 @@ def test_where_offsets_are_ignored_a_line_sent_again_is_there_twice(
 
 
 def test_a_server_that_never_counts_says_0_everywhere(place: Callable[..., Place]) -> None:
-    here = place(counts=False)
+    here = place(World.NEVER_COUNTS)
     here.post(0, 0, 1)
     upserted = here.client.upsert("r1").json()["data"]["upsertBucket"]["bucket"]
     assert (here.count(), upserted["historyLineCount"]) == (0, 0)
@@ -328,14 +350,14 @@ def test_counts_and_tails_lag_each_by_its_own_time(
 
 
 def test_a_200_with_an_error_in_its_body_applied_nothing(place: Callable[..., Place]) -> None:
-    here = place(stream_error="quota exceeded")
+    here = place(World.STREAM_ERROR)
     reply = here.post(0, 0)
-    assert (reply.status_code, reply.json()) == (200, {"error": "quota exceeded"})
+    assert (reply.status_code, reply.json()) == (200, {"error": "no such run"})
     assert here.steps() == []
 
 
 def test_a_server_that_forgets_the_history_tail_still_counts(place: Callable[..., Place]) -> None:
-    here = place(knows_tail=False)
+    here = place(World.NO_TAIL)
     here.post(0, 0)
     status = here.client.resume_status("r1")
     assert (status["historyTail"], status["historyLineCount"]) == (None, 1)
@@ -344,7 +366,7 @@ def test_a_server_that_forgets_the_history_tail_still_counts(place: Callable[...
 def test_without_missing_ok_asking_for_a_run_that_is_not_there_is_an_error(
     place: Callable[..., Place],
 ) -> None:
-    here = place(missing_ok=False)
+    here = place(World.NO_MISSING_OK)
     query = "query RunResumeStatus { model }"
     reply = here.client.graphql(query, entity=ENTITY, project=PROJECT, name="nobody")
     assert reply.status_code == 404
@@ -531,7 +553,7 @@ def test_another_process_lives_in_the_world_it_is_told_and_keeps_it(tmp_path: Pa
         with Http(server) as client:
             client.upsert("r1")
             assert client.history("r1", 0, row(0)).json()["stopped"] is True
-            server.change_world(replace(World.PROMPT, offsets="append"))
+            server.change_world(World.APPENDS)
             assert "stopped" not in client.history("r1", 0, row(0)).json()
         server.kill()
         server.start()

@@ -74,8 +74,10 @@ class FakeServer:
         self.faults: list[Fault] = []  # each happens once, at its first occasion
         self.sessions_at_once = 4
         self.counting = True
+        self.rewinding = True  # whether its sessions can go back to a line
         self.stopped = False  # somebody pressed Stop on every run's page
         self.meaning_of_a_stall: Callable[[int, int], UploadError] = stands_still
+        self.most = 10**9  # lines that one send may have
         self.ahead = 0  # lines that its sessions may send beyond the last confirmed one
         self.lag = 0  # lines that a stale answer leaves out
         self.violations: list[str] = []
@@ -120,6 +122,15 @@ class FakeServer:
 
     def uploader(self, target: Target) -> FakeUploader:
         return FakeUploader(self, target)
+
+    def pause(self, seconds: float) -> None:
+        return
+
+    def mend(self, run_ref: RunRef) -> None:
+        self.rewinding = True
+
+    def steps(self, run_ref: RunRef) -> int | None:
+        return sum(row["_step"] >= 0 for row in self.runs[run_ref.run_id].rows)
 
     def rows(self, run_ref: RunRef, start: int, stop: int) -> Sequence[Row]:
         return self.runs[run_ref.run_id].rows[start:stop]
@@ -230,11 +241,23 @@ class FakeUploader:
         return self._server.ahead
 
     @property
+    def most(self) -> int:
+        return self._server.most
+
+    @property
     def stopped(self) -> bool:
         return self._server.stopped
 
     def pause(self) -> float:
         return 0.0
+
+    @property
+    def rewinds(self) -> bool:
+        return self._server.rewinding
+
+    def rewind(self, ordinal: int, attempt: int) -> None:
+        assert self.rewinds
+        self._next = ordinal
 
     def stalled(self, first: int, sent: int) -> UploadError:
         self._touch("stalled")

@@ -1,6 +1,7 @@
 """How a W&B server behaves where its clients can't rely on anything: a value for the stand-in.
 
-The default is the nearest to the real server that anybody has described:
+`World.all()` has them by name, for tests that go through them. The default is the nearest to the
+real server that anybody has described:
 
 - Lines have a cursor (wandb#12269). A post to an earlier line sets it back; one that would leave a
   gap behind it is put *at* the cursor, over whatever is there.
@@ -9,13 +10,14 @@ The default is the nearest to the real server that anybody has described:
 - The documented rate limits are enforced: "Rate limits" of W&B Dedicated Cloud.
 
 Whoever needs less says so: ``World.PROMPT`` tells the truth at once, refuses gaps and limits
-nothing; ``replace(World.PROMPT, offsets="append")`` has one fault alone.
+nothing; each of the others, ``World.APPENDS`` say, differs from that in one way alone.
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field, fields
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, ClassVar, Literal, get_args
 
 Offsets = Literal[
@@ -50,6 +52,16 @@ class World:
 
     DEFAULT: ClassVar[World]
     PROMPT: ClassVar[World]
+    LINE_CURSOR: ClassVar[World]
+    GAPS: ClassVar[World]
+    APPENDS: ClassVar[World]
+    NEVER_COUNTS: ClassVar[World]
+    COUNTS_LATE: ClassVar[World]
+    STALE_TAILS: ClassVar[World]
+    STREAM_ERROR: ClassVar[World]
+    NO_TAIL: ClassVar[World]
+    NO_MISSING_OK: ClassVar[World]
+    RATE_LIMITS: ClassVar[World]
 
     offsets: Offsets = "cursor"
     counts: bool = True  # False: historyLineCount is 0, whatever came
@@ -70,6 +82,16 @@ class World:
         if min(self.count_lag_s, self.tail_lag_s) < 0:
             raise ValueError("a lag has to be 0 or more seconds")
 
+    @classmethod
+    def all(cls) -> Mapping[str, World]:
+        """Every world that has a name, by its name in words: "line cursor"."""
+        named = {name: getattr(cls, name) for name in vars(cls) if name.isupper()}
+        return {
+            name.lower().replace("_", " "): world
+            for name, world in named.items()
+            if isinstance(world, cls)
+        }
+
     def to_json(self) -> str:
         return json.dumps(asdict(self))
 
@@ -87,3 +109,13 @@ class World:
 
 World.DEFAULT = World()
 World.PROMPT = World(offsets="strict", count_lag_s=0.0, tail_lag_s=0.0, limits=None)
+World.LINE_CURSOR = replace(World.PROMPT, offsets="cursor")
+World.GAPS = replace(World.PROMPT, offsets="gaps")
+World.APPENDS = replace(World.PROMPT, offsets="append")
+World.NEVER_COUNTS = replace(World.PROMPT, counts=False)
+World.COUNTS_LATE = replace(World.PROMPT, count_lag_s=2.0)
+World.STALE_TAILS = replace(World.PROMPT, tail_lag_s=2.0)
+World.STREAM_ERROR = replace(World.PROMPT, stream_error="no such run")
+World.NO_TAIL = replace(World.PROMPT, knows_tail=False)
+World.NO_MISSING_OK = replace(World.PROMPT, missing_ok=False)
+World.RATE_LIMITS = replace(World.PROMPT, limits=RateLimits())

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import sys
 import threading
 import time
 from collections.abc import Iterable, Sequence
@@ -90,6 +91,11 @@ class FileStream:
         """Lines that may be sent beyond the last confirmed one."""
         return AHEAD if self._lanes.counts or not self._counts else 0
 
+    @property
+    def most(self) -> int:
+        """Lines that one send may have: the posts are cut by their size."""
+        return sys.maxsize
+
     def open(self) -> int:
         """Begin at the server's count. Raises RunTrouble while it moves without us."""
         bucket = self._api.bucket(self._target.ref)
@@ -126,6 +132,16 @@ class FileStream:
         if not self._lanes.counts:
             self._judge(count)
         return count
+
+    @property
+    def rewinds(self) -> bool:
+        """It does."""
+        return True
+
+    def rewind(self, ordinal: int, attempt: int) -> None:
+        """Go back to a line: contiguous from there, whatever the server's own cursor does with who
+        goes back (wandb#12269)."""
+        self._next, self._attempt = ordinal, attempt
 
     def stalled(self, first: int, sent: int) -> UploadError:
         """Each of the lines had an answer: they are not sent again, whatever became of them."""

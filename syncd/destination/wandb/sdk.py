@@ -1,7 +1,9 @@
 """A run's lines to wandb through its own SDK, in a worker process; the count from the server.
 
 What the SDK says of arrival is never believed: it goes on taking rows after a refused request,
-and finishes without an error. Only the server's own count says what arrived.
+and finishes without an error. Only the server says what arrived, by its count and by the rows
+themselves: an answer that was none (a captive portal's page) counts as success in the SDK, which
+then steps over the lines that are missing.
 """
 
 from __future__ import annotations
@@ -17,21 +19,41 @@ from karaoke_train.runlog.reader import Line
 from karaoke_train.runlog.record_types import RecordType
 from karaoke_train.runlog.timestamps import parse_timestamp
 from syncd.destination.base import Outcome, RemoteRun, Target
-from syncd.destination.refusals import not_counted, run_deleted, run_refused, stands_still
+from syncd.destination.refusals import (
+    contradiction,
+    not_counted,
+    run_deleted,
+    run_refused,
+    stands_still,
+)
 from syncd.destination.rows import attempt_at, epoch_table, row
 from syncd.destination.wandb.api import TIMEOUT, Api
 from syncd.destination.wandb.definitions import run_program, wandb_config
 from syncd.destination.wandb.endings import await_end
-from syncd.destination.wandb.worker import Configure, Finish, Log, Open, Request, ReuploadMedia
-from syncd.destination.wandb.worker_pool import Worker, WorkerFailed, WorkerPool
-from syncd.errors import RunRefused, RunTrouble, UploadError
+from syncd.destination.wandb.worker import (
+    Configure,
+    Finish,
+    Leave,
+    Log,
+    Open,
+    Request,
+    ReuploadMedia,
+)
+from syncd.destination.wandb.worker_pool import LastSession, Worker, WorkerFailed, WorkerPool
+from syncd.errors import Connection, RunRefused, RunTrouble, Unreachable, UploadError
 from syncd.source.lines import Lines, special_lines
 
 STABLE: Final = 5.0  # seconds; counts were seen to lag 2 to 4 s behind what was written
-HAND_OVER: Final = 60.0  # to take a chunk of rows
+LOOKS: Final = 4  # at a count that moves, before the session waits as after any trouble
+# Lines of one send. Handed over within a second they are one request to the file stream (the SDK
+# posts a summary at the first of them, and the lines a second later), so that none can follow one
+# that was lost. 2,700 to 5,000 lines per second were measured, on a busy machine and an idle one
+MOST: Final = 1_000
+HAND_OVER: Final = 60.0  # to take a chunk of rows; some of them with pictures to read
 STARTS: Final = 10.0  # to import the SDK and start wandb-core, on a busy machine
 FINISH: Final = 60.0  # to upload summary, table and media at the end
-_MEDIA_ID: Final = re.compile(r"_\d+_[0-9a-f]{20}\.")  # in media/images/KEY_STEP_SHA256.png
+# in media/images/KEY_STEP_SHA256.png, or without a suffix where the file has none
+_MEDIA_ID: Final = re.compile(r"_\d+_[0-9a-f]{20}(?=\.|$)")
 # wandb-core's words for an answer that would be the same each time; the SDK's checks of names
 _NOT_TAKEN: Final = re.compile(
     r"returned error (400|404|409|422)\b|(?i:invalid (project|entity|run))"
@@ -54,17 +76,28 @@ class WandbSdk:
         self._api = api
         self._pool = pool
         self._init = 2 * request_timeout  # wandb.init asks two questions in turn
+        self._arrival = 2 * request_timeout  # of a request whose sender was killed
         self._count_stable_for = count_stable_for
         self._worker: Worker | None = None
         self._started = parse_timestamp(target.header.created, 0.0)
         self._attempt = target.attempt  # of the newest line that was made a row
+        self._sent = self._confirmed = 0  # lines of the run, once a session is open
+        # Whether what the server counts can be read back there, once that was tried
+        self._shows_rows: bool | None = None
+
+    @property
+    def most(self) -> int:
+        """Lines that one send may have: so many as are one request."""
+        return MOST
 
     def open(self) -> int:
-        """Open the run where the server's count is. Raises RunTrouble while its answers
-        contradict each other: logged now, records would be put over others."""
+        """Open the run where the server's count is. Raises Contradiction while its answers do not
+        agree: logged now, records would be put over others."""
+        self._await_stragglers()
         count = self._stable_count()
         header = self._target.header
         self._worker = self._pool.acquire()
+        self._pool.forget(self._target.ref)
         request = Open(
             base_url=self._api.login.base_url,
             key=self._api.login.key,
@@ -76,25 +109,46 @@ class WandbSdk:
             program=run_program(header),
             timeout=self._init,
         )
+        self._sent = self._confirmed = count
         starting_step = self._call(request, self._init + STARTS)
+        # The SDK has asked twice: the step comes from one answer, the place of its lines from the
+        # other, which is not shown. It was this count where the count before and after is it
+        if starting_step != count:
+            raise contradiction(f"counts {count}, but lets the run go on at {starting_step}")
         again = self._ask()
-        if again is None or not starting_step == again.count == again.last_step + 1:
-            raise self._contradiction(f"counts {count}, but lets the run go on at {starting_step}")
-        return starting_step
+        if again is None or not count == again.count == again.last_step + 1:
+            raise contradiction(f"counted {count}, and something else since")
+        return count
+
+    def _await_stragglers(self) -> None:
+        """Wait until nothing of a killed session can still arrive: its last request may be with the
+        server yet. Coming after lines of this session it would set the server's line cursor back,
+        and the lines after those would be put over others."""
+        last = self._pool.last_session(self._target.ref)
+        if last is None or last.confirmed:
+            return
+        remote = self._ask()
+        self._pool.pause(last.may_still_arrive(remote.count if remote else 0, self._arrival))
 
     def _stable_count(self) -> int:
         """The count, once it agrees with the last step and has stood still for a while: the SDK
         puts its lines where one answer of the server says, and that answer may come late."""
         remote = self._ask()
-        if remote is None or not (remote.count or remote.last_step + 1):
+        if remote is None:  # a run that is there without lines may have some on their way
             return 0
-        self._pool.pause(self._count_stable_for)
-        again = self._ask()
-        if again is None or again.count != remote.count:
-            raise self._contradiction(f"counted {remote.count} lines, then others")
-        if again.count != again.last_step + 1:
-            raise self._contradiction(f"counts {again.count}, its last step is {again.last_step}")
-        return again.count
+        last = self._pool.last_session(self._target.ref)
+        still = bool(last and last.orderly and last.lines == remote.count == remote.last_step + 1)
+        for _ in range(LOOKS):
+            if still:
+                return remote.count
+            self._pool.pause(self._count_stable_for)
+            before, remote = remote, self._ask()
+            if remote is None:
+                return 0
+            still = before.count == remote.count == remote.last_step + 1
+        if before.count != remote.count:
+            raise contradiction(f"counted {before.count} lines, then {remote.count}")
+        raise contradiction(f"counts {remote.count}, its last step is {remote.last_step}")
 
     def send(self, lines: Lines) -> Sequence[Line]:
         """Hand the lines' rows to the SDK."""
@@ -103,6 +157,7 @@ class WandbSdk:
         for line in parsed:
             self._attempt = attempt_at(line, self._attempt)
             rows.append((line.at.ordinal, row(line, self._started, self._attempt)))
+        self._sent = lines.end.ordinal
         self._call(Log(rows, self._target.media), HAND_OVER)
         special = special_lines(parsed)
         for line in special:
@@ -115,9 +170,21 @@ class WandbSdk:
         """None: the SDK says nothing about arrival."""
         return 0
 
+    @property
+    def rewinds(self) -> bool:
+        """The SDK puts its lines where the server's count is, and nowhere else."""
+        return False
+
+    def rewind(self, ordinal: int, attempt: int) -> None:
+        """Not here."""
+        raise NotImplementedError
+
     def stalled(self, first: int, sent: int) -> UploadError:
         """The SDK says nothing of its posts. Where the first of the lines is there all the same,
-        it's the server that does not count."""
+        it's the server that does not count; where it counts on, lines are missing."""
+        remote = self._ask()
+        if remote and remote.count > first:
+            return contradiction(f"counts {remote.count}, and does not have line {first}")
         if self._api.rows(self._target.ref, first, first + 1):
             return not_counted(self._target.header.run_id, first, sent)
         return stands_still(first, sent)
@@ -132,9 +199,31 @@ class WandbSdk:
         return 0.0
 
     def confirm(self) -> int:
-        """The server's count."""
+        """The server's count, as far as its rows have no hole."""
         remote = self._ask()
-        return remote.count if remote else 0
+        count = remote.count if remote else 0
+        if self._confirmed < count <= self._sent:
+            count = self._without_hole(count)
+            self._confirmed = count
+        return count
+
+    def _without_hole(self, count: int) -> int:
+        """The lines before the first one that is not among the server's rows. A server that shows
+        none of them, or answers no such question, is believed its count."""
+        if self._shows_rows is False:
+            return count
+        try:
+            rows = self._api.rows(self._target.ref, self._confirmed, count)
+        except Unreachable as error:
+            if error.kind is not Connection.TROUBLE or self._shows_rows:
+                raise
+            rows = []
+        steps = {row.get("_step") for row in rows}
+        if self._shows_rows is None:
+            self._shows_rows = bool(steps)
+        if not self._shows_rows:
+            return count
+        return next((n for n in range(self._confirmed, count) if n not in steps), count)
 
     def close(
         self, outcome: Outcome | None, epochs: Sequence[Record], media: Sequence[Line] = ()
@@ -142,7 +231,7 @@ class WandbSdk:
         """Finish the run. Without an outcome, and after a crash, the session just ends: the
         server then sees no more of it, as it would of any crashed run."""
         if outcome is None:
-            self.abandon()
+            self._leave()
             return
         hopeless = self._bring_again(media)
         if not outcome.told:
@@ -150,14 +239,12 @@ class WandbSdk:
             while len(self._absent(media)) > hopeless and time.monotonic() < deadline:
                 time.sleep(1.0)
             self._insist(media, hopeless)
-            self.abandon()
+            self._leave()
             return
         self._call(Finish(outcome.code, epoch_table(epochs)), FINISH)
         self._insist(media, hopeless)
         await_end(self._api, self._target.ref, outcome)
-        if self._worker:
-            self._pool.release(self._worker)
-            self._worker = None
+        self._give_back()
 
     def _bring_again(self, media: Sequence[Line]) -> int:
         """Have the files uploaded that aren't at the server: the SDK brings them some time after
@@ -190,15 +277,41 @@ class WandbSdk:
         has nothing in it, which looks at the server like a file that never came."""
         try:
             data = (self._target.media / str((line.record or {}).get("path", ""))).read_bytes()
-        except OSError:
+        except (OSError, ValueError):  # ValueError: a path that is none
             return ""
-        return f"_{line.at.ordinal}_{hashlib.sha256(data).hexdigest()[:20]}." if data else ""
+        return f"_{line.at.ordinal}_{hashlib.sha256(data).hexdigest()[:20]}" if data else ""
 
     def abandon(self) -> None:
         """Kill the session."""
         if self._worker:
             self._pool.kill(self._worker)
             self._worker = None
+            self._note(orderly=False)
+
+    def _leave(self) -> None:
+        """End the session, and leave the run as it is. What is not confirmed may still be on its
+        way, or lost in the SDK's hands: nothing of that is used again."""
+        if self._worker is None:
+            return
+        if self._sent > self._confirmed:
+            self.abandon()
+            return
+        try:
+            self._worker.call(Leave(), HAND_OVER)
+        except (WorkerFailed, RunTrouble):
+            self.abandon()
+            return
+        self._give_back()
+
+    def _give_back(self) -> None:
+        if self._worker:
+            self._pool.release(self._worker)
+            self._worker = None
+            self._note(orderly=True)
+
+    def _note(self, *, orderly: bool) -> None:
+        confirmed = self._sent <= self._confirmed
+        self._pool.note(self._target.ref, LastSession(self._sent, confirmed, orderly))
 
     def _reconfigure(self, record: Record) -> None:
         try:
@@ -231,12 +344,4 @@ class WandbSdk:
         return RunTrouble(
             f"wandb's SDK: {words}",
             meaning="The records are safe on disk; tried again by itself",
-        )
-
-    def _contradiction(self, what: str) -> RunTrouble:
-        return RunTrouble(
-            f"the server {what}",
-            meaning="It may be catching up; nothing is sent until its answers agree",
-            remedy="If this stays, somebody else wrote to the run: upload the file as a run of "
-            "its own with karaoke-syncd sync --as_new FILE",
         )
