@@ -192,7 +192,7 @@ class _Sdk:
         if run._run_status_checker is not None:
             run._run_status_checker.stop()  # it would go on asking whether to stop
         assert run._wl is not None
-        run._wl.assert_service().__class__
+        run._wl.assert_service().inform_finish(run_id=run.id)
         run._wl.remove_active_run(run)
         run._is_finished = True
         self._run = None
