@@ -19,6 +19,17 @@ def run_failed(error: UploadError) -> None:
     log.log(logging.DEBUG if isinstance(error, Leased) else logging.WARNING, "%s", error)
 
 
+def sent_again(path: Path, first: int, end: int) -> None:
+    """Records that the server counts, and does not have."""
+    log.warning(
+        "%s: the server counts %s records, and does not have record %s: all from there on are sent "
+        "again",
+        path.name,
+        f"{end:,}",
+        f"{first:,}",
+    )
+
+
 def went_offline(error: UploadError) -> None:
     """The destination can't be reached, or refuses us, and why."""
     log.warning("%s", error)

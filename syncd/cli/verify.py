@@ -21,7 +21,7 @@ from syncd.settings import Settings
 from syncd.source.scanner import LogFile
 
 if TYPE_CHECKING:  # it would have every other command wait for it
-    from syncd.report.verify import Comparison
+    from syncd.destination.comparison import Comparison
 
 Compared = Sequence[tuple[LogFile, "Comparison"]]
 

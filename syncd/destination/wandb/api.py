@@ -59,6 +59,11 @@ query HistoryPage($entity: String!, $project: String!, $run: String!, $minStep: 
   }
 }
 """  # the public API's own question
+_KEYS: Final = """
+query RunHistoryKeys($entity: String!, $project: String!, $run: String!) {
+  project(name: $project, entityName: $entity) { run(name: $run) { historyKeys } }
+}
+"""  # likewise
 _CREATE_FILES: Final = """
 mutation CreateRunFiles($entity: String!, $project: String!, $run: String!, $files: [String!]!) {
   createRunFiles(input: {entityName: $entity, projectName: $project, runName: $run,
@@ -190,6 +195,17 @@ class Api:
             run = (self._ask(_HISTORY, asked).get("project") or {}).get("run") or {}
             rows += map(self._row, run.get("history") or [])
         return rows
+
+    def steps(self, ref: RunRef) -> int | None:
+        """How many history rows have a `_step`, by the server's digest of the history; None where
+        it has none. Raises Unreachable or Refused."""
+        asked = {"entity": ref.entity, "project": ref.project, "run": ref.run_id}
+        run = (self._ask(_KEYS, asked).get("project") or {}).get("run") or {}
+        try:
+            types = run["historyKeys"]["keys"]["_step"]["typeCounts"]
+            return sum(int(found["count"]) for found in types)
+        except (KeyError, TypeError, ValueError):
+            return None
 
     def _row(self, text: object) -> dict[str, Any]:
         row = json.loads(text) if isinstance(text, str) else text

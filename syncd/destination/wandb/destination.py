@@ -124,9 +124,21 @@ class WandbDestination:
             count_stable_for=self._limits.count_stable_for,
         )
 
+    def pause(self, seconds: float) -> None:
+        """Wait, or end with Unreachable."""
+        self._api.http.pause(seconds)
+
+    def steps(self, run: RunRef) -> int | None:
+        """How many rows have a step. Raises Unreachable or Refused."""
+        return self._api.steps(run)
+
     def rows(self, run: RunRef, start: int, stop: int) -> Sequence[Row]:
         """Some of the run's rows. Raises Unreachable or Refused."""
         return self._api.rows(run, start, stop)
+
+    def mend(self, run: RunRef) -> None:
+        """The run's next sessions are on the direct lane."""
+        self._lanes.mend(run)
 
     def history(self, run: RunRef) -> Iterator[Row]:
         """The run's rows. Raises RunTrouble."""

@@ -45,6 +45,7 @@ class Lanes:
         self._clock = clock
         self._lock = threading.Lock()
         self._runs: dict[RunRef, str] = {}  # why each of them goes by the SDK
+        self._damaged: set[RunRef] = set()
         self._seen, self._why = self._load() if asked == "auto" else ("", "")
         self._counts = False
 
@@ -81,7 +82,14 @@ class Lanes:
 
     def of(self, run: RunRef) -> Lane:
         """The way of this run."""
+        if run in self._damaged:
+            return Lane.DIRECT
         return Lane.SDK if run in self._runs else self.server
+
+    def mend(self, run: RunRef) -> None:
+        """Lines are missing in the run's middle: only the direct lane can go back to them, whatever
+        the settings say."""
+        self._damaged.add(run)
 
     def counted(self) -> None:
         """The server counted what was posted to it."""

@@ -10,8 +10,8 @@ import pytest
 
 from karaoke_train.runlog.format import encode
 from karaoke_train.runlog.reader import Line, Position, split_lines
+from syncd.destination.comparison import SHOWN, compare
 from syncd.destination.rows import attempt_at, row
-from syncd.report.verify import SHOWN, compare
 
 STARTED = 1_700_000_000.0
 

@@ -1,0 +1,111 @@
+"""Whether what the server has of a run is what its file has. A count is no proof: a server that
+accepts gaps counts lines past a hole, and another file may have written them.
+
+First a cheap look (first and last row, how many steps there are), which the caches of a server
+that is fine may fail for some seconds; then record by record.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import takewhile
+from pathlib import Path
+from typing import Final
+
+from karaoke_train.runlog.format import MAX_LINE
+from karaoke_train.runlog.reader import Line, Position, parse_line
+from karaoke_train.runlog.timestamps import parse_timestamp
+from syncd.destination.base import Destination, RunRef
+from syncd.destination.comparison import Comparison, compare, media_hash, same_row
+from syncd.errors import ProblemCode, RunRefused
+from syncd.source import tailer
+from syncd.source.attempts import attempt_before
+
+_WAITS: Final = (0.0, 1.0, 2.0, 4.0)  # seconds before each look: tails were seen to be 2 to 4 s old
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """A run's file and its place at a destination. created: as in its header."""
+
+    path: Path
+    media: Path
+    created: str
+    ref: RunRef
+    destination: Destination
+
+    def looks_right(self, end: Position) -> bool:
+        """Whether the server has as many steps as there are lines before `end`, and its first and
+        last row are the file's. Waits some seconds for a server that is behind. Raises
+        UploadError, OSError."""
+        ends = [next(iter(tailer.read(self.path, tailer.START).lines)), line_before(self.path, end)]
+        return any(self._looks_right([line for line in ends if line], end, wait) for wait in _WAITS)
+
+    def first_missing(self, end: int) -> int | None:
+        """The first line before line `end` that the server hasn't; None when it has them all.
+
+        Raises RunRefused when it has other rows than the file's: whose they are is for a person to
+        say, and nothing is written over them.
+        """
+        found = self.compared(end)
+        if found.different or found.extra or found.duplicate:
+            raise self._others(found)
+        if found.missing:
+            return found.missing_at[0]
+        waiting = min(found.waiting, found.records)
+        return found.records - waiting if waiting else None
+
+    def compared(self, end: int | None = None) -> Comparison:
+        """The file's lines, or those before line `end`, and the server's rows, record by record.
+        Raises UploadError, OSError."""
+        lines = tailer.each_line(self.path)
+        if end is not None:
+            lines = takewhile(lambda line: line.at.ordinal < end, lines)
+        remote = self.destination.remote_run(self.ref)
+        rows = self.destination.history(self.ref) if remote and remote.count else iter(())
+        return compare(lines, rows, self._started, lambda media: media_hash(self.media, media))
+
+    @property
+    def _started(self) -> float:
+        return parse_timestamp(self.created, 0.0)
+
+    def _looks_right(self, lines: Sequence[Line], end: Position, wait: float) -> bool:
+        self.destination.pause(wait)
+        steps = self.destination.steps(self.ref)
+        return steps in (None, end.ordinal) and all(map(self._has, lines))
+
+    def _has(self, line: Line) -> bool:
+        step = line.at.ordinal
+        rows = self.destination.rows(self.ref, step, step + 1)
+        attempt = attempt_before(self.path, line.end)
+        return len(rows) == 1 and same_row(
+            line, rows[0], self._started, attempt, lambda media: media_hash(self.media, media)
+        )
+
+    def _others(self, found: Comparison) -> RunRefused:
+        run_id = self.ref.run_id
+        other = found.different + found.extra + found.duplicate
+        return RunRefused(
+            ProblemCode.DIFFERENT,
+            f"{other:,} records at the server are not the file's",
+            where=self.path.name,
+            meaning="Somebody else wrote to the run, or the file was changed; nothing is written "
+            "over what is there",
+            remedy=f"See which: karaoke-syncd verify {run_id}. Upload the file as a run of its "
+            f"own: karaoke-syncd sync --as_new {self.path}. Or leave it: karaoke-syncd forget "
+            f"{run_id}",
+        )
+
+
+def line_before(path: Path, at: Position) -> Line | None:
+    """The complete line that ends there; None at the file's start, and for an over-long one.
+    Raises OSError."""
+    start = max(0, at.offset - MAX_LINE - 1)
+    with path.open("rb") as file:
+        file.seek(start)
+        data = file.read(at.offset - start)
+    begin = data.rfind(b"\n", 0, len(data) - 1) + 1
+    if not at.ordinal or (start and not begin):
+        return None
+    return parse_line(data[begin:], Position(at.ordinal - 1, start + begin))
