@@ -7,6 +7,7 @@ between; all else goes the way of `rows.row`. There is one meaning: a test holds
 from __future__ import annotations
 
 import json
+import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -22,6 +23,7 @@ from syncd.source.lines import special_lines
 
 MediaReference = Callable[[int, str, Media], Any]  # ordinal, key, media -> what the row holds
 
+_TOKEN: Final = secrets.token_hex(16)
 _LOWEST, _PAST = -(1 << 63), 1 << 63  # wandb's integers have 64 bits with the sign
 _PLAIN_TYPES: Final = frozenset({RecordType.TRAIN.value, RecordType.VAL.value})
 
@@ -152,37 +154,57 @@ def _tell(summary: Summary, newest: dict[tuple[str, ...], dict[str, Any]]) -> No
 
 
 def text(values: Mapping[str, Any]) -> str:
-    """JSON as the SDK writes it: NaN and the infinities as bare tokens."""
+    """JSON as the SDK writes it, byte by byte but for the order: NaN and the infinities are bare
+    tokens."""
     try:
         if _all_finite(values):
             return orjson.dumps(values).decode()
+        written = orjson.dumps(_spelled(values)).decode()
     except TypeError:  # a lone surrogate: JSON has an escape for it, UTF-8 has nothing
-        pass
-    return json.dumps(values)
+        return json.dumps(values)
+    for word in ("NaN", "Infinity", "-Infinity"):
+        written = written.replace(f'"{_TOKEN}{word}"', word)
+    return written
+
+
+def _spelled(value: Any) -> Any:
+    """What JSON has no number for, as texts that nobody else has."""
+    if isinstance(value, float) and value - value != 0.0:
+        return _TOKEN + ("NaN" if value != value else "Infinity" if value > 0 else "-Infinity")
+    if isinstance(value, Mapping):
+        return {key: _spelled(item) for key, item in value.items()}
+    return [_spelled(item) for item in value] if isinstance(value, list) else value
 
 
 def plain(value: Any) -> Any:
-    """The value as wandb-core keeps it: integers past 64 bits as floats, no empty objects, which
-    stay inside of lists."""
+    """The value as wandb-core keeps it: integers past 64 bits as floats, no empty objects. Within a
+    list it keeps them, at any depth."""
     if isinstance(value, dict):
         kept = {key: plain(item) for key, item in value.items()}
         return {key: item for key, item in kept.items() if item != {}}
+    return _listed(value)
+
+
+def _listed(value: Any) -> Any:
     if isinstance(value, list):
-        return [item if item == {} else plain(item) for item in value]
+        return [_listed(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _listed(item) for key, item in value.items()}
     if type(value) is int and not _LOWEST <= value < _PAST:
         return float(value)
     return value
 
 
 def finite(value: Any) -> Any:
-    """The value as the SDK sends a config: what JSON has no number for is null there."""
+    """The value with null for what JSON has no number for: a server need not read other tokens in a
+    config."""
     if isinstance(value, float):
         return value if value - value == 0.0 else None
     if isinstance(value, Mapping):
         return {key: finite(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [finite(item) for item in value]
-    return plain(value)
+    return value
 
 
 def _all_finite(value: Any) -> bool:

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from karaoke_train.runlog.format import RunHeader
 from syncd.destination.rows import AXES, AXIS_KEYS
-from syncd.destination.wandb.bulk import finite
+from syncd.destination.wandb.bulk import finite, plain
 
 _PYTHON: Final = ".".join(map(str, sys.version_info[:3]))
 # Telemetry. A run whose config lacks `_wandb.value.t` counts as one that does not exist yet, and
@@ -27,9 +27,11 @@ _METRICS: Final[list[dict[str, Any]]] = [
 
 def wandb_config(header: RunHeader) -> dict[str, Any]:
     """The run's config as wandb shows it: the trainer's, and under `trainer` (`syncd/trainer` where
-    the config has one of its own) where it ran."""
+    the config has one of its own) where it ran. NaN and the infinities are null there: the SDK
+    would send the infinities as they are, in JSON that knows none."""
     name = "syncd/trainer" if "trainer" in header.config else "trainer"
-    return {**header.config, name: dict(header.trainer)}
+    config: dict[str, Any] = plain(finite({**header.config, name: header.trainer}))
+    return config
 
 
 def run_program(header: RunHeader) -> str:
@@ -40,7 +42,19 @@ def run_program(header: RunHeader) -> str:
 
 def run_config(header: RunHeader, known: Mapping[str, Any]) -> dict[str, Any]:
     """The config as UpsertBucket takes it, over what the server has (`known`): a config replaces
-    the server's whole, and what a user added there must not go."""
-    config = {key: {"value": finite(value)} for key, value in wandb_config(header).items()}
+    the server's whole, and what a user added there must not go. Leaf by leaf, as the SDK does."""
+    config = dict(known)
+    for key, value in wandb_config(header).items():
+        config[key] = {"value": _over(value, _value_of(known.get(key)))}
     own = {"t": dict(_TELEMETRY), "m": _METRICS, "python_version": _PYTHON}
-    return {**known, **config, "_wandb": {"value": own}}
+    return {**config, "_wandb": {"value": own}}
+
+
+def _value_of(entry: Any) -> Any:
+    return entry.get("value") if isinstance(entry, Mapping) else None
+
+
+def _over(new: Any, old: Any) -> Any:
+    if not isinstance(new, dict) or not isinstance(old, dict):
+        return new
+    return {**old, **{key: _over(value, old.get(key)) for key, value in new.items()}}

@@ -169,11 +169,9 @@ class _Sdk:
         return len(usable)
 
     def _finish(self, exit_code: int, table: tuple[list[str], list[list[Any]]]) -> int:
-        import wandb
-
         columns, rows = table
         if rows:  # in the summary: a logged one would take a line of the history
-            self._alive().summary[EPOCH_TABLE] = wandb.Table(columns=list(columns), data=rows)
+            self._alive().summary[EPOCH_TABLE] = _table(list(columns), rows)
         failpoint("finish.before")
         self._alive().finish(exit_code=exit_code)
         failpoint("finish.after")
@@ -203,6 +201,15 @@ class _Sdk:
         if self._run is None:
             raise RuntimeError("no run is open")
         return self._run
+
+
+def _table(columns: list[str], rows: list[list[Any]]) -> wandb.Table:
+    import wandb
+
+    try:
+        return wandb.Table(columns=columns, data=rows)
+    except TypeError:  # a foreign file may have a number in one epoch, and a text in the next
+        return wandb.Table(columns=columns, data=rows, allow_mixed_types=True)
 
 
 def _is_media(value: object) -> bool:
