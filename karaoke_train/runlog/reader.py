@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -32,21 +33,25 @@ class Line:
     head: bytes = b""
 
 
-def split_lines(data: bytes, start: Position) -> tuple[list[Line], Position]:
-    """The complete lines of `data`, which begins at `start`, and where the next one begins.
+def each_line(data: bytes, start: Position) -> Iterator[Line]:
+    """The complete lines of `data`, which begins at `start`, each made when it is asked for.
 
     A torn tail (no newline yet) is left alone: it may still be growing.
     """
-    lines: list[Line] = []
     at, begin = start, 0
     # On bytes, before decoding: the byte 0x0A is a newline in UTF-8 and never part of another
     # character, so a line that is no UTF-8 spoils none but itself. And on that byte alone:
     # `splitlines` ends lines at a carriage return, too, and would give other ordinals.
     while (newline := data.find(b"\n", begin)) >= 0:
         line = parse_line(data[begin : newline + 1], at)
-        lines.append(line)
+        yield line
         at, begin = line.end, newline + 1
-    return lines, at
+
+
+def split_lines(data: bytes, start: Position) -> tuple[list[Line], Position]:
+    """The complete lines of `data`, and where the next one begins; see `each_line`."""
+    lines = list(each_line(data, start))
+    return lines, lines[-1].end if lines else start
 
 
 def parse_line(raw: bytes, at: Position) -> Line:

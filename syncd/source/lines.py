@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from karaoke_train.runlog.reader import Line, Position, parse_line, split_lines
+from karaoke_train.runlog.reader import Line, Position, each_line, parse_line
 from karaoke_train.runlog.record_types import RecordType
 
 
@@ -39,11 +39,8 @@ class Lines:
         return self.end.ordinal - self.start.ordinal
 
     def __iter__(self) -> Iterator[Line]:
-        """Each line with what it says."""
-        if self.overlong is not None:
-            yield self.overlong
-            return
-        yield from split_lines(self.data, self.start)[0]
+        """Each line with what it says, made when it is asked for."""
+        return iter((self.overlong,)) if self.overlong else each_line(self.data, self.start)
 
     def first(self, most: int) -> Lines:
         """The first `most` of them."""

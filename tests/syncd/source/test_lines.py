@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from karaoke_train.runlog.reader import Position, overlong, split_lines
+from karaoke_train.runlog import reader
+from karaoke_train.runlog.reader import Position, overlong, parse_line, split_lines
 from syncd.source.lines import Lines, special_lines
 
 START = Position(7, 100)
@@ -33,6 +35,16 @@ def test_the_first_of_them_and_where_each_begins(data: bytes, most: int) -> None
     for line in lines:
         assert lines.start_of(line.at.ordinal) == line.at
     assert lines.start_of(lines.end.ordinal) == lines.end
+
+
+def test_the_first_is_had_without_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    parsed: list[bytes] = []
+    monkeypatch.setattr(
+        reader, "parse_line", lambda raw, at: parsed.append(raw) or parse_line(raw, at)
+    )
+    first = next(iter(Lines.of(b'{"a":1}\n{"a":2}\n', START)))
+    assert first.record == {"a": 1}
+    assert parsed == [b'{"a":1}\n']
 
 
 def test_a_line_too_long_to_be_kept_is_one_line() -> None:
