@@ -59,7 +59,8 @@ _EPOCH: Final = Field("epoch", "number", "epochs done, with fractions within an 
 
 SPECS: Final[Mapping[RecordType, RecordSpec]] = {
     RecordType.CONFIG: RecordSpec(
-        "as a file's first line, and again each time the run is resumed",
+        "as a file's first line, and again each time the run is resumed, goes on after its end, or "
+        "has a config that grew",
         (
             Field("schema", "integer", f"version of this format: {SCHEMA}"),
             Field(
@@ -94,7 +95,8 @@ SPECS: Final[Mapping[RecordType, RecordSpec]] = {
             Field(
                 "attempt",
                 "integer from 1",
-                "counts the starts of the run in this file; one more than before where missing",
+                "counts the starts in this file: as before where the same process goes on, "
+                "one more than before where missing",
             ),
             Field("resumed", "true", "there only where the run is resumed"),
             Field(

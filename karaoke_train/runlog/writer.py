@@ -135,7 +135,7 @@ class RunLog:
             notes=notes,
         )
         if rank_zero_only and (rank := other_rank()):
-            return cls._of_other_rank(header, rank)
+            return cls._of_other_rank(replace(header, config=dict(config or {})), rank)
         if run_id is None:
             return cls._start(place, header, config or {}, started)
         with starting(place, run_id):
@@ -166,7 +166,8 @@ class RunLog:
                 header = read_header(Path(path).absolute())
             except RunLogError:  # on another node's own disk, where rank 0's file is not
                 header = RunHeader(run_id=new_run_id(), run_name=Path(path).stem, project="")
-            return cls._of_other_rank(header, rank)
+            together = {**header.config, **(config or {})}
+            return cls._of_other_rank(replace(header, config=together), rank)
         return cls._continue(Path(path).absolute(), config or {}, step=step)
 
     @classmethod

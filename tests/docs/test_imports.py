@@ -36,6 +36,7 @@ ROOMS: Final = {
     "karaoke_train.training": "notes settings audio dataset model inference log",
     "karaoke_train.callback": "training",
     "karaoke_train.lightning": "training",
+    "karaoke_train.accelerate": "training",
     "karaoke_train.cli": "notes settings annotations audio synth dataset model inference training"
                          " log",
     "syncd": "",

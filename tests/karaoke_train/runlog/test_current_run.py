@@ -1,0 +1,91 @@
+"""wandb's three calls, for who changes one import."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import karaoke_train
+from karaoke_train.runlog import RunLogError, current_run
+from tests.karaoke_train.runlog.files import records_of, run_python, warned
+
+
+@pytest.fixture(autouse=True)
+def no_run(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(current_run, "_run", None)
+    yield
+    karaoke_train.finish()
+
+
+def test_three_calls_make_a_run(tmp_path: Path) -> None:
+    run = karaoke_train.init(
+        project="songs", name="take", config={"lr": 1}, dir=tmp_path, tags=["a"], group="g"
+    )
+    karaoke_train.log({"loss": 2.0})
+    karaoke_train.log({"loss": 1.0}, step=10)
+    karaoke_train.finish()
+    config, first, second, end = records_of(run.path)
+    assert (config["project"], config["run_name"], config["config"]) == ("songs", "take", {"lr": 1})
+    assert (config["tags"], config["group"], config["upload"]) == (["a"], "g", True)
+    assert (first["step"], first["loss"], second["step"]) == (0, 2.0, 10)
+    assert (end["status"], end["exit_code"]) == ("finished", 0)
+
+
+def test_an_exit_code_is_the_runs(tmp_path: Path) -> None:
+    run = karaoke_train.init(dir=tmp_path)
+    karaoke_train.finish(2)
+    end = records_of(run.path)[-1]
+    assert (end["status"], end["exit_code"]) == ("failed", 2)
+
+
+@pytest.mark.parametrize("started", [False, True], ids=["before init", "after finish"])
+def test_logging_to_no_run_is_refused_in_words(tmp_path: Path, started: bool) -> None:
+    if started:
+        karaoke_train.init(dir=tmp_path)
+        karaoke_train.finish()
+    with pytest.raises(RunLogError, match=r"call init\(\) first"):
+        karaoke_train.log({"loss": 1.0})
+    karaoke_train.finish()
+
+
+def test_a_second_init_goes_on_with_the_run_and_says_so(tmp_path: Path) -> None:
+    run = karaoke_train.init(dir=tmp_path, config={"a": 1})
+    with warned("goes on: end it with finish()"):
+        assert karaoke_train.init(dir=tmp_path, config={"b": 2}) is run
+    assert run.config == {"a": 1, "b": 2}
+    karaoke_train.finish()
+    assert karaoke_train.init(dir=tmp_path) is not run
+
+
+def test_a_namespace_is_a_config_and_what_is_for_uploads_is_named(tmp_path: Path) -> None:
+    with warned("init takes no entity, settings"):
+        run = karaoke_train.init(
+            dir=tmp_path, config=Namespace(lr=1), mode="offline", entity="me", settings=None
+        )
+    assert run.config == {"lr": 1}
+    assert records_of(run.path)[0]["upload"] is False
+
+
+def test_a_run_id_goes_on_as_with_wandb(tmp_path: Path) -> None:
+    run = karaoke_train.init(dir=tmp_path, id="mine")
+    karaoke_train.finish()
+    with karaoke_train.init(dir=tmp_path, id="mine", resume="must") as again:
+        assert again.path == run.path
+        karaoke_train.log({"loss": 1.0})
+    with pytest.raises(RunLogError, match=r"call init\(\) first"):
+        karaoke_train.log({"loss": 1.0})
+
+
+def test_a_program_without_finish_ends_its_run_as_it_ends_itself(tmp_path: Path) -> None:
+    for name, rest, status in (
+        ("well", "", "finished"),
+        ("broken", "1 / 0", "failed"),
+        ("told", "sys.exit(2)", "failed"),
+    ):
+        code = "import karaoke_train as wandb\nwandb.init(dir=sys.argv[1])\nwandb.log({'x': 1})\n"
+        run_python(code + rest, tmp_path / name)
+        (path,) = (tmp_path / name).glob("*.jsonl")
+        assert [r.get("status") for r in records_of(path)] == [None, None, status]
