@@ -19,6 +19,7 @@ from syncd.destination.base import Outcome
 from syncd.errors import Connection, Refused, Unreachable
 from syncd.settings import Limits
 from syncd.state import decisions
+from syncd.sync import loop
 from syncd.sync.scheduler import Phase
 from tests.syncd.world import OVERLONG, World, config_line, end_line, train_line
 
@@ -400,3 +401,19 @@ def test_a_resumed_runs_newest_config_is_the_one_shown(here: World) -> None:
     here.train(1)
     here.run_on()
     assert here.server.runs["run-1"].target.header.config == {"lr": 0.7}
+
+
+def test_what_happens_within_a_moment_of_a_tick_shares_the_next_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with world() as here:
+        slept: list[float] = []
+        monkeypatch.setattr(loop.time, "sleep", slept.append)
+        here.daemon.tick()
+        here.daemon.file_changed(here.logs / "training_log_a.jsonl")
+        here.daemon.wait()
+        here.daemon._ticked_at -= 10
+        here.daemon.file_changed(here.logs / "training_log_a.jsonl")
+        here.daemon.wait()
+        assert 0 < slept[0] <= loop.TICKS_APART
+        assert slept[1:] == [0.0]
