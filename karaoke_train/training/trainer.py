@@ -111,7 +111,10 @@ class NoteTrainer(Trainer):
         return output
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """The Trainer's own log; train logs get the note metrics since the last one."""
+        """The Trainer's own log; train logs get the note metrics since the last one. How fast it
+        was, and other totals, are not logged."""
+        if "total_flos" in logs:
+            return
         if "loss" in logs:
             mine = torch.tensor(astuple(self._train_counts), device=self.args.device)
             summed = self.accelerator.reduce(mine, reduction="sum")

@@ -16,6 +16,7 @@ from karaoke_train.runlog.timestamps import parse_timestamp
 AXES: Final = {
     "train/*": "trainer/step",
     "val/*": "trainer/step",
+    "test/*": "trainer/step",  # in `val` records, of an evaluation on test data
     "epoch_summary/*": "epoch",
 }
 RUNTIME: Final = "trainer/runtime"  # seconds since the run's start, as the record log tells it
