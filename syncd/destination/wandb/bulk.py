@@ -59,7 +59,7 @@ class Summary:
 
 def _merge(tree: dict[str, Any], values: Mapping[str, Any]) -> None:
     for key, value in values.items():
-        if value is None:  # null stays in a row, and says nothing about the run
+        if not _says_something(value):
             continue
         if isinstance(value, dict):
             inner = tree.get(key)
@@ -68,6 +68,13 @@ def _merge(tree: dict[str, Any], values: Mapping[str, Any]) -> None:
             _merge(inner, value)
         else:
             tree[key] = value
+
+
+def _says_something(value: Any) -> bool:
+    """Whether the value has a leaf: null stays in a row, and says nothing about the run."""
+    if isinstance(value, dict):
+        return any(map(_says_something, value.values()))
+    return value is not None
 
 
 def history_lines(

@@ -171,7 +171,7 @@ class _Sdk:
     def _finish(self, exit_code: int, table: tuple[list[str], list[list[Any]]]) -> int:
         columns, rows = table
         if rows:  # in the summary: a logged one would take a line of the history
-            self._alive().summary[EPOCH_TABLE] = _table(list(columns), rows)
+            self._alive().summary[EPOCH_TABLE] = _table([*columns], rows)
         failpoint("finish.before")
         self._alive().finish(exit_code=exit_code)
         failpoint("finish.after")
@@ -203,7 +203,7 @@ class _Sdk:
         return self._run
 
 
-def _table(columns: list[str], rows: list[list[Any]]) -> wandb.Table:
+def _table(columns: list[str | int], rows: list[list[Any]]) -> wandb.Table:
     import wandb
 
     try:

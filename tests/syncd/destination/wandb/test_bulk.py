@@ -154,9 +154,10 @@ def test_the_summary_keeps_the_last_value_leaf_by_leaf() -> None:
 @pytest.mark.parametrize(
     ("values", "expected"),
     [
-        ({"a": math.nan, "b": [math.inf, -math.inf]}, '{"a": NaN, "b": [Infinity, -Infinity]}'),
+        ({"a": math.nan, "b": [math.inf, -math.inf]}, '{"a":NaN,"b":[Infinity,-Infinity]}'),
         ({"a": "\ud800"}, '{"a": "\\ud800"}'),
         ({"a": 1.5, "ü": None}, '{"a":1.5,"ü":null}'),
+        ({"a": math.nan, "b": [1e-7, "NaN", {"ü": 1}]}, '{"a":NaN,"b":[1e-7,"NaN",{"ü":1}]}'),
     ],
 )
 def test_json_is_written_as_the_sdk_writes_it(values: dict[str, Any], expected: str) -> None:

@@ -1,0 +1,46 @@
+"""What a run is told before its first line."""
+
+from __future__ import annotations
+
+import math
+
+from karaoke_train.runlog.format import RunHeader
+from syncd.destination.rows import AXIS_KEYS
+from syncd.destination.wandb.definitions import run_config, wandb_config
+
+
+def header(**config: object) -> RunHeader:
+    return RunHeader("r", "n", "p", config)
+
+
+def test_what_json_has_no_number_for_is_null_and_empty_objects_go() -> None:
+    config = header(nan=math.nan, l=[-math.inf, {}, {"a": {}}], deep={"e": {}, "x": 1}, e={})
+    assert wandb_config(config) == {"nan": None, "l": [None, {}, {"a": {}}], "deep": {"x": 1}}
+
+
+def test_a_config_goes_over_the_servers_leaf_by_leaf() -> None:
+    known = {
+        "lr": {"value": 1, "desc": None},
+        "mine": {"value": {"of": "a user"}},
+        "net": {"value": {"depth": 3, "heads": {"a": 1}}},
+        "was": {"value": {"an": "object"}},
+        "odd": "no entry",
+    }
+    told = run_config(header(lr=2, net={"heads": {"b": 2}, "width": 4}, was=[1], odd=5), known)
+    assert {key: entry["value"] for key, entry in told.items() if key != "_wandb"} == {
+        "lr": 2,
+        "mine": {"of": "a user"},
+        "net": {"depth": 3, "heads": {"a": 1, "b": 2}, "width": 4},
+        "was": [1],
+        "odd": 5,
+    }
+    assert known["net"] == {"value": {"depth": 3, "heads": {"a": 1}}}
+
+
+def test_every_axis_is_defined_and_each_metric_refers_to_its_own() -> None:
+    metrics = run_config(header(), {})["_wandb"]["value"]["m"]
+    assert [metric["1"] for metric in metrics if "1" in metric] == list(AXIS_KEYS)
+    axes = {metric["2"]: metrics[metric["5"] - 1]["1"] for metric in metrics if "2" in metric}
+    assert axes["train/*"] == "trainer/step"
+    assert axes["epoch_summary/*"] == "epoch"
+    assert "trainer/runtime" not in axes.values()
