@@ -39,25 +39,28 @@ Compared = Sequence[tuple[LogFile, "Comparison"]]
         ("karaoke-syncd verify", "all runs in ./logs that are to be uploaded"),
         ("karaoke-syncd verify logs/training_log_20240115_143022.jsonl", "one run"),
         ("karaoke-syncd verify --json abc123", "for a script, by run id"),
+        ("karaoke-syncd verify --repair abc123", "send again what is missing there"),
     ),
 )
 @click.argument("runs", nargs=-1, metavar="[RUN|FILE]...")
 @click.option("--json", "as_json", is_flag=True, help="A stable schema, for programs.")
-def verify(call: Invocation, runs: Sequence[str], as_json: bool) -> Exit:
+@click.option(
+    "--repair", is_flag=True, help="Send what is missing again; what isn't the file's is left."
+)
+def verify(call: Invocation, runs: Sequence[str], as_json: bool, repair: bool) -> Exit:
     """Compare what the server has with the files, record by record.
 
     RUN is a run id. Without one or a FILE: all runs in the log folders that are to be uploaded.
     """
-    from syncd.report import verify as report
-
     settings, destination = call.settings, connect(call.settings)
     chosen = _chosen(runs, settings, destination)
-    compared: list[tuple[LogFile, Comparison]] = []
     try:
-        entity = destination.account().entity
-        for file in chosen:
-            project = settings.project or file.header.project
-            compared.append((file, report.verify(file, project, entity, destination)))
+        compared = _compared(chosen, settings, destination)
+        if repair and (damaged := [file for file, found in compared if not found.equal]):
+            destination.close()
+            _repair(damaged, settings)
+            destination = connect(settings)
+            compared = _compared(chosen, settings, destination)
     except (Unreachable, Refused) as error:
         code = Exit.LOGIN if isinstance(error, Refused) else Exit.OFFLINE
         if as_json:
@@ -75,6 +78,38 @@ def verify(call: Invocation, runs: Sequence[str], as_json: bool) -> Exit:
     else:
         _render(compared, call.console)
     return code
+
+
+def _compared(
+    chosen: Sequence[LogFile], settings: Settings, destination: Destination
+) -> list[tuple[LogFile, Comparison]]:
+    """Each with what was found. Raises Unreachable, Refused, OSError."""
+    from syncd.report import verify as report
+
+    entity = destination.account().entity
+    return [
+        (
+            file,
+            report.verify(file, settings.project or file.header.project, entity, destination),
+        )
+        for file in chosen
+    ]
+
+
+def _repair(damaged: Sequence[LogFile], settings: Settings) -> None:
+    """Upload the runs once more, and believe nothing of what is known of them: that compares, and
+    sends again what is missing. Where a daemon has a run, it does so."""
+    from rich.console import Console
+
+    from syncd.state import decisions
+    from syncd.sync.run_once import SyncInputs, sync
+
+    destination = connect(settings)
+    state = destination_folder(settings.state_dir, destination.identity.address)
+    for file in damaged:
+        decisions.retry(state, file.run_id)
+    files = tuple(file.path for file in damaged)
+    sync(settings, destination, SyncInputs(files, (), ()), Console(stderr=True), everything=False)
 
 
 def _chosen(wanted: Sequence[str], settings: Settings, destination: Destination) -> list[LogFile]:

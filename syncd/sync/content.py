@@ -7,7 +7,6 @@ that is fine may fail for some seconds; then record by record.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
@@ -37,10 +36,13 @@ class Content:
 
     def looks_right(self, end: Position) -> bool:
         """Whether the server has as many steps as there are lines before `end`, and its first and
-        last row are the file's. Waits some seconds for a server that is behind. Raises
+        last row are the file's. Waits some seconds for a last row that is not shown yet. Raises
         UploadError, OSError."""
-        ends = [next(iter(tailer.read(self.path, tailer.START).lines)), line_before(self.path, end)]
-        return any(self._looks_right([line for line in ends if line], end, wait) for wait in _WAITS)
+        last = line_before(self.path, end)
+        if last is not None and not any(self._has(last, wait) for wait in _WAITS):
+            return False
+        first = next(iter(tailer.read(self.path, tailer.START).lines))
+        return self.destination.steps(self.ref) in (None, end.ordinal) and self._has(first)
 
     def first_missing(self, end: int) -> int | None:
         """The first line before line `end` that the server hasn't; None when it has them all.
@@ -70,12 +72,8 @@ class Content:
     def _started(self) -> float:
         return parse_timestamp(self.created, 0.0)
 
-    def _looks_right(self, lines: Sequence[Line], end: Position, wait: float) -> bool:
+    def _has(self, line: Line, wait: float = 0.0) -> bool:
         self.destination.pause(wait)
-        steps = self.destination.steps(self.ref)
-        return steps in (None, end.ordinal) and all(map(self._has, lines))
-
-    def _has(self, line: Line) -> bool:
         step = line.at.ordinal
         rows = self.destination.rows(self.ref, step, step + 1)
         attempt = attempt_before(self.path, line.end)

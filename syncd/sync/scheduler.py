@@ -61,10 +61,12 @@ class FileSize:
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A session is open; the server holds the lines before `at`. ahead: see `Run`."""
+    """A session is open; the server holds the lines before `at`. ahead: see `Run`. outcome: of the
+    `end` record, where that is the last of these lines."""
 
     at: Position
     ahead: int = 0
+    outcome: Outcome | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,13 +277,14 @@ def _fields_after(
             # read to judge
             since = run.waits_since if needs_session(run) else now
             return replace(run, size=size, grown_at=now, waits_since=since)
-        case Opened(at, ahead):
+        case Opened(at, ahead, outcome):
             # Back to the server's count, whatever was believed: behind `confirmed` where the
             # server lost lines, before it where an earlier session's lines still arrived
             return replace(
                 run, confirmed=at, sent=at, scanned_to=at.offset, progress_at=now,
                 confirm_wait=limits.confirm_first, ahead=ahead, send_at=now,
-                opened_at=now, opened_for=run.size,
+                opened_at=now, opened_for=run.size, outcome=outcome or run.outcome,
+                ended=False,  # a session shows the run as running, whatever was told before
             )  # fmt: skip
         case AlreadyComplete(at):
             return replace(

@@ -208,7 +208,10 @@ class Session:
         # Nothing to send and nothing to tell: a session would show the run as running again. Only
         # after a scan, since only then the end of the file is known
         outcome = outcome_in(scan.last) if scan and at == scan.end else None
-        if outcome and remote and remote.shows(outcome):
+        # A count that no cursor of ours explains, or that the server's other answers deny
+        in_doubt = at.ordinal and (known is None or self._contradictions)
+        missing = self._lacks(at) if in_doubt else None
+        if outcome and remote and remote.shows(outcome) and missing is None:
             self._save(at, ended=True)
             self.drop()
             return AlreadyComplete(at)
@@ -232,14 +235,12 @@ class Session:
             at, _ = self._locate(opened, None)
             if attempt_before(self.path, at) != target.attempt:
                 raise RunTrouble("the server's count moved past a new start of the run")
-        # A count that no cursor of ours explains, or that the server's other answers deny
-        if at.ordinal and (known is None or self._contradictions):
-            self._insist_on_content(at)
+        self._bring(missing, at)
         self._shown = fingerprint.fingerprint(self.path, at)
         # Before anything is sent: a crash from here on finds a cursor that says "not ended", and
         # ends the run again rather than believe that it was told
         self._save(at, ended=False)
-        return Opened(at, self._uploader.ahead)
+        return Opened(at, self._uploader.ahead, outcome_before(self.path, at.offset))
 
     def _send(self, start: Position, most: int) -> Event:
         failpoint("read.before")
@@ -316,7 +317,7 @@ class Session:
         # The file is looked at before the end is told: "finished" cannot be taken back without
         # opening the run again, and a rewritten file may have another end
         if outcome and confirmed.ordinal:
-            self._insist_on_content(confirmed)
+            self._bring(self._lacks(confirmed), confirmed)
         failpoint("close.before")
         epochs = [
             line.record for line in noted if line.record and _is(line, RecordType.EPOCH_SUMMARY)
@@ -331,24 +332,26 @@ class Session:
         self.drop()
         return Closed(outcome is not None)
 
-    def _insist_on_content(self, end: Position) -> None:
-        """See that the server has the lines before `end`, not only so many; what is missing is sent
-        again. Raises UploadError, OSError."""
+    def _bring(self, missing: int | None, end: Position) -> None:
+        """Send again what is missing from a line on, if any is. Raises UploadError, OSError."""
+        if missing is not None:
+            self._send_again(missing, end)
+            missing = self._lacks(end)
+        if missing is not None:
+            raise RunTrouble(
+                f"the server counts {end.ordinal:,} records, and does not have record {missing:,}",
+                meaning="It was sent again, and is safe on disk",
+                remedy="It's looked at again by itself",
+            )
+        self._contradictions = 0
+
+    def _lacks(self, end: Position) -> int | None:
+        """The first line before `end` that the server hasn't; None when it has them all. Raises
+        RunRefused where it has others, UploadError, OSError."""
         content = Content(
             self.path, self._media, self.header.created, self._ref(), self._destination
         )
-        # Sent again once: what is missing then is missing for another reason
-        for tries in range(2):
-            if content.looks_right(end) or (missing := content.first_missing(end.ordinal)) is None:
-                self._contradictions = 0
-                return
-            if tries == 0:
-                self._send_again(missing, end)
-        raise RunTrouble(
-            f"the server counts {end.ordinal:,} records, and does not have record {missing:,}",
-            meaning="They were sent again, and are safe on disk",
-            remedy="It's looked at again by itself",
-        )
+        return None if content.looks_right(end) else content.first_missing(end.ordinal)
 
     def _send_again(self, first: int, end: Position) -> None:
         """Everything from line `first` to `end`, in order: a single line in the middle would set

@@ -91,7 +91,7 @@ BEHIND: Final = {
 PURE: Final = {
     "syncd.sync.scheduler": "math collections dataclasses enum typing",
     "syncd.destination.rows": "math collections dataclasses datetime enum typing",
-    "karaoke_train.runlog.reader": "dataclasses typing",
+    "karaoke_train.runlog.reader": "collections dataclasses typing",
     "karaoke_train.model.decode": "dataclasses itertools typing collections math numpy",
 }
 

@@ -120,7 +120,7 @@ def test_ending_a_run_reads_the_lines_that_were_noted_and_no_others(
     if again:  # after a restart, too
         one.drop()
         one = session(path, server)
-        assert one.open() == Opened(end)
+        assert one.open() == Opened(end, outcome=FINISHED)
     monkeypatch.setattr(marked, "marked_lines", None)
     assert one.close(FINISHED, end) == Closed(True)
     assert [record["epoch"] for record in server.runs["run-1"].epochs] == [1]
@@ -235,7 +235,7 @@ def test_a_finished_run_that_the_server_shows_otherwise_is_ended_again(
     server.runs["run-1"].shown = shown
     cursor.remove(path.parent / "state" / "cursors", "run-1")
     again = session(path, server)
-    assert again.open() == Opened(end)
+    assert again.open() == Opened(end, outcome=FINISHED)
     assert again.close(FINISHED, end) == Closed(True)
 
 

@@ -1,0 +1,159 @@
+"""A count is no proof: records that are missing in a run's middle are found, and sent again from
+there to the end, in order. What isn't the file's is left for a person to decide."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from karaoke_train.runlog import RunLog, create
+from syncd.errors import Exit
+from syncd.report.status import exit_code
+from syncd.state import decisions
+from tests.fakes.faults import Fault, Request
+from tests.fakes.wandb_server import WandbServer
+from tests.fakes.wandb_state import HISTORY, HOLE
+from tests.fakes.wandb_world import World
+from tests.faults.rig import LANES, Playing, Rig, playing, selected, write
+from tests.faults.test_verify import verify
+from tests.patience import until
+
+WORLDS = {
+    "gaps": replace(World.PROMPT, offsets="gaps"),
+    "cursor": replace(World.PROMPT, offsets="cursor"),
+}
+
+
+def history(rig: Rig, log: RunLog) -> list[str]:
+    """The run's lines at the server, to be changed in place."""
+    assert isinstance(rig.server, WandbServer)
+    return next(run.history for key, run in rig.server.store.runs.items() if key.run == log.run_id)
+
+
+def lose(rig: Rig, log: RunLog) -> None:
+    lines = history(rig, log)
+    lines[5] = lines[6] = HOLE
+
+
+def is_whole(rig: Rig, log: RunLog) -> None:
+    rig.await_end(log)
+    found = rig.server.run(log.run_id)
+    assert [row["_step"] for row in found["history"]] == list(range(len(history(rig, log))))
+    assert found["state"] == "finished"
+    code, out, _ = verify(rig, log.run_id, "--json")
+    assert (code, json.loads(out)["runs"][0]["equal"]) == (Exit.OK, True)
+
+
+def begin(rig: Rig, world: str, lane: str) -> RunLog:
+    assert isinstance(rig.server, WandbServer)
+    rig.go_by(lane)
+    rig.server.change_world(WORLDS[world])
+    rig.start()
+    return RunLog.create(rig.logs, project="songs")
+
+
+def a_page_in_the_middle(rig: Rig, world: str, lane: str) -> None:
+    """A portal's page answers one post of a backlog."""
+    posts: list[Request] = []
+
+    def portal(request: Request) -> Fault | None:
+        if request.endpoint != "file_stream" or HISTORY not in request.body.get("files", {}):
+            return None
+        posts.append(request)
+        return Fault("html") if len(posts) == 2 else None
+
+    assert isinstance(rig.server, WandbServer)
+    with begin(rig, world, lane) as log:
+        write(log, 20)
+        rig.await_all(log)
+        rig.server.hook = portal
+        posts.append((posts and posts[0]) or Request("", "", "other", "", "", None))
+        write(log, 3000, start=20)
+    is_whole(rig, log)
+    assert len(posts) > 2
+    rig.server.hook = None
+
+
+def lost_while_it_was_open(rig: Rig, world: str, lane: str) -> None:
+    """Before the run is ended its content is looked at."""
+    with begin(rig, world, lane) as log:
+        write(log, 30)
+        rig.await_all(log)
+        lose(rig, log)
+    is_whole(rig, log)
+
+
+def lost_long_ago(rig: Rig, world: str, lane: str) -> None:
+    """A run that has ended: `retry` compares, and sends what is missing."""
+    with begin(rig, world, lane) as log:
+        write(log, 30)
+    rig.await_end(log)
+    lose(rig, log)
+    decisions.retry(rig.state(), log.run_id)
+    until(lambda: HOLE not in history(rig, log), f"it is whole again: {rig.said()}")
+    is_whole(rig, log)
+
+
+def repaired_by_hand(rig: Rig, world: str, lane: str) -> None:
+    """The same by `verify --repair`, without a daemon."""
+    with begin(rig, world, lane) as log:
+        write(log, 30)
+    rig.await_end(log)
+    rig.kill()
+    lose(rig, log)
+    code, out, err = verify(rig, log.run_id, "--repair")
+    assert code == Exit.OK, out + err
+    is_whole(rig, log)
+
+
+def somebody_elses(rig: Rig, world: str, lane: str) -> None:
+    """Nothing is written over rows that are not the file's."""
+    with begin(rig, world, lane) as log:
+        write(log, 30)
+        rig.await_all(log)
+        lines = history(rig, log)
+        lines[0] = json.dumps(json.loads(lines[0]) | {"syncd/part": "another"})
+        before = list(lines)
+    words = "records at the server are not the file's"
+    until(lambda: words in rig.run_status(log.run_id).problem, f"status says so: {rig.said()}")
+    assert exit_code(rig.status()) == Exit.DECISION
+    assert history(rig, log)[: len(before)] == before
+
+
+CASES = (
+    a_page_in_the_middle, lost_while_it_was_open, lost_long_ago, repaired_by_hand, somebody_elses,
+)  # fmt: skip
+SCENARIOS: dict[str, Callable[[Rig], None]] = {
+    f"{case.__name__.replace('_', ' ')}, {world}, {lane}": partial(case, world=world, lane=lane)
+    for lane in LANES
+    for world in WORLDS
+    for case in CASES
+}
+
+
+def new_rig(folder: Path) -> Rig:
+    return Rig(folder, WandbServer(folder / "server"))
+
+
+@pytest.fixture(scope="module")
+def played(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Playing]:
+    with pytest.MonkeyPatch.context() as patch:  # three git processes a run
+        patch.setattr(create, "provenance", lambda argv: {"host": "here", "pid": os.getpid()})
+        scenarios = {name: SCENARIOS[name] for name in selected(request, "case")}
+        with playing(scenarios, new_rig, tmp_path_factory.mktemp("holes"), 6) as under_way:
+            yield under_way
+
+
+@pytest.mark.parametrize("case", SCENARIOS)
+def test_what_is_missing_is_sent_again_and_what_is_not_ours_is_left(
+    played: Playing, case: str
+) -> None:
+    played.result(case)
