@@ -73,13 +73,15 @@ def attempt_at(line: Line, before: int) -> int:
 
 def epoch_table(epochs: Sequence[Record]) -> tuple[list[str], list[list[Any]]]:
     """The columns and rows of the run's epoch table. A resumed epoch's last summary stands."""
-    by_epoch = {_hashable(record.get("epoch")): dict(_flat(record, "")) for record in epochs}
+    by_epoch = {epoch_key(record): dict(_flat(record, "")) for record in epochs}
     columns = list(dict.fromkeys(key for fields in by_epoch.values() for key in fields))
     return columns, [[fields.get(key) for key in columns] for fields in by_epoch.values()]
 
 
-def _hashable(epoch: Any) -> Any:
-    return str(epoch) if isinstance(epoch, (dict, list)) else epoch  # a foreign file may have any
+def epoch_key(record: Record) -> object:
+    """What tells the epoch of a summary from others; a foreign file may have a list there."""
+    epoch = record.get("epoch")
+    return str(epoch) if isinstance(epoch, (dict, list)) else epoch
 
 
 def _metrics(record: Record) -> dict[str, Any]:

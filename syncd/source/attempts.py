@@ -12,15 +12,15 @@ from typing import Final
 from karaoke_train.runlog.format import attempt_of
 from karaoke_train.runlog.reader import Position
 from karaoke_train.runlog.record_types import RecordType
-from syncd.source.marked import marked_lines
+from syncd.source.marked import mark_of, marked_lines
 
-_MARKS: Final = (RecordType.CONFIG.value.encode(),)
+_MARK: Final = mark_of(RecordType.CONFIG)
 
 
 def attempt_before(path: Path, at: Position) -> int:
     """The attempt of the line that ends at `at`; 1 at the file's start. Raises OSError."""
     attempt = 0
-    for line in marked_lines(path, _MARKS, at.offset):
+    for line in marked_lines(path, _MARK, at):
         if line.record and RecordType.of(line.record) is RecordType.CONFIG:
             attempt = attempt_of(line.record, attempt)
     return max(1, attempt)

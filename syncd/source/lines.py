@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from karaoke_train.runlog.reader import Line, Position, each_line, parse_line
+from karaoke_train.runlog.reader import Line, Position, each_line
 from karaoke_train.runlog.record_types import RecordType
 
 
@@ -57,15 +57,6 @@ class Lines:
             return self.end
         before = ordinal - self.start.ordinal
         return self.first(before).end if before > 0 else self.start
-
-    def last(self) -> Line | None:
-        """The last of them."""
-        if self.overlong is not None or not self.data:
-            return self.overlong
-        begin = self.data.rfind(b"\n", 0, len(self.data) - 1) + 1
-        raw = self.data[begin:]
-        at = Position(self.end.ordinal - 1, self.end.offset - len(raw))
-        return parse_line(raw, at)
 
 
 def special_lines(lines: Iterable[Line]) -> list[Line]:

@@ -8,12 +8,12 @@ memory has to persist it, or loses it in a crash (Fluent Bit's tail input keeps 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from karaoke_train.runlog.format import MAX_LINE, Record
+from karaoke_train.runlog.format import MAX_LINE
 from karaoke_train.runlog.reader import HEAD, Line, Position, overlong
 from syncd.source.fingerprint import check_open
 from syncd.source.lines import Lines
@@ -31,15 +31,6 @@ class Chunk:
 
     lines: Lines  # bad ones, too: every line has an ordinal, or all behind it would move
     scanned_to: int  # the file's size at the read: news begins there
-
-
-@dataclass(frozen=True, slots=True)
-class FileScan:
-    """A run's file seen as a whole."""
-
-    end: Position = START
-    at: Position | None = None  # where the asked ordinal begins; None when the file ends before
-    last: Record | None = None  # the last line's record
 
 
 def read(
@@ -82,40 +73,23 @@ def each_line(path: Path) -> Iterator[Line]:
         at = lines.end
 
 
-def scan(
-    path: Path,
-    ordinal: int = 0,
-    on_lines: Callable[[Sequence[Line]], None] | None = None,
-    start: Position = START,
-) -> FileScan:
-    """Read the file once, from `start` to its end, looking for the line `ordinal`. `on_lines` is
-    shown every line on the way. Raises OSError."""
-    found = FileScan(end=start, at=start if ordinal == start.ordinal else None)
-    # In chunks, each with a new look at the file: the memory that this takes does not grow with
-    # it, and a trainer that appends meanwhile is read to its newest line
-    while True:
-        chunk = read(path, found.end)
-        if not chunk.lines:
-            return found
-        found = _scanned(found, chunk.lines, ordinal, on_lines)
+def until(path: Path, ordinal: int, start: Position = START) -> Iterator[Lines]:
+    """The lines from `start` up to the line `ordinal`, a read's worth at a time; fewer where the
+    file ends before. Raises OSError."""
+    # Each with a new look at the file: the memory that this takes does not grow with it
+    at = start
+    while at.ordinal < ordinal and (lines := read(path, at).lines.first(ordinal - at.ordinal)):
+        yield lines
+        at = lines.end
 
 
-def _scanned(
-    found: FileScan,
-    lines: Lines,
-    ordinal: int,
-    on_lines: Callable[[Sequence[Line]], None] | None,
-) -> FileScan:
-    # `at` may be the very end: a server that has all lines continues behind the last one
-    at = found.at
-    if at is None and ordinal <= lines.end.ordinal:
-        at = lines.start_of(ordinal)
-    # Each line is parsed once, for whoever looks on as well: a scan of a million lines is seconds
-    # of parsing and little else
-    parsed = list(lines)
-    if on_lines:
-        on_lines(parsed)
-    return replace(found, end=lines.end, at=at, last=parsed[-1].record)
+def place_of(path: Path, ordinal: int) -> Position:
+    """Where the line `ordinal` begins; the end of the lines where there are fewer. Raises
+    OSError."""
+    at = START
+    for lines in until(path, ordinal):
+        at = lines.end
+    return at
 
 
 def _long_line(file: BinaryIO, start: Position, head: bytes) -> Line | None:

@@ -47,6 +47,7 @@ class Cursor:
     confirmed: Position
     notes: int = -1  # lines before `confirmed` that `notes` has; -1: not known
     config_at: int = 0  # byte offset of the newest config record before `confirmed`
+    attempt: int = 0  # that it begins; 0: not known
     # lines that the server answered for and never counted: they are not sent a second time
     uncounted: int = 0
     stopped: bool = False  # somebody pressed Stop on the run's page

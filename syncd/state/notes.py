@@ -9,10 +9,16 @@ few.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+import re
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Final
 
 from karaoke_train.runlog.reader import Position
+from syncd.failpoints import failpoint
+
+_NOTE: Final = re.compile(rb"(\d{1,18}) (\d{1,18})\n")  # ordinal and offset, which a seek takes
 
 
 class Notes:
@@ -20,39 +26,46 @@ class Notes:
 
     def __init__(self, folder: Path, run_id: str) -> None:
         self._path = folder / f"{run_id}.txt"
-        self._before = 0  # the line where this session began
-        self._base = 0  # notes of lines before that; -1: not known
-        self._new: dict[int, Position] = {}
+        self._next = 0  # lines before this one are noted, where they have to be
+        self._count = 0  # notes of lines up to the last one asked for; -1: not known
+        # Ordinals of the lines behind that one. Not those before: a run may have a million of them
+        self._newer: deque[int] = deque()
 
     def begin(self, before: int = 0, count: int = 0) -> None:
         """Go on behind line `before`; `count` of the lines up to it are noted, -1 if that isn't
         known. Raises OSError."""
-        self._before, self._base, self._new = before, count, {}
+        self._next, self._count = before, count
+        self._newer.clear()
         if not before:
+            self._count = 0
             self._path.unlink(missing_ok=True)
 
     def add(self, places: Iterable[Position]) -> None:
-        """Note these lines, those that aren't yet. Raises OSError: then they count as not known."""
-        fresh = [at for at in places if at.ordinal >= self._before and at.ordinal not in self._new]
+        """Note these lines, in their order. Raises OSError: then they count as not known."""
+        fresh = [at for at in places if at.ordinal >= self._next]
         if not fresh:
             return
         try:
             self._append(fresh)
         except OSError:
-            self._base = -1
+            self._count = -1
             raise
-        self._new |= {at.ordinal: at for at in fresh}
+        self._next = fresh[-1].ordinal + 1
+        self._newer.extend(at.ordinal for at in fresh)
 
     def count(self, before: int) -> int:
-        """How many lines before line `before` are noted; -1: not known."""
-        if self._base < 0:
-            return -1
-        return self._base + sum(ordinal < before for ordinal in self._new)
+        """How many lines before line `before` are noted; -1: not known. To be asked with the same
+        line or a later one than before."""
+        while self._newer and self._newer[0] < before:
+            self._newer.popleft()
+            self._count += self._count >= 0
+        return self._count
 
-    def places(self, before: int) -> list[Position] | None:
-        """The noted lines before line `before`, in order; None where notes were lost."""
-        noted = [at for at in self._load() if at.ordinal < before]
-        return noted if len(noted) == self.count(before) else None
+    def places(self, before: int) -> Iterable[Position] | None:
+        """The `count` noted lines before line `before`, in order; None where notes were lost."""
+        # Gone through twice rather than held: see `_newer`
+        noted = sum(1 for _ in self._noted(before))
+        return self._noted(before) if noted == self.count(before) else None
 
     def _append(self, places: Sequence[Position]) -> None:
         self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -61,20 +74,24 @@ class Notes:
         try:
             os.write(descriptor, f"\n{text}".encode())  # a torn note before it spoils none of these
             os.fsync(descriptor)
+            failpoint("notes.after_write")
         finally:
             os.close(descriptor)
 
-    def _load(self) -> list[Position]:
-        """All that were ever noted, each once, in order: also those that a crash took back."""
+    def _noted(self, before: int) -> Iterator[Position]:
+        # Each once: a session after a crash notes again, at the end, what it sends again
+        least = 0
         try:
-            lines = self._path.read_text("ascii").splitlines()
-        except (OSError, ValueError):
-            lines = []
-        return sorted({*self._new.values(), *_places(lines)})
+            with self._path.open("rb") as file:
+                for at in _places(file):
+                    if least <= at.ordinal < before:
+                        yield at
+                        least = at.ordinal + 1
+        except OSError:
+            return
 
 
-def _places(lines: Iterable[str]) -> Iterable[Position]:
+def _places(lines: Iterable[bytes]) -> Iterator[Position]:
     for line in lines:
-        ordinal, _, offset = line.partition(" ")
-        if ordinal.isdecimal() and offset.isdecimal():
-            yield Position(int(ordinal), int(offset))
+        if note := _NOTE.fullmatch(line):
+            yield Position(int(note[1]), int(note[2]))

@@ -34,15 +34,18 @@ class Content:
     ref: RunRef
     destination: Destination
 
-    def looks_right(self, end: Position) -> bool:
+    def looks_right(self, end: Position, attempt: int) -> bool:
         """Whether the server has as many steps as there are lines before `end`, and its first and
-        last row are the file's. Waits some seconds for a last row that is not shown yet. Raises
-        UploadError, OSError."""
+        last row are the file's. attempt: of the last one. Waits some seconds for a last row that is
+        not shown yet. Raises UploadError, OSError."""
         last = line_before(self.path, end)
-        if last is not None and not any(self._has(last, wait) for wait in _WAITS):
+        if last is not None and not any(self._has(last, attempt, wait) for wait in _WAITS):
             return False
         first = next(iter(tailer.read(self.path, tailer.START).lines))
-        return self.destination.steps(self.ref) in (None, end.ordinal) and self._has(first)
+        steps = self.destination.steps(self.ref)
+        return steps in (None, end.ordinal) and self._has(
+            first, attempt_before(self.path, first.end)
+        )
 
     def first_missing(self, end: int) -> int | None:
         """The first line before line `end` that the server hasn't; None when it has them all.
@@ -72,11 +75,10 @@ class Content:
     def _started(self) -> float:
         return parse_timestamp(self.created, 0.0)
 
-    def _has(self, line: Line, wait: float = 0.0) -> bool:
+    def _has(self, line: Line, attempt: int, wait: float = 0.0) -> bool:
         self.destination.pause(wait)
         step = line.at.ordinal
         rows = self.destination.rows(self.ref, step, step + 1)
-        attempt = attempt_before(self.path, line.end)
         return len(rows) == 1 and same_row(
             line, rows[0], self._started, attempt, lambda media: media_hash(self.media, media)
         )

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from karaoke_train.runlog.format import BadRecord, Record, RunHeader, attempt_of
+from karaoke_train.runlog.format import BadRecord, Record, RunHeader
 from karaoke_train.runlog.layout import lock_path
 from karaoke_train.runlog.lock import Lock, holder_of
 from karaoke_train.runlog.reader import Line, Position
@@ -19,6 +19,7 @@ from karaoke_train.runlog.record_types import RecordType
 from syncd import events
 from syncd.destination.base import Destination, Outcome, RunRef, Target, Uploader
 from syncd.destination.refusals import not_counted
+from syncd.destination.rows import attempt_at
 from syncd.errors import (
     Contradiction,
     Leased,
@@ -38,8 +39,9 @@ from syncd.source.scanner import LogFile
 from syncd.state import cursor, lease, quarantine
 from syncd.state.cursor import Cursor, Fingerprint
 from syncd.state.notes import Notes
+from syncd.sync.at_end import KINDS, AtEnd, gathered
 from syncd.sync.content import Content
-from syncd.sync.outcome import CRASHED, outcome_before, outcome_in, outcome_of
+from syncd.sync.outcome import CRASHED, outcome_before, outcome_of
 from syncd.sync.scheduler import (
     AlreadyComplete,
     Checked,
@@ -55,8 +57,8 @@ from syncd.sync.scheduler import (
 # Times that a server may count fewer lines than it confirmed, before a person is asked. Replicas
 # that lag look for a while like a server that lost data; neither says which it is.
 LOST_TRIES: Final = 5
-_ENDS_NEED: Final = (RecordType.EPOCH_SUMMARY, RecordType.MEDIA)
-_MARKS: Final = tuple(kind.encode() for kind in _ENDS_NEED)
+_AT_END: Final = marked.mark_of(*KINDS)
+_LATER: Final = marked.mark_of(*KINDS, RecordType.CONFIG)
 
 
 class Session:
@@ -96,7 +98,9 @@ class Session:
         self._unconfirmed: list[tuple[Position, Position]] = []
         self._shown: Fingerprint | None = None  # what the file showed where the next read begins
         self._notes = Notes(state / "notes", self.header.run_id)
-        self._config_at = 0  # where the newest config record begins
+        # Byte offsets of config records, each with the attempt that it begins: of the newest one
+        # before `confirmed`, and of those behind it
+        self._starts = [(0, 1)]
         self._lost_tries = 0
         self._contradictions = 0  # sessions in a row that failed for one
         self._stopped = False  # somebody pressed Stop on the run's page
@@ -204,10 +208,12 @@ class Session:
         self._check_count(count, known)
         if known and known.uncounted > count == known.confirmed.ordinal:
             raise not_counted(self.header.run_id, count, known.uncounted)
-        at, scan = self._locate(count, known)
-        # Nothing to send and nothing to tell: a session would show the run as running again. Only
-        # after a scan, since only then the end of the file is known
-        outcome = outcome_in(scan.last) if scan and at == scan.end else None
+        at = self._locate(count, known)
+        # Nothing to send and nothing to tell: a session would show the run as running again. Not
+        # where the cursor is at the count and has seen no end told: that is then told again, with
+        # the pictures and sounds that may be missing there
+        at_cursor = known is not None and known.confirmed == at
+        outcome = None if at_cursor or not remote else self._outcome_at(at)
         # A count that no cursor of ours explains, or that the server's other answers deny
         in_doubt = at.ordinal and (known is None or self._contradictions)
         missing = self._lacks(at) if in_doubt else None
@@ -216,15 +222,15 @@ class Session:
             self.drop()
             return AlreadyComplete(at)
         # The newest config, of a resumed run's last start: the SDK is told once, at its opening
-        config = _record_at(self.path, self._config_at)
+        config_at, attempt = self._start_before(at)
         target = Target(
-            _merged(self.header, config),
+            _merged(self.header, _record_at(self.path, config_at)),
             self._entity(),
             self.project,
             self._media,
             known=known is not None,
             confirmed=at.ordinal,
-            attempt=self._attempt_before(at, config),
+            attempt=attempt,
         )
         self._uploader = self._destination.uploader(target)
         # The uploader asks for the count itself, since what the SDK does depends on the answer that
@@ -232,8 +238,8 @@ class Session:
         opened = self._uploader.open()
         failpoint("open.after")
         if opened != count:  # lines of a session before this one that were still on their way
-            at, _ = self._locate(opened, None)
-            if attempt_before(self.path, at) != target.attempt:
+            at = self._locate(opened, known)
+            if self._start_before(at) != (config_at, attempt):
                 raise RunTrouble("the server's count moved past a new start of the run")
         self._bring(missing, at)
         self._shown = fingerprint.fingerprint(self.path, at)
@@ -311,7 +317,7 @@ class Session:
     def _close(self, outcome: Outcome | None, confirmed: Position) -> Event:
         # Their places are kept, not the records: a session of a million records needs no more
         # memory than one of ten, and ending it does not read the million again
-        noted = self._noted(confirmed) if outcome else []
+        needs = self._at_end(confirmed) if outcome else gathered(())
         if outcome and self._shown:
             fingerprint.check(self.path, confirmed, self._shown)
         # The file is looked at before the end is told: "finished" cannot be taken back without
@@ -319,12 +325,7 @@ class Session:
         if outcome and confirmed.ordinal:
             self._bring(self._lacks(confirmed), confirmed)
         failpoint("close.before")
-        epochs = [
-            line.record for line in noted if line.record and _is(line, RecordType.EPOCH_SUMMARY)
-        ]
-        self._alive().close(
-            outcome, epochs, [line for line in noted if _is(line, RecordType.MEDIA)]
-        )
+        self._alive().close(outcome, needs.epochs, needs.media)
         failpoint("close.after")
         self._uploader = None
         if outcome:  # only now: `close` has raised where the server could not be told
@@ -351,7 +352,9 @@ class Session:
         content = Content(
             self.path, self._media, self.header.created, self._ref(), self._destination
         )
-        return None if content.looks_right(end) else content.first_missing(end.ordinal)
+        if content.looks_right(end, self._start_before(end)[1]):
+            return None
+        return content.first_missing(end.ordinal)
 
     def _send_again(self, first: int, end: Position) -> None:
         """Everything from line `first` to `end`, in order: a single line in the middle would set
@@ -364,23 +367,25 @@ class Session:
                 meaning="The file has every record",
                 remedy="The run is opened anew, and what is missing is sent again",
             )
-        at = tailer.scan(self.path, first).at or end
+        at = tailer.place_of(self.path, first)
         events.sent_again(self.path, first, end.ordinal)
         uploader.rewind(first, attempt_before(self.path, at))
-        while at < end:
-            lines = tailer.read(self.path, at).lines.first(end.ordinal - at.ordinal)
+        for lines in tailer.until(self.path, end.ordinal, at):
             uploader.send(lines)
-            at = lines.end
 
-    def _noted(self, end: Position) -> list[Line]:
+    def _at_end(self, end: Position) -> AtEnd:
         """The epoch summaries, pictures and sounds before `end`."""
         places = self._notes.places(end.ordinal)
         if places is not None:
-            lines = [line for line in marked.lines_at(self.path, places) if _is(line, *_ENDS_NEED)]
-            if len(lines) == len(places):
-                return lines
+            needs = gathered(marked.lines_at(self.path, places))
+            if needs.seen == self._notes.count(end.ordinal):
+                return needs
         # Notes were lost or damaged, or the cursor is of a version that had none
-        return list(marked.marked_lines(self.path, _MARKS, end.offset))
+        return gathered(marked.marked_lines(self.path, _AT_END, end))
+
+    def _outcome_at(self, at: Position) -> Outcome | None:
+        """The outcome that the file ends with, if it ends there."""
+        return None if tailer.read(self.path, at).lines else outcome_before(self.path, at.offset)
 
     def _alive(self) -> Uploader:
         # A drop between two actions (a retry, a file that moved) leaves the scheduler one action
@@ -449,35 +454,36 @@ class Session:
             f"To leave it so: karaoke-syncd forget {run}",
         )
 
-    def _locate(self, count: int, known: Cursor | None) -> tuple[Position, tailer.FileScan | None]:
+    def _locate(self, count: int, known: Cursor | None) -> Position:
         """Where line `count` begins. From the cursor where the file is what it speaks of."""
-        start = tailer.START
-        if known is None and count == 0:
-            self._begin_notes()
-            return start, None
         # The cursor saves reading the file from its start, if the file is still the one that it
-        # speaks of. A run of a million records would otherwise cost seconds at each opening
+        # speaks of
         if known is not None:
             fingerprint.check(self.path, known.confirmed, known.fingerprint)
-            self._config_at = known.config_at
-            start = known.confirmed
-            self._begin_notes(start.ordinal, known.notes)
-            if start.ordinal == count:
-                return start, None
-        elif self._uploader is None:
-            self._begin_notes()
-        scan = tailer.scan(self.path, count, self._look_at, start)
+        if known is not None and known.confirmed.ordinal <= count:
+            at, notes = known.confirmed, known.notes
+            attempt = known.attempt or attempt_before(self.path, at)  # older cursors lack it
+            self._starts = [(known.config_at, attempt)]
+        else:
+            known, at, notes = None, tailer.START, 0
+            self._starts = [(0, 1)]
+        self._begin_notes(at.ordinal, notes)
+        for lines in tailer.until(self.path, count, at):
+            # Beyond a cursor are few lines, perhaps with bad ones that a session sent, and died
+            # before it kept them. Without one it may be a million, and parsing them takes seconds
+            self._look_at([*(lines if known else marked.marked_or_odd(lines, _LATER))])
+            at = lines.end
         # Lines that no record of ours explains. Sending ours over them would destroy the only copy
         # of somebody's data, so a person decides
-        if scan.at is None:
-            raise self._remote_has_more(count, scan.end.ordinal)
-        return scan.at, scan
+        if at.ordinal < count:
+            raise self._remote_has_more(count, at.ordinal)
+        return at
 
     def _look_at(self, lines: Sequence[Line]) -> None:
         self._keep_bad(lines)
         self._note_configs(lines)
         try:
-            self._notes.add(line.at for line in lines if _is(line, *_ENDS_NEED))
+            self._notes.add(line.at for line in lines if _is(line, *KINDS))
         except OSError as error:
             events.state_unwritable(self._cursors.parent, error)
 
@@ -487,16 +493,12 @@ class Session:
         except OSError as error:
             events.state_unwritable(self._cursors.parent, error)
 
-    def _attempt_before(self, at: Position, config: Record) -> int:
-        """The attempt of the line before `at`. config: the file's newest config record, as far as
-        it was looked at."""
-        # A first line is the first attempt, and writers of ours number the later ones. All else
-        # costs reading the file's bytes
-        if self._config_at < at.offset:
-            told = attempt_of(config, -1 if self._config_at else 0)
-            if told:
-                return told
-        return attempt_before(self.path, at)
+    def _start_before(self, at: Position) -> tuple[int, int]:
+        """Where the newest config record before `at` begins, and its attempt. Those before it are
+        let go: nothing is asked of lines before the confirmed ones."""
+        while len(self._starts) > 1 and self._starts[1][0] < at.offset:
+            del self._starts[0]
+        return self._starts[0]
 
     def _changed(self, changed: FileChanged) -> RunRefused:
         # No way out is taken by itself: the file may have been truncated by mistake, and the
@@ -541,11 +543,13 @@ class Session:
         # An offset, not the record: it goes into the cursor, which must not grow with the config
         for line in lines:
             if line.record and RecordType.of(line.record) is RecordType.CONFIG:
-                self._config_at = line.at.offset
+                attempt = attempt_at(line, self._starts[-1][1])
+                self._starts.append((line.at.offset, attempt))
 
     def _save(self, at: Position, *, ended: bool, uncounted: int = 0) -> None:
         """Remember what the server confirmed. A state folder that takes no writes costs a
         re-read later, and nothing now."""
+        config_at, attempt = self._start_before(at)
         # Written after the server's answer and before the next send, so the cursor never says
         # more than the server; less is harmless, as equal lines replace each other
         known = Cursor(
@@ -556,7 +560,8 @@ class Session:
             fingerprint=fingerprint.fingerprint(self.path, at),
             confirmed=at,
             notes=self._notes.count(at.ordinal),
-            config_at=self._config_at,
+            config_at=config_at,
+            attempt=attempt,
             uncounted=uncounted,
             stopped=self._stopped,
             ended=ended,
@@ -574,8 +579,7 @@ def _is(line: Line, *types: RecordType) -> bool:
 
 def _record_at(path: Path, offset: int) -> Record:
     # The ordinal is not known, and nobody asks for it here
-    chunk = tailer.read(path, Position(0, offset))
-    return next((line.record or {} for line in chunk.lines), {})
+    return next((line.record or {} for line in marked.lines_at(path, [Position(0, offset)])), {})
 
 
 def _merged(header: RunHeader, config: Record) -> RunHeader:

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-
 from karaoke_train.runlog.format import MAX_LINE
 from karaoke_train.runlog.reader import Position, split_lines
 from syncd.destination.rows import attempt_at
-from syncd.source import marked
 from syncd.source.attempts import attempt_before
 from tests.syncd.world import config_line, train_line
 
@@ -33,11 +30,7 @@ def test_nothing_before_is_the_first_attempt(tmp_path: Path) -> None:
     assert attempt_before(tmp_path / "log", Position()) == 1
 
 
-@pytest.mark.parametrize("chunk", [1 << 20, 4 << 20, 97])
-def test_it_is_what_counting_line_by_line_comes_to(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, chunk: int
-) -> None:
-    monkeypatch.setattr(marked, "CHUNK", chunk)
+def test_it_is_what_counting_line_by_line_comes_to(tmp_path: Path) -> None:
     (tmp_path / "log").write_bytes(ODD)
     attempt, seen = 1, []
     for line in split_lines(ODD, Position())[0]:

@@ -25,7 +25,6 @@ def test_they_are_what_the_reader_makes_of_the_bytes(data: bytes, torn: bytes) -
     parsed, end = split_lines(data, START)
     assert (list(lines), lines.end, len(lines)) == (parsed, end, len(parsed))
     assert lines.data == data
-    assert lines.last() == (parsed[-1] if parsed else None)
 
 
 @given(texts, st.integers(0, 8))
@@ -52,7 +51,7 @@ def test_a_line_too_long_to_be_kept_is_one_line() -> None:
     lines = Lines.too_long(line)
     assert (list(lines), len(lines), lines.end) == ([line], 1, line.end)
     assert lines.first(9) is lines
-    assert (lines.last(), lines.data) == (line, b"")
+    assert lines.data == b""
 
 
 def test_all_but_plain_metrics_is_special() -> None:

@@ -85,33 +85,28 @@ def test_any_bytes_become_lines_that_lie_end_to_end(
     ]
 
 
-def test_a_scan_finds_the_line_and_the_last(log: Path) -> None:
-    log.write_bytes(
-        b'{"type":"config","n":1}\n{"type":"epoch_summary","epoch":0}\nbad\n'
-        b'{"type":"config","n":2}\n{"type":"epoch_summary","epoch":1}\n{"type":"end"}\n{"torn'
-    )
-    seen: list[int] = []
-    found = tailer.scan(log, 3, lambda lines: seen.extend(line.at.ordinal for line in lines))
-    assert found.at is not None
-    assert log.read_bytes()[found.at.offset :].startswith(b'{"type":"config","n":2}')
-    assert (found.last, found.end.ordinal, seen) == ({"type": "end"}, 6, [0, 1, 2, 3, 4, 5])
+@pytest.mark.parametrize("ordinal", range(4))
+def test_lines_are_given_up_to_the_one_asked_for(log: Path, ordinal: int) -> None:
+    log.write_bytes(b'{"n":0}\n{"n":1}\n{"n":2}\n{"torn')
+    given = [line.at.ordinal for lines in tailer.until(log, ordinal) for line in lines]
+    assert given == list(range(ordinal))
 
 
-@pytest.mark.parametrize(("ordinal", "there"), [(0, True), (2, True), (3, False), (99, False)])
-def test_a_scan_says_when_the_file_ends_before(log: Path, ordinal: int, there: bool) -> None:
-    log.write_bytes(b"{}\n{}\n")
-    assert (tailer.scan(log, ordinal).at is not None) is there
+def test_where_the_file_ends_before_there_are_fewer(log: Path) -> None:
+    log.write_bytes(b"{}\n{}\n{")
+    assert [lines.end for lines in tailer.until(log, 99)] == [Position(2, 6)]
+    assert list(tailer.until(log, 99, Position(2, 6))) == []
 
 
-def test_a_scan_over_many_reads_finds_every_line(
-    log: Path,
-) -> None:
+def test_every_line_of_a_file_of_many_reads_is_found_from_any_other(log: Path) -> None:
     sizes = (400_000, 900_000, 1 << 21)
     pads = (b'{"pad":"' + b"x" * size + b'"}\n' + b"{}\n" * 4 for size in sizes)
     log.write_bytes(b"".join(pads))
     lines, _ = read_all(log)
-    for line in lines:
-        assert tailer.scan(log, line.at.ordinal).at == line.at
+    for start in (lines[0].at, lines[5].at, lines[11].at):
+        for line in lines[start.ordinal :]:
+            *_, last = tailer.until(log, line.end.ordinal, start)
+            assert last.end == line.end
 
 
 def test_a_first_line_is_none_until_it_is_whole_or_over_long(log: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -20,6 +20,7 @@ KNOWN = Cursor(
     fingerprint=Fingerprint("a" * 32, "b" * 32),
     confirmed=Position(7, 700),
     config_at=3,
+    attempt=2,
     ended=True,
     updated="2024-01-15T14:30:22+00:00",
 )
@@ -57,6 +58,15 @@ def test_a_cursor_from_the_future_is_none(tmp_path: Path, monkeypatch: pytest.Mo
     cursor.save(tmp_path, KNOWN)
     monkeypatch.setattr(cursor, "VERSION", 1)
     assert cursor.load(tmp_path, "run-1") is None
+
+
+def test_a_cursor_of_a_version_without_notes_is_known_and_has_none(tmp_path: Path) -> None:
+    data = {"version": 1, **asdict(KNOWN)}
+    for newer in ("notes", "attempt", "uncounted", "stopped"):
+        del data[newer]
+    data["check"] = cursor._check(data)
+    (tmp_path / "run-1.json").write_text(json.dumps(data))
+    assert cursor.load(tmp_path, "run-1") == replace(KNOWN, notes=-1, attempt=0)
 
 
 def test_another_runs_cursor_is_none(tmp_path: Path) -> None:

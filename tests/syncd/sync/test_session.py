@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import shutil
 import time
 from dataclasses import replace
 from functools import partial
@@ -14,13 +15,14 @@ import pytest
 
 from karaoke_train.runlog.layout import lock_path
 from karaoke_train.runlog.lock import Lock
-from karaoke_train.runlog.reader import Position
+from karaoke_train.runlog.reader import Position, parse_line
 from syncd.destination.base import Outcome, Target
 from syncd.destination.refusals import not_counted
 from syncd.errors import Leased, NotCounted, RunRefused, RunTrouble, UploadError
 from syncd.source import marked, tailer
 from syncd.source.scanner import LogFile, LogScanner
-from syncd.state import cursor, decisions, lease
+from syncd.state import cursor, decisions, lease, quarantine
+from syncd.sync.content import Content
 from syncd.sync.outcome import CRASHED
 from syncd.sync.scheduler import (
     AlreadyComplete,
@@ -147,8 +149,100 @@ def test_where_the_notes_are_lost_the_lines_are_looked_for(
 def test_a_run_that_the_server_does_not_have_is_not_read_to_be_opened(
     path: Path, server: FakeServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tailer, "scan", None)
+    monkeypatch.setattr(tailer, "read", None)
     assert session(path, server).open() == Opened(at(0))
+
+
+def test_without_a_cursor_no_line_is_parsed_that_needs_not_be(
+    path: Path, server: FakeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path.write_bytes(DATA + SHORT + train_line(6) + b"torn\n" + end_line())
+    lines = path.read_bytes().splitlines(keepends=True)
+    end = Position(len(lines), path.stat().st_size)
+    server.ahead = 99
+    one = session(path, server)
+    one.open()
+    one.send(at(0), 9)
+    server.deliver()
+    one.drop()
+    shutil.rmtree(path.parent / "state")
+    parsed: list[int] = []
+    monkeypatch.setattr(
+        marked, "parse_line", lambda raw, at: parsed.append(at.ordinal) or parse_line(raw, at)
+    )
+    again = session(path, server)
+    begin = Position(9, sum(map(len, lines[:9])))
+    assert again.open() == Opened(begin, 99)
+    assert set(parsed) == {0, 6, 7}
+    again.send(begin, 99)
+    server.deliver()
+    again.confirm(begin)
+    monkeypatch.setattr(marked, "marked_lines", None)
+    assert again.close(FINISHED, end) == Closed(True)
+    assert [record["epoch"] for record in server.runs["run-1"].epochs] == [1]
+
+
+def test_without_a_cursor_a_line_that_is_no_object_is_kept_again(
+    path: Path, server: FakeServer
+) -> None:
+    path.write_bytes(DATA + b"torn\n")
+    one = session(path, server)
+    one.open()
+    one.send(at(0), 99)
+    server.deliver()
+    one.drop()
+    shutil.rmtree(path.parent / "state")
+    again = session(path, server)
+    assert again.open() == Opened(Position(7, path.stat().st_size))
+    assert quarantine.load(path.parent / "state" / "quarantine", "run-1").count == 1
+
+
+def test_a_bad_line_that_a_session_sent_and_did_not_live_to_keep_is_kept(
+    path: Path, server: FakeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path.write_bytes(DATA + b'{"broken between its braces}\n')
+    one = session(path, server)
+    one.open()
+    monkeypatch.setattr(one, "_look_at", lambda _: None)
+    one.send(at(0), 99)
+    server.deliver()
+    one.drop()
+    again = session(path, server)
+    assert again.open() == Opened(Position(7, path.stat().st_size))
+    assert quarantine.load(path.parent / "state" / "quarantine", "run-1").count == 1
+
+
+def test_the_config_that_is_told_is_the_newest_before_the_servers_count(
+    path: Path, server: FakeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Content, "first_missing", None)  # the cheap look finds the rows right
+    third = config_line(config={"lr": 3})
+    path.write_bytes(DATA + config_line(config={"lr": 2}) + third)
+    one = session(path, server)
+    one.open()
+    one.send(at(0), 7)
+    server.deliver()
+    one.drop()
+    shutil.rmtree(path.parent / "state")
+    assert session(path, server).open() == Opened(Position(7, path.stat().st_size - len(third)))
+    target = server.runs["run-1"].target
+    assert (target.header.config, target.attempt) == ({"lr": 2}, 2)
+
+
+def test_an_end_that_the_cursor_does_not_know_to_be_told_is_told_again(
+    path: Path, server: FakeServer
+) -> None:
+    """Its pictures may be missing there: a server shows an end that was told before them."""
+    path.write_bytes(DATA + end_line())
+    end = Position(7, path.stat().st_size)
+    one = session(path, server)
+    one.open()
+    one.send(at(0), 99)
+    server.deliver()
+    one.confirm(at(0))
+    one.drop()
+    server.runs["run-1"].shown = "finished"
+    assert session(path, server).open() == Opened(end, outcome=FINISHED)
 
 
 def test_what_is_confirmed_is_where_the_server_is(path: Path, server: FakeServer) -> None:
@@ -446,3 +540,31 @@ def test_the_newest_config_is_shown_under_the_first_names(path: Path, server: Fa
         "name of run-1",
         "gpu-2",
     )
+
+
+@pytest.mark.parametrize("older", [False, True])
+def test_a_session_goes_on_in_the_attempt_that_the_cursor_has(
+    older: bool, path: Path, server: FakeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    again = config_line(resumed=True)
+    path.write_bytes(DATA + again + train_line(5) + again + train_line(6))
+    one = session(path, server)
+    one.open()
+    one.send(at(0), 99)
+    server.deliver(8)  # the second attempt's, and not the third's
+    one.confirm(at(0))
+    one.drop()
+    folder = path.parent / "state" / "cursors"
+    known = cursor.load(folder, "run-1")
+    assert known
+    assert (known.attempt, known.config_at) == (2, len(DATA))
+    if older:
+        cursor.save(folder, replace(known, attempt=0))
+    else:
+        monkeypatch.setattr("syncd.sync.session.attempt_before", None)
+    other = session(path, server)
+    begin = known.confirmed
+    assert other.open() == Opened(begin)
+    other.send(begin, 99)
+    server.deliver()
+    assert [row["attempt"] for row in server.runs["run-1"].rows] == [*[1] * 6, 2, 2, 3, 3]

@@ -1,0 +1,67 @@
+"""What a run's end is told with, however many epochs the run had."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from karaoke_train.runlog.format import encode
+from karaoke_train.runlog.reader import Line, Position, parse_line
+from syncd.destination.rows import epoch_table
+from syncd.sync import at_end
+from syncd.sync.at_end import gathered
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+def lines(*records: dict[str, Any]) -> Iterator[Line]:
+    at = Position()
+    for record in records:
+        line = parse_line(encode(record), at)
+        at = line.end
+        yield line
+
+
+def epoch(number: object, **more: Any) -> dict[str, Any]:
+    return {"type": "epoch_summary", "epoch": number, **more}
+
+
+def epochs(records: list[dict[str, Any]]) -> list[object]:
+    return [record["epoch"] for record in gathered(lines(*records)).epochs]
+
+
+def test_an_epochs_last_summary_stands_in_the_place_of_its_first() -> None:
+    needs = gathered(lines(epoch(0), epoch(1, loss=2), epoch(2), epoch(1, loss=1)))
+    assert needs.epochs == [epoch(0), epoch(1, loss=1), epoch(2)]
+    assert needs.seen == 4
+
+
+def test_the_lines_of_media_are_kept_and_others_are_not() -> None:
+    records = [{"type": "train"}, {"type": "media", "key": "k"}, {"type": ["media"]}, {}]
+    needs = gathered(lines(*records))
+    assert [line.at.ordinal for line in needs.media] == [1]
+    assert (needs.epochs, needs.seen) == ([], 1)
+
+
+def test_of_too_many_epochs_the_newest_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(at_end, "MAX_EPOCHS", 3)
+    assert epochs([epoch(number) for number in (0, 1, 2, 3, 4, 1)]) == [3, 4, 1]
+
+
+def test_of_too_large_epochs_the_newest_are_kept_and_the_last_at_least(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(at_end, "MAX_BYTES", 1000)
+    large = [epoch(number, pad="x" * 300) for number in (0, 1, 1, 1, 2, 3)]
+    assert epochs(large) == [1, 2, 3][-2:]
+    assert epochs([epoch(0, pad="x" * 300), epoch(1, pad="x" * 2000)]) == [1]
+
+
+def test_the_table_is_the_one_of_all_summaries() -> None:
+    records = [epoch(number, loss=place) for place, number in enumerate(
+        (0, 1.0, [2], 1, "1", None, [2], {"a": 1}, True, float("nan")))]  # fmt: skip
+    assert epoch_table(gathered(lines(*records)).epochs) == epoch_table(
+        [line.record or {} for line in lines(*records)]
+    )
