@@ -221,7 +221,7 @@ class Graphql:
         """The files that were uploaded, a page of two at a time."""
         run = self.store.need(self._key(ask, "name"))
         names = sorted(run.files)
-        begin = int(ask.get("after") or 0)
+        begin = int(ask.get("fileCursor") or 0)
         page = names[begin : begin + 2]
         edges = [
             {"node": {"id": name, "name": name, "sizeBytes": run.files[name]}, "cursor": str(place)}

@@ -22,6 +22,7 @@ from syncd.errors import Connection, Refused, Unreachable
 
 TIMEOUT: Final = 15.0  # seconds that a server may take to answer
 PAGE: Final = 1000  # rows per question
+FILES: Final = 500  # of a run, per question
 _LATER: Final = (408, 425, 429)  # beside 5xx: the same request may be taken later
 
 _VIEWER: Final = "query Viewer { viewer { id username entity } }"
@@ -60,8 +61,8 @@ query HistoryPage($entity: String!, $project: String!, $run: String!, $minStep: 
 }
 """  # the public API's own question
 _KEYS: Final = """
-query RunHistoryKeys($entity: String!, $project: String!, $run: String!) {
-  project(name: $project, entityName: $entity) { run(name: $run) { historyKeys } }
+query RunHistoryKeys($project: String!, $entity: String!, $name: String!) {
+  project(name: $project, entityName: $entity) { run(name: $name) { historyKeys } }
 }
 """  # likewise
 _CREATE_FILES: Final = """
@@ -73,17 +74,18 @@ mutation CreateRunFiles($entity: String!, $project: String!, $run: String!, $fil
 }
 """
 _FILES: Final = """
-query RunFiles($project: String!, $entity: String!, $name: String!, $after: String) {
+query RunFiles($project: String!, $entity: String!, $name: String!, $fileCursor: String,
+    $fileLimit: Int) {
   project(name: $project, entityName: $entity) {
     run(name: $name) {
-      files(first: 500, after: $after) {
+      files(after: $fileCursor, first: $fileLimit) {
         edges { node { name sizeBytes } cursor }
         pageInfo { endCursor hasNextPage }
       }
     }
   }
 }
-"""
+"""  # likewise
 
 
 class Rejected(Exception):
@@ -162,7 +164,7 @@ class Api:
     def files(self, ref: RunRef) -> set[str]:
         """The names of the run's files that were uploaded. Raises Unreachable or Refused."""
         names: set[str] = set()
-        asked = _named(ref)
+        asked = {**_named(ref), "fileCursor": None, "fileLimit": FILES}
         while True:
             run = (self._ask(_FILES, asked).get("project") or {}).get("run") or {}
             files = run.get("files") or {}
@@ -173,9 +175,9 @@ class Api:
             if not nodes or not page.get("hasNextPage"):
                 return names
             after = str(page.get("endCursor") or "")
-            if after == asked.get("after", ""):  # it would be asked for ever
+            if after == (asked["fileCursor"] or ""):  # it would be asked for ever
                 raise self._no_server("its list of files does not end")
-            asked["after"] = after
+            asked["fileCursor"] = after
 
     def bucket(self, ref: RunRef) -> Bucket | None:
         """The run with its config and summary; None when there is none of that name. Raises
@@ -199,8 +201,7 @@ class Api:
     def steps(self, ref: RunRef) -> int | None:
         """How many history rows have a `_step`, by the server's digest of the history; None where
         it has none. Raises Unreachable or Refused."""
-        asked = {"entity": ref.entity, "project": ref.project, "run": ref.run_id}
-        run = (self._ask(_KEYS, asked).get("project") or {}).get("run") or {}
+        run = (self._ask(_KEYS, _named(ref)).get("project") or {}).get("run") or {}
         try:
             types = run["historyKeys"]["keys"]["_step"]["typeCounts"]
             return sum(int(found["count"]) for found in types)

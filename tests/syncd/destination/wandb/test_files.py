@@ -77,7 +77,7 @@ def test_an_empty_page_is_the_last_one_though_it_promises_more(
     server: WandbServer, api: Api
 ) -> None:
     def page(ask: Ask) -> dict[str, Any]:
-        edges = [] if ask.get("after") else [node("a")]
+        edges = [] if ask.get("fileCursor") else [node("a")]
         return {"edges": edges, "pageInfo": {"endCursor": "1", "hasNextPage": True}}
 
     answer_with(server, page)
