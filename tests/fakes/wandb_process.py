@@ -32,7 +32,7 @@ class WandbProcess:
     The port stays the same over restarts, and so does what the server knows (in `state_dir`).
     """
 
-    def __init__(self, state_dir: Path, *, tls: bool = False, world: World = World.PROMPT) -> None:
+    def __init__(self, state_dir: Path, *, tls: bool = False, world: World = World.DEFAULT) -> None:
         self.key = KEY
         self.entity = ENTITY
         self.state_dir = state_dir

@@ -67,7 +67,7 @@ class WandbServer:
         port: int = 0,
         entity: str = ENTITY,
         tls: bool = False,
-        world: World = World.PROMPT,
+        world: World = World.DEFAULT,
     ) -> None:
         self.key = KEY
         self.entity = entity

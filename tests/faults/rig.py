@@ -45,6 +45,7 @@ FAST = {  # the daemon's times, in seconds
     "CONFIRM_MOST": "1",
     "STALL": str(patience(8)),  # a post over the rate limit comes 3 s later, its count 2.5 s more
     "WRITER_CHECK_AFTER": "2",
+    "REQUEST_TIMEOUT": str(patience(5)),  # twice that is waited for a killed SDK's last request
     "BACKOFF_FIRST": "0.2",
     "BACKOFF_MOST": "1",
     "PROBE_EVERY": "1",

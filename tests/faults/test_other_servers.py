@@ -20,8 +20,6 @@ from tests.fakes.wandb_world import World
 from tests.faults.rig import LANES, Playing, Rig, playing, selected, write
 from tests.patience import until
 
-PROMPT = World.PROMPT
-
 
 @dataclass(frozen=True)
 class Case:
@@ -35,15 +33,15 @@ class Case:
 
 
 CASES = {
-    "accepts gaps": Case(replace(PROMPT, offsets="gaps")),
-    "ignores offsets": Case(replace(PROMPT, offsets="append")),
-    "has a line cursor": Case(replace(PROMPT, offsets="cursor")),
-    "counts late": Case(replace(PROMPT, count_lag_s=2.0)),
-    "serves old tails": Case(replace(PROMPT, tail_lag_s=2.0)),
+    "accepts gaps": Case(World.GAPS),
+    "ignores offsets": Case(World.APPENDS),
+    "has a line cursor": Case(World.LINE_CURSOR),
+    "counts late": Case(World.COUNTS_LATE),
+    "serves old tails": Case(World.STALE_TAILS),
     # wandb-core takes the answer for a failure, and opens nothing
-    "knows no missingOk": Case(replace(PROMPT, missing_ok=False), sdk="does not take the run"),
+    "knows no missingOk": Case(World.NO_MISSING_OK, sdk="does not take the run"),
     "counts nothing": Case(
-        replace(PROMPT, counts=False),
+        World.NEVER_COUNTS,
         lane="direct, but it does not count what it is sent",
         words="counts none of them",
     ),

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from syncd.destination.wandb.api import Api
     from syncd.destination.wandb.filestream import FileStream
     from syncd.destination.wandb.heartbeats import Heartbeats
+    from syncd.destination.wandb.last_sessions import LastSessions
     from syncd.destination.wandb.pace import Pace
     from syncd.destination.wandb.sdk import WandbSdk
     from syncd.destination.wandb.worker_pool import WorkerPool
@@ -109,6 +110,7 @@ class WandbDestination:
             self._lanes,
             counts=self._counts,
             count_stable_for=self._limits.count_stable_for,
+            last=self._last_sessions,
         )
         self._heartbeats.keep(stream)
         return stream
@@ -122,6 +124,7 @@ class WandbDestination:
             self._workers,
             request_timeout=self._limits.request_timeout,
             count_stable_for=self._limits.count_stable_for,
+            last=self._last_sessions,
         )
 
     def pause(self, seconds: float) -> None:
@@ -170,6 +173,12 @@ class WandbDestination:
         from syncd.destination.wandb.api import Api
 
         return Api(self._login, self._limits.request_timeout)
+
+    @cached_property
+    def _last_sessions(self) -> LastSessions:
+        from syncd.destination.wandb.last_sessions import LastSessions
+
+        return LastSessions()
 
     @cached_property
     def _pace(self) -> Pace:

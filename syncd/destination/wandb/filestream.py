@@ -36,6 +36,7 @@ from syncd.destination.wandb.bulk import HistoryLines, Summary, history_lines, l
 from syncd.destination.wandb.definitions import run_config, run_program
 from syncd.destination.wandb.endings import await_end
 from syncd.destination.wandb.lanes import Lane, Lanes
+from syncd.destination.wandb.last_sessions import LastSession, LastSessions
 from syncd.destination.wandb.media import MediaFile, MediaFiles
 from syncd.destination.wandb.pace import Pace
 from syncd.errors import RunRefused, RunTrouble, Unreachable, UploadError
@@ -48,6 +49,7 @@ AHEAD: Final = 100_000  # lines on their way before the count is asked again
 MAX_SLOWED: Final = 60.0  # seconds of a RateLimit-Reset that are taken seriously
 COUNTED_WITHIN: Final = 15.0  # seconds; counts were seen to lag 2 to 4
 NOT_TAKEN: Final = (200, 400, 404, 409, 422)  # at a first post: perhaps the SDK's are taken
+COUNTED_SOON: Final = 3.0  # seconds; counts were seen 2 to 4 s behind what was sent
 STABLE: Final = 5.0  # seconds that somebody else's count has to stand still
 # how GraphQL servers word a question that is not theirs
 _OTHER_SCHEMA: Final = re.compile(
@@ -67,11 +69,13 @@ class FileStream:
         *,
         counts: bool = True,
         count_stable_for: float = STABLE,
+        last: LastSessions | None = None,
     ) -> None:
         self._target = target
         self._api = api
         self._pace = pace
         self._lanes = lanes
+        self._last = last or LastSessions()
         self._counts = counts  # else each post's own answer is the confirmation
         self._count_stable_for = count_stable_for
         self._started = parse_timestamp(target.header.created, 0.0)
@@ -80,6 +84,7 @@ class FileStream:
         self._media = MediaFiles(target.media)
         self._began = 0  # the server's count at the opening
         self._next = 0  # the line that the next post begins with
+        self._unanswered = 0  # the line after the last one of a post that had no answer
         self._limit = MAX_POST  # bytes of texts per post: less for a server that said 413
         self._posting = threading.Lock()  # a heartbeat must not overtake a post
         self._posted_at = self._lines_at = time.monotonic()
@@ -99,11 +104,13 @@ class FileStream:
     def open(self) -> int:
         """Begin at the server's count. Raises RunTrouble while it moves without us."""
         bucket = self._api.bucket(self._target.ref)
+        self._await_stragglers(bucket)
         count = self._stable_count(bucket) if self._counts else self._target.confirmed
         if bucket:
             self._summary = Summary(bucket.summary)
         self._configure(self._target.header, bucket)
         self._began = self._next = count
+        self._last.begin(self._target.ref)
         self._alive = True
         return count
 
@@ -182,8 +189,12 @@ class FileStream:
         await_end(self._api, self._target.ref, outcome)
 
     def abandon(self) -> None:
-        """Nothing is open but what is under way, which can do no harm."""
+        """Nothing is open but what is under way, which the next session waits for."""
         self._alive = False
+        if self._unanswered:
+            session = LastSession(self._unanswered, confirmed=False, orderly=False)
+            self._last.note(self._target.ref, session)
+            self._unanswered = 0
 
     def beat(self, every: float) -> None:
         """A sign of life, where nothing was posted for so many seconds: W&B shows a run without
@@ -196,6 +207,23 @@ class FileStream:
             self._posted_at = time.monotonic()  # the lines' own posts say what is wrong
 
     # --- opening
+
+    def _await_stragglers(self, bucket: Bucket | None) -> None:
+        """Raises RunTrouble while a post of the session before may still arrive, with the time for
+        the next try: hundreds of runs have such a post at once, when a server comes back."""
+        last = self._last.of(self._target.ref)
+        count = bucket.run.count if bucket else 0
+        wait = last.may_still_arrive(count, self._api.http.timeout) if last else 0.0
+        if not last or not wait:
+            return
+        trouble = RunTrouble(
+            f"lines before {last.lines:,} were sent without an answer, and may still arrive",
+            meaning="What follows them is sent once that is over",
+            remedy="Nothing to do: it goes on by itself",
+        )
+        soon = last.at + COUNTED_SOON - time.monotonic()  # an answer that was lost, mostly
+        trouble.retry_after = soon if 0 < soon < wait else wait
+        raise trouble
 
     def _stable_count(self, bucket: Bucket | None) -> int:
         """The count. One that may be another session's has to stand still first: read too early,
@@ -271,9 +299,15 @@ class FileStream:
         files: dict[str, Any] = {HISTORY: {"offset": offset, "content": texts}}
         if with_summary:
             files[SUMMARY] = {"offset": 0, "content": [self._summary_text()]}
+        self._unanswered = offset + len(texts)
         try:
             self._post({"files": files})
+        except Unreachable as error:
+            if error.retry_after:  # that was an answer: it has not taken them
+                self._unanswered = 0
+            raise
         except Rejected as rejected:
+            self._unanswered = 0
             if rejected.status != 413 or len(texts) < 2:
                 raise self._lines_refused(rejected) from None
             half = len(texts) // 2  # what a post may hold is the server's to say
@@ -281,6 +315,7 @@ class FileStream:
             self._post_lines(offset, texts[:half], with_summary=False)
             self._post_lines(offset + half, texts[half:], with_summary=with_summary)
             return
+        self._unanswered = 0
         self._next = offset + len(texts)
         self._lines_at = time.monotonic()
 

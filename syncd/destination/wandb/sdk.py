@@ -30,6 +30,7 @@ from syncd.destination.rows import attempt_at, epoch_table, row
 from syncd.destination.wandb.api import TIMEOUT, Api
 from syncd.destination.wandb.definitions import run_program, wandb_config
 from syncd.destination.wandb.endings import await_end
+from syncd.destination.wandb.last_sessions import LastSession, LastSessions
 from syncd.destination.wandb.worker import (
     Configure,
     Finish,
@@ -39,7 +40,7 @@ from syncd.destination.wandb.worker import (
     Request,
     ReuploadMedia,
 )
-from syncd.destination.wandb.worker_pool import LastSession, Worker, WorkerFailed, WorkerPool
+from syncd.destination.wandb.worker_pool import Worker, WorkerFailed, WorkerPool
 from syncd.errors import Connection, RunRefused, RunTrouble, Unreachable, UploadError
 from syncd.source.lines import Lines, special_lines
 
@@ -71,12 +72,14 @@ class WandbSdk:
         *,
         request_timeout: float = TIMEOUT,
         count_stable_for: float = STABLE,
+        last: LastSessions | None = None,
     ) -> None:
         self._target = target
         self._api = api
         self._pool = pool
+        self._last = last or LastSessions()
         self._init = 2 * request_timeout  # wandb.init asks two questions in turn
-        self._arrival = 2 * request_timeout  # of a request whose sender was killed
+        self._timeout = request_timeout
         self._count_stable_for = count_stable_for
         self._worker: Worker | None = None
         self._started = parse_timestamp(target.header.created, 0.0)
@@ -97,7 +100,7 @@ class WandbSdk:
         count = self._stable_count()
         header = self._target.header
         self._worker = self._pool.acquire()
-        self._pool.forget(self._target.ref)
+        self._last.begin(self._target.ref)
         request = Open(
             base_url=self._api.login.base_url,
             key=self._api.login.key,
@@ -121,14 +124,12 @@ class WandbSdk:
         return count
 
     def _await_stragglers(self) -> None:
-        """Wait until nothing of a killed session can still arrive: its last request may be with the
-        server yet. Coming after lines of this session it would set the server's line cursor back,
-        and the lines after those would be put over others."""
-        last = self._pool.last_session(self._target.ref)
+        """Wait until nothing of a killed session can still arrive."""
+        last = self._last.of(self._target.ref)
         if last is None or last.confirmed:
             return
         remote = self._ask()
-        self._pool.pause(last.may_still_arrive(remote.count if remote else 0, self._arrival))
+        self._pool.pause(last.may_still_arrive(remote.count if remote else 0, self._timeout))
 
     def _stable_count(self) -> int:
         """The count, once it agrees with the last step and has stood still for a while: the SDK
@@ -136,7 +137,7 @@ class WandbSdk:
         remote = self._ask()
         if remote is None:  # a run that is there without lines may have some on their way
             return 0
-        last = self._pool.last_session(self._target.ref)
+        last = self._last.of(self._target.ref)
         still = bool(last and last.orderly and last.lines == remote.count == remote.last_step + 1)
         for _ in range(LOOKS):
             if still:
@@ -311,7 +312,7 @@ class WandbSdk:
 
     def _note(self, *, orderly: bool) -> None:
         confirmed = self._sent <= self._confirmed
-        self._pool.note(self._target.ref, LastSession(self._sent, confirmed, orderly))
+        self._last.note(self._target.ref, LastSession(self._sent, confirmed, orderly))
 
     def _reconfigure(self, record: Record) -> None:
         try:

@@ -9,9 +9,6 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
-from collections.abc import Hashable
-from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Final
@@ -25,25 +22,6 @@ _MAIN: Final = "from syncd.destination.wandb.worker import main; main()"
 
 class WorkerFailed(Exception):
     """The worker answered a request with words of failure."""
-
-
-@dataclass(frozen=True, slots=True)
-class LastSession:
-    """How the last session of a run ended. lines: of the run, once all arrives that was handed over
-    in it. confirmed: all of that was. orderly: the SDK let go of the run, and sends nothing again.
-    at: when, by the monotonic clock."""
-
-    lines: int
-    confirmed: bool
-    orderly: bool
-    at: float = field(default_factory=time.monotonic)
-
-    def may_still_arrive(self, count: int, within: float) -> float:
-        """Seconds until nothing of it can still arrive, of requests that a server answers within
-        `within` seconds, at a server that counts so many lines; 0 where nothing can."""
-        if self.confirmed or count >= self.lines:
-            return 0.0
-        return max(0.0, self.at + within - time.monotonic())
 
 
 class Worker:
@@ -102,7 +80,6 @@ class WorkerPool:
     def __init__(self) -> None:
         self._idle: list[Worker] = []
         self._lent: set[Worker] = set()
-        self._last: dict[Hashable, LastSession] = {}
         self._closing = threading.Event()
         self._guard = threading.Lock()
 
@@ -129,18 +106,6 @@ class WorkerPool:
         with self._guard:
             self._lent.discard(worker)
         worker.kill()
-
-    def note(self, run: Hashable, session: LastSession) -> None:
-        """Remember how the run's last session ended."""
-        self._last[run] = session
-
-    def last_session(self, run: Hashable) -> LastSession | None:
-        """How the run's last session ended; None when this process had none, or it goes on."""
-        return self._last.get(run)
-
-    def forget(self, run: Hashable) -> None:
-        """A session of the run begins."""
-        self._last.pop(run, None)
 
     def pause(self, seconds: float) -> None:
         """Wait, but not longer than the pool is open."""

@@ -19,6 +19,7 @@ from syncd.destination.wandb.worker_pool import WorkerPool
 from syncd.errors import Refused, RunRefused, RunTrouble
 from syncd.source.lines import Lines
 from tests.fakes.wandb_server import WandbServer
+from tests.fakes.wandb_world import World
 from tests.patience import patience
 from tests.syncd.destination.contract import FINISHED, Bench, Run, UploaderContract
 from tests.syncd.world import config_line
@@ -57,8 +58,10 @@ class WandbBench(Bench):
 
 @pytest.fixture(scope="module")
 def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WandbBench]:
+    """Each fact by itself; test_sdk_world has the world as it is."""
     pool = WorkerPool()
-    with WandbServer(tmp_path_factory.mktemp("server"), entity="team") as server:
+    folder = tmp_path_factory.mktemp("server")
+    with WandbServer(folder, entity="team", world=World.PROMPT) as server:
         yield WandbBench(server, pool)
         assert server.graphql.unknown == []
         runs = server.dump()["team"]["songs"].values()

@@ -13,6 +13,7 @@ import pytest
 from syncd.destination.base import Outcome, Target
 from syncd.destination.wandb.api import Api
 from syncd.destination.wandb.credentials import Login
+from syncd.destination.wandb.last_sessions import LastSessions
 from syncd.destination.wandb.sdk import MOST, WandbSdk
 from syncd.destination.wandb.worker_pool import WorkerPool
 from syncd.errors import Contradiction
@@ -34,6 +35,7 @@ class Place(Bench):
     def __init__(self, folder: Path, pool: WorkerPool, world: World, still: float) -> None:
         self.server = WandbServer(folder / "server", entity="team", world=world)
         self.pool, self.still = pool, still
+        self.last = LastSessions()
         self.asks = Api(Login(self.server.url, "team", self.server.key, "test"), patience(5.0))
         self.posts: list[tuple[int, int]] = []  # the lines of each post, as it came
         self.late: set[int] = set()  # posts that begin with these lines are answered late
@@ -51,7 +53,12 @@ class Place(Bench):
 
     def uploader(self, target: Target) -> WandbSdk:
         return WandbSdk(
-            target, self.asks, self.pool, request_timeout=patience(2.5), count_stable_for=self.still
+            target,
+            self.asks,
+            self.pool,
+            request_timeout=patience(2.5),
+            count_stable_for=self.still,
+            last=self.last,
         )
 
     def rows(self, run_id: str) -> list[dict[str, Any]]:
