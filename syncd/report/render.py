@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from syncd.errors import Connection, Exit
-from syncd.report.status import RunState, RunStatus, Status, exit_code
+from syncd.report.status import RunState, RunStatus, Status, exit_code, spoken
 
 WIDE: Final = 110  # columns of a terminal that has room for links and paths
 SHOWN: Final = 20  # finished runs in the table; those with something to do are all shown
@@ -59,7 +59,7 @@ def _page(status: Status, *, with_places: bool) -> RenderableType:
 def _verdict(status: Status) -> str:
     if status.silent:
         return (
-            f"[bold red]The daemon has not reported for {_for(status.silent)}[/]: "
+            f"[bold red]The daemon has not reported for {spoken(status.silent)}[/]: "
             f"{_upload_verdict(status)}"
         )
     return _upload_verdict(status)
@@ -88,11 +88,11 @@ def _upload_verdict(status: Status) -> str:
 
 def _facts(status: Status) -> Iterable[str]:
     daemon = f"running ({escape(status.daemon)})" if status.running else "[yellow]not running[/]"
-    silent = f", [red]without a word for {_for(status.silent)}[/]" if status.silent else ""
+    silent = f", [red]without a word for {spoken(status.silent)}[/]" if status.silent else ""
     yield f"Daemon   {daemon}{silent}"
     reach = _CONNECTIVITY[status.connectivity]
     if status.silent:  # what it said then
-        reach += f" {_for(status.silent)} ago"
+        reach += f" {spoken(status.silent)} ago"
     if status.connectivity_words and status.connectivity_words not in reach:
         reach += f": {escape(status.connectivity_words)}"
     yield f"Server   {escape(status.server)}{_set_by(status, 'base_url')}  {reach}"
@@ -105,14 +105,6 @@ def _facts(status: Status) -> Iterable[str]:
     yield f"Project  {escape(project)}{_set_by(status, 'project')}"
     yield f"Folders  {escape(', '.join(status.log_dirs))}{_set_by(status, 'log_dir')}"
     yield f"State    {escape(status.state_dir)}"
-
-
-def _for(seconds: float) -> str:
-    """So long, in one unit."""
-    for unit, length in (("days", 86_400), ("hours", 3600), ("minutes", 60)):
-        if seconds >= 2 * length:
-            return f"{seconds // length:.0f} {unit}"
-    return f"{seconds:.0f} s"
 
 
 def _set_by(status: Status, setting: str) -> str:

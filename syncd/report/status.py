@@ -18,7 +18,7 @@ from syncd.errors import Connection, Exit, ProblemCode
 from syncd.paths import destination_folder
 from syncd.settings import Settings
 from syncd.source.scanner import LogFile, LogScanner, UnusableFile, resolve_duplicates
-from syncd.state import cursor, daemon_report, decisions, failures, lease, quarantine
+from syncd.state import cursor, daemon_report, decisions, failures, lease, quarantine, reached
 from syncd.state.cursor import Cursor
 from syncd.state.daemon_report import DaemonReport
 from syncd.state.failures import Problem
@@ -119,7 +119,8 @@ def collect(settings: Settings, destination: Destination) -> Status:
     age = daemon_report.silence(report, holder, datetime.now(UTC)) if holder else 0.0
     elsewhere = _elsewhere(report, identity) if holder and report.pid == holder.pid else ""
     current = report if holder and not elsewhere else DaemonReport()
-    connectivity, words, remedy = _connectivity(current, identity)
+    ago = reached.seconds_ago(state, datetime.now(UTC))
+    connectivity, words, remedy = _connectivity(current, identity, ago)
     entity = current.entity or identity.entity
     cursors = {
         run_id: known
@@ -147,6 +148,14 @@ def collect(settings: Settings, destination: Destination) -> Status:
         lane=destination.lane,
         origin=settings.origin,
     )
+
+
+def spoken(seconds: float) -> str:
+    """So long, in one unit."""
+    for unit, length in (("days", 86_400), ("hours", 3600), ("minutes", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds // length:.0f} {unit}"
+    return f"{seconds:.0f} s"
 
 
 def exit_code(status: Status) -> Exit:
@@ -185,13 +194,17 @@ def _renamed(values: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, A
     return {names.get(key, key): value for key, value in values.items()}
 
 
-def _connectivity(report: DaemonReport, identity: Identity) -> tuple[Connection, str, str]:
-    """The daemon's word, where one runs that had a login to ask with, or did without."""
+def _connectivity(
+    report: DaemonReport, identity: Identity, ago: float | None
+) -> tuple[Connection, str, str]:
+    """The daemon's word, where one runs that had a login to ask with, or did without. ago: seconds
+    since anybody reached the server."""
     had_login = identity.key_source or report.login
     if report.updated and (had_login or report.connectivity is Connection.ONLINE):
         return report.connectivity, report.words, report.remedy
     if identity.key_source:
-        return Connection.UNKNOWN, "nobody has asked the server lately", ""
+        words = "nobody has asked the server yet" if ago is None else f"reached {spoken(ago)} ago"
+        return Connection.UNKNOWN, words, ""
     return Connection.NOT_LOGGED_IN, "nobody is logged in", identity.login_remedy
 
 

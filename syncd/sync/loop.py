@@ -21,7 +21,7 @@ from syncd.destination.base import Destination
 from syncd.errors import Leased, Refused, Unreachable, UploadError
 from syncd.settings import Settings
 from syncd.source.scanner import LogFile, UnusableFile
-from syncd.state import decisions, failures
+from syncd.state import decisions, failures, reached
 from syncd.sync import connectivity
 from syncd.sync.catalog import Catalog
 from syncd.sync.connectivity import Connectivity, Probed, Prober
@@ -206,6 +206,7 @@ class Daemon:
         now, was = self._clock(), self.connectivity
         if isinstance(probed.found, str):
             self.connectivity = connectivity.succeeded(probed.found, now, self.limits)
+            self._remember(lambda: reached.save(self.state))
             self._server_answered(was, now)
             return
         if str(probed.found) != str(was.error):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -191,6 +192,13 @@ def test_the_daemons_word_counts_while_it_lives_and_serves_this_server(here: Wor
         assert "is not watched by the daemon" in here.status().warnings[0]
     finally:
         lock.release()
+
+
+def test_after_an_upload_the_server_was_reached_then(here: World) -> None:
+    assert here.status().connectivity_words == "nobody has asked the server yet"
+    here.begin()
+    here.run_on()
+    assert re.fullmatch(r"reached \d+ s ago", here.status().connectivity_words)
 
 
 def test_a_daemon_that_reports_no_more_is_called_silent(here: World) -> None:

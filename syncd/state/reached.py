@@ -1,0 +1,24 @@
+"""When the destination last answered, for `status` where no daemon runs."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+from syncd.state import atomic_json
+
+NAME = "reached.json"
+
+
+def save(destination: Path) -> None:
+    """It answered now. Raises OSError."""
+    atomic_json.write(destination / NAME, {"at": datetime.now(UTC).isoformat(timespec="seconds")})
+
+
+def seconds_ago(destination: Path, now: datetime) -> float | None:
+    """How long ago it answered; None where that isn't known."""
+    data = atomic_json.read(destination / NAME)
+    try:
+        return max(0.0, (now - datetime.fromisoformat(data["at"])).total_seconds())
+    except (KeyError, TypeError, ValueError):
+        return None
