@@ -23,8 +23,8 @@ def lines(*rows: Any, **more: Any) -> Request:
     return post(files={"wandb-history.jsonl": {"offset": 0, "content": content}}, **more)
 
 
-def ask(operation: str, **variables: Any) -> Request:
-    body = {"query": f"query {operation} {{ x }}", "variables": variables}
+def ask(operation: str, asked: str = "viewer", **variables: Any) -> Request:
+    body = {"query": f"query {operation} {{ {asked} }}", "variables": variables}
     return Request("POST", "/graphql", "graphql", operation, "r", body)
 
 
@@ -80,6 +80,13 @@ def test_what_the_sdk_was_recorded_sending_has_nothing_unrecorded() -> None:
     [
         (ask("Weather"), ["POST graphql Weather: no such request"]),
         (ask("RunResumeStatus", run="r"), ["POST graphql RunResumeStatus: run: string"]),
+        (
+            ask("RunResumeStatus", "viewer { of_mine(x: $x) # y\n }", name="r"),
+            [
+                "POST graphql RunResumeStatus: the word of_mine",
+                "POST graphql RunResumeStatus: the word x",
+            ],
+        ),
         (post(exitcode="1"), ["POST file_stream: exitcode: string"]),
         (post(final=True), ["POST file_stream: final: boolean"]),
         (
@@ -98,7 +105,7 @@ def test_what_the_sdk_was_recorded_sending_has_nothing_unrecorded() -> None:
             ["POST graphql UpsertBucket: config{}/_wandb/value/m[]/9: number"],
         ),
     ],
-    ids=["operation", "variable", "type", "part", "row", "media", "config"],
+    ids=["operation", "variable", "words", "type", "part", "row", "media", "config"],
 )
 def test_what_the_sdk_never_sent_is_named(request_: Request, told: list[str]) -> None:
     assert unrecorded(request_) == told

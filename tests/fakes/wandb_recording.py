@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import wandb
 from PIL import Image
 
-from tests.fakes.wandb_client import open_run, quiet_sdk
+from tests.fakes.wandb_client import ENTITY, PROJECT, open_run, quiet_sdk
 from tests.fakes.wandb_server import WandbServer
 from tests.fakes.wandb_shapes import RECORDED, Shape, shape_of, write
 from tests.fakes.wandb_world import World
@@ -29,8 +29,8 @@ RUN = "recorded"
 
 def record(folder: Path) -> list[Shape]:
     """The SDK's requests in a small run: made with all that a run can be called, axes, rows, a
-    picture, a sound, a table, more config; failed; resumed by its id; finished. The caller sees to
-    the SDK's set-up (`quiet_sdk`); files are made in `folder`."""
+    picture, a sound, a table, more config; failed; resumed by its id; finished; asked about by the
+    public API. The caller sees to the SDK's set-up (`quiet_sdk`); files are made in `folder`."""
     seen: list[Shape] = []
     folder.mkdir(parents=True, exist_ok=True)
     with WandbServer(folder / "server", world=World.PROMPT) as server:
@@ -42,6 +42,7 @@ def record(folder: Path) -> list[Shape]:
         server.hook = keep
         _first_session(server, folder)
         _second_session(server, folder)
+        _questions(server)
         assert server.unknown() == []
         assert server.run(RUN)["state"] == "finished"
     return seen
@@ -80,6 +81,15 @@ def _second_session(server: WandbServer, folder: Path) -> None:
     run = open_run(server, folder, RUN, x_update_finish_state=True)
     run.log({"train/loss": 0.25}, step=run.starting_step, commit=True)
     run.finish()
+
+
+def _questions(server: WandbServer) -> None:
+    run = wandb.Api(overrides={"base_url": server.url}, api_key=server.key).run(
+        f"{ENTITY}/{PROJECT}/{RUN}"
+    )
+    assert len(list(run.files())) > 3
+    assert len(list(run.scan_history())) == 6
+    assert run.lastHistoryStep == 5
 
 
 def _picture(folder: Path) -> Path:

@@ -11,6 +11,7 @@ its variables, and every path through its body with the JSON type found there. W
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 RECORDED = Path(__file__).with_name("recorded_sdk.json")
 ROWS = ("wandb-history.jsonl", "wandb-events.jsonl", "wandb-summary.json")  # lines are JSON objects
+WORD = re.compile(r"(?<![\w$])[A-Za-z_]\w*")  # not a variable, whose name is the client's own
+COMMENT = re.compile(r"#[^\n]*")
 TELEMETRY = "t"  # in _wandb: numbers for features and versions, which differ between machines
 
 
@@ -42,11 +45,12 @@ class Kind:
 @dataclass(frozen=True)
 class Shape:
     """One request without its values. body: sorted paths with their types, ``a/b[]/c: number``; of
-    GraphQL, of the variables."""
+    GraphQL, of the variables. words: of GraphQL, the names of types, fields and arguments."""
 
     kind: Kind
     variables: tuple[str, ...] = ()
     body: tuple[str, ...] = ()
+    words: tuple[str, ...] = ()
 
 
 def shape_of(request: Request) -> Shape:
@@ -56,7 +60,10 @@ def shape_of(request: Request) -> Shape:
     if request.endpoint == "graphql":
         variables = body.get("variables") or {}
         found = _paths(variables, "", _in_variables)
-        return Shape(kind, tuple(sorted(variables)), tuple(sorted(set(found))))
+        words = set(WORD.findall(COMMENT.sub("", body.get("query") or ""))) - {kind.operation}
+        return Shape(
+            kind, tuple(sorted(variables)), tuple(sorted(set(found))), tuple(sorted(words))
+        )
     return Shape(kind, body=tuple(sorted(set(_paths(body, "", _in_stream)))) if body else ())
 
 
@@ -64,7 +71,7 @@ def recorded() -> tuple[Shape, ...]:
     """The SDK's requests in the order in which each shape came first."""
     requests = json.loads(RECORDED.read_text())["requests"]
     return tuple(
-        Shape(Kind(*item["kind"]), tuple(item["variables"]), tuple(item["body"]))
+        Shape(Kind(*item["kind"]), *(tuple(item[name]) for name in ("variables", "body", "words")))
         for item in requests
     )
 
@@ -76,6 +83,7 @@ def write(shapes: Iterable[Shape], version: str, path: Path = RECORDED) -> None:
             "kind": [shape.kind.endpoint, shape.kind.method, shape.kind.operation],
             "variables": shape.variables,
             "body": shape.body,
+            "words": shape.words,
         }
         for shape in dict.fromkeys(shapes)
     ]
@@ -92,17 +100,21 @@ def merged(shapes: Iterable[Shape]) -> dict[Kind, frozenset[str]]:
 
 
 def unrecorded(request: Request) -> list[str]:
-    """What is in a request that the SDK was never recorded sending; empty when nothing is."""
+    """What is in a request that the SDK was never recorded sending; empty when nothing is. A word
+    of GraphQL may have been in any of its questions: they all speak of one schema."""
     shape = shape_of(request)
-    known = _known()
+    known, words = _known()
     if shape.kind not in known:
         return [f"{shape.kind}: no such request"]
-    return [f"{shape.kind}: {path}" for path in shape.body if path not in known[shape.kind]]
+    new = [path for path in shape.body if path not in known[shape.kind]]
+    new += [f"the word {word}" for word in shape.words if word not in words]
+    return [f"{shape.kind}: {what}" for what in new]
 
 
 @cache
-def _known() -> Mapping[Kind, frozenset[str]]:
-    return merged(recorded())
+def _known() -> tuple[Mapping[Kind, frozenset[str]], frozenset[str]]:
+    shapes = recorded()
+    return merged(shapes), frozenset(word for shape in shapes for word in shape.words)
 
 
 TYPES = {bool: "boolean", int: "number", float: "number", str: "string", type(None): "null"}

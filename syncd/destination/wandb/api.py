@@ -6,7 +6,9 @@ goes on retrying for days.
 
 from __future__ import annotations
 
+import gzip
 import json
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,11 +20,13 @@ import orjson
 from syncd.destination.base import RemoteRun, RunRef
 from syncd.destination.wandb.credentials import Login, host_flag, login_remedy
 from syncd.destination.wandb.http import Answer, BadRequest, Http, retry_after
-from syncd.errors import Connection, Refused, Unreachable
+from syncd.errors import Connection, Refused, Unreachable, UploadError
 
 TIMEOUT: Final = 15.0  # seconds that a server may take to answer
 PAGE: Final = 1000  # rows per question
 FILES: Final = 500  # of a run, per question
+_GZIP: Final = "FILESTREAM_GZIP"  # of a server's features: compressed posts are taken
+_WORTH_IT: Final = 4096  # bytes of a post from which on it is compressed
 _LATER: Final = (408, 425, 429)  # beside 5xx: the same request may be taken later
 
 _VIEWER: Final = "query Viewer { viewer { id username entity } }"
@@ -52,6 +56,7 @@ mutation UpsertBucket($id: String, $name: String, $project: String, $entity: Str
   }
 }
 """
+_FEATURES: Final = "query ServerFeaturesQuery { serverInfo { features { name isEnabled } } }"
 _HISTORY: Final = """
 query HistoryPage($entity: String!, $project: String!, $run: String!, $minStep: Int64!,
     $maxStep: Int64!, $pageSize: Int!) {
@@ -131,6 +136,8 @@ class Api:
         self.login = login
         self.host = urlsplit(login.base_url).hostname or login.base_url
         self.http = Http(login.base_url, login.key, timeout)
+        self._gzip: bool | None = None  # once it was asked
+        self._asking = threading.Lock()
 
     def close(self) -> None:
         """Ask nothing more: every further question fails at once."""
@@ -245,7 +252,11 @@ class Api:
     def file_stream(self, ref: RunRef, body: bytes) -> Streamed:
         """Post to the run's file stream. Raises Unreachable, Refused or Rejected."""
         place = "/".join(quote(part, safe="") for part in (ref.entity, ref.project, ref.run_id))
-        answer = self._post(f"/files/{place}/file_stream", body)
+        headers: dict[str, str] = {}
+        if len(body) >= _WORTH_IT and self._takes_gzip():
+            # The lowest level: rows are so alike that a higher one costs more than it saves
+            body, headers = gzip.compress(body, 1, mtime=0), {"Content-Encoding": "gzip"}
+        answer = self._post(f"/files/{place}/file_stream", body, headers)
         found = self._object(answer, rejecting=True)
         if found.get("error"):  # some servers say 200 to what they refuse
             raise Rejected(answer.status, str(found["error"])[:200])
@@ -264,11 +275,25 @@ class Api:
         found = self._object(self._post("/graphql", body), rejecting=rejecting)
         return self._data(found, rejecting=rejecting)
 
-    def _post(self, path: str, body: bytes) -> Answer:
+    def _takes_gzip(self) -> bool:
+        """Whether the server says that it takes compressed posts; asked once. A server that knows
+        no such question takes none, and so does one that is in trouble."""
+        with self._asking:
+            if self._gzip is None:
+                try:
+                    info = self._ask(_FEATURES, {}, rejecting=True).get("serverInfo") or {}
+                    features = info.get("features") or []
+                    enabled = {one["name"] for one in features if one["isEnabled"] is True}
+                except (UploadError, Rejected, AttributeError, KeyError, TypeError):
+                    enabled = set()
+                self._gzip = _GZIP in enabled
+            return self._gzip
+
+    def _post(self, path: str, body: bytes, headers: Mapping[str, str] | None = None) -> Answer:
         if not self.login.key:
             raise self._not_logged_in("nobody is logged in")
         try:
-            return self.http.post(path, body)
+            return self.http.post(path, body, headers)
         except BadRequest as error:
             raise self._not_logged_in(f"the login can't be used: {error}") from None
 

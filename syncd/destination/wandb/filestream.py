@@ -286,10 +286,11 @@ class FileStream:
     def _in_posts(self, texts: list[str]) -> Iterable[list[str]]:
         begin, size = 0, 0
         for index, row in enumerate(texts):
-            if begin < index and size + len(row) > self._limit:
+            length = len(row) if row.isascii() else len(row.encode())
+            if begin < index and size + length > self._limit:
                 yield texts[begin:index]
                 begin, size = index, 0
-            size += len(row)
+            size += length
         if begin < len(texts):
             yield texts[begin:]
 

@@ -80,11 +80,7 @@ class Log:
         attempt, special = 1, list[Line]()
         for begin, stop in zip([0, *stops], stops, strict=False):
             part = _between(lines, begin, stop)
-            target = Target(
-                self._header_at(begin), ENTITY, lane.project, self.media,
-                known=True, confirmed=begin, attempt=attempt,
-            )  # fmt: skip
-            uploader = lane.uploader(target)
+            uploader = lane.uploader(self.target(lane, begin, attempt))
             try:
                 assert uploader.open() == begin
                 special += uploader.send(part)
@@ -94,6 +90,13 @@ class Log:
                 uploader.abandon()
             for line in part:
                 attempt = attempt_at(line, attempt)
+
+    def target(self, lane: Lane, begin: int, attempt: int = 1) -> Target:
+        """The run there, for a session that begins with line `begin`."""
+        return Target(
+            self._header_at(begin), ENTITY, lane.project, self.media,
+            known=True, confirmed=begin, attempt=attempt,
+        )  # fmt: skip
 
     def _header_at(self, line: int) -> RunHeader:
         """As a session that begins there is told it: with the newest config before."""

@@ -49,6 +49,7 @@ class DirectLane(Lane):
 
     def __init__(self, server: WandbServer) -> None:
         self._bench = DirectBench(server)
+        self.api = self._bench.api
 
     def uploader(self, target: Target) -> Uploader:
         return self._bench.uploader(target)
