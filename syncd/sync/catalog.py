@@ -67,6 +67,10 @@ class Catalog:
         """One file, as it is now."""
         return self._scanner.look(path)
 
+    def grown(self, path: Path) -> tuple[str, int] | None:
+        """Run id and size of a file that has only grown; None where it has to be looked at."""
+        return self._scanner.grown(path)
+
     def is_news(self, file: FoundFile, known: Mapping[str, object]) -> bool:
         """Whether a file that isn't a known run's own may change the listing. The writes of a
         copy, a forgotten run or one that is kept local must not cost a look at all folders each.

@@ -273,14 +273,21 @@ class Daemon:
 
     def _look(self, path: Path) -> None:
         """One file has news: a known run's own is looked at alone, any other with all others."""
+        if (grown := self._catalog.grown(path)) and self._has_size(path, *grown):
+            return
         file = self._catalog.look(path)
-        if isinstance(file, LogFile):
-            session = self.sessions.get(file.run_id)
-            if session is not None and session.path == path:
-                self._apply(file.run_id, FileSize(file.size))
-                return
+        if isinstance(file, LogFile) and self._has_size(path, file.run_id, file.size):
+            return
         if self._catalog.is_news(file, self.sessions):
             self.rescan()
+
+    def _has_size(self, path: Path, run_id: RunKey, size: int) -> bool:
+        """Whether the file is a known run's own, whose size this is now."""
+        session = self.sessions.get(run_id)
+        if session is None or session.path != path:
+            return False
+        self._apply(run_id, FileSize(size))
+        return True
 
     def _update(self, file: LogFile) -> None:
         """A run's own file, as it is now."""

@@ -72,6 +72,36 @@ def test_a_file_that_gave_way_to_another_one_is_read_again(log: Path) -> None:
     assert found.run_id == "run-2"
 
 
+def test_a_file_that_has_only_grown_is_known_by_its_size(log: Path) -> None:
+    scanner = LogScanner()
+    assert scanner.grown(log) is None  # never looked at
+    scanner.look(log)
+    with log.open("ab") as file:
+        file.write(train_line(1))
+    log.chmod(0)  # its size is all that is asked for
+    assert scanner.grown(log) == ("run-1", log.stat().st_size)
+
+
+def test_a_file_that_is_shorter_another_one_or_gone_has_to_be_looked_at(log: Path) -> None:
+    scanner = LogScanner()
+    scanner.look(log)
+    whole = log.read_bytes()
+    log.write_bytes(whole[:-1])
+    assert scanner.grown(log) is None
+    log.with_name("other").write_bytes(whole + train_line(1))
+    log.with_name("other").replace(log)
+    assert scanner.grown(log) is None
+    log.unlink()
+    assert scanner.grown(log) is None
+
+
+def test_a_file_made_new_has_only_grown_under_its_new_id(log: Path) -> None:
+    aliases = {alias_key(log, config_line()): "run-2"}
+    scanner = LogScanner(lambda: aliases)
+    scanner.look(log)
+    assert scanner.grown(log) == ("run-2", log.stat().st_size)
+
+
 def test_a_first_line_that_names_no_run_gives_one_that_stays(log: Path) -> None:
     here = header_of(b"{bad\n", log)
     assert here.run_id.startswith("log-")
