@@ -10,8 +10,8 @@ import pytest
 
 from karaoke_train.runlog.format import encode
 from karaoke_train.runlog.reader import Line, Position, split_lines
-from syncd.destination.comparison import SHOWN, compare
-from syncd.destination.rows import attempt_at, row
+from syncd.destination.comparison import SHOWN, compare, media_hash
+from syncd.destination.rows import Media, attempt_at, row
 
 STARTED = 1_700_000_000.0
 
@@ -185,6 +185,8 @@ MEDIA = {
         (PICTURE | {"caption": "d"}, "aa", False),
         ("p.png is missing: No such file or directory", "", True),
         ("p.png is missing: No such file or directory", "aa", False),
+        ("p.png is missing: it can't be read", "aa", True),  # a damaged one, in both lanes
+        ("p.png is missing: it can't be read", "", True),
         (None, "aa", False),
     ],
 )
@@ -192,6 +194,13 @@ def test_a_picture_is_compared_by_what_refers_to_it(there: Any, local: str, equa
     file = lines(MEDIA)
     rows = [{**served(file)[0], "pic": there}]
     assert compare(file, rows, STARTED, lambda media: local).equal is equal
+
+
+def test_a_file_that_can_have_no_such_name_is_not_here(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(b"x")
+    assert len(media_hash(tmp_path, Media("a.png", "image", ""))) == 64
+    for path in ("none.png", "a.png\0", ""):
+        assert media_hash(tmp_path, Media(path, "image", "")) == ""
 
 
 def test_a_bad_line_is_equal_to_its_placeholder(tmp_path: Path) -> None:
