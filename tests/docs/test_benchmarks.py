@@ -1,0 +1,31 @@
+"""The figures in README are those of docs/benchmarks.md, whose rows are those of the code."""
+
+from __future__ import annotations
+
+from benchmarks import figures, live, upload
+
+PAGE = figures.PAGE.read_text("utf-8")
+README = figures.README.read_text("utf-8")
+
+
+def test_the_readme_quotes_the_page() -> None:
+    assert figures.between(README, "figures") == figures.sentence(PAGE), (
+        "python -m benchmarks.figures --full writes both"
+    )
+
+
+def test_another_figure_on_the_page_is_another_sentence() -> None:
+    whole = next(row for row in figures.rows(PAGE, "upload") if row["records"] == "20,000")
+    other = PAGE.replace(f"| {whole['syncd CPU s']} |", "| 123.45 |")
+    assert "takes 123.45 s of CPU" in figures.sentence(other)
+
+
+def test_each_row_has_the_command_that_makes_it() -> None:
+    for name, cases in (("upload", figures.UPLOADS), ("live", figures.LIVE)):
+        commands = [row["command"] for row in figures.rows(PAGE, name)]
+        assert commands == [f"`{case.command}`" for case in cases]
+
+
+def test_the_columns_are_those_of_the_code() -> None:
+    for name, head in (("upload", upload.HEAD), ("live", live.HEAD)):
+        assert tuple(figures.rows(PAGE, name)[0]) == head
