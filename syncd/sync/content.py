@@ -8,7 +8,6 @@ that is fine may fail for some seconds; then record by record.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import takewhile
 from pathlib import Path
 from typing import Final
 
@@ -51,22 +50,18 @@ class Content:
         """The first line before line `end` that the server hasn't; None when it has them all.
 
         Raises RunRefused when it has other rows than the file's: whose they are is for a person to
-        say, and nothing is written over them.
+        say, and nothing is written over them. Rows of the file's lines from `end` on are none: the
+        count that `end` stands for lags behind the rows.
         """
-        found = self.compared(end)
+        found = self.compared()
         if found.different or found.extra or found.duplicate:
             raise self._others(found)
-        if found.missing:
-            return found.missing_at[0]
-        waiting = min(found.waiting, found.records)
-        return found.records - waiting if waiting else None
+        first = found.missing_at[0] if found.missing else found.records - found.waiting
+        return first if first < end else None
 
-    def compared(self, end: int | None = None) -> Comparison:
-        """The file's lines, or those before line `end`, and the server's rows, record by record.
-        Raises UploadError, OSError."""
+    def compared(self) -> Comparison:
+        """The file's lines and the server's rows, record by record. Raises UploadError, OSError."""
         lines = tailer.each_line(self.path)
-        if end is not None:
-            lines = takewhile(lambda line: line.at.ordinal < end, lines)
         remote = self.destination.remote_run(self.ref)
         rows = self.destination.history(self.ref) if remote and remote.count else iter(())
         return compare(lines, rows, self._started, lambda media: media_hash(self.media, media))

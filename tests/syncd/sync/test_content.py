@@ -1,0 +1,70 @@
+"""Whether what the server has of a run is what its file has, record by record."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from karaoke_train.runlog.timestamps import parse_timestamp
+from syncd.destination.base import Destination, RemoteRun, Row, RunRef
+from syncd.destination.rows import row
+from syncd.errors import RunRefused
+from syncd.source import tailer
+from syncd.sync.content import Content
+from tests.syncd.world import CREATED, config_line, train_line
+
+
+class Shown:
+    """A destination that shows these rows."""
+
+    def __init__(self, rows: Sequence[Row]) -> None:
+        self._rows = rows
+
+    def remote_run(self, run: RunRef) -> RemoteRun | None:
+        return RemoteRun(len(self._rows), len(self._rows) - 1)
+
+    def history(self, run: RunRef) -> Iterator[Row]:
+        return iter(self._rows)
+
+
+def content(folder: Path, *steps: int, lines: int = 6, other: int | None = None) -> Content:
+    """A file of so many lines, and a server with the rows of these; one of them is not its own."""
+    path = folder / "log.jsonl"
+    path.write_bytes(config_line("run") + b"".join(map(train_line, range(lines - 1))))
+    started = parse_timestamp(CREATED, 0.0)
+    made = [{**row(line, started), "_step": line.at.ordinal} for line in tailer.each_line(path)]
+    rows: list[dict[str, Any]] = [made[step] for step in steps]
+    if other is not None:
+        rows[other] = {"_step": steps[other], "foreign": 1}
+    shown = cast("Destination", Shown(rows))
+    return Content(path, folder / "media", CREATED, RunRef("team", "songs", "run"), shown)
+
+
+@pytest.mark.parametrize(
+    ("steps", "end", "missing"),
+    [
+        ((0, 1, 2, 3, 4, 5), 6, None),
+        ((0, 1, 4, 5), 6, 2),
+        ((0, 1, 2, 3), 6, 4),
+        ((0, 1, 2, 3), 4, None),
+        ((0, 1, 2, 3, 5), 4, None),
+        ((), 2, 0),
+    ],
+)
+def test_the_first_line_that_the_server_lacks(
+    tmp_path: Path, steps: tuple[int, ...], end: int, missing: int | None
+) -> None:
+    assert content(tmp_path, *steps).first_missing(end) == missing
+
+
+def test_rows_past_a_count_that_lags_are_the_files_own(tmp_path: Path) -> None:
+    """Another daemon's last lines: the rows show them some seconds before the count does."""
+    assert content(tmp_path, 0, 1, 2, 3, 4, 5).first_missing(3) is None
+
+
+def test_a_row_that_is_not_the_files_is_for_a_person_to_decide(tmp_path: Path) -> None:
+    with pytest.raises(RunRefused, match="1 records at the server are not the file's"):
+        content(tmp_path, 0, 1, 2, other=1).first_missing(3)
