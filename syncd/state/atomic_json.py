@@ -12,16 +12,17 @@ import orjson
 from syncd.failpoints import failpoint
 
 
-def write(path: Path, value: Any) -> None:
+def write(path: Path, value: Any, *, sync: bool = True) -> None:
     """Replace the file at `path` by the value as JSON, for its owner alone. Raises OSError, and
-    then the old file stands."""
-    write_bytes(path, orjson.dumps(value, option=orjson.OPT_INDENT_2))
+    then the old file stands. sync: see `write_bytes`."""
+    write_bytes(path, orjson.dumps(value, option=orjson.OPT_INDENT_2), sync=sync)
 
 
-def write_bytes(path: Path, data: bytes, *, mode: int = 0o600) -> None:
+def write_bytes(path: Path, data: bytes, *, mode: int = 0o600, sync: bool = True) -> None:
     """Replace the file at `path`, made with `mode` less the umask; missing folders are made for
-    their owner alone. When it returns, the new file is there after a power cut, too. Raises
-    OSError, and then the old file stands."""
+    their owner alone. When it returns, the new file is there after a power cut, too; without
+    `sync` after any crash of this process alone, and a power cut may leave the old one, or one that
+    reads as damaged. Raises OSError, and then the old file stands."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     what = path.parent.name  # cursors, problems, …
@@ -34,7 +35,8 @@ def write_bytes(path: Path, data: bytes, *, mode: int = 0o600) -> None:
             failpoint(f"{what}.after_write")
             # Before the rename: ext4 and XFS may put the new name on disk before the data, and a
             # power cut between the two leaves an empty file in place of the old one
-            os.fsync(file.fileno())
+            if sync:
+                os.fsync(file.fileno())
         failpoint(f"{what}.before_rename")
         draft.replace(path)
         failpoint(f"{what}.after_rename")
@@ -42,7 +44,8 @@ def write_bytes(path: Path, data: bytes, *, mode: int = 0o600) -> None:
         with suppress(OSError):
             draft.unlink()
         raise
-    _sync_folder(path.parent)
+    if sync:
+        _sync_folder(path.parent)
 
 
 def read(path: Path) -> Any:

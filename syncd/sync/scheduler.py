@@ -254,7 +254,8 @@ def transition(run: Run, event: Event, now: float, jitter: float, limits: Limits
     """The run, once the event has come. jitter: 0 to 1, the share of the longest backoff that is
     waited. Raises IllegalEvent, and changes nothing, for an event that can't come now."""
     phase = _next_phase(run, type(event))
-    return replace(_fields_after(run, event, phase, now, jitter, limits), phase=phase)
+    after = _fields_after(run, event, phase, now, jitter, limits)
+    return after if after.phase is phase else replace(after, phase=phase)
 
 
 def _next_phase(run: Run, trigger: ActionKind | type[Event]) -> Phase:

@@ -290,7 +290,8 @@ class Session:
             return Confirmed(confirmed, self._alive().ahead)
         at = self._position_of(count)
         self._stopped = self._alive().stopped
-        self._save(at, ended=False)
+        # Where only our own word says what arrived, it has to survive a power cut
+        self._save(at, ended=False, sync=not self._destination.counts)
         return Confirmed(at, self._alive().ahead)
 
     def _stalled(self, confirmed: Position, sent: Position) -> Event:
@@ -546,9 +547,9 @@ class Session:
                 attempt = attempt_at(line, self._starts[-1][1])
                 self._starts.append((line.at.offset, attempt))
 
-    def _save(self, at: Position, *, ended: bool, uncounted: int = 0) -> None:
+    def _save(self, at: Position, *, ended: bool, uncounted: int = 0, sync: bool = True) -> None:
         """Remember what the server confirmed. A state folder that takes no writes costs a
-        re-read later, and nothing now."""
+        re-read later, and nothing now; so does a power cut without `sync`."""
         config_at, attempt = self._start_before(at)
         # Written after the server's answer and before the next send, so the cursor never says
         # more than the server; less is harmless, as equal lines replace each other
@@ -568,7 +569,7 @@ class Session:
             updated=datetime.now(UTC).isoformat(timespec="seconds"),
         )
         try:
-            cursor.save(self._cursors, known)
+            cursor.save(self._cursors, known, sync=sync)
         except OSError as error:
             events.state_unwritable(self._cursors.parent, error)
 

@@ -84,3 +84,12 @@ def test_what_is_not_there_or_no_file_reads_as_none(tmp_path: Path) -> None:
 
 def _fails(*_: object) -> None:
     raise OSError(28, "crash")
+
+
+def test_what_may_be_lost_to_a_power_cut_is_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "fsync", _fails)
+    atomic_json.write(tmp_path / "a.json", {"a": 1}, sync=False)
+    assert atomic_json.read(tmp_path / "a.json") == {"a": 1}
+    assert [path.name for path in tmp_path.iterdir()] == ["a.json"]
