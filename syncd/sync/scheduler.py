@@ -354,7 +354,8 @@ def _after_failed(run: Run, error: UploadError, now: float, jitter: float, limit
         # What was on its way counts as lost; if it arrives all the same, the next session finds
         # it in the server's count and begins behind it
         sent=run.confirmed,
-        scanned_to=run.confirmed.offset,
+        # Less where a `retry` is under way: that a run seems done was not to be believed
+        scanned_to=min(run.scanned_to, run.confirmed.offset),
         failures=failures,
         retry_at=now + wait,
         waits_since=now + wait,

@@ -170,6 +170,12 @@ def test_retry_asks_the_server_about_a_run_that_seems_done(phase: Phase) -> None
     assert chosen(fold(done, Retry())) == [ActionKind.OPEN]
 
 
+def test_a_retry_that_fails_is_tried_again_also_for_a_run_that_seems_done() -> None:
+    done = Run(size=90, scanned_to=90, confirmed=P9, sent=P9, outcome=FINISHED, ended=True)
+    asked = replace(fold(done, Retry()), phase=Phase.OPENING)
+    assert chosen(fold(asked, Failed(RunTrouble("no"))), now=1e6) == [ActionKind.OPEN]
+
+
 @pytest.mark.parametrize(
     ("run", "now", "expected"),
     [
