@@ -146,7 +146,8 @@ class Daemon:
 
     def done(self) -> bool:
         """Whether all is uploaded that can be: what is left waits for somebody else."""
-        if self._prober.asking or not self.connectivity.known:
+        # Not by whether a question is under way: to a server that is down there is always one
+        if not self.connectivity.known or self.connectivity.in_doubt:
             return False
         if not self.connectivity.online:
             return all(run.phase in (Phase.IDLE, Phase.BLOCKED) for run in self.runs.values())
