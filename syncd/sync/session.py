@@ -17,7 +17,14 @@ from karaoke_train.runlog.lock import Lock, holder_of
 from karaoke_train.runlog.reader import Line, Position
 from karaoke_train.runlog.record_types import RecordType
 from syncd import events
-from syncd.destination.base import Destination, Outcome, RunRef, Target, Uploader
+from syncd.destination.base import (
+    Destination,
+    Outcome,
+    RemoteRun,
+    RunRef,
+    Target,
+    Uploader,
+)
 from syncd.destination.refusals import not_counted
 from syncd.destination.rows import attempt_at
 from syncd.errors import (
@@ -57,6 +64,7 @@ from syncd.sync.scheduler import (
 # Times that a server may count fewer lines than it confirmed, before a person is asked. Replicas
 # that lag look for a while like a server that lost data; neither says which it is.
 LOST_TRIES: Final = 5
+_LATE_COUNT: Final = (1.0, 2.0, 4.0)  # seconds between looks: counts were seen 2 to 4 s behind
 _AT_END: Final = marked.mark_of(*KINDS)
 _LATER: Final = marked.mark_of(*KINDS, RecordType.CONFIG)
 
@@ -208,6 +216,9 @@ class Session:
         self._check_count(count, known)
         if known and known.uncounted > count == known.confirmed.ordinal:
             raise not_counted(self.header.run_id, count, known.uncounted)
+        remote, displaced = self._agreeing(remote)
+        if remote and self._destination.counts:
+            count = remote.count
         at = self._locate(count, known)
         # Nothing to send and nothing to tell: a session would show the run as running again. Not
         # where the cursor is at the count and has seen no end told: that is then told again, with
@@ -215,8 +226,9 @@ class Session:
         at_cursor = known is not None and known.confirmed == at
         outcome = None if at_cursor or not remote else self._outcome_at(at)
         # A count that no cursor of ours explains, or that the server's other answers deny
-        in_doubt = at.ordinal and (known is None or self._contradictions)
-        missing = self._lacks(at) if in_doubt else None
+        denied = displaced or self._contradictions > 0
+        in_doubt = at.ordinal and (known is None or denied)
+        missing = self._lacks(at, cheaply=not denied) if in_doubt else None
         if outcome and remote and remote.shows(outcome) and missing is None:
             self._save(at, ended=True)
             self.drop()
@@ -347,13 +359,26 @@ class Session:
             )
         self._contradictions = 0
 
-    def _lacks(self, end: Position) -> int | None:
-        """The first line before `end` that the server hasn't; None when it has them all. Raises
+    def _agreeing(self, remote: RemoteRun | None) -> tuple[RemoteRun | None, bool]:
+        """The run, once it has no step beyond its count, and whether that stays so: then lines are
+        missing, and later ones are in their places, as a line cursor that went back leaves it.
+        Posting on from the count would bring as many lines as there should be, some of them twice,
+        and no number would tell."""
+        for wait in _LATE_COUNT:
+            if remote is None or not self._destination.counts or remote.last_step < remote.count:
+                return remote, False
+            self._destination.pause(wait)
+            remote = self._destination.remote_run(self._ref())
+        return remote, remote is not None and remote.last_step >= remote.count
+
+    def _lacks(self, end: Position, *, cheaply: bool = True) -> int | None:
+        """The first line before `end` that the server hasn't; None when it has them all. cheaply:
+        by its first and last row and the number of steps, where these are as they should be. Raises
         RunRefused where it has others, UploadError, OSError."""
         content = Content(
             self.path, self._media, self.header.created, self._ref(), self._destination
         )
-        if content.looks_right(end, self._start_before(end)[1]):
+        if cheaply and content.looks_right(end, self._start_before(end)[1]):
             return None
         return content.first_missing(end.ordinal)
 

@@ -16,8 +16,10 @@ import pytest
 from karaoke_train.runlog.layout import lock_path
 from karaoke_train.runlog.lock import Lock
 from karaoke_train.runlog.reader import Position, parse_line
-from syncd.destination.base import Outcome, Target
+from syncd.destination.base import Destination, Outcome, Target
 from syncd.destination.refusals import not_counted
+from syncd.destination.wandb.credentials import Login
+from syncd.destination.wandb.destination import WandbDestination
 from syncd.errors import Leased, NotCounted, RunRefused, RunTrouble, UploadError
 from syncd.source import marked, tailer
 from syncd.source.scanner import LogFile, LogScanner
@@ -37,6 +39,8 @@ from syncd.sync.scheduler import (
 )
 from syncd.sync.session import LOST_TRIES, Session
 from tests.fakes.uploads import FakeServer, FakeUploader
+from tests.fakes.wandb_server import WandbServer
+from tests.fakes.wandb_world import World
 from tests.patience import patience
 from tests.syncd.world import NAME, config_line, end_line, offset_of, train_line
 
@@ -60,7 +64,7 @@ def path(tmp_path: Path) -> Path:
     return path
 
 
-def session(path: Path, server: FakeServer, **how: Any) -> Session:
+def session(path: Path, server: Destination, **how: Any) -> Session:
     file = LogScanner().look(path)
     assert isinstance(file, LogFile)
     return Session(file, server, state=path.parent / "state", entity=lambda: "team", **how)
@@ -568,3 +572,31 @@ def test_a_session_goes_on_in_the_attempt_that_the_cursor_has(
     other.send(begin, 99)
     server.deliver()
     assert [row["attempt"] for row in server.runs["run-1"].rows] == [*[1] * 6, 2, 2, 3, 3]
+
+
+def test_lines_in_the_places_of_lost_ones_are_found_before_others_follow(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a line cursor that went back leaves: the count is behind the last step. Posting on from
+    the count would bring as many lines as there should be, two of them twice and two never."""
+    monkeypatch.setattr("syncd.sync.session._LATE_COUNT", (0.0,))
+    with WandbServer(tmp_path / "wandb", world=World.LINE_CURSOR) as server:
+        destination = WandbDestination(Login(server.url, "team", server.key, "test"), lane="direct")
+        one = session(path, destination)
+        one.open()
+        one.send(at(0), 2)
+        one.confirm(at(0))
+        one.send(at(2), 99)
+        one.drop()
+        (run,) = server.store.runs.values()
+        del run.history[2:4]
+        run.cursors.clear()
+        again = session(path, destination)
+        opened = again.open()
+        assert isinstance(opened, Opened), opened
+        assert opened.at == at(4)
+        assert [row["_step"] for row in server.history("run-1")] == [0, 1, 2, 3]
+        again.send(at(4), 99)
+        assert [row["_step"] for row in server.history("run-1")] == list(range(6))
+        again.drop()
+        destination.close()
