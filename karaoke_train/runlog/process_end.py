@@ -33,14 +33,14 @@ def watch_exit() -> None:
     """See from now on which code sys.exit is called with; a call that was caught is forgotten."""
     # What SystemExit carried is gone when atexit functions are called. wandb's exit hooks stand in
     # the same place for the same reason; `raise SystemExit` passes by both
-    global _code
+    global _code, _exit
     _code = None
-    if sys.exit is not _watched_exit:
-        global _exit
+    # Once: a hook that took our place meanwhile calls us, and would be called by us for ever
+    if _exit is None:
         _exit, sys.exit = sys.exit, _watched_exit
 
 
-_exit: Any = sys.exit
+_exit: Any = None  # what sys.exit was before
 
 
 def _watched_exit(status: Any = None, /) -> NoReturn:
