@@ -46,9 +46,10 @@ from syncd.source.lines import Lines, special_lines
 
 STABLE: Final = 5.0  # seconds; counts were seen to lag 2 to 4 s behind what was written
 LOOKS: Final = 4  # at a count that moves, before the session waits as after any trouble
-# Lines of one send. Handed over within a second they are one request to the file stream (the SDK
-# posts a summary at the first of them, and the lines a second later), so that none can follow one
-# that was lost. 2,700 to 5,000 lines per second were measured, on a busy machine and an idle one
+# Lines of one send. Handed over within a second they are one request to the file stream or two (the
+# SDK posts at the first of them, mostly a summary alone, and the rest a second later): few can
+# follow one that was lost, and `confirm` finds those. 2,700 to 5,000 lines per second were measured,
+# on a busy machine and an idle one
 MOST: Final = 1_000
 HAND_OVER: Final = 60.0  # to take a chunk of rows; some of them with pictures to read
 STARTS: Final = 10.0  # to import the SDK and start wandb-core, on a busy machine
@@ -90,7 +91,7 @@ class WandbSdk:
 
     @property
     def most(self) -> int:
-        """Lines that one send may have: so many as are one request."""
+        """Lines that one send may have: no more than are handed over within a second."""
         return MOST
 
     def open(self) -> int:

@@ -259,6 +259,14 @@ def test_what_is_confirmed_is_where_the_server_is(path: Path, server: FakeServer
     assert one.confirm(at(4)) == Confirmed(at(4))
 
 
+def test_a_send_has_no_more_lines_than_the_uploader_wants(path: Path, server: FakeServer) -> None:
+    server.most = 2
+    one = session(path, server)
+    one.open()
+    assert one.send(at(0), 99) == Sent(at(2), at(2).offset)
+    assert one.send(at(2), 1) == Sent(at(3), at(3).offset)
+
+
 def test_a_torn_tail_is_nothing_to_send(path: Path, server: FakeServer) -> None:
     one = session(path, server)
     uploaded(one, server)

@@ -14,7 +14,7 @@ from syncd.destination.base import Outcome, Target
 from syncd.destination.wandb.api import Api
 from syncd.destination.wandb.credentials import Login
 from syncd.destination.wandb.last_sessions import LastSessions
-from syncd.destination.wandb.sdk import MOST, WandbSdk
+from syncd.destination.wandb.sdk import WandbSdk
 from syncd.destination.wandb.worker_pool import WorkerPool
 from syncd.errors import Contradiction
 from tests.fakes.faults import Fault, Request
@@ -127,18 +127,6 @@ def test_a_request_of_a_killed_session_that_comes_late_is_waited_for(
     assert run.confirmed(second, 6) == 6
     second.close(FINISHED, ())
     assert unharmed(run) == list(range(6))
-
-
-def test_lines_handed_over_at_once_are_one_request(place: Callable[..., Place]) -> None:
-    """None of them can follow a lost one: the next ones are sent once these are confirmed."""
-    here = place(World.PROMPT)
-    run = Run(here, lines=200)
-    uploader = run.open()
-    assert len(run.lines) <= uploader.most == MOST
-    uploader.send(run.lines)
-    assert run.confirmed(uploader, 200) == 200
-    uploader.abandon()
-    assert here.posts == [(0, 200)]
 
 
 def test_lines_past_a_hole_are_not_confirmed_where_the_server_counts_it(
