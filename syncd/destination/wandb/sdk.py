@@ -48,7 +48,7 @@ STABLE: Final = 5.0  # seconds; counts were seen to lag 2 to 4 s behind what was
 LOOKS: Final = 4  # at a count that moves, before the session waits as after any trouble
 # Lines of one send. Handed over within a second they are one request to the file stream or two (the
 # SDK posts at the first of them, mostly a summary alone, and the rest a second later): few can
-# follow one that was lost, and `confirm` finds those. 2,700 to 5,000 lines per second were measured,
+# follow one that was lost, and `confirm` finds those. 2,700 to 5,000 lines per second were taken,
 # on a busy machine and an idle one
 MOST: Final = 1_000
 HAND_OVER: Final = 60.0  # to take a chunk of rows; some of them with pictures to read
