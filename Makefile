@@ -9,7 +9,7 @@ VENV   ?= .venv
 PYTHON ?= python3
 DEMO   ?= demo
 bin    := $(VENV)/bin
-tests  := $(bin)/pytest -n auto --dist loadfile
+tests  := $(bin)/pytest -n 4 --dist loadfile
 # `quick` is content with less, where not everything is installed yet
 least  := $(if $(wildcard $(VENV)/ready),$(VENV)/ready,$(VENV)/ready-for-quick)
 
