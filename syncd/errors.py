@@ -33,7 +33,6 @@ class Connection(StrEnum):
     CAPTIVE = "captive"  # something answers that is no W&B server, as a hotel's login page does
     TROUBLE = "trouble"  # the server answers, and can't do its work
     NOT_LOGGED_IN = "not_logged_in"
-    NOT_COUNTED = "not_counted"  # the server takes lines, and does not count them
     REFUSED = "refused"
     UNKNOWN = "unknown"
 

@@ -142,7 +142,7 @@ def collect(settings: Settings, destination: Destination) -> Status:
         log_dirs=tuple(map(str, settings.log_dir)),
         state_dir=str(settings.state_dir),
         runs=runs,
-        warnings=(*_warnings(settings, identity, holder, report), *_stopped(runs)),
+        warnings=(*_warnings(settings, identity, holder, report, elsewhere), *_stopped(runs)),
         silent=age if age > daemon_report.SILENT_AFTER else 0.0,
         elsewhere=elsewhere,
         lane=destination.lane,
@@ -356,12 +356,16 @@ def _stopped(runs: Iterable[RunStatus]) -> Iterable[str]:
 
 
 def _warnings(
-    settings: Settings, identity: Identity, holder: Holder | None, report: DaemonReport
+    settings: Settings,
+    identity: Identity,
+    holder: Holder | None,
+    report: DaemonReport,
+    elsewhere: str,
 ) -> Iterable[str]:
     if identity.warning:
         yield identity.warning
-    if holder and (other := _elsewhere(report, identity)):
-        yield f"the daemon uploads to {other}, this shell would to {_place(identity)}"
+    if elsewhere:
+        yield f"the daemon uploads to {elsewhere}, this shell would to {_place(identity)}"
     for folder in settings.log_dir:
         if not folder.is_dir():
             yield f"{folder} does not exist yet; it is watched as soon as it does"

@@ -35,7 +35,8 @@ class DaemonReport:
 def save(state: Path, report: DaemonReport) -> None:
     """Write it, with this process and the time. Raises OSError."""
     updated = datetime.now(UTC).isoformat(timespec="seconds")
-    atomic_json.write(state / NAME, asdict(replace(report, pid=os.getpid(), updated=updated)))
+    word = asdict(replace(report, pid=os.getpid(), updated=updated))
+    atomic_json.write(state / NAME, word, sync=False)  # a power cut ends the daemon as well
 
 
 def load(state: Path) -> DaemonReport:

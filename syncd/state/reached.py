@@ -12,7 +12,8 @@ NAME = "reached.json"
 
 def save(destination: Path) -> None:
     """It answered now. Raises OSError."""
-    atomic_json.write(destination / NAME, {"at": datetime.now(UTC).isoformat(timespec="seconds")})
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    atomic_json.write(destination / NAME, {"at": now}, sync=False)
 
 
 def seconds_ago(destination: Path, now: datetime) -> float | None:

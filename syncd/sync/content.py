@@ -16,9 +16,9 @@ from karaoke_train.runlog.reader import Line, Position, parse_line
 from karaoke_train.runlog.timestamps import parse_timestamp
 from syncd.destination.base import Destination, RunRef
 from syncd.destination.comparison import Comparison, compare, media_hash, same_row
+from syncd.destination.rows import attempt_at
 from syncd.errors import ProblemCode, RunRefused
 from syncd.source import tailer
-from syncd.source.attempts import attempt_before
 
 _WAITS: Final = (0.0, 1.0, 2.0, 4.0)  # seconds before each look: tails were seen to be 2 to 4 s old
 
@@ -42,9 +42,7 @@ class Content:
             return False
         first = next(iter(tailer.read(self.path, tailer.START).lines))
         steps = self.destination.steps(self.ref)
-        return steps in (None, end.ordinal) and self._has(
-            first, attempt_before(self.path, first.end)
-        )
+        return steps in (None, end.ordinal) and self._has(first, attempt_at(first, 1))
 
     def first_missing(self, end: int) -> int | None:
         """The first line before line `end` that the server hasn't; None when it has them all.

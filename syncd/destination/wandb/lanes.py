@@ -44,7 +44,7 @@ class Lanes:
         self._path = folder / NAME if folder else None
         self._clock = clock
         self._lock = threading.Lock()
-        self._runs: dict[RunRef, str] = {}  # why each of them goes by the SDK
+        self._alone: set[RunRef] = set()  # runs that go by the SDK
         self._damaged: set[RunRef] = set()
         self._seen, self._why = self._load() if asked == "auto" else ("", "")
         self._counts = False
@@ -77,14 +77,14 @@ class Lanes:
             return "direct, not yet tried here"
         if self._why:
             return f"direct, but {self._why}"
-        alone = len(self._runs)
+        alone = len(self._alone)
         return f"direct, but for {alone} {'run' if alone == 1 else 'runs'}" if alone else "direct"
 
     def of(self, run: RunRef) -> Lane:
         """The way of this run."""
         if run in self._damaged:
             return Lane.DIRECT
-        return Lane.SDK if run in self._runs else self.server
+        return Lane.SDK if run in self._alone else self.server
 
     def mend(self, run: RunRef) -> None:
         """Lines are missing in the run's middle: only the direct lane can go back to them, whatever
@@ -120,8 +120,8 @@ class Lanes:
         if self._asked != "auto":
             return False
         with self._lock:
-            self._runs[run] = why
-            several = len(self._runs) >= MOST_REFUSED
+            self._alone.add(run)
+            several = len(self._alone) >= MOST_REFUSED
         if several and not self._counts:
             return self.leave(why)
         return True
@@ -131,7 +131,6 @@ class Lanes:
         if self._path is None:
             return
         try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
             atomic_json.write(self._path, {"lane": lane, "why": why, "at": self._clock()})
         except OSError:
             return  # it is found out again the next time
