@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from karaoke_train.runlog import RunLog
+from karaoke_train.runlog import RunLog, create
 from karaoke_train.runlog.reader import Line
 from karaoke_train.runlog.timestamps import parse_timestamp
 from syncd import settings
@@ -361,18 +361,24 @@ def _close(rig: Rig) -> None:
 
 
 @contextlib.contextmanager
-def playing(
+def played(
+    request: pytest.FixtureRequest,
+    parameter: str,
     scenarios: Mapping[str, Callable[[Rig], None]],
     make_rig: Callable[[Path], Rig],
     base: Path,
     width: int = 4,
 ) -> Iterator[Playing]:
-    """Scenarios that are under way, and are ended in the end."""
-    under_way = Playing(scenarios, make_rig, base, width)
-    try:
-        yield under_way
-    finally:
-        under_way.close()
+    """Those of a module's scenarios that its tests are to be run with, under way. parameter: of
+    the tests, which names them."""
+    with pytest.MonkeyPatch.context() as patch:  # three git processes a run
+        patch.setattr(create, "provenance", lambda argv: {"host": "here", "pid": os.getpid()})
+        chosen = {name: scenarios[name] for name in _selected(request, parameter)}
+        under_way = Playing(chosen, make_rig, base, width)
+        try:
+            yield under_way
+        finally:
+            under_way.close()
 
 
 def by_lane(lane: str, scenario: Callable[[Rig], None]) -> Callable[[Rig], None]:
@@ -387,7 +393,7 @@ def by_lane(lane: str, scenario: Callable[[Rig], None]) -> Callable[[Rig], None]
     return play
 
 
-def selected(request: pytest.FixtureRequest, parameter: str) -> list[str]:
+def _selected(request: pytest.FixtureRequest, parameter: str) -> list[str]:
     """The values of a parameter in the tests of this module that are to be run."""
     specs = [
         getattr(item, "callspec", None)

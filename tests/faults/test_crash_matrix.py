@@ -15,21 +15,12 @@ from pathlib import Path
 
 import pytest
 
-from karaoke_train.runlog import RunLog, create
+from karaoke_train.runlog import RunLog
 from syncd import failpoints
 from tests.fakes.faults import Fault, Request
 from tests.fakes.wandb_server import WandbServer
 from tests.fakes.wandb_state import HISTORY
-from tests.faults.rig import (
-    Playing,
-    Rig,
-    alive,
-    by_lane,
-    descendants,
-    playing,
-    selected,
-    write,
-)
+from tests.faults.rig import Playing, Rig, alive, by_lane, descendants, played, write
 from tests.patience import until
 
 # in the order in which a record passes them
@@ -185,20 +176,17 @@ def new_rig(folder: Path) -> Rig:
 
 
 @pytest.fixture(scope="module")
-def played(
+def under_way(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Playing]:
-    """The scenarios that were selected, under way."""
-    with pytest.MonkeyPatch.context() as patch:  # three git processes a run
-        patch.setattr(create, "provenance", lambda argv: {"host": "here", "pid": os.getpid()})
-        scenarios = {name: SCENARIOS[name] for name in selected(request, "point")}
-        with playing(scenarios, new_rig, tmp_path_factory.mktemp("crash"), 6) as under_way:
-            yield under_way
+    base = tmp_path_factory.mktemp("crash")
+    with played(request, "point", SCENARIOS, new_rig, base, 6) as playing:
+        yield playing
 
 
 @pytest.mark.parametrize("point", SCENARIOS)
-def test_killed_there_every_record_is_on_the_server_once(played: Playing, point: str) -> None:
-    played.result(point)
+def test_killed_there_every_record_is_on_the_server_once(under_way: Playing, point: str) -> None:
+    under_way.result(point)
 
 
 def test_without_the_variable_a_failpoint_does_nothing(tmp_path: Path) -> None:

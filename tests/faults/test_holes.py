@@ -4,7 +4,6 @@ there to the end, in order. What isn't the file's is left for a person to decide
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
@@ -12,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from karaoke_train.runlog import RunLog, create
+from karaoke_train.runlog import RunLog
 from syncd.errors import Exit
 from syncd.report.status import exit_code
 from syncd.state import decisions
@@ -20,7 +19,7 @@ from tests.fakes.faults import Fault, Request
 from tests.fakes.wandb_server import WandbServer
 from tests.fakes.wandb_state import HISTORY, HOLE
 from tests.fakes.wandb_world import World
-from tests.faults.rig import LANES, Playing, Rig, playing, selected, write
+from tests.faults.rig import LANES, Playing, Rig, played, write
 from tests.faults.test_verify import verify
 from tests.patience import until
 
@@ -142,18 +141,16 @@ def new_rig(folder: Path) -> Rig:
 
 
 @pytest.fixture(scope="module")
-def played(
+def under_way(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Playing]:
-    with pytest.MonkeyPatch.context() as patch:  # three git processes a run
-        patch.setattr(create, "provenance", lambda argv: {"host": "here", "pid": os.getpid()})
-        scenarios = {name: SCENARIOS[name] for name in selected(request, "case")}
-        with playing(scenarios, new_rig, tmp_path_factory.mktemp("holes"), 6) as under_way:
-            yield under_way
+    base = tmp_path_factory.mktemp("holes")
+    with played(request, "case", SCENARIOS, new_rig, base, 6) as playing:
+        yield playing
 
 
 @pytest.mark.parametrize("case", SCENARIOS)
 def test_what_is_missing_is_sent_again_and_what_is_not_ours_is_left(
-    played: Playing, case: str
+    under_way: Playing, case: str
 ) -> None:
-    played.result(case)
+    under_way.result(case)

@@ -10,19 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from karaoke_train.runlog import RunLog, create
+from karaoke_train.runlog import RunLog
 from tests.fakes.wandb_server import WandbServer
-from tests.faults.rig import (
-    LANES,
-    WAV,
-    Playing,
-    Rig,
-    by_lane,
-    descendants,
-    playing,
-    selected,
-    write,
-)
+from tests.faults.rig import LANES, WAV, Playing, Rig, by_lane, descendants, played, write
 from tests.patience import until
 
 
@@ -122,16 +112,14 @@ def new_rig(folder: Path) -> Rig:
 
 
 @pytest.fixture(scope="module")
-def played(
+def under_way(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Playing]:
-    with pytest.MonkeyPatch.context() as patch:  # three git processes a run
-        patch.setattr(create, "provenance", lambda argv: {"host": "here", "pid": os.getpid()})
-        scenarios = {name: SCENARIOS[name] for name in selected(request, "case")}
-        with playing(scenarios, new_rig, tmp_path_factory.mktemp("media")) as under_way:
-            yield under_way
+    base = tmp_path_factory.mktemp("media")
+    with played(request, "case", SCENARIOS, new_rig, base) as playing:
+        yield playing
 
 
 @pytest.mark.parametrize("case", SCENARIOS)
-def test_a_sound_gets_to_the_server_with_its_row(played: Playing, case: str) -> None:
-    played.result(case)
+def test_a_sound_gets_to_the_server_with_its_row(under_way: Playing, case: str) -> None:
+    under_way.result(case)

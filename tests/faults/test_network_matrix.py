@@ -16,14 +16,14 @@ from typing import Any
 
 import pytest
 
-from karaoke_train.runlog import RunLog, create
+from karaoke_train.runlog import RunLog
 from syncd.errors import Exit
 from syncd.report.status import exit_code
 from tests.fakes.faults import Seen
 from tests.fakes.proxy import Proxy
 from tests.fakes.wandb_http import self_signed
 from tests.fakes.wandb_server import WandbServer
-from tests.faults.rig import LANE, LANES, ROOT, Playing, Rig, by_lane, playing, selected, write
+from tests.faults.rig import LANE, LANES, ROOT, Playing, Rig, by_lane, played, write
 from tests.karaoke_train.runlog.files import lines_of
 from tests.patience import patience, until
 
@@ -359,17 +359,14 @@ def new_rig(folder: Path) -> Rig:
 
 
 @pytest.fixture(scope="module")
-def played(
+def under_way(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Playing]:
-    """The scenarios that were selected, under way."""
-    with pytest.MonkeyPatch.context() as patch:  # three git processes a run
-        patch.setattr(create, "provenance", lambda argv: {"host": "here", "pid": os.getpid()})
-        scenarios = {name: SCENARIOS[name] for name in selected(request, "fault")}
-        with playing(scenarios, new_rig, tmp_path_factory.mktemp("network"), 8) as under_way:
-            yield under_way
+    base = tmp_path_factory.mktemp("network")
+    with played(request, "fault", SCENARIOS, new_rig, base, 8) as playing:
+        yield playing
 
 
 @pytest.mark.parametrize("fault", SCENARIOS)
-def test_after_the_fault_every_record_is_on_the_server_once(played: Playing, fault: str) -> None:
-    played.result(fault)
+def test_after_the_fault_every_record_is_on_the_server_once(under_way: Playing, fault: str) -> None:
+    under_way.result(fault)

@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from karaoke_train.runlog import RunLog, create
+from karaoke_train.runlog import RunLog
 from syncd.errors import Exit
 from syncd.report.status import exit_code
 from tests.fakes.faults import Request
 from tests.fakes.wandb_server import WandbServer
 from tests.fakes.wandb_state import HISTORY
 from tests.fakes.wandb_world import World
-from tests.faults.rig import LANES, Playing, Rig, playing, selected, write
+from tests.faults.rig import LANES, Playing, Rig, played, write
 from tests.patience import until
 
 
@@ -100,16 +100,14 @@ def new_rig(folder: Path) -> Rig:
 
 
 @pytest.fixture(scope="module")
-def played(
+def under_way(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Playing]:
-    with pytest.MonkeyPatch.context() as patch:  # three git processes a run
-        patch.setattr(create, "provenance", lambda argv: {"host": "here", "pid": 1})
-        scenarios = {name: SCENARIOS[name] for name in selected(request, "case")}
-        with playing(scenarios, new_rig, tmp_path_factory.mktemp("others"), 6) as under_way:
-            yield under_way
+    base = tmp_path_factory.mktemp("others")
+    with played(request, "case", SCENARIOS, new_rig, base, 6) as playing:
+        yield playing
 
 
 @pytest.mark.parametrize("case", SCENARIOS)
-def test_records_are_there_once_or_the_server_is_named(played: Playing, case: str) -> None:
-    played.result(case)
+def test_records_are_there_once_or_the_server_is_named(under_way: Playing, case: str) -> None:
+    under_way.result(case)

@@ -15,7 +15,7 @@ from syncd.errors import Exit
 from syncd.report.status import exit_code
 from tests.fakes.faults import Endpoint, Seen
 from tests.fakes.wandb_server import WandbServer
-from tests.faults.rig import LANES, Playing, Rig, by_lane, playing, selected, write
+from tests.faults.rig import LANES, Playing, Rig, by_lane, played, write
 from tests.patience import until
 
 SECONDS = 3.0  # far more than the daemon's own backoff (rig.FAST)
@@ -65,16 +65,16 @@ def new_rig(folder: Path) -> Rig:
 
 
 @pytest.fixture(scope="module")
-def played(
+def under_way(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Playing]:
-    scenarios = {name: SCENARIOS[name] for name in selected(request, "status")}
-    with playing(scenarios, new_rig, tmp_path_factory.mktemp("retry")) as under_way:
-        yield under_way
+    base = tmp_path_factory.mktemp("retry")
+    with played(request, "status", SCENARIOS, new_rig, base) as playing:
+        yield playing
 
 
 @pytest.mark.parametrize("status", SCENARIOS)
 def test_nothing_is_asked_before_the_time_that_the_server_named(
-    played: Playing, status: str
+    under_way: Playing, status: str
 ) -> None:
-    played.result(status)
+    under_way.result(status)

@@ -87,6 +87,15 @@ def uploaded(one: Session, server: FakeServer) -> None:
     assert one.confirm(at(0)) == Confirmed(END)
 
 
+def brought(path: Path, server: FakeServer) -> Session:
+    """A session whose lines are all at the server, and not confirmed."""
+    one = session(path, server)
+    one.open()
+    one.send(at(0), 99)
+    server.deliver()
+    return one
+
+
 def test_a_run_opened_sent_confirmed_and_closed(path: Path, server: FakeServer) -> None:
     one = session(path, server)
     assert one.initial(5.0) == Run(grown_at=5.0)
@@ -118,10 +127,7 @@ def test_ending_a_run_reads_the_lines_that_were_noted_and_no_others(
 ) -> None:
     path.write_bytes(DATA + SHORT + end_line())
     end = Position(9, path.stat().st_size)
-    one = session(path, server)
-    one.open()
-    one.send(at(0), 99)
-    server.deliver()
+    one = brought(path, server)
     one.confirm(at(0))
     if again:  # after a restart, too
         one.drop()
@@ -137,10 +143,7 @@ def test_where_the_notes_are_lost_the_lines_are_looked_for(
     damage: str, path: Path, server: FakeServer
 ) -> None:
     path.write_bytes(DATA + SHORT + end_line())
-    one = session(path, server)
-    one.open()
-    one.send(at(0), 99)
-    server.deliver()
+    one = brought(path, server)
     one.confirm(at(0))
     (path.parent / "state" / "notes" / "run-1.txt").write_text(damage)
     one.drop()
@@ -190,10 +193,7 @@ def test_without_a_cursor_a_line_that_is_no_object_is_kept_again(
     path: Path, server: FakeServer
 ) -> None:
     path.write_bytes(DATA + b"torn\n")
-    one = session(path, server)
-    one.open()
-    one.send(at(0), 99)
-    server.deliver()
+    one = brought(path, server)
     one.drop()
     shutil.rmtree(path.parent / "state")
     again = session(path, server)
@@ -239,10 +239,7 @@ def test_an_end_that_the_cursor_does_not_know_to_be_told_is_told_again(
     """Its pictures may be missing there: a server shows an end that was told before them."""
     path.write_bytes(DATA + end_line())
     end = Position(7, path.stat().st_size)
-    one = session(path, server)
-    one.open()
-    one.send(at(0), 99)
-    server.deliver()
+    one = brought(path, server)
     one.confirm(at(0))
     one.drop()
     server.runs["run-1"].shown = "finished"
@@ -311,10 +308,7 @@ def test_an_end_that_says_little_is_taken_kindly(
 
 def test_a_finished_run_is_settled_without_a_session(path: Path, server: FakeServer) -> None:
     path.write_bytes(DATA + end_line())
-    one = session(path, server)
-    one.open()
-    one.send(at(0), 99)
-    server.deliver()
+    one = brought(path, server)
     end = Position(7, path.stat().st_size)
     one.confirm(at(0))
     one.close(FINISHED, end)
@@ -331,10 +325,7 @@ def test_a_finished_run_that_the_server_shows_otherwise_is_ended_again(
     shown: str, path: Path, server: FakeServer
 ) -> None:
     path.write_bytes(DATA + end_line())
-    one = session(path, server)
-    one.open()
-    one.send(at(0), 99)
-    server.deliver()
+    one = brought(path, server)
     end = Position(7, path.stat().st_size)
     one.confirm(at(0))
     one.drop()
@@ -409,10 +400,7 @@ def test_what_a_server_took_and_does_not_count_is_not_sent_again(
     path: Path, server: FakeServer
 ) -> None:
     server.meaning_of_a_stall = partial(not_counted, "run-1")
-    one = session(path, server)
-    one.open()
-    one.send(at(0), 99)
-    server.deliver()
+    one = brought(path, server)
     event = one.stalled(at(0), END)
     assert isinstance(event, Failed)  # its count is looked at again by itself
     assert "took 6 records, and counts none" in event.error.what

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from syncd.destination.base import Outcome, Target
+from syncd.destination.base import Outcome, Target, Uploader
 from syncd.destination.wandb.api import Api
 from syncd.destination.wandb.credentials import Login
 from syncd.destination.wandb.last_sessions import LastSessions
@@ -129,11 +129,8 @@ def test_a_request_of_a_killed_session_that_comes_late_is_waited_for(
     assert unharmed(run) == list(range(6))
 
 
-def test_lines_past_a_hole_are_not_confirmed_where_the_server_counts_it(
-    place: Callable[..., Place],
-) -> None:
-    here = place(World.GAPS)
-    run = Run(here)
+def with_two_lines_swallowed(here: Place, run: Run) -> Uploader:
+    """A session that has sent all six lines, of which the third and fourth met a portal."""
     uploader = run.open()
     uploader.send(run.lines.first(2))
     assert run.confirmed(uploader, 2) == 2
@@ -142,6 +139,15 @@ def test_lines_past_a_hole_are_not_confirmed_where_the_server_counts_it(
     until(lambda: (2, 4) in here.posts, "a portal has swallowed two lines")
     here.repair()
     uploader.send(run.lines_from(4))
+    return uploader
+
+
+def test_lines_past_a_hole_are_not_confirmed_where_the_server_counts_it(
+    place: Callable[..., Place],
+) -> None:
+    here = place(World.GAPS)
+    run = Run(here)
+    uploader = with_two_lines_swallowed(here, run)
     until(lambda: len(here.rows(run.run_id)) == 6, "the server counts past the hole")
     assert uploader.confirm() == 2
     trouble = uploader.stalled(2, 6)
@@ -154,14 +160,7 @@ def test_lines_that_took_the_places_of_lost_ones_are_named(place: Callable[..., 
     """wandb's SDK can't go back to an earlier line: another lane has to."""
     here = place(World.LINE_CURSOR)
     run = Run(here)
-    uploader = run.open()
-    uploader.send(run.lines.first(2))
-    assert run.confirmed(uploader, 2) == 2
-    here.break_down()
-    uploader.send(run.lines_from(2).first(2))
-    until(lambda: (2, 4) in here.posts, "a portal has swallowed two lines")
-    here.repair()
-    uploader.send(run.lines_from(4))
+    uploader = with_two_lines_swallowed(here, run)
     until(lambda: run.steps() == [0, 1, 4, 5], "the next two are in their places")
     assert uploader.confirm() == 2
     uploader.abandon()
