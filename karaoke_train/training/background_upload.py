@@ -139,6 +139,8 @@ class BackgroundUpload:
                 time.sleep(min(POLL, max(0.0, deadline - time.monotonic())))
                 before, pending = pending, self._pending()
                 bar.update(max(0, (before.records or 0) - (pending.records or 0)))
+        if self._ended() and not self._ended_well():  # asked before the end: older than its words
+            return self._pending()
         return pending
 
     def _pending(self) -> Pending:

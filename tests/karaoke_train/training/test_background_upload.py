@@ -36,7 +36,8 @@ if command == "sync":
     print("uploading")
     if (place / "stuck").exists():
         time.sleep(600)
-    (place / "left").write_text("0")
+    (place / "left.new").write_text("0")
+    (place / "left.new").replace(place / "left")  # whole or not at all, as the real state files
     sys.exit(3 if (place / "failing").exists() else 0)
 """
 
@@ -129,11 +130,11 @@ def test_upload_is_out_of_reach_of_ctrl_c_in_this_terminal(fake: Fake) -> None:
 
 def test_failing_upload_says_that_the_log_is_safe(fake: Fake) -> None:
     fake.touch("failing")
-    fake.program.write_text(fake.program.read_text().replace('write_text("0")', 'write_text("7")'))
+    fake.program.write_text(fake.program.read_text().replace('write_text("0")', 'write_text("3")'))
     upload = fake.upload()
     upload.start()
     upload.finish(patience(20.0))
-    assert "safe on disk, 7 records left" in fake.said[-1]
+    assert "safe on disk, 3 records left" in fake.said[-1]
 
 
 @pytest.mark.parametrize("answer", ["", "[]", '{"runs": [{"path": "x"}]}', '{"runs": 3}', "oops"])
