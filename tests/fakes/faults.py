@@ -36,6 +36,7 @@ class Request:
     operation: str
     run: str
     body: Any
+    agent: str = ""  # the client, as its User-Agent names it
 
 
 @dataclass(frozen=True)
@@ -118,6 +119,7 @@ class Seen:
     endpoint: Endpoint
     operation: str
     run: str
+    agent: str
     status: int
     fault: str
 
@@ -137,6 +139,7 @@ class RequestLog:
             endpoint=request.endpoint,
             operation=request.operation,
             run=request.run,
+            agent=request.agent,
             status=status,
             fault=fault.kind if fault else "",
         )

@@ -200,7 +200,8 @@ class WandbServer:
     def _request(
         self, call: Call, endpoint: Endpoint, operation: str, run: str, body: Any
     ) -> Request:
-        return Request(call.method, call.path, endpoint, operation, run, body)
+        agent = call.headers.get("user-agent", "")
+        return Request(call.method, call.path, endpoint, operation, run, body, agent)
 
     def meet(self, request: Request) -> Fault | None:
         if request.path == CONTROL_PATH:

@@ -15,7 +15,13 @@ from karaoke_train.runlog.process_end import watch_exit
 def test_a_hook_that_took_our_place_is_not_called_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(process_end, "_exit", None)
     monkeypatch.setattr(process_end, "_code", None)
-    monkeypatch.setattr(sys, "exit", sys.__dict__["exit"])
+
+    def python_exit(
+        code: Any = None,
+    ) -> NoReturn:  # sys.exit may be watched already, for another test
+        raise SystemExit(code)
+
+    monkeypatch.setattr(sys, "exit", python_exit)
     watch_exit()
     before = sys.exit
 
