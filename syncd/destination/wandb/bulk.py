@@ -11,6 +11,7 @@ import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, Final
 
 import orjson
@@ -90,16 +91,20 @@ def history_lines(
     texts: list[str] = []
     special: list[Line] = []
     newest: dict[tuple[str, ...], dict[str, Any]] = {}  # the last flat row of each set of keys
+    last: tuple[str, ...] = ()
     ordinal, offset = start.ordinal, start.offset
     for raw in data.split(b"\n")[:-1]:
         flat = _flat_row(raw, ordinal, started, attempt)
         if flat is not None:
             keys = tuple(flat)
-            newest.pop(keys, None)  # to the end: the newest of all sets wins
-            newest[keys] = flat
+            if keys != last:
+                newest.pop(keys, None)  # to the end: the newest of all sets wins
+                last = keys
+            newest[last] = flat
             texts.append(orjson.dumps(flat).decode())
         else:
             _tell(summary, newest)
+            last = ()
             line = parse_line(raw + b"\n", Position(ordinal, offset))
             attempt = attempt_at(line, attempt)
             texts.append(line_text(line, started, summary, media, attempt))
@@ -127,31 +132,50 @@ def line_text(
 
 def _flat_row(raw: bytes, ordinal: int, started: float, attempt: int) -> dict[str, Any] | None:
     """The row of a flat train or val record; None for every line that needs more care. Whatever is
-    not surely plain is refused here: NaN and Infinity (N, I), null, objects and lists, odd times,
-    keys that wandb takes otherwise, integers that it takes as floats."""
-    if b"N" in raw or b"I" in raw or b"null" in raw or b"[" in raw or len(raw) >= MAX_LINE:
-        return None
-    if raw[:1] != b"{" or b"{" in raw[1:]:
-        return None
+    not surely plain is refused here: values that are no numbers, odd times, keys that wandb takes
+    otherwise, integers that it takes as floats. orjson itself refuses NaN and Infinity."""
     try:
         record = orjson.loads(raw)
-        if record.pop("type") not in _PLAIN_TYPES:
+        if record.pop("type") not in _PLAIN_TYPES or len(raw) >= MAX_LINE:
             return None
-        moment = datetime.fromisoformat(record.pop("timestamp"))
-    except (orjson.JSONDecodeError, KeyError, TypeError, ValueError):
+        at = _seconds(record.pop("timestamp"))
+    except (orjson.JSONDecodeError, AttributeError, KeyError, TypeError, ValueError):
         return None
-    at = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    for value in record.values():
+        kind = type(value)
+        if kind is not float and (kind is not int or not _LOWEST <= value < _PAST):
+            return None
+    if not _plain_keys(tuple(record)):
+        return None
     if "step" in record:
         record["trainer/step"] = record.pop("step")
-    for key, value in record.items():
-        if key[:1] in ("_", "") or (type(value) is int and not _LOWEST <= value < _PAST):
-            return None
     record["_timestamp"] = at
     record["_step"] = ordinal
     runtime = record["_runtime"] = at - started if at > started else 0.0
     record.setdefault(RUNTIME, runtime)
     record.setdefault(ATTEMPT, attempt)
     return record  # type: ignore[no-any-return]
+
+
+@lru_cache(maxsize=64)
+def _plain_keys(keys: tuple[str, ...]) -> bool:
+    return not any(key[:1] in ("_", "") for key in keys)
+
+
+def _seconds(timestamp: str) -> float:
+    """Seconds since 1970, as datetime has them to the last bit; UTC where the text doesn't say.
+    Raises TypeError and ValueError for anything else."""
+    if len(timestamp) == 29 and timestamp[19] == "." and timestamp.endswith("+00:00"):
+        millis = timestamp[20:23]  # as a record log has it: a second is parsed once
+        if millis.isdecimal():
+            return (_second(timestamp[:19]) * 1000 + int(millis)) / 1000
+    moment = datetime.fromisoformat(timestamp)
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+
+
+@lru_cache(maxsize=16)
+def _second(timestamp: str) -> int:
+    return int(datetime.fromisoformat(timestamp).replace(tzinfo=UTC).timestamp())
 
 
 def _tell(summary: Summary, newest: dict[tuple[str, ...], dict[str, Any]]) -> None:
