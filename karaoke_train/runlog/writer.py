@@ -19,6 +19,7 @@ from types import TracebackType
 from typing import Any, Final, Literal, Self
 from urllib.parse import quote
 
+from karaoke_train.runlog import forks
 from karaoke_train.runlog.create import (
     checked_tags,
     config_record,
@@ -35,7 +36,7 @@ from karaoke_train.runlog.ranks import NoSink, other_rank, tell_other_rank
 from karaoke_train.runlog.record_types import RecordType
 from karaoke_train.runlog.reopen import Past, read_header, reopen_file
 from karaoke_train.runlog.sink import Sink
-from karaoke_train.runlog.timestamps import format_timestamp
+from karaoke_train.runlog.timestamps import timestamp_now
 from karaoke_train.runlog.warn import warn
 
 # Seconds between two fsyncs, and so what a power cut may take; Redis (appendfsync everysec) makes
@@ -73,7 +74,7 @@ class RunLog:
         self._renamed: set[str] = set()  # new names of metrics, told to the user
         self._cannot_go_on = False  # and the user was told
         self._step = -1  # of the newest record that `log` wrote
-        self._pid = os.getpid()
+        self._pid = forks.pid
         self._in_with = False
         self._ended: str | None = None
         self._goes_on = False  # whether a record after the end is taken, too
@@ -307,7 +308,7 @@ class RunLog:
         self.append(
             {
                 "type": RecordType.EPOCH_SUMMARY,
-                "timestamp": _now(),
+                "timestamp": timestamp_now(),
                 "epoch": epoch,
                 "train_loss": train_loss,
                 "val_loss": val_loss,
@@ -342,7 +343,7 @@ class RunLog:
         self.append(
             {
                 "type": RecordType.MEDIA,
-                "timestamp": _now(),
+                "timestamp": timestamp_now(),
                 "step": step,
                 "key": key,
                 "path": target.name,
@@ -376,12 +377,12 @@ class RunLog:
         """
         if status not in STATUSES:
             raise RunLogError(f"a run ends as one of {', '.join(STATUSES)}, not {status!r}")
-        if os.getpid() != self._pid or (self._in_with and not final):
+        if forks.pid != self._pid or (self._in_with and not final):
             return
         code = STATUSES[status] if exit_code is None else exit_code
         end = {
             "type": RecordType.END,
-            "timestamp": _now(),
+            "timestamp": timestamp_now(),
             "status": status,
             "exit_code": code,
         }
@@ -454,11 +455,12 @@ class RunLog:
     def _metrics(
         self, kind: RecordType, step: int, epoch: float | None, metrics: Mapping[str, Any]
     ) -> None:
-        own = {"type": kind, "timestamp": _now(), "step": step}
+        own = {"type": kind, "timestamp": timestamp_now(), "step": step}
         if epoch is not None:
             own["epoch"] = epoch
         if own.keys().isdisjoint(metrics):
-            self.append({**own, **metrics})
+            own.update(metrics)
+            self.append(own)
             return
         names = free_names(kind, own, metrics)
         for key, name in sorted(names.items()):
@@ -488,10 +490,10 @@ class RunLog:
     def _refuse_in_child(self) -> None:
         # Asked before any mutex is touched: fork(2) copies them as they are, and one that another
         # thread of the parent held at that moment is never released in the child
-        if os.getpid() != self._pid:
+        if forks.pid != self._pid:
             raise RunLogError(
                 f"{self.path} belongs to process {self._pid}, not to its forked child "
-                f"{os.getpid()}. Give the metrics to the parent, or start a run of your own."
+                f"{forks.pid}. Give the metrics to the parent, or start a run of your own."
             )
 
     def _open(self, sink: Sink | NoSink) -> None:
@@ -505,7 +507,7 @@ class RunLog:
 
     def _at_exit(self) -> None:
         """Nobody closed the run: save what can be saved, and end it if that was asked for."""
-        if os.getpid() == self._pid and self._at_exit_status is not None:
+        if forks.pid == self._pid and self._at_exit_status is not None:
             status, code = process_end()
             # One that had failed before it went on is not finished by the process's good end
             self.close(*(self._at_exit_status if status == "finished" else (status, code)))
@@ -513,7 +515,7 @@ class RunLog:
 
     def _release(self) -> None:
         """Save what can be saved and close the file."""
-        if os.getpid() != self._pid:
+        if forks.pid != self._pid:
             return
         atexit.unregister(self._at_exit)
         self._closing = True
@@ -598,7 +600,3 @@ def _copy_whole(source: Path, target: Path) -> None:
     except OSError:
         target.unlink(missing_ok=True)
         raise
-
-
-def _now() -> str:
-    return format_timestamp(datetime.now().astimezone())

@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from karaoke_train.runlog import format as module
 from karaoke_train.runlog.format import (
     MAX_DEPTH,
     MAX_LINE,
@@ -22,6 +23,7 @@ from karaoke_train.runlog.format import (
     decode,
     encode,
 )
+from karaoke_train.runlog.record_types import RecordType
 
 NON_FINITE = ("NaN", "Infinity", "-Infinity")
 TEXT = st.text(max_size=8).filter(lambda text: text not in NON_FINITE)
@@ -125,6 +127,91 @@ def test_values_that_json_lacks_are_written_as_what_they_stand_for(value: Any, r
         assert type(got) is type(read)
 
 
+class Endless:
+    def tolist(self) -> Endless:
+        return self
+
+
+class Mute:
+    def __str__(self) -> str:
+        raise RuntimeError("no words")
+
+
+class Named(str):
+    """A text that is more than one."""
+
+    def __str__(self) -> str:
+        return "its own words"
+
+
+class Counted(dict[str, Any]):
+    """An object whose items are not those that it holds."""
+
+    def items(self) -> Any:
+        return {"other": 1}.items()
+
+
+ODD = st.sampled_from(
+    [
+        math.nan,
+        math.inf,
+        -math.inf,
+        -0.0,
+        5e-324,
+        1.7976931348623157e308,
+        1e16,
+        2**63,
+        2**64 - 1,
+        2**64,
+        -(2**63) - 1,
+        10**400,
+        "null",
+        "caf\udce9",
+        "\x00\n\u2028",
+        Color.RED,
+        RecordType.TRAIN,
+        Named("n"),
+        np.float64(0.1),
+        np.float64("nan"),
+        np.float32(0.1),
+        np.int64(7),
+        np.bool_(True),
+        Path("/tmp"),
+        Mute(),
+        Counted(a=1),
+        b"bytes",
+        1j,
+        (),
+        {3},
+    ]
+)
+KEYS = TEXT | st.sampled_from(["null", "caf\udce9", 1, None, Color.RED, Named("n"), Named("\xe9")])
+
+
+def line_or_reason(write: Any, record: Any) -> bytes | str:
+    try:
+        line: bytes = write(record)
+    except BadRecord as error:
+        return str(error)
+    return line
+
+
+@settings(deadline=None, max_examples=500)
+@given(st.dictionaries(KEYS, SCALARS | ODD, max_size=6))
+def test_the_short_way_to_a_line_makes_the_same_line(record: dict[Any, Any]) -> None:
+    assert line_or_reason(encode, record) == line_or_reason(module._encode_any, record)
+
+
+def test_a_record_of_a_callers_own_kind_is_asked_for_its_items() -> None:
+    assert encode(Counted(a=1)) == b'{"other":1}\n'
+
+
+def test_a_record_of_plain_scalars_takes_the_short_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_encode_any", None)
+    line = encode({"type": RecordType.TRAIN, "a": 0.5, "b": 1, "c": True, "d": "\xe9"})
+    assert line == '{"type":"train","a":0.5,"b":1,"c":true,"d":"\xe9"}\n'.encode()
+
+
 def test_a_line_of_exactly_the_limit_is_good_and_one_byte_more_is_not() -> None:
     room = MAX_LINE - len(encode({"x": ""}))
     assert len(encode({"x": "a" * room})) == MAX_LINE
@@ -141,16 +228,6 @@ def test_the_same_depth_can_be_written_and_read() -> None:
         encode({"x": nested(MAX_DEPTH + 1)})
     with pytest.raises(BadRecord, match="deep"):
         decode(json.dumps({"x": nested(MAX_DEPTH + 1)}).encode())
-
-
-class Endless:
-    def tolist(self) -> Endless:
-        return self
-
-
-class Mute:
-    def __str__(self) -> str:
-        raise RuntimeError("no words")
 
 
 def test_values_that_can_not_be_written_are_bad_records() -> None:
