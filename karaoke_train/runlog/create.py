@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import os
 import sys
 from collections.abc import Iterable, Mapping
@@ -15,7 +14,6 @@ from typing import Any, Final
 from karaoke_train.runlog.format import BadRecord, Record, RunHeader, RunLogError
 from karaoke_train.runlog.layout import lock_path, log_name
 from karaoke_train.runlog.lock import LOCK_WAIT, Held, Lock, LockKind
-from karaoke_train.runlog.provenance import provenance
 from karaoke_train.runlog.record_types import SCHEMA, RecordType
 from karaoke_train.runlog.sink import Sink, open_new
 from karaoke_train.runlog.timestamps import format_timestamp
@@ -47,6 +45,9 @@ def config_record(
     header: RunHeader, config: Mapping[str, Any], started: datetime, **more: object
 ) -> dict[str, Any]:
     """A run's `config` record, as this process writes it. Of the labels those that are there."""
+    # Here and below, what only a new run needs: a third of what importing RunLog took beside orjson
+    from karaoke_train.runlog.provenance import provenance
+
     labels = {
         "part": header.part,
         "tags": header.tags,
@@ -101,4 +102,6 @@ def checked_tags(tags: Iterable[str] | None) -> tuple[str, ...]:
 
 def new_run_id() -> str:
     """12 characters, 60 random bits: enough that no two runs, or parts, ever get the same."""
+    import base64
+
     return base64.b32encode(os.urandom(10))[:12].decode().lower()

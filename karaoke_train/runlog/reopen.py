@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +18,7 @@ from karaoke_train.runlog.format import (
     decode,
 )
 from karaoke_train.runlog.layout import lock_path
-from karaoke_train.runlog.lock import LEASE, LOCK_WAIT, Held, Lock, LockKind
+from karaoke_train.runlog.lock import LEASE, LOCK_WAIT, Held, Lock, LockKind, this_host
 from karaoke_train.runlog.parts import LogBusy, first_line
 from karaoke_train.runlog.record_types import RecordType
 from karaoke_train.runlog.sink import Sink
@@ -132,7 +131,7 @@ def _take_over(lock: Lock) -> None:
     try:
         lock.acquire(timeout=LOCK_WAIT)
     except Held as held:
-        if not lock.soft or (held.holder and held.holder.host == socket.gethostname()):
+        if not lock.soft or (held.holder and held.holder.host == this_host()):
             raise
         # Another host's process can't be looked up from here, so its lease counts as alive until
         # it was not refreshed for its whole duration, which is seen only by waiting that long

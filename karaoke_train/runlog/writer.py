@@ -17,7 +17,6 @@ from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Literal, Self
-from urllib.parse import quote
 
 from karaoke_train.runlog import forks
 from karaoke_train.runlog.create import (
@@ -331,6 +330,8 @@ class RunLog:
         it has to stay until it is uploaded. One that can't be copied is a warning, no error."""
         if isinstance(self._sink, NoSink):
             return
+        from urllib.parse import quote
+
         source = Path(path)
         target = self.media_dir / f"{quote(key, safe='')}_{step}{source.suffix}"
         try:

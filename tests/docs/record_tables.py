@@ -6,7 +6,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from karaoke_train.runlog.record_types import SPECS, RecordSpec, RecordType
+from karaoke_train.runlog.record_fields import SPECS, RecordSpec
+from karaoke_train.runlog.record_types import RecordType
 
 PAGE = Path(__file__).parents[2] / "docs" / "record-format.md"
 BEGIN, END = "<!-- record types: begin -->\n", "<!-- record types: end -->"

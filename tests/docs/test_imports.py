@@ -195,6 +195,16 @@ def test_the_record_log_loads_no_network_and_nothing_heavy() -> None:
     assert found & {*HEAVY, *NETWORK, "syncd", "rich", "watchdog"} == set()
 
 
+def test_the_record_log_loads_what_only_a_new_run_needs_with_the_first_run_alone(
+    tmp_path: Path,
+) -> None:
+    on_use = {"filelock", "socket", "subprocess", "shutil", "base64"}
+    bare = loaded("import orjson, pathlib")  # what these bring is no matter of ours
+    code = "from karaoke_train import RunLog"
+    assert loaded(code) & on_use - bare == set()
+    assert loaded(f"{code}\nRunLog.create({str(tmp_path)!r}).close()") & on_use >= {"filelock"}
+
+
 def test_a_status_command_loads_nothing_heavy() -> None:
     code = "from syncd.cli import main\ntry: main(['status', '--help'])\nexcept SystemExit: pass"
     assert loaded(code) & {*HEAVY, *NETWORK, "watchdog"} == set()

@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 
 from karaoke_train.runlog.format import MAX_DEPTH, MAX_LINE, Record, decode, encode
-from karaoke_train.runlog.record_types import SPECS, RecordType
+from karaoke_train.runlog.record_fields import SPECS
+from karaoke_train.runlog.record_types import RecordType
 from tests.docs.record_tables import PAGE, drawn, tables
 
 TEXT = PAGE.read_text("utf-8")

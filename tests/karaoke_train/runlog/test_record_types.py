@@ -11,7 +11,8 @@ from karaoke_train.runlog import RunLog
 from karaoke_train.runlog.format import RUN_ID, RunHeader
 from karaoke_train.runlog.layout import media_folder
 from karaoke_train.runlog.lock import LockKind
-from karaoke_train.runlog.record_types import SPECS, RecordType
+from karaoke_train.runlog.record_fields import SPECS
+from karaoke_train.runlog.record_types import RecordType
 from karaoke_train.runlog.writer import STATUSES
 from tests.karaoke_train.runlog.files import records_of
 
