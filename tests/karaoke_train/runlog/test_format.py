@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from karaoke_train.runlog import format as module
@@ -188,12 +188,11 @@ ODD = st.sampled_from(
 KEYS = TEXT | st.sampled_from(["null", "caf\udce9", 1, None, Color.RED, Named("n"), Named("\xe9")])
 
 
-def line_or_reason(write: Any, record: Any) -> bytes | str:
+def line_or_reason(convert: Any, given: Any) -> Any:
     try:
-        line: bytes = write(record)
+        return convert(given)
     except BadRecord as error:
         return str(error)
-    return line
 
 
 @settings(deadline=None, max_examples=500)
@@ -297,6 +296,38 @@ def test_a_bad_line_says_why(line: bytes, words: str) -> None:
 )
 def test_lines_of_other_writers_are_read(line: bytes, record: dict[str, Any]) -> None:
     assert decode(line) == record
+
+
+SPELLED = st.recursive(
+    SCALARS | st.sampled_from([*NON_FINITE, math.nan, math.inf, "N", "I", "\\", "\xe9NaN"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXT, inner, max_size=3),
+    max_leaves=8,
+)
+TYPES = st.sampled_from(["train", "config", "NaN", None])
+
+
+@settings(deadline=None, max_examples=300, suppress_health_check=[HealthCheck.too_slow])
+@given(st.dictionaries(TEXT, SPELLED, max_size=4), TYPES, st.booleans(), st.sampled_from("\xe9 N"))
+def test_a_line_says_the_same_whether_its_values_are_walked_or_not(
+    record: dict[str, Any], kind: str | None, escaped: bool, space: str
+) -> None:
+    text = json.dumps({"type": kind, **record, "space": space}, ensure_ascii=escaped)
+    for line in (text, text.replace("N", "\\u004e"), text.replace("I", "\\u0049")):
+        with pytest.MonkeyPatch.context() as patch:
+            quick = line_or_reason(decode, line.encode())
+            patch.setattr(module, "_worth_a_walk", lambda line: True)
+            assert repr(quick) == repr(line_or_reason(decode, line.encode()))
+
+
+@pytest.mark.parametrize("spelled", ["NaN", "\\u004eaN", "N\\u0061N"])
+def test_a_spelled_number_is_a_float_however_its_letters_are_written(spelled: str) -> None:
+    assert math.isnan(decode(f'{{"a": "{spelled}"}}'.encode())["a"])
+
+
+def test_the_values_of_a_plain_line_are_not_walked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_revive", None)
+    line = b'{"type":"train","train/IN":0.5,"text":"No Index","list":[[{"a":1}]]}\n'
+    assert decode(line)["list"] == [[{"a": 1}]]
 
 
 @given(st.binary(max_size=200))
