@@ -11,7 +11,7 @@ import click
 from click.shell_completion import shell_complete
 
 from syncd import logging_setup
-from syncd.cli import completion, daemon, decide, doctor, service, upload, verify
+from syncd.cli import completion, daemon, decide, doctor, plot, service, upload, verify
 from syncd.cli.common import Group, error_json
 from syncd.errors import Exit, SyncError, UsageError
 from syncd.paths import NAME
@@ -46,6 +46,7 @@ for _command in (
     daemon.watching,
     service.service,
     upload.sync,
+    plot.plot,
     upload.export,
     verify.verify,
     decide.retry,

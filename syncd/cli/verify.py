@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -15,7 +14,7 @@ from rich.table import Table
 from syncd.cli.common import Invocation, command, error_json
 from syncd.destination.base import Destination
 from syncd.destination.registry import connect
-from syncd.errors import Exit, Refused, SyncError, Unreachable, UsageError
+from syncd.errors import Exit, Refused, SyncError, Unreachable
 from syncd.paths import destination_folder
 from syncd.settings import Settings
 from syncd.source.scanner import LogFile
@@ -114,33 +113,11 @@ def _repair(damaged: Sequence[LogFile], settings: Settings) -> None:
 
 def _chosen(wanted: Sequence[str], settings: Settings, destination: Destination) -> list[LogFile]:
     """The runs to verify, one file each. Raises UsageError for what names none."""
-    from syncd.source.scanner import LogScanner, resolve_duplicates
-    from syncd.state import cursor, decisions
-    from syncd.sync.run_once import collect_inputs
+    from syncd.report.chosen import chosen
 
     state = destination_folder(settings.state_dir, destination.identity.address)
-    aliases, cursors = decisions.aliases(state), state / "cursors"
-    scanner = LogScanner(lambda: aliases, lambda run_id: cursor.project_of(cursors, run_id))
-    found = resolve_duplicates(scanner.scan(settings.log_dir), {})
-    here = [file for file in found if isinstance(file, LogFile)]
-    if not wanted:
-        return [file for file in here if file.header.upload]
-    known = {file.run_id: file for file in here}
-    chosen = []
-    for name in wanted:
-        if name in known:
-            chosen.append(known[name])
-            continue
-        inputs = collect_inputs([Path(name)], settings.state_dir)
-        named = [file for path in inputs.files if isinstance(file := scanner.look(path), LogFile)]
-        if not named:
-            raise UsageError(
-                f"{name!r} is no run that is known here, and no file with records",
-                meaning="Nothing was compared",
-                remedy="`karaoke-syncd status --json` lists the run ids; name its --log_dir",
-            )
-        chosen += named
-    return chosen
+    found = chosen(wanted, settings, state)
+    return found if wanted else [file for file in found if file.header.upload]
 
 
 def _to_json(compared: Compared, code: Exit) -> dict[str, Any]:

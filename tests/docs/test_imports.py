@@ -75,6 +75,7 @@ LIBRARIES: Final = {
     "numpy": ("karaoke_train",),
     "scipy": ("karaoke_train",),
     "wandb": ("syncd.destination.wandb.worker", "syncd.destination.wandb.history"),
+    "plotext": ("syncd.report.plot",),
     "requests": (),
     "urllib3": ("syncd.destination.wandb.http",),
 }

@@ -1,0 +1,130 @@
+"""Lines of a record log -> its metrics as curves, named as at a server; pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from fnmatch import fnmatchcase
+from functools import lru_cache
+from operator import itemgetter
+from typing import Any, Final
+
+from karaoke_train.runlog.reader import Line
+from syncd.destination.rows import AXIS_KEYS, RUNTIME, attempt_at, row
+
+STEP: Final = "trainer/step"
+# What rows have beside metrics: x axes, marks of our own, how the run ended
+_NO_METRICS: Final = (*AXIS_KEYS, "attempt", "syncd/*", "end/*", "_*")
+
+
+class XAxis(StrEnum):
+    """What a curve is drawn over."""
+
+    STEP = "step"  # the trainer's
+    EPOCH = "epoch"
+    TIME = "time"  # seconds since the run began
+
+
+_COLUMNS: Final = {XAxis.STEP: STEP, XAxis.EPOCH: "epoch", XAxis.TIME: RUNTIME}
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """A value of a metric. step: the trainer's, by which a resumed run's values replace those of
+    its earlier attempt."""
+
+    step: float
+    x: float
+    y: float
+
+
+@dataclass(slots=True)
+class Curve:
+    """A metric of a run by ascending place in the file, finite values alone. lost: how many were
+    NaN or infinite; lost_at: the x of the first of these."""
+
+    points: list[Point] = field(default_factory=list)
+    lost: int = 0
+    lost_at: float = math.nan
+
+    def add(self, point: Point) -> None:
+        """The next value."""
+        if math.isfinite(point.y):
+            self.points.append(point)
+            return
+        self.lost_at = self.lost_at if self.lost else point.x
+        self.lost += 1
+
+    def back_to(self, step: float) -> None:
+        """Forget the values from a step on: they are logged again."""
+        while self.points and self.points[-1].step >= step:
+            self.points.pop()
+
+
+def curves(lines: Iterable[Line], started: float, x: XAxis) -> dict[str, Curve]:
+    """Every metric of a run. started: the run's start, seconds since 1970.
+
+    A row without a step or epoch of its own, as an epoch's summary has none, stands where the row
+    before it does. Steps that a resumed run logs again replace those of the earlier attempt.
+    """
+    found: dict[str, Curve] = {}
+    here = {STEP: 0.0, "epoch": 0.0, RUNTIME: 0.0}
+    attempt, seen = 1, 1
+    for line in lines:
+        attempt = attempt_at(line, attempt)
+        values = row(line, started, attempt)
+        here |= {key: value for key in here if (value := _number(values.get(key))) is not None}
+        if attempt > seen and STEP in values:  # the first row after a resumption tells its step
+            seen = attempt
+            for curve in found.values():
+                curve.back_to(here[STEP])
+        for key, number in _metrics(values):
+            found.setdefault(key, Curve()).add(Point(here[STEP], here[_COLUMNS[x]], number))
+    return found
+
+
+def matching(keys: Iterable[str], patterns: Sequence[str]) -> list[str]:
+    """The keys that one of the globs matches; `*` matches slashes as well."""
+    return [key for key in keys if any(fnmatchcase(key, pattern) for pattern in patterns)]
+
+
+def smoothed(values: Sequence[float], weight: float) -> list[float]:
+    """An exponential moving average that is not drawn to 0 at its start, as TensorBoard's and
+    wandb's sliders do it. weight: from 0, which changes nothing, to below 1."""
+    out: list[float] = []
+    average = 0.0
+    for count, value in enumerate(values, 1):
+        average = average * weight + (1 - weight) * value
+        out.append(average / (1 - weight**count))
+    return out
+
+
+def thinned(points: Sequence[tuple[float, float]], most: int) -> Sequence[tuple[float, float]]:
+    """At most so many points that look like all of them: of each stretch the lowest and highest."""
+    if len(points) <= most:
+        return points
+    size = math.ceil(len(points) / max(1, most // 2))
+    parts = (points[at : at + size] for at in range(0, len(points), size))
+    return [end for part in parts for end in sorted({min(part, key=_y), max(part, key=_y)})]
+
+
+_y: Final = itemgetter(1)
+
+
+def _metrics(values: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
+    for key, value in values.items():
+        if _is_metric(key) and (number := _number(value)) is not None:
+            yield key, number
+
+
+@lru_cache(maxsize=10_000)
+def _is_metric(key: str) -> bool:
+    return not any(fnmatchcase(key, pattern) for pattern in _NO_METRICS)
+
+
+def _number(value: object) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None
+    return float(value)  # the record log's integers fit: larger ones are read as floats
