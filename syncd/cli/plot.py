@@ -21,7 +21,7 @@ _AXES = ("step", "epoch", "time")
     quiet=True,
     exits={
         Exit.OK: "drawn, or written",
-        Exit.FAILED: "a file can't be read or written, or what draws pictures is not installed",
+        Exit.FAILED: "a file can't be read, or the picture can't be written",
     },
     examples=(
         ("karaoke-syncd plot", "the newest run's losses"),

@@ -12,7 +12,7 @@ from rich.console import Console
 from syncd.cli.common import PATH, Invocation, command
 from syncd.destination.base import Destination
 from syncd.destination.registry import connect
-from syncd.errors import Exit, UsageError
+from syncd.errors import Exit, SyncError, UsageError
 from syncd.paths import destination_folder
 from syncd.settings import Settings
 
@@ -110,18 +110,25 @@ def _sync_offline(settings: Settings, console: Console) -> Exit:
     examples=(
         ("karaoke-syncd export run.jsonl > run.json", "the older one-document format"),
         ("karaoke-syncd export run.jsonl --format csv -o run.csv", "a table"),
+        ("karaoke-syncd export run.jsonl --format tensorboard -o runs", "for `tensorboard`"),
     ),
 )
 @click.argument("file", type=PATH, metavar="FILE.jsonl")
 @click.option(
-    "--format", "form", type=click.Choice(("json", "csv")), default="json", show_default=True,
-    help="json: the older one-document format; csv: a table.",
+    "--format", "form", type=click.Choice(("json", "csv", "tensorboard")), default="json",
+    show_default=True,
+    help="json: the older one-document format; csv: a table; tensorboard: event files.",
 )  # fmt: skip
-@click.option("-o", "--output", type=PATH, help="A file instead of standard output.")
+@click.option(
+    "-o", "--output", type=PATH,
+    help="A file instead of standard output; for tensorboard, the log directory.",
+)  # fmt: skip
 def export(call: Invocation, file: Path, form: str, output: Path | None) -> Exit:
     """Write a run in another format."""
     from syncd.report import export as report
 
+    if form == "tensorboard":
+        return _export_events(file, output, call.console)
     text, skipped = report.export(file, form)
     if skipped:
         print(f"{file}: {skipped} bad lines left out", file=sys.stderr)
@@ -129,4 +136,23 @@ def export(call: Invocation, file: Path, form: str, output: Path | None) -> Exit
         output.write_text(text, "utf-8")
     else:
         sys.stdout.write(text)
+    return Exit.OK
+
+
+def _export_events(path: Path, output: Path | None, console: Console) -> Exit:
+    from syncd.report import tensorboard
+    from syncd.source.scanner import LogFile, LogScanner
+
+    if output is None:
+        raise UsageError("event files need a folder", remedy="Name it with -o DIR")
+    file = LogScanner().look(path)
+    if not isinstance(file, LogFile):
+        raise SyncError(file.problem or "it has no records yet", where=str(path))
+    done = tensorboard.export(file, output)
+    for words in done.left_out:
+        print(f"{path}: left out: {words}", file=sys.stderr)
+    console.print(
+        f"Written: {done.folder}   (tensorboard --logdir {output})", highlight=False, markup=False,
+        soft_wrap=True,
+    )  # fmt: skip
     return Exit.OK

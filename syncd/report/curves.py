@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -30,37 +31,36 @@ class XAxis(StrEnum):
 _COLUMNS: Final = {XAxis.STEP: STEP, XAxis.EPOCH: "epoch", XAxis.TIME: RUNTIME}
 
 
-@dataclass(frozen=True, slots=True)
-class Point:
-    """A value of a metric. step: the trainer's, by which a resumed run's values replace those of
-    its earlier attempt."""
-
-    step: float
-    x: float
-    y: float
-
-
 @dataclass(slots=True)
 class Curve:
-    """A metric of a run by ascending place in the file, finite values alone. lost: how many were
-    NaN or infinite; lost_at: the x of the first of these."""
+    """A metric of a run in the order of its file, finite values alone.
 
-    points: list[Point] = field(default_factory=list)
+    steps: the trainer's, by which a resumed run's values replace those of its earlier attempt.
+    lost: how many values were NaN or infinite; lost_at: the x of the first of these.
+    """
+
+    # A million records of eight metrics are 200 MB so, and more than a gigabyte as objects
+    steps: array[float] = field(default_factory=lambda: array("d"))
+    xs: array[float] = field(default_factory=lambda: array("d"))
+    ys: array[float] = field(default_factory=lambda: array("d"))
     lost: int = 0
     lost_at: float = math.nan
 
-    def add(self, point: Point) -> None:
+    def add(self, step: float, x: float, y: float) -> None:
         """The next value."""
-        if math.isfinite(point.y):
-            self.points.append(point)
+        if not math.isfinite(y):
+            self.lost_at = self.lost_at if self.lost else x
+            self.lost += 1
             return
-        self.lost_at = self.lost_at if self.lost else point.x
-        self.lost += 1
+        self.steps.append(step)
+        self.xs.append(x)
+        self.ys.append(y)
 
     def back_to(self, step: float) -> None:
         """Forget the values from a step on: they are logged again."""
-        while self.points and self.points[-1].step >= step:
-            self.points.pop()
+        while self.steps and self.steps[-1] >= step:
+            for column in (self.steps, self.xs, self.ys):
+                column.pop()
 
 
 def curves(lines: Iterable[Line], started: float, x: XAxis) -> dict[str, Curve]:
@@ -75,13 +75,17 @@ def curves(lines: Iterable[Line], started: float, x: XAxis) -> dict[str, Curve]:
     for line in lines:
         attempt = attempt_at(line, attempt)
         values = row(line, started, attempt)
-        here |= {key: value for key in here if (value := _number(values.get(key))) is not None}
+        here |= {
+            key: value
+            for key in here
+            if (value := _number(values.get(key))) is not None and math.isfinite(value)
+        }
         if attempt > seen and STEP in values:  # the first row after a resumption tells its step
             seen = attempt
             for curve in found.values():
                 curve.back_to(here[STEP])
         for key, number in _metrics(values):
-            found.setdefault(key, Curve()).add(Point(here[STEP], here[_COLUMNS[x]], number))
+            found.setdefault(key, Curve()).add(here[STEP], here[_COLUMNS[x]], number)
     return found
 
 

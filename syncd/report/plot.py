@@ -151,15 +151,15 @@ def _series(
     runs: Mapping[str, Mapping[str, Curve]], keys: Sequence[str], smoothing: float
 ) -> list[Series]:
     return [
-        _smooth(Series(key if len(runs) == 1 else f"{name}: {key}", _values(found[key])), smoothing)
+        _smooth(Series(key if len(runs) == 1 else f"{name}: {key}", _points(found[key])), smoothing)
         for name, found in runs.items()
         for key in keys
-        if key in found and found[key].points
+        if key in found and found[key].ys
     ]
 
 
-def _values(curve: Curve) -> list[tuple[float, float]]:
-    return [(point.x, point.y) for point in curve.points]
+def _points(curve: Curve) -> list[tuple[float, float]]:
+    return list(zip(curve.xs, curve.ys, strict=True))
 
 
 def _smooth(series: Series, weight: float) -> Series:

@@ -76,6 +76,7 @@ LIBRARIES: Final = {
     "scipy": ("karaoke_train",),
     "wandb": ("syncd.destination.wandb.worker", "syncd.destination.wandb.history"),
     "plotext": ("syncd.report.plot",),
+    "tensorboardX": ("syncd.report.tensorboard",),
     "requests": (),
     "urllib3": ("syncd.destination.wandb.http",),
 }

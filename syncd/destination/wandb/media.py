@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from karaoke_train.runlog.reader import Line
+from syncd.destination.media_files import Unusable, located, missing
 from syncd.destination.rows import Media, row
 
 _KINDS: Final = {"audio": ("audio", "audio-file")}  # folder and type; all else is a picture
@@ -84,19 +85,6 @@ class MediaFiles:
         return [file for file in found if file.size]
 
 
-class Unusable(ValueError):
-    """Why a file can't be uploaded, in words that are the same in both lanes."""
-
-
-def located(folder: Path, media: Media) -> Path:
-    """Where the file is. Raises Unusable for a path that leads out of the folder, ValueError for
-    one that is none."""
-    path = folder / media.path
-    if not path.resolve().is_relative_to(folder.resolve()):
-        raise Unusable("outside of the run's media folder")
-    return path
-
-
 def file_name(key: str, ordinal: int, digest: str, path: Path) -> str:
     """What the SDK calls the file, within `media/images` and the like. Raises Unusable for a key
     that makes no name: the SDK would fail with it each time, as it keeps a copy of that name."""
@@ -105,23 +93,6 @@ def file_name(key: str, ordinal: int, digest: str, path: Path) -> str:
     if "\0" in name or max(parts) > _MAX_PART or sum(parts) > _MAX_NAME:
         raise Unusable("its key is no name for a file")
     return name
-
-
-def missing(media: Media, error: Exception) -> str:
-    """What the row holds in the place of a file that can't be had."""
-    return f"{media.path} is missing: {reason(error)}"
-
-
-def reason(error: Exception) -> str:
-    """Why a file can't be had, in words without a path of this machine: they go into the row, which
-    has to be the same in both lanes, and on every machine."""
-    if isinstance(error, Unusable):
-        return str(error)
-    if type(error).__name__ == "DecompressionBombError":  # Pillow's, which need not be loaded here
-        return "it is too large a picture"
-    # Pillow's errors name no errno, and some of them the path
-    words = error.strerror if isinstance(error, OSError) else None
-    return words or "it can't be read"
 
 
 def _safe(key: str) -> str:

@@ -19,9 +19,10 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from syncd.destination.media_files import located, missing
 from syncd.destination.rows import AXES, AXIS_KEYS, EPOCH_TABLE, Media
 from syncd.destination.wandb.certificates import go_settings
-from syncd.destination.wandb.media import file_name, located, missing
+from syncd.destination.wandb.media import file_name
 from syncd.failpoints import failpoint
 
 if TYPE_CHECKING:

@@ -26,7 +26,7 @@ def read(data: bytes, x: XAxis = XAxis.STEP) -> dict[str, Curve]:
 
 
 def drawn(curve: Curve) -> list[tuple[float, float]]:
-    return [(point.x, point.y) for point in curve.points]
+    return list(zip(curve.xs, curve.ys, strict=True))
 
 
 def val(step: int, loss: object, epoch: float = 1.0) -> bytes:

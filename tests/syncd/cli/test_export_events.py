@@ -1,0 +1,126 @@
+"""Event files, read back as TensorBoard reads them: records of bytes with their lengths."""
+
+from __future__ import annotations
+
+import json
+import struct
+import wave
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from syncd.cli import main
+from tests.syncd.world import CREATED, config_line, train_line
+
+pytest.importorskip("tensorboardX")
+
+
+@pytest.fixture
+def log(home: Path) -> Path:
+    path = home / "training_log_a.jsonl"
+    path.write_bytes(config_line() + train_line(1) + train_line(3))
+    return path
+
+
+def export(log: Path, code: int = 0) -> list[Any]:
+    assert main(["export", str(log), "--format", "tensorboard", "-o", "tb"]) == code
+    (file,) = Path("tb").rglob("events.out.tfevents.*")
+    return [event for event in events(file.read_bytes()) if event.HasField("summary")]
+
+
+def events(data: bytes) -> Iterator[Any]:
+    from tensorboardX.proto.event_pb2 import Event
+
+    at = 0
+    while at < len(data):
+        (length,) = struct.unpack_from("<Q", data, at)
+        yield Event.FromString(data[at + 12 : at + 12 + length])
+        at += 12 + length + 4
+
+
+def scalars(found: list[Any]) -> list[tuple[str, int, float]]:
+    return [
+        (value.tag, event.step, value.simple_value)
+        for event in found
+        for value in event.summary.value
+        if value.HasField("simple_value")
+    ]
+
+
+def record(**fields: object) -> bytes:
+    return json.dumps({"timestamp": CREATED} | fields).encode() + b"\n"
+
+
+def append(log: Path, data: bytes) -> None:
+    with log.open("ab") as file:
+        file.write(data)
+
+
+def test_metrics_have_their_steps_and_the_times_at_which_they_were_logged(log: Path) -> None:
+    later = "2024-01-15T14:30:32.000+00:00"
+    append(log, record(type="val", timestamp=later, step=4, **{"val/loss": 2.0}))
+    found = export(log)
+    assert scalars(found) == [("train/loss", 1, 0.5), ("train/loss", 3, 0.25), ("val/loss", 4, 2)]
+    assert found[-1].wall_time - found[0].wall_time == pytest.approx(10)
+
+
+def test_the_config_is_a_text(log: Path) -> None:
+    (config,) = [value for event in export(log) for value in event.summary.value
+                 if value.tag.startswith("config")]  # fmt: skip
+    assert b'"lr": 0.1' in config.tensor.string_val[0]
+
+
+def test_an_export_takes_the_place_of_the_one_before_and_of_no_other_file(log: Path) -> None:
+    export(log)
+    (folder,) = Path("tb").iterdir()
+    (folder / "notes.txt").write_text("mine")
+    append(log, train_line(5))
+    assert len(scalars(export(log))) == 3
+    assert sorted(path.suffix for path in folder.iterdir()) == [".karaoke-syncd", ".txt"]
+
+
+def test_pictures_and_sounds_are_in_it_and_what_is_missing_is_named(
+    log: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from PIL import Image
+
+    media = log.parent / "media" / "run-1"
+    media.mkdir(parents=True)
+    Image.new("RGB", (4, 2)).save(media / "roll.png")
+    with wave.open(str(media / "song.wav"), "wb") as sound:
+        sound.setnchannels(1)
+        sound.setsampwidth(2)
+        sound.setframerate(8000)
+        sound.writeframes(b"\0\0" * 80)
+    for name, kind in (("roll.png", "image"), ("song.wav", "audio"), ("gone.png", "image")):
+        append(log, record(type="media", step=7, key=f"m/{name}", path=name, kind=kind))
+    append(log, record(type="media", step=7, key="m/out", path="../../x.png", kind="image"))
+    found = {value.tag: (event.step, value) for event in export(log)
+             for value in event.summary.value}  # fmt: skip
+    step, picture = found["m/roll.png"]
+    assert (step, picture.image.width, picture.image.height) == (7, 4, 2)
+    assert picture.image.encoded_image_string == (media / "roll.png").read_bytes()
+    assert found["m/song.wav"][1].audio.sample_rate == 8000
+    assert not {"m/gone.png", "m/out"} & found.keys()
+    err = capsys.readouterr().err
+    assert "left out: gone.png is missing: No such file or directory" in err
+    assert "left out: ../../x.png is missing: outside of the run's media folder" in err
+
+
+def test_what_no_event_can_hold_is_named(log: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    append(log, b"bad\n" + record(type="val", step=10**30, **{"val/loss": 1, "val/f1": "NaN"}))
+    assert scalars(export(log))[-1] == ("val/loss", 1 << 62, 1)
+    err = capsys.readouterr().err
+    assert "left out: 1 bad lines" in err
+    assert "left out: val/f1 was NaN or infinite 1 times" in err
+
+
+@pytest.mark.parametrize("name", ["a/b: c", "../..", ""])
+def test_a_name_that_is_none_for_a_folder_stays_within_it(log: Path, name: str) -> None:
+    log.write_bytes(config_line(run_name=name) + train_line(1))
+    export(log)
+    (folder,) = Path("tb").iterdir()
+    assert folder.name.endswith("run-1")
+    assert [path.name for path in folder.parent.parent.iterdir() if path.name != "tb"] == [log.name]
