@@ -52,7 +52,7 @@ class ServiceNotifier:
 
     def tick_done(self, daemon: Daemon) -> None:
         """The loop has done one whole tick."""
-        if (words := summary(daemon.connectivity, daemon.runs)) != self._status:
+        if (words := summary(daemon.connectivity, daemon.awake, len(daemon.runs))) != self._status:
             self._notifier.status(words)
             self._status = words
         if not self._ready:
@@ -100,8 +100,9 @@ def read_only(folder: Path) -> bool:
         return False
 
 
-def summary(connectivity: Connectivity, runs: Mapping[str, Run]) -> str:
-    """One line: online or not and why, how many runs, how much is left."""
+def summary(connectivity: Connectivity, runs: Mapping[str, Run], total: int) -> str:
+    """One line: online or not and why, how many runs, how much is left. runs: those of the `total`
+    for which something may be due."""
     if not connectivity.known:
         state = "asking the server"
     elif connectivity.error:
@@ -109,7 +110,7 @@ def summary(connectivity: Connectivity, runs: Mapping[str, Run]) -> str:
     else:
         state = "online"
     blocked = sum(run.phase is Phase.BLOCKED for run in runs.values())
-    parts = [state, _many(len(runs), "run"), _pending(runs.values())]
+    parts = [state, _many(total, "run"), _pending(runs.values())]
     if blocked:
         parts.append(f"{_many(blocked, 'run')} for you to decide about: karaoke-syncd status")
     return "; ".join(parts)

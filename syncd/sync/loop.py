@@ -41,6 +41,7 @@ from syncd.sync.scheduler import (
     RunKey,
     StartOver,
     actions,
+    asleep,
     needs_session,
     start,
     transition,
@@ -91,6 +92,7 @@ class Daemon:
         self._once = once
         self.state = state
         self.runs: dict[RunKey, Run] = {}
+        self.awake: dict[RunKey, Run] = {}  # of these, those for which something may be due
         self.sessions: dict[RunKey, Session] = {}
         self.connectivity = Connectivity(entity=settings.entity)
         self.skipped_files: tuple[UnusableFile, ...] = ()
@@ -129,7 +131,7 @@ class Daemon:
         online = self.connectivity.online
         # how many sessions there may be at once is the destination's to say: a process each, or not
         limits = replace(self.limits, open_runs=self._destination.max_sessions)
-        runs = self._tried() if self._once else self.runs
+        runs = self._tried() if self._once else self.awake
         for action in actions(runs, online=online, now=now, limits=limits):
             self._perform(action)
         self._ticked_at = time.monotonic()
@@ -137,7 +139,7 @@ class Daemon:
     def wait(self) -> None:
         """Sleep until something happens, or the next tick is due. What happens within a moment of
         the last tick shares the next one."""
-        busy = any(run.phase not in (Phase.IDLE, Phase.BLOCKED) for run in self.runs.values())
+        busy = any(run.phase not in (Phase.IDLE, Phase.BLOCKED) for run in self.awake.values())
         try:
             self._take_in(self._inbox.get(timeout=TICK if busy else IDLE_TICK))
         except queue.Empty:
@@ -150,14 +152,14 @@ class Daemon:
         if not self.connectivity.known or self.connectivity.in_doubt:
             return False
         if not self.connectivity.online:
-            return all(run.phase in (Phase.IDLE, Phase.BLOCKED) for run in self.runs.values())
-        return all(map(_at_rest, self.runs.values()))
+            return all(run.phase in (Phase.IDLE, Phase.BLOCKED) for run in self.awake.values())
+        return all(map(_at_rest, self.awake.values()))
 
     def _tried(self) -> dict[RunKey, Run]:
         """The runs that are not given up."""
         return {
             key: run
-            for key, run in self.runs.items()
+            for key, run in self.awake.items()
             if run.phase is not Phase.IDLE or run.failures < GIVE_UP
         }
 
@@ -179,7 +181,7 @@ class Daemon:
 
     def _apply(self, key: RunKey, event: Event) -> None:
         now = self._clock()
-        self.runs[key] = transition(self.runs[key], event, now, self._jitter(), self.limits)
+        self._keep(key, transition(self.runs[key], event, now, self._jitter(), self.limits))
         match event:
             case Failed(error) | Blocked(error):
                 self._run_failed(key, error, now)
@@ -238,7 +240,7 @@ class Daemon:
     def _perform(self, action: Action) -> None:
         key, kind = action.key, action.kind
         run, session = self.runs[key], self.sessions[key]
-        self.runs[key] = start(run, action)
+        self._keep(key, start(run, action))
         if kind is ActionKind.CHECK:  # a look at a lock: done at once
             self._apply(key, session.check())
             return
@@ -271,6 +273,7 @@ class Daemon:
             if self.runs[run_id].phase in _RESTING:
                 self.sessions[run_id].drop()
                 del self.runs[run_id], self.sessions[run_id]
+                self.awake.pop(run_id, None)
 
     def _look(self, path: Path) -> None:
         """One file has news: a known run's own is looked at alone, any other with all others."""
@@ -313,8 +316,16 @@ class Daemon:
             project=self.settings.project,
             document=file.path in self._documents,
         )
-        self.runs[file.run_id] = session.initial(self._clock())
         self.sessions[file.run_id] = session
+        self._keep(file.run_id, session.initial(self._clock()))
+
+    def _keep(self, key: RunKey, run: Run) -> None:
+        """The run as it is from now on."""
+        self.runs[key] = run
+        if asleep(run):
+            self.awake.pop(key, None)
+        else:
+            self.awake[key] = run
 
     def _retry(self, run_id: str) -> None:
         if self.runs[run_id].phase is Phase.OPEN:

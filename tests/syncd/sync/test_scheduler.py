@@ -40,6 +40,7 @@ from syncd.sync.scheduler import (
     Sent,
     StartOver,
     actions,
+    asleep,
     backoff,
     failure,
     needs_session,
@@ -334,3 +335,28 @@ def test_sending_on_puts_off_neither_the_question_nor_the_stall() -> None:
     ended = fold(replace(more, phase=Phase.SENDING), Sent(Position(21, 210), 210, FINISHED), 12.5)
     assert ended.confirm_at == 12.5 + LIMITS.confirm_first
     assert chosen(replace(more, size=999), now=10.0 + LIMITS.stall + 1) == [ActionKind.ABANDON]
+
+
+RUNS = st.builds(
+    Run,
+    phase=st.sampled_from(Phase),
+    size=st.sampled_from([0, 30, 90]),
+    scanned_to=st.sampled_from([0, 30, 90]),
+    confirmed=st.sampled_from([P0, P3, P9]),
+    sent=st.sampled_from([P0, P3, P9]),
+    outcome=st.sampled_from([None, FINISHED]),
+    ended=st.booleans(),
+    retry_at=st.sampled_from([0.0, 50.0]),
+    grown_at=st.sampled_from([0.0, 900.0]),
+    opened_at=st.sampled_from([0.0, 900.0]),
+    error=st.sampled_from([None, Unreachable("down"), RunTrouble("no")]),
+)
+
+
+@given(st.lists(RUNS, max_size=8), st.booleans(), st.sampled_from([0.0, 40.0, 1000.0, 1e9]))
+def test_runs_that_are_asleep_make_no_difference(runs: list[Run], online: bool, now: float) -> None:
+    every = {str(number): run for number, run in enumerate(runs)}
+    awake = {key: run for key, run in every.items() if not asleep(run)}
+    limits = replace(LIMITS, open_runs=2)
+    expected = actions(every, online=online, now=now, limits=limits)
+    assert actions(awake, online=online, now=now, limits=limits) == expected
