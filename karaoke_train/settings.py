@@ -71,14 +71,28 @@ class LogSettings:
     """Where a run is logged, under which names, and who uploads it.
 
     no_wandb: the run is marked as never to be uploaded. sync_timeout: seconds to wait at the end
-    for an upload beside the training.
+    for an upload beside the training. wandb_tags: separated by commas, as in WANDB_TAGS.
     """
 
     log_dir: str = "logs"
     wandb_project: str = "voice-to-notes"
     run_name: str | None = None
+    wandb_tags: str = ""
+    wandb_group: str = ""
+    wandb_job_type: str = ""
+    wandb_notes: str = ""
     no_wandb: bool = False
     sync_timeout: float = 30.0
+
+    @property
+    def labels(self) -> dict[str, Any]:
+        """What people sort runs by on wandb, as `RunLog.create` takes it."""
+        return {
+            "tags": [tag for part in self.wandb_tags.split(",") if (tag := part.strip())],
+            "group": self.wandb_group,
+            "job_type": self.wandb_job_type,
+            "notes": self.wandb_notes,
+        }
 
 
 FAST_DEV = {

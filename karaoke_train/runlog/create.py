@@ -9,17 +9,15 @@ from dataclasses import replace
 from datetime import datetime
 from itertools import count, islice
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
-from karaoke_train.runlog.format import BadRecord, Record, RunHeader, RunLogError
+from karaoke_train.runlog.format import MAX_TAG, BadRecord, Record, RunHeader, RunLogError
 from karaoke_train.runlog.layout import lock_path, log_name
 from karaoke_train.runlog.lock import LOCK_WAIT, Held, Lock, LockKind
 from karaoke_train.runlog.record_types import SCHEMA, RecordType
 from karaoke_train.runlog.sink import Sink, open_new
 from karaoke_train.runlog.timestamps import format_timestamp
 from karaoke_train.runlog.warn import warn
-
-MAX_TAG: Final = 64  # characters, as wandb has it
 
 
 def create_file(folder: Path, started: datetime) -> tuple[Sink, LockKind]:
@@ -95,7 +93,7 @@ def checked_tags(tags: Iterable[str] | None) -> tuple[str, ...]:
         if not 1 <= len(tag) <= MAX_TAG:
             raise RunLogError(
                 f"the tag {tag[:80]!r} has {len(tag)} characters; wandb takes 1 to {MAX_TAG}. "
-                "No run was started; give a shorter one."
+                "Nothing was started; give a shorter one."
             )
     return tuple(dict.fromkeys(given))
 

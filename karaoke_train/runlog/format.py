@@ -20,6 +20,7 @@ from karaoke_train.runlog.record_types import RecordType
 
 MAX_LINE: Final = 1 << 20  # bytes with the newline; wandb drops history rows over about 10 MB
 MAX_DEPTH: Final = 64  # objects and lists in one another; orjson writes 254, Python recurses 1000
+MAX_TAG: Final = 64  # characters, as wandb has it
 RUN_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")  # within what wandb takes as a run id
 
 Record = dict[str, Any]

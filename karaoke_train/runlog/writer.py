@@ -151,15 +151,20 @@ class RunLog:
         *,
         config: Mapping[str, Any] | None = None,
         step: int | None = None,
+        tags: Iterable[str] | None = None,
+        group: str = "",
+        job_type: str = "",
+        notes: str = "",
         rank_zero_only: bool = True,
     ) -> Self:
         """Continue the run in `path`, whose writer is gone; a torn last line is ended first.
 
         Writes a further `config` record: the first one's names, with this process's host and
         `config` on top of what was there. step: the trainer's global step that it goes on from, as
-        its checkpoint has it, where earlier attempts may have logged later ones. rank_zero_only: as
-        for `create`. Raises LogBusy while another process writes the file, RunLogError when there's
-        no run to continue.
+        its checkpoint has it, where earlier attempts may have logged later ones. tags, group,
+        job_type, notes: those given take the place of the run's own. rank_zero_only: as for
+        `create`. Raises LogBusy while another process writes the file, RunLogError when there's no
+        run to continue.
         """
         if rank_zero_only and (rank := other_rank()):
             try:
@@ -168,7 +173,11 @@ class RunLog:
                 header = RunHeader(run_id=new_run_id(), run_name=Path(path).stem, project="")
             together = {**header.config, **(config or {})}
             return cls._of_other_rank(replace(header, config=together), rank)
-        return cls._continue(Path(path).absolute(), config or {}, step=step)
+        given = RunHeader(
+            run_id="", run_name="", project="", tags=checked_tags(tags), group=group,
+            job_type=job_type, notes=notes,
+        )  # fmt: skip
+        return cls._continue(Path(path).absolute(), config or {}, given, step)
 
     @classmethod
     def _start(

@@ -125,7 +125,7 @@ def _open_log(
 ) -> tuple[RunLog, Path]:
     """The run's log, and the folder of its checkpoints."""
     if resumable is not None:
-        log = RunLog.resume(resumable.log_path, config=config, step=resumable.step)
+        log = RunLog.resume(resumable.log_path, config=config, step=resumable.step, **logs.labels)
         return log, resumable.folder.parent
     log = RunLog.create(
         logs.log_dir,
@@ -133,6 +133,7 @@ def _open_log(
         config=config,
         run_name=logs.run_name,
         upload=not logs.no_wandb,
+        **logs.labels,
     )
     return log, Path(settings.checkpoint_dir) / log.path.stem.removeprefix("training_log_")
 

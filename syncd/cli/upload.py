@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import click
 from rich.console import Console
 
 from syncd.cli.common import PATH, Invocation, command
-from syncd.destination.base import Destination
+from syncd.destination.base import Destination, Labels
 from syncd.destination.registry import connect
 from syncd.errors import Exit, SyncError, UsageError
 from syncd.paths import destination_folder
@@ -32,10 +32,17 @@ from syncd.settings import Settings
         ("karaoke-syncd sync logs/training_log_20240115_143022.jsonl", "one run"),
         ("karaoke-syncd sync --follow", "until all runs have ended"),
         ("karaoke-syncd sync --as_new copy.jsonl", "a copy as a run of its own"),
+        ("karaoke-syncd sync --wandb_tags good,final run.jsonl", "tag it, also once it is there"),
     ),
 )
 @click.argument("paths", nargs=-1, type=PATH, metavar="[PATH]...")
 @click.option("--run_name", help="The run's name on wandb; for a single file.")
+@click.option("--wandb_tags", metavar="TAG[,TAG]", help="Replace the runs' tags on wandb.")
+@click.option("--wandb_group", metavar="NAME", help="Put the runs into this group.")
+@click.option(
+    "--wandb_job_type", "--job_type", "wandb_job_type", metavar="NAME", help="Their job type."
+)
+@click.option("--wandb_notes", metavar="TEXT", help="The note on the runs' pages.")
 @click.option(
     "--sync_wandb_offline", is_flag=True,
     help="Also hand wandb's own offline-run-* to `wandb sync`.",
@@ -49,6 +56,7 @@ def sync(
     sync_wandb_offline: bool,
     as_new: bool,
     follow: bool,
+    **labels: str | None,
 ) -> Exit:
     """Upload once what is there, with a progress bar.
 
@@ -59,6 +67,7 @@ def sync(
 
     if run_name and (len(paths) != 1 or paths[0].is_dir()):
         raise UsageError("--run_name names one run: give it with one file")
+    given = _labels(labels)
     destination = connect(call.settings)
     inputs = run_once.collect_inputs(paths or call.settings.log_dir, call.settings.state_dir)
     if as_new:
@@ -71,10 +80,25 @@ def sync(
         run_name=run_name or "",
         follow=follow,
         everything=not paths,
+        labels=given,
     )
     if sync_wandb_offline:
         code = max(code, _sync_offline(call.settings, call.console))
     return code
+
+
+def _labels(given: Mapping[str, str | None]) -> Labels:
+    """By the names of the options. Raises UsageError for a tag that wandb would refuse."""
+    from karaoke_train.runlog.create import checked_tags
+    from karaoke_train.runlog.format import RunLogError
+
+    tags = [tag for part in (given["wandb_tags"] or "").split(",") if (tag := part.strip())]
+    try:
+        checked = checked_tags(tags)
+    except RunLogError as error:
+        raise UsageError(str(error)) from None
+    rest = (given[f"wandb_{name}"] or "" for name in ("group", "job_type", "notes"))
+    return Labels(checked, *rest)
 
 
 def _assign_run_ids(files: Sequence[Path], settings: Settings, destination: Destination) -> None:

@@ -24,7 +24,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Protocol
 
-from karaoke_train.runlog.format import Record, RunHeader
+from karaoke_train.runlog.format import MAX_TAG, Record, RunHeader
 from karaoke_train.runlog.reader import Line
 from syncd.errors import UploadError
 from syncd.source.lines import Lines
@@ -59,6 +59,25 @@ class RunRef:
     entity: str
     project: str
     run_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Labels:
+    """What people sort runs by. Empty ones leave the server's as they are."""
+
+    tags: tuple[str, ...] = ()
+    group: str = ""
+    job_type: str = ""
+    notes: str = ""
+
+    @classmethod
+    def of(cls, header: RunHeader) -> Labels:
+        """Those of a run, as its file has them; a foreign one's tags cut to what is a tag."""
+        tags = tuple(dict.fromkeys(tag[:MAX_TAG] for tag in header.tags))
+        return cls(tags, header.group, header.job_type, header.notes)
+
+    def __bool__(self) -> bool:
+        return bool(self.tags or self.group or self.job_type or self.notes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,6 +246,10 @@ class Destination(Protocol):
 
     def rows(self, run: RunRef, start: int, stop: int) -> Sequence[Row]:
         """The rows with start <= `_step` < stop that it has: for a few rows, not for a history."""
+
+    def label(self, run: RunRef, labels: Labels) -> bool:
+        """Replace those of the run's labels that are given; the run stays as it is otherwise, also
+        one that has ended. Whether there is such a run."""
 
     def mend(self, run: RunRef) -> None:
         """Lines are missing in the run's middle: its next session has to be able to go back."""

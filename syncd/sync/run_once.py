@@ -5,19 +5,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from karaoke_train.runlog.layout import LOG_FILES
-from syncd.destination.base import Destination
-from syncd.errors import Exit, Refused, RunRefused, SyncError, UploadError
+from syncd.destination.base import Destination, Labels, RunRef
+from syncd.errors import Exit, Refused, RunRefused, RunTrouble, SyncError, UploadError
 from syncd.settings import Settings
 from syncd.source import legacy_documents
 from syncd.source.scanner import LogFile, LogScanner
 from syncd.sync.assemble import build_daemon
 from syncd.sync.loop import Daemon
 from syncd.sync.scheduler import Run
+
+_NO_LABELS: Final = Labels()
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +59,11 @@ def sync(
     run_name: str = "",
     follow: bool = False,
     everything: bool = True,
+    labels: Labels = _NO_LABELS,
 ) -> Exit:
     """Upload once. everything: leave out runs that aren't to be uploaded, as the daemon does;
     otherwise the files were named one by one, and all of them go. follow: go on until the runs
-    have ended."""
+    have ended. labels: told of each run once its records are there, also if they were before."""
     for error in inputs.unusable:
         console.print(f"[red]{error}[/]", highlight=False)
     files = [path for path in inputs.files if not everything or _wants_upload(path)]
@@ -82,7 +86,27 @@ def sync(
             if daemon.done() and (not follow or _all_ended(daemon)):
                 break
             daemon.wait()
-    return _verdict(daemon, inputs, console)
+        unlabelled = _label(daemon, destination, labels) if labels else []
+    return _verdict(daemon, inputs, console, unlabelled)
+
+
+def _label(daemon: Daemon, destination: Destination, labels: Labels) -> list[UploadError]:
+    """Tell the runs' labels; what kept the server from taking them."""
+    failed: list[UploadError] = []
+    for key, session in daemon.sessions.items():
+        ref = RunRef(daemon.connectivity.entity, session.project, key)
+        try:
+            if daemon.connectivity.online and destination.label(ref, labels):
+                continue
+            error: UploadError = RunTrouble(
+                "its labels were not told, as the server does not have the run yet",
+                remedy="Give the same command again once its records are there",
+            )
+        except UploadError as refused:
+            error = refused
+        error.where = error.where or session.path.name
+        failed.append(error)
+    return failed
 
 
 def _expand(path: Path) -> list[Path]:
@@ -126,7 +150,9 @@ def _all_ended(daemon: Daemon) -> bool:
     return bool(daemon.runs) and all(run.ended for run in daemon.runs.values())
 
 
-def _verdict(daemon: Daemon, inputs: SyncInputs, console: Console) -> Exit:
+def _verdict(
+    daemon: Daemon, inputs: SyncInputs, console: Console, unlabelled: Sequence[UploadError]
+) -> Exit:
     for found in daemon.skipped_files:
         console.print(f"[red]{found.path}: {found.problem}. {found.remedy}.[/]", highlight=False)
     confirmed = sum(run.confirmed.ordinal for run in daemon.runs.values())
@@ -148,7 +174,7 @@ def _verdict(daemon: Daemon, inputs: SyncInputs, console: Console) -> Exit:
         if untold := _untold(daemon):
             words += f"; how {len(untold)} of them ended could not be told"
     console.print(words, highlight=False)
-    errors = [run.error for run in daemon.runs.values() if run.error]
+    errors = [*(run.error for run in daemon.runs.values() if run.error), *unlabelled]
     if not daemon.connectivity.online and daemon.connectivity.error:
         errors = [daemon.connectivity.error]
     for error in errors:

@@ -615,4 +615,5 @@ def _merged(header: RunHeader, config: Record) -> RunHeader:
         newest = RunHeader.of(config)
     except BadRecord:
         return header
-    return replace(header, config=newest.config, trainer=newest.trainer)
+    labels = {name: getattr(newest, name) for name in ("tags", "group", "job_type", "notes")}
+    return replace(header, config=newest.config, trainer=newest.trainer, **labels)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from karaoke_train.runlog.format import Record
     from karaoke_train.runlog.reader import Line
-    from syncd.destination.base import Finding, Outcome, Row, Target
+    from syncd.destination.base import Finding, Labels, Outcome, Row, Target
     from syncd.source.lines import Lines
 
 Fault = Literal[
@@ -85,6 +85,7 @@ class FakeServer:
         self.sent = 0  # lines, counted each time they are sent
         self.late: list[tuple[str, Line, int]] = []
         self.asked: list[RunRef] = []
+        self.labelled: dict[RunRef, Labels] = {}
 
     # --- what the daemon asks ---
 
@@ -125,6 +126,13 @@ class FakeServer:
 
     def pause(self, seconds: float) -> None:
         return
+
+    def label(self, run_ref: RunRef, labels: Labels) -> bool:
+        if self.down:
+            raise self.down
+        if there := run_ref.run_id in self.runs:
+            self.labelled[run_ref] = labels
+        return there
 
     def mend(self, run_ref: RunRef) -> None:
         self.rewinding = True

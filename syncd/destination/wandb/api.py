@@ -17,7 +17,7 @@ from urllib.parse import quote, urlsplit
 
 import orjson
 
-from syncd.destination.base import RemoteRun, RunRef
+from syncd.destination.base import Labels, RemoteRun, RunRef
 from syncd.destination.wandb.credentials import Login, host_flag, login_remedy
 from syncd.destination.wandb.http import Answer, BadRequest, Http, retry_after
 from syncd.errors import Connection, Refused, Unreachable, UploadError
@@ -48,9 +48,11 @@ query RunResumeStatus($project: String, $entity: String, $name: String!) {
 """
 _UPSERT: Final = """
 mutation UpsertBucket($id: String, $name: String, $project: String, $entity: String,
-    $displayName: String, $config: JSONString, $program: String) {
+    $displayName: String, $config: JSONString, $program: String, $groupName: String,
+    $jobType: String, $notes: String, $tags: [String!]) {
   upsertBucket(input: {id: $id, name: $name, modelName: $project, entityName: $entity,
-      displayName: $displayName, config: $config, jobProgram: $program}) {
+      displayName: $displayName, config: $config, jobProgram: $program, groupName: $groupName,
+      jobType: $jobType, notes: $notes, tags: $tags}) {
     bucket { id name historyLineCount project { name entity { name } } }
     inserted
   }
@@ -103,8 +105,9 @@ class Rejected(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Bucket:
-    """All that the server has of a run but its history."""
+    """All that the server has of a run but its history. storage_id: its id in the database."""
 
+    storage_id: str
     run: RemoteRun
     config: Mapping[str, Any]
     summary: Mapping[str, Any]
@@ -192,7 +195,8 @@ class Api:
         run = ((self._ask(_BUCKET, _named(ref)).get("model")) or {}).get("bucket")
         if not run:
             return None
-        return Bucket(self._remote(run), _texted(run, "config"), _texted(run, "summaryMetrics"))
+        texts = _texted(run, "config"), _texted(run, "summaryMetrics")
+        return Bucket(str(run.get("id") or ""), self._remote(run), *texts)
 
     def rows(self, ref: RunRef, start: int, stop: int) -> list[dict[str, Any]]:
         """The history rows with start <= `_step` < stop. Raises Unreachable or Refused."""
@@ -221,14 +225,22 @@ class Api:
             raise self._no_server("its history is none")
         return row
 
-    def upsert(self, ref: RunRef, *, name: str, config: str, program: str) -> None:
-        """Make the run, or change its name and config (JSON). Raises Unreachable, Refused or
-        Rejected."""
-        self._ask(
-            _UPSERT,
-            {**_named(ref), "displayName": name, "config": config, "program": program or None},
-            rejecting=True,
-        )
+    def upsert(self, ref: RunRef, *, name: str, config: str, program: str, labels: Labels) -> None:
+        """Make the run, or change its name, its config (JSON) and those labels that are given.
+        Raises Unreachable, Refused or Rejected."""
+        own = {"displayName": name, "config": config, "program": program or None}
+        self._ask(_UPSERT, {**_named(ref), **own, **_labelled(labels)}, rejecting=True)
+
+    def label(self, ref: RunRef, labels: Labels) -> bool:
+        """Change those labels of the run that are given; whether there is such a run. Raises
+        Unreachable, Refused or Rejected."""
+        bucket = self.bucket(ref)
+        if bucket is None:
+            return False
+        # By its id, as the public API does it: by its name it would be a run that begins again
+        asked = {"id": bucket.storage_id or None, **_named(ref), **_labelled(labels)}
+        self._ask(_UPSERT, asked, rejecting=True)
+        return True
 
     def create_files(self, ref: RunRef, names: Sequence[str]) -> list[Upload]:
         """Announce files of the run. Raises Unreachable, Refused or Rejected."""
@@ -380,6 +392,16 @@ def _number(header: str | None) -> float:
 
 def _named(ref: RunRef) -> dict[str, str]:
     return {"entity": ref.entity, "project": ref.project, "name": ref.run_id}
+
+
+def _labelled(labels: Labels) -> dict[str, Any]:
+    """Null leaves what the run has."""
+    return {
+        "groupName": labels.group or None,
+        "jobType": labels.job_type or None,
+        "notes": labels.notes or None,
+        "tags": list(labels.tags) or None,
+    }
 
 
 def _last_step(tail: object) -> int:

@@ -15,6 +15,7 @@ from syncd.destination.base import (
     Account,
     Finding,
     Identity,
+    Labels,
     RemoteRun,
     Row,
     RunRef,
@@ -138,6 +139,16 @@ class WandbDestination:
     def rows(self, run: RunRef, start: int, stop: int) -> Sequence[Row]:
         """Some of the run's rows. Raises Unreachable or Refused."""
         return self._api.rows(run, start, stop)
+
+    def label(self, run: RunRef, labels: Labels) -> bool:
+        """Change the labels that are given. Raises Unreachable, Refused or RunRefused."""
+        from syncd.destination.refusals import run_refused
+        from syncd.destination.wandb.api import Rejected
+
+        try:
+            return self._api.label(run, labels)
+        except Rejected as rejected:
+            raise run_refused(run.run_id, str(rejected)) from None
 
     def mend(self, run: RunRef) -> None:
         """The run's next sessions are on the direct lane."""

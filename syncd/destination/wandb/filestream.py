@@ -28,7 +28,7 @@ from karaoke_train.runlog.format import BadRecord, Record, RunHeader
 from karaoke_train.runlog.reader import Line
 from karaoke_train.runlog.record_types import RecordType
 from karaoke_train.runlog.timestamps import parse_timestamp
-from syncd.destination.base import Outcome, Target
+from syncd.destination.base import Labels, Outcome, Target
 from syncd.destination.refusals import not_counted, run_deleted, run_refused, stands_still
 from syncd.destination.rows import EPOCH_TABLE, epoch_table
 from syncd.destination.wandb.api import Api, Bucket, Rejected
@@ -80,6 +80,7 @@ class FileStream:
         self._count_stable_for = count_stable_for
         self._started = parse_timestamp(target.header.created, 0.0)
         self._attempt = target.attempt  # of the newest line that was made a row
+        self._labels = Labels()  # as the server was told, or has them from an earlier session
         self._summary = Summary()
         self._media = MediaFiles(target.media)
         self._began = 0  # the server's count at the opening
@@ -108,7 +109,10 @@ class FileStream:
         count = self._stable_count(bucket) if self._counts else self._target.confirmed
         if bucket:
             self._summary = Summary(bucket.summary)
-        self._configure(self._target.header, bucket)
+        self._labels = Labels.of(self._target.header)
+        # Told with the file's first line alone: what people change on the page is to stay
+        told = Labels() if self._target.confirmed else self._labels
+        self._configure(self._target.header, bucket, told)
         self._began = self._next = count
         self._last.begin(self._target.ref)
         self._alive = True
@@ -119,15 +123,16 @@ class FileStream:
         if self._lanes.of(self._target.ref) is not Lane.DIRECT:
             raise _other_lane("the server was found out not to do what this way relies on")
         made = self._rows(lines)
+        # Before they are posted: a crash in between has it told again
+        for line in made.special:
+            if line.at.ordinal and RecordType.of(line.record or {}) is RecordType.CONFIG:
+                self._reconfigure(line.record or {})
         at = lines.start.ordinal
         for texts in self._in_posts(made.texts):
             last = at + len(texts) == lines.end.ordinal
             self._post_lines(at, texts, with_summary=last)
             at += len(texts)
         self._bring(self._media.pop())
-        for line in made.special:
-            if line.at.ordinal and RecordType.of(line.record or {}) is RecordType.CONFIG:
-                self._reconfigure(line.record or {})
         return made.special
 
     def confirm(self) -> int:
@@ -252,11 +257,15 @@ class FileStream:
             if self._lanes.leave(why):
                 raise _other_lane(why)
 
-    def _configure(self, header: RunHeader, bucket: Bucket | None) -> None:
+    def _configure(self, header: RunHeader, bucket: Bucket | None, labels: Labels) -> None:
         config = text(run_config(header, bucket.config if bucket else {}))
         try:
             self._api.upsert(
-                self._target.ref, name=header.run_name, config=config, program=run_program(header)
+                self._target.ref,
+                name=header.run_name,
+                config=config,
+                program=run_program(header),
+                labels=labels,
             )
         except Rejected as rejected:
             raise self._run_refused(rejected) from None
@@ -268,7 +277,10 @@ class FileStream:
             return  # it is in the history all the same
         # a run that was renamed while it was resumed keeps its first name
         header = replace(header, run_name=self._target.header.run_name)
-        self._configure(header, self._api.bucket(self._target.ref))
+        news = Labels.of(header) != self._labels
+        self._labels = Labels.of(header)
+        told = self._labels if news else Labels()
+        self._configure(header, self._api.bucket(self._target.ref), told)
 
     # --- posting
 

@@ -18,7 +18,7 @@ from karaoke_train.runlog.format import BadRecord, Record, RunHeader
 from karaoke_train.runlog.reader import Line
 from karaoke_train.runlog.record_types import RecordType
 from karaoke_train.runlog.timestamps import parse_timestamp
-from syncd.destination.base import Outcome, RemoteRun, Target
+from syncd.destination.base import Labels, Outcome, RemoteRun, Target
 from syncd.destination.refusals import (
     contradiction,
     not_counted,
@@ -27,7 +27,7 @@ from syncd.destination.refusals import (
     stands_still,
 )
 from syncd.destination.rows import attempt_at, epoch_table, row
-from syncd.destination.wandb.api import TIMEOUT, Api
+from syncd.destination.wandb.api import TIMEOUT, Api, Rejected
 from syncd.destination.wandb.definitions import run_program, wandb_config
 from syncd.destination.wandb.endings import await_end
 from syncd.destination.wandb.last_sessions import LastSession, LastSessions
@@ -84,6 +84,7 @@ class WandbSdk:
         self._count_stable_for = count_stable_for
         self._worker: Worker | None = None
         self._started = parse_timestamp(target.header.created, 0.0)
+        self._labels = Labels.of(target.header)  # as the server has them once the session is open
         self._attempt = target.attempt  # of the newest line that was made a row
         self._sent = self._confirmed = 0  # lines of the run, once a session is open
         # Whether what the server counts can be read back there, once that was tried
@@ -111,6 +112,8 @@ class WandbSdk:
             run_name=header.run_name,
             config=wandb_config(header),
             program=run_program(header),
+            # Told with the file's first line alone: what people change on the page is to stay
+            labels=Labels() if self._target.confirmed else self._labels,
             timeout=self._init,
         )
         self._sent = self._confirmed = count
@@ -160,11 +163,12 @@ class WandbSdk:
             self._attempt = attempt_at(line, self._attempt)
             rows.append((line.at.ordinal, row(line, self._started, self._attempt)))
         self._sent = lines.end.ordinal
-        self._call(Log(rows, self._target.media), HAND_OVER)
         special = special_lines(parsed)
+        # Before they are sent: a crash in between has it told again
         for line in special:
             if line.at.ordinal and line.record and RecordType.of(line.record) is RecordType.CONFIG:
                 self._reconfigure(line.record)
+        self._call(Log(rows, self._target.media), HAND_OVER)
         return special
 
     @property
@@ -317,9 +321,18 @@ class WandbSdk:
 
     def _reconfigure(self, record: Record) -> None:
         try:
-            self._call(Configure(wandb_config(RunHeader.of(record))), HAND_OVER)
+            header = RunHeader.of(record)
         except BadRecord:
             return  # it is in the history all the same
+        self._call(Configure(wandb_config(header)), HAND_OVER)
+        labels = Labels.of(header)
+        if not labels or labels == self._labels:
+            return
+        self._labels = labels
+        try:  # the SDK can change tags and notes of an open run, and nothing else
+            self._api.label(self._target.ref, labels)
+        except Rejected as rejected:
+            raise self._explained(str(rejected)) from None
 
     def _ask(self) -> RemoteRun | None:
         return self._api.remote_run(self._target.ref)

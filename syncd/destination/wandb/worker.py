@@ -19,6 +19,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from syncd.destination.base import Labels
 from syncd.destination.media_files import located, missing
 from syncd.destination.rows import AXES, AXIS_KEYS, EPOCH_TABLE, Media
 from syncd.destination.wandb.certificates import go_settings
@@ -43,6 +44,7 @@ class Open:
     run_name: str
     config: dict[str, Any]
     program: str  # the trainer's
+    labels: Labels
     timeout: float
 
 
@@ -130,6 +132,10 @@ class _Sdk:
             project=request.project,
             entity=request.entity or None,
             config=request.config,
+            tags=request.labels.tags or None,
+            group=request.labels.group or None,
+            job_type=request.labels.job_type or None,
+            notes=request.labels.notes or None,
             resume="allow",  # without it the SDK may append the run a second time
             reinit="create_new",
             settings=wandb.Settings(

@@ -22,7 +22,8 @@ FLAGS = [
     "--log_dir", "--voices_dir", "--notes_dir", "--batch_size", "--lr", "--weight_decay",
     "--grad_accum_steps", "--epochs", "--patience", "--max_samples", "--cache_features",
     "--checkpoint_dir", "--seed", "--resume", "--device", "--encoder", "--freeze_encoder",
-    "--unfreeze_layers", "--synthetic", "--sync_timeout",
+    "--unfreeze_layers", "--synthetic", "--sync_timeout", "--wandb_tags", "--wandb_group",
+    "--wandb_job_type", "--wandb_notes",
 ]
 # fmt: on
 COMMANDS = [[], ["train"], ["data"], ["data", "check"], ["evaluate"], ["transcribe"]]
@@ -44,6 +45,12 @@ def flags(*words: str) -> dict[str, Any]:
     """The flags that stand on the command line, by the settings' names."""
     with cli.cli.make_context("karaoke-train", list(words)) as context:
         return train.given_flags(context)
+
+
+def test_tags_are_separated_by_commas() -> None:
+    words = ("--wandb_tags", "a, b,,c", "--wandb_group=g", "--wandb-notes", "n")
+    logs = train.as_settings(asked(*words))[1]
+    assert logs.labels == {"tags": ["a", "b", "c"], "group": "g", "job_type": "", "notes": "n"}
 
 
 @pytest.mark.parametrize("flag", FLAGS)

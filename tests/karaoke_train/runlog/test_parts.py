@@ -262,10 +262,12 @@ def test_labels_of_a_run_that_goes_on_are_replaced_where_given(tmp_path: Path) -
     RunLog.create(tmp_path, run_id="job", tags=["b", "c"], notes="m").close()
     (path,) = files(tmp_path)
     RunLog.resume(path).close()
+    RunLog.resume(path, group="h", job_type="j").close()
     labels = [
         [record.get(name) for name in ("tags", "group", "job_type", "notes")]
         for record in records_of(path)
         if record["type"] == "config"
     ]
     assert labels[0] == [["a"], "g", None, "n"]
-    assert labels[1:] == [[["b", "c"], "g", None, "m"]] * 2
+    assert labels[1:3] == [[["b", "c"], "g", None, "m"]] * 2
+    assert labels[3:] == [[["b", "c"], "h", "j", "m"]]

@@ -37,6 +37,13 @@ def test_alone_it_prints_its_help(capsys: pytest.CaptureFixture[str]) -> None:
 COMMANDS = {name: one for name, one in each_command(cli).items() if name != "service"}
 
 
+def test_a_tag_that_wandb_would_refuse_is_refused_before_anything_is_sent(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["sync", "--wandb_tags", f"ok,{'x' * 65}"]) == Exit.USAGE
+    assert "65 characters" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_help_has_examples_and_says_what_the_codes_of_that_command_mean(
     name: str, capsys: pytest.CaptureFixture[str]

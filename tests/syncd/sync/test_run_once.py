@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console
 
 from karaoke_train.runlog import RunLog
-from syncd.destination.base import Outcome
+from syncd.destination.base import Labels, Outcome
 from syncd.errors import Connection, Exit, Refused, Unreachable
 from syncd.settings import Limits, Settings
 from syncd.sync.run_once import collect_inputs, sync
@@ -95,6 +95,26 @@ def test_a_named_file_goes_up_under_the_name_that_is_asked_for(rig: Rig) -> None
     assert rig.sync(path, run_name="mine") is Exit.OK
     assert list(rig.server.runs) == ["a"]
     assert rig.server.runs["a"].target.header.run_name == "mine"
+
+
+def test_labels_are_told_of_runs_that_go_up_and_of_those_that_are_there(rig: Rig) -> None:
+    rig.log("a", end_line())
+    assert rig.sync() is Exit.OK
+    rig.log("b", end_line())
+    labels = Labels(("good",), notes="n")
+    assert rig.sync(labels=labels) is Exit.OK
+    assert {ref.run_id: told for ref, told in rig.server.labelled.items()} == {
+        "a": labels,
+        "b": labels,
+    }
+    assert {(ref.entity, ref.project) for ref in rig.server.labelled} == {("team", "songs")}
+
+
+def test_labels_that_could_not_be_told_are_said(rig: Rig) -> None:
+    rig.log("a", end_line())
+    rig.server.deleted.add("a")
+    assert rig.sync(labels=Labels(("good",))) is Exit.DECISION
+    assert "its labels were not told" in rig.said()
 
 
 def test_a_document_is_a_run_that_is_finished_and_the_same_one_again(rig: Rig) -> None:

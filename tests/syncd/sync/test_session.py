@@ -525,7 +525,9 @@ def test_lines_still_on_their_way_when_a_session_opens_are_not_sent_again(
 
 
 def test_the_newest_config_is_shown_under_the_first_names(path: Path, server: FakeServer) -> None:
-    newest = config_line(config={"lr": 9}, host="gpu-2", run_name="renamed", resumed=True)
+    newest = config_line(
+        config={"lr": 9}, host="gpu-2", run_name="renamed", resumed=True, tags=["b"]
+    )
     path.write_bytes(DATA + newest)
     uploaded_to = session(path, server)
     uploaded_to.open()
@@ -535,11 +537,8 @@ def test_the_newest_config_is_shown_under_the_first_names(path: Path, server: Fa
     uploaded_to.drop()
     session(path, server).open()
     header = server.runs["run-1"].target.header
-    assert (header.config, header.run_name, header.trainer["host"]) == (
-        {"lr": 9},
-        "name of run-1",
-        "gpu-2",
-    )
+    assert (header.config, header.tags) == ({"lr": 9}, ("b",))
+    assert (header.run_name, header.trainer["host"]) == ("name of run-1", "gpu-2")
 
 
 @pytest.mark.parametrize("older", [False, True])

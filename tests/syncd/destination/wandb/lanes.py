@@ -91,6 +91,10 @@ class Log:
             for line in part:
                 attempt = attempt_at(line, attempt)
 
+    def first(self, lines: int) -> Log:
+        """The log while it has so many lines."""
+        return replace(self, data=Lines.of(self.data, Position()).first(lines).data)
+
     def target(self, lane: Lane, begin: int, attempt: int = 1) -> Target:
         """The run there, for a session that begins with line `begin`."""
         return Target(
@@ -104,7 +108,8 @@ class Log:
         for found in _between(Lines.of(self.data, Position()), 0, line):
             with suppress(BadRecord):
                 newest = RunHeader.of(found.record or {})
-        return replace(self.header, config=newest.config, trainer=newest.trainer)
+        labels = {name: getattr(newest, name) for name in ("tags", "group", "job_type", "notes")}
+        return replace(self.header, config=newest.config, trainer=newest.trainer, **labels)
 
     def _close(self, uploader: Uploader, special: list[Line], *, whole: bool) -> None:
         if not whole:

@@ -16,7 +16,7 @@ from urllib3.exceptions import (
     ProxyError,
 )
 
-from syncd.destination.base import RemoteRun, RunRef
+from syncd.destination.base import Labels, RemoteRun, RunRef
 from syncd.destination.wandb.api import Api, _last_step
 from syncd.destination.wandb.credentials import Login
 from syncd.destination.wandb.http import describe, retry_after
@@ -68,6 +68,20 @@ def test_a_runs_count_last_step_and_state(wandb: WandbServer) -> None:
     wandb.store.append_foreign(key, {"_step": 1, "loss": float("nan")})
     wandb.store.record(key, "complete", exitcode=1)
     assert ask(wandb).remote_run(RunRef(ENTITY, "songs", "r1")) == RemoteRun(2, 1, "failed")
+
+
+def test_labels_that_are_given_are_replaced_and_an_ended_run_stays_ended(
+    wandb: WandbServer,
+) -> None:
+    key, ref = RunKey(ENTITY, "songs", "r3"), RunRef(ENTITY, "songs", "r3")
+    assert not ask(wandb).label(ref, Labels(("a",)))
+    assert ask(wandb).remote_run(ref) is None
+    wandb.store.upsert(key, {"tags": ["old"], "notes": "kept", "config": '{"lr": {"value": 1}}'})
+    wandb.store.record(key, "complete", exitcode=0)
+    assert ask(wandb).label(ref, Labels(("a", "b"), group="g"))
+    run = wandb.store.need(key)
+    assert run.fields == {"tags": ["a", "b"], "notes": "kept", "groupName": "g"}
+    assert (run.state, run.config) == ("finished", {"lr": {"value": 1}})
 
 
 def test_a_foreign_line_without_a_step_is_this_runs_trouble_alone(wandb: WandbServer) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,10 +15,11 @@ from hypothesis import strategies as st
 from syncd.destination.wandb.sdk import WandbSdk
 from syncd.destination.wandb.worker_pool import WorkerPool
 from tests.fakes.wandb_server import WandbServer
+from tests.fakes.wandb_state import RunKey
 from tests.fakes.wandb_world import World
 from tests.patience import patience
 from tests.syncd.destination.wandb import odd_logs as odd
-from tests.syncd.destination.wandb.lanes import NAMED, Lane, Log, differences, run_at
+from tests.syncd.destination.wandb.lanes import ENTITY, NAMED, Lane, Log, differences, run_at
 from tests.syncd.destination.wandb.test_filestream import DirectBench
 
 if TYPE_CHECKING:
@@ -102,6 +104,40 @@ LOGS = {
 def test_an_odd_log_is_the_same_run_in_both_lanes(both: Both, name: str) -> None:
     log = odd.log(f"r{next(_numbers)}", LOGS[name], both.folder)
     assert both.differ(log) == []
+
+
+LABELS = {"tags": ["a", "b"], "group": "g", "job_type": "train", "notes": "take one"}
+OTHERS = {"tags": ["c", "x" * 65, "c"], "group": "h", "job_type": "tune", "notes": "take two"}
+
+
+def test_a_runs_labels_are_told_once_and_again_when_they_change(both: Both) -> None:
+    run_id = f"r{next(_numbers)}"
+    more = [odd.train(x=1), STOP, odd.train(x=2), odd.config(run_id, **OTHERS), odd.train(x=3)]
+    made = odd.log(run_id, more, both.folder)
+    first = odd.config(run_id, **LABELS)
+    log = replace(made, data=first + made.data.partition(b"\n")[2])
+    assert both.differ(log) == []
+    fields = run_at(both.server, "by-hand", run_id)["fields"]
+    told = [fields[name] for name in ("tags", "groupName", "jobType", "notes")]
+    assert told == [["c", "x" * 64], "h", "tune", "take two"]
+
+
+def test_labels_that_were_changed_on_the_page_stay(both: Both) -> None:
+    run_id = f"r{next(_numbers)}"
+    lines = [odd.train(x=1), odd.train(x=2)]
+    first = odd.config(run_id, **LABELS)
+    made = odd.log(run_id, lines, both.folder)
+    log = replace(made, data=first + made.data.partition(b"\n")[2])
+    for lane in both.lanes:
+        log.first(2).upload(lane)
+        both.server.store.upsert(
+            RunKey(ENTITY, lane.project, run_id), {"tags": ["mine"], "notes": "", "jobType": "old"}
+        )
+        uploader = lane.uploader(log.target(lane, 2))
+        assert uploader.open() == 2
+        uploader.close(None, ())
+        fields = run_at(both.server, lane.project, run_id)["fields"]
+        assert (fields["tags"], fields["jobType"], fields["groupName"]) == (["mine"], "old", "g")
 
 
 @pytest.mark.parametrize("code", [-1, 1 << 31, True], ids=str)

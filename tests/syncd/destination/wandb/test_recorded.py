@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from karaoke_train.runlog.format import MAX_LINE
-from syncd.destination.base import Outcome
+from syncd.destination.base import Labels, Outcome
 from syncd.destination.wandb import filestream
 from tests.fakes.faults import Request
 from tests.fakes.wandb_http import Call
@@ -71,6 +71,7 @@ def upload(lane: DirectLane, media: Path) -> None:
         odd.media("roll", "a.png", caption="c"), odd.media("voice", "v.wav", "audio", "c"),
         odd.media("gone", "none.png"), odd.media("short", "cut.png"), *odd.EPOCHS,
         odd.config("r", config={"lr": 0.5, "nested": {"a": [1, None]}}, resumed=True), STOP,
+        odd.config("r", tags=["a"], group="g", job_type="j", notes="n"),
         *odd.LINES[:8], *odd.NUMBERS, *odd.NESTED[:5], *odd.KEYS, *odd.TIMES,
     ]  # fmt: skip
     log = odd.log("r", lines, media, last=odd.end("failed", 3))
@@ -96,6 +97,7 @@ def ask(lane: DirectLane) -> None:
     assert lane.api.rows(ref, 0, 3)
     assert lane.api.files(ref)
     lane.api.steps(ref)
+    assert lane.api.label(ref, Labels(("b",), notes="m"))
 
 
 def test_no_request_has_anything_that_the_sdk_never_sent(seen: Seen) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from karaoke_train.runlog.format import RunHeader
 from karaoke_train.runlog.reader import Position
-from syncd.destination.base import Outcome, Target
+from syncd.destination.base import Labels, Outcome, Target
 from syncd.destination.wandb.api import Api
 from syncd.destination.wandb.credentials import Login
 from syncd.destination.wandb.definitions import wandb_config
@@ -142,7 +142,7 @@ def test_a_users_config_named_trainer_is_not_lost() -> None:
 def test_the_key_is_in_no_order_as_shown(bench: WandbBench) -> None:
     from syncd.destination.wandb.worker import Open
 
-    order = Open("url", bench.server.key, "e", "p", "r", "n", {}, "", 1.0)
+    order = Open("url", bench.server.key, "e", "p", "r", "n", {}, "", Labels(), 1.0)
     assert bench.server.key not in repr(order)
     assert bench.server.key not in repr(bench.asks.login)
 
