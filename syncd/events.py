@@ -7,6 +7,7 @@ is said, or wants it told elsewhere as well, has one place to look.
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 
 from syncd.errors import Leased, SyncError, UploadError
@@ -50,9 +51,36 @@ def unexpected(path: Path) -> None:
     log.debug("%s: unexpected", path, exc_info=True)
 
 
-def settings_read() -> None:
-    """The settings were read again."""
-    log.info("the settings were read again")
+def began(server: str, key_source: str, folders: Sequence[Path]) -> None:
+    """A daemon begins, with these settings and this login."""
+    log.info(
+        "uploading from %s to %s, %s",
+        ", ".join(map(str, folders)),
+        server,
+        f"with the key from {key_source}" if key_source else "without a key",
+    )
+
+
+def settings_read(files: Sequence[Path]) -> None:
+    """The settings are read again, by a signal or for files that have changed."""
+    if files:
+        log.info("%s changed: read again", ", ".join(map(str, files)))
+    else:
+        log.info("the settings are read again")
+
+
+def needs_restart(file: Path, names: Sequence[str]) -> None:
+    """Variables of the environment file that the service manager has to hand over."""
+    log.warning(
+        "%s in %s: in force once the service is started anew: karaoke-syncd service restart",
+        ", ".join(names),
+        file,
+    )
+
+
+def network_changed() -> None:
+    """This machine has other addresses, and the server could not be reached before."""
+    log.info("this machine's network has changed: the server is asked now")
 
 
 def settings_unreadable(error: SyncError) -> None:

@@ -14,7 +14,7 @@ from rich.console import Console
 from syncd import logging_setup
 from syncd.cli.common import Invocation, command
 from syncd.destination.base import Destination
-from syncd.destination.registry import connect, leave_to_env_file
+from syncd.destination.registry import connect, leave_to_env_file, login_files
 from syncd.errors import Exit
 from syncd.settings import Settings
 
@@ -42,6 +42,7 @@ _timeout: Final = click.option(
 @click.option("--detach", is_flag=True, help="In the background, without systemd.")
 def start(call: Invocation, detach: bool) -> Exit:
     """Run the daemon, in the foreground."""
+    from syncd.paths import config_file
     from syncd.service.process import DaemonRuns, run_forever
 
     def reload() -> tuple[Settings, Destination]:
@@ -53,7 +54,12 @@ def start(call: Invocation, detach: bool) -> Exit:
     logging_setup.catch_threads()
     leave_to_env_file()
     try:
-        return run_forever(call.settings, connect(call.settings), reload=reload)
+        return run_forever(
+            call.settings,
+            connect(call.settings),
+            reload=reload,
+            files=lambda: (config_file(), *login_files()),
+        )
     except DaemonRuns as error:
         logging_setup.print_error(str(error))
         return Exit.BUSY

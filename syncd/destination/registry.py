@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import MutableMapping
+from pathlib import Path
 
 from syncd import logging_setup
 from syncd.destination.base import Destination
@@ -26,6 +27,16 @@ def connect(settings: Settings) -> Destination:
         folder=folder,
         counts=settings.confirm == "count",
     )
+
+
+def login_files() -> tuple[Path, ...]:
+    """The files that the login may come from, whether they are there or not."""
+    return credentials.files()
+
+
+def stale_variables() -> list[str]:
+    """The variables of the service's environment file that only a restart brings into force."""
+    return credentials.stale_variables()
 
 
 def leave_to_env_file(env: MutableMapping[str, str] = os.environ) -> None:

@@ -1,5 +1,5 @@
 """`start`: the daemon as a process. One per state folder; stops on SIGTERM and SIGINT, reads its
-settings again on SIGHUP."""
+settings and login again on SIGHUP, and when one of their files has changed."""
 
 from __future__ import annotations
 
@@ -7,15 +7,19 @@ import math
 import signal
 import sys
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import replace
+from pathlib import Path
 from types import FrameType
 
 from karaoke_train.runlog.lock import Held, Holder
-from syncd import events
+from syncd import events, paths
 from syncd.destination.base import Destination
+from syncd.destination.registry import stale_variables
 from syncd.errors import Exit, SyncError
+from syncd.service.file_watch import FileWatch
+from syncd.service.network import AddressWatch
 from syncd.service.sd_notify import Notifier
 from syncd.service.supervision import ServiceNotifier, read_only
 from syncd.settings import Settings
@@ -33,9 +37,10 @@ def run_forever(
     destination: Destination,
     on_tick: Callable[[Daemon], None] | None = None,
     reload: Callable[[], InForce] | None = None,
+    files: Callable[[], Iterable[Path]] = tuple,
 ) -> Exit:
-    """Upload until told to stop. reload: reads what is in force now, and may raise SyncError.
-    Raises SyncError when another daemon holds the state folder."""
+    """Upload until told to stop. reload: reads what is in force now, and may raise SyncError;
+    files: what it reads. Raises SyncError when another daemon holds the state folder."""
     notifier = ServiceNotifier(Notifier.from_env(), settings.log_dir)
     lock = lease.state_lock(settings.state_dir)
     try:
@@ -50,7 +55,7 @@ def run_forever(
         ) from None
     try:
         with _signals() as signals:
-            return _run(settings, destination, notifier, signals, on_tick, reload)
+            return _run(settings, destination, notifier, signals, on_tick, reload, FileWatch(files))
     finally:
         _save(settings, DaemonReport())
         lock.release()
@@ -63,10 +68,13 @@ def _run(
     signals: _Signals,
     on_tick: Callable[[Daemon], None] | None,
     reload: Callable[[], InForce] | None,
+    files: FileWatch,
 ) -> Exit:
     """One daemon after the other: with other settings, a new one starts from what the server
     confirmed."""
     while True:
+        identity = destination.identity
+        events.began(identity.address, identity.key_source, settings.log_dir)
         _warn_of_read_only(settings)
         with (
             build_daemon(settings, destination) as daemon,
@@ -81,17 +89,24 @@ def _run(
                 if folder := notifier.folder_became_read_only():
                     events.folder_appeared(folder)
                     return Exit.FAILED
-                if reload and signals.take_hangup():
+                changed = files.changed()
+                if reload and (signals.take_hangup() or changed):
                     notifier.reloading()
-                    fresh, there = _reloaded(reload, settings, destination)
+                    fresh, there = _reloaded(reload, settings, destination, changed)
+                    if notifier.managed and (names := stale_variables()):
+                        events.needs_restart(paths.env_file(), names)
                     if _differ(fresh, settings) or there.identity != destination.identity:
                         break
         settings, destination = fresh, there
 
 
 def _reloaded(
-    reload: Callable[[], InForce], settings: Settings, destination: Destination
+    reload: Callable[[], InForce],
+    settings: Settings,
+    destination: Destination,
+    changed: Sequence[Path],
 ) -> InForce:
+    events.settings_read(changed)
     try:
         fresh, there = reload()
     except SyncError as error:
@@ -100,7 +115,6 @@ def _reloaded(
     if fresh.state_dir != settings.state_dir:
         events.state_folder_stays(settings.state_dir)
         fresh = replace(fresh, state_dir=settings.state_dir)
-    events.settings_read()
     return fresh, there
 
 
@@ -147,12 +161,15 @@ def _iterations(
     """The loop, handed over after each tick and before it waits."""
     daemon.on_progress = notifier.progress
     watcher = Watcher(daemon.file_changed, settings.watcher)
+    network = AddressWatch()
     saved, saved_at = DaemonReport(), -math.inf
     try:
         while True:
             now = time.monotonic()
             if watcher.follow(settings.log_dir):
                 daemon.rescan()
+            if network.changed():
+                daemon.network_changed()
             daemon.tick()
             report = report_of(daemon, settings, destination)
             if report != saved or now - saved_at > daemon_report.SAVE_EVERY:
@@ -162,6 +179,7 @@ def _iterations(
             yield
             daemon.wait()
     finally:
+        network.close()
         watcher.stop()
 
 

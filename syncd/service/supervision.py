@@ -40,6 +40,11 @@ class ServiceNotifier:
         self._pinging = notifier.watchdog / PINGS or STARTING / PINGS
         self._folders = {folder: identity(folder) for folder in folders}
 
+    @property
+    def managed(self) -> bool:
+        """Whether there is a manager."""
+        return bool(self._notifier)
+
     def progress(self) -> None:
         """Part of a long tick is done: the manager's time limit begins anew."""
         now = self._clock()

@@ -9,11 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
+from typing import Final
 
 from syncd.destination.base import Destination
 from syncd.errors import Connection, Refused, Unreachable, UploadError
 from syncd.settings import Limits
 from syncd.sync.scheduler import backoff
+
+_OUT_OF_REACH: Final = (Connection.OFFLINE, Connection.CAPTIVE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +76,14 @@ def suspected(known: Connectivity, error: UploadError, now: float) -> Connectivi
 def hurried(known: Connectivity, now: float) -> Connectivity:
     """A run's own trouble may be everybody's: ask now, if not before."""
     return replace(known, probe_at=min(known.probe_at, now))
+
+
+def network_changed(known: Connectivity, now: float) -> Connectivity:
+    """This machine's addresses are other ones: a server that could not be reached is asked now, and
+    soon again, since names and routes come some moments after an address. One that answered and
+    said when to ask again, or refuses us, has nothing to do with it."""
+    away = isinstance(known.error, Unreachable) and known.error.kind in _OUT_OF_REACH
+    return replace(known, failures=0, probe_at=min(known.probe_at, now)) if away else known
 
 
 @dataclass(frozen=True, slots=True)

@@ -119,6 +119,13 @@ class Daemon:
         """Look at all folders with the next tick."""
         self._rescan_at = 0.0
 
+    def network_changed(self) -> None:
+        """This machine's addresses are other ones."""
+        was, now = self.connectivity, self._clock()
+        self.connectivity = connectivity.network_changed(was, now)
+        if self.connectivity != was:
+            events.network_changed()
+
     def tick(self) -> None:
         """Take in what has happened, look where it's due, start what is to be done. Never waits."""
         while not self._inbox.empty():

@@ -17,6 +17,7 @@ Kind = Literal[
     "status",  # HTTP `status`, with Retry-After when given; nothing is applied
     "html",  # a captive portal: 200 and a page
     "hang",  # never answer; nothing is applied
+    "trickle",  # apply, and answer with a byte now and then, for ever
     "reset",  # reset the connection before anything is applied
     "reset_reply",  # apply, send half the answer, then reset the connection
     "drop_reply",  # apply, then close without an answer

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 PORTAL = b"<!DOCTYPE html><html><head><title>Welcome</title></head><body>Accept</body></html>"
 TOO_LARGE = b"<html><head><title>413 Request Entity Too Large</title></head></html>"
+TRICKLE_S = 0.2  # between the bytes of an answer that trickles
 POLL_S = 0.02  # how soon a hanging request notices that it need not hang any more
 
 
@@ -176,6 +177,8 @@ class _Handler(BaseHTTPRequestHandler):
         app.log.add(request, 0 if dropped else reply.status, fault)
         if kind == "drop_reply":
             self.close_connection = True
+        elif kind == "trickle":
+            self._trickle()
         else:
             self._write(reply, kind)
 
@@ -219,6 +222,19 @@ class _Handler(BaseHTTPRequestHandler):
         self.close_connection = True
         linger_none(self.connection)
         os.close(self.connection.detach())
+
+    def _trickle(self) -> None:
+        """A body without an end, long before any timeout between two bytes."""
+        self.close_connection = True
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.end_headers()
+        board = self.server.app.board
+        generation = board.generation
+        while board.generation == generation and not self.server.stopped:
+            self.wfile.write(b" ")
+            if select.select([self.connection], [], [], TRICKLE_S)[0]:
+                return
 
     def _hang(self) -> None:
         """Say nothing until the faults are cleared or the client has gone."""

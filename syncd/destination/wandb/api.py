@@ -25,6 +25,7 @@ from syncd.errors import Connection, Refused, Unreachable, UploadError
 TIMEOUT: Final = 15.0  # seconds that a server may take to answer
 PAGE: Final = 1000  # rows per question
 FILES: Final = 500  # of a run, per question
+MOST_FILES: Final = 1_000_000  # of a run; more are no list, but a server that makes them up
 _GZIP: Final = "FILESTREAM_GZIP"  # of a server's features: compressed posts are taken
 _WORTH_IT: Final = 4096  # bytes of a post from which on it is compressed
 _LATER: Final = (408, 425, 429)  # beside 5xx: the same request may be taken later
@@ -174,18 +175,22 @@ class Api:
     def files(self, ref: RunRef) -> set[str]:
         """The names of the run's files that were uploaded. Raises Unreachable or Refused."""
         names: set[str] = set()
+        seen: set[str] = set()
         asked = {**_named(ref), "fileCursor": None, "fileLimit": FILES}
         while True:
             run = (self._ask(_FILES, asked).get("project") or {}).get("run") or {}
             files = run.get("files") or {}
             nodes = [edge["node"] for edge in files.get("edges") or []]
+            known = len(seen)
+            seen |= {str(node["name"]) for node in nodes}
             # one that was announced and never came has a size of 0
             names |= {str(node["name"]) for node in nodes if node.get("sizeBytes") not in (0, "0")}
             page = files.get("pageInfo") or {}
             if not nodes or not page.get("hasNextPage"):
                 return names
             after = str(page.get("endCursor") or "")
-            if after == (asked["fileCursor"] or ""):  # it would be asked for ever
+            news = after != (asked["fileCursor"] or "") and known < len(seen) < MOST_FILES
+            if not news:  # it would be asked for ever
                 raise self._no_server("its list of files does not end")
             asked["fileCursor"] = after
 

@@ -24,12 +24,12 @@ MEASURED: Final = (0, 31)  # the wandb whose behaviour in trouble was measured
 SKEW: Final = 60.0  # seconds
 
 
-def checks(login: Login) -> Iterator[Finding]:
-    """All findings, as they come."""
+def checks(login: Login, timeout: float = TIMEOUT) -> Iterator[Finding]:
+    """All findings, as they come. timeout: seconds that the server may take to answer."""
     yield from _package()
     yield from _credentials(login)
     yield from _proxy(login)
-    yield from _network(login)
+    yield from _network(login, timeout)
 
 
 def _package() -> Iterator[Finding]:
@@ -72,12 +72,12 @@ def _proxy(login: Login) -> Iterator[Finding]:
         yield Finding("proxy", "error", f"the CA bundle {bundle} does not exist", remedy)
 
 
-def _network(login: Login) -> Iterator[Finding]:
+def _network(login: Login, timeout: float) -> Iterator[Finding]:
     """Name, TLS and HTTP of the server, then whether it knows us."""
     host = urlsplit(login.base_url).hostname or login.base_url
     begun = time.time()
     try:
-        answer = Http(login.base_url, login.key, TIMEOUT).head()
+        answer = Http(login.base_url, login.key, timeout).head()
     except TlsRefused as error:
         remedy = "Check this machine's clock and CA certificates (REQUESTS_CA_BUNDLE)"
         yield Finding("tls", "error", error.what, remedy)
@@ -90,7 +90,7 @@ def _network(login: Login) -> Iterator[Finding]:
     words = f"{host} answers in {took * 1000:.0f} ms ({ssl.OPENSSL_VERSION})"
     yield Finding("network", "ok", words)
     yield from _clock(answer.headers.get("date", ""), begun, took)
-    yield _server(login)
+    yield _server(login, timeout)
 
 
 def _clock(date: str, begun: float, took: float) -> Iterator[Finding]:
@@ -108,9 +108,9 @@ def _clock(date: str, begun: float, took: float) -> Iterator[Finding]:
         yield Finding("clock", "ok", "agrees with the server's")
 
 
-def _server(login: Login) -> Finding:
+def _server(login: Login, timeout: float) -> Finding:
     try:
-        words = f"{login.base_url} knows us; runs go to {Api(login).viewer()}"
+        words = f"{login.base_url} knows us; runs go to {Api(login, timeout).viewer()}"
         return Finding("server", "ok", words)
     except (Refused, Unreachable) as error:
         return Finding("server", "error", error.what, error.remedy)

@@ -22,6 +22,7 @@ from syncd import paths
 from syncd.errors import UsageError
 
 DEFAULT_URL: Final = "https://api.wandb.ai"
+_NETRCS: Final = (Path("~/.netrc"), Path("~/_netrc"))  # the first that is there
 CREDENTIAL: Final = "wandb-api-key"  # LoadCredential=wandb-api-key:PATH
 
 
@@ -102,6 +103,25 @@ def read_env_file(path: Path) -> Mapping[str, str]:
     return {key.strip(): value.strip().strip("\"'") for key, found, value in pairs if found}
 
 
+def files(env: Mapping[str, str] = os.environ) -> tuple[Path, ...]:
+    """The files that a login may come from, whether they are there or not."""
+    file = paths.env_file(env)
+    named = {**read_env_file(file), **env}
+    netrcs = [_netrc_path(named)] if named.get("NETRC") else map(Path.expanduser, _NETRCS)
+    return (file, _settings_path(named), *netrcs)
+
+
+def stale_variables(env: Mapping[str, str] = os.environ) -> list[str]:
+    """The variables of the environment file that this process has not: they are a manager's to
+    hand over, at a start. Those of wandb's are read from the file itself."""
+    filed = read_env_file(paths.env_file(env))
+    return [
+        name
+        for name, value in filed.items()
+        if not name.startswith("WANDB_") and env.get(name) != value
+    ]
+
+
 def leave_to_file(env: MutableMapping[str, str]) -> None:
     """Take out of a daemon's environment what its manager took from the environment file, so that
     a reload finds what the file says by then."""
@@ -124,20 +144,22 @@ def _credential(env: Mapping[str, str]) -> str:
 
 
 def _wandb_settings(env: Mapping[str, str]) -> Mapping[str, str]:
-    folder = Path(env.get("WANDB_CONFIG_DIR") or "~/.config/wandb").expanduser()
     parser = configparser.ConfigParser(interpolation=None)
     try:
-        parser.read(folder / "settings", encoding="utf-8")
+        parser.read(_settings_path(env), encoding="utf-8")
     except (configparser.Error, UnicodeDecodeError):
         return {}  # wandb itself warns of it
     return dict(parser["default"]) if parser.has_section("default") else {}
 
 
+def _settings_path(env: Mapping[str, str]) -> Path:
+    return Path(env.get("WANDB_CONFIG_DIR") or "~/.config/wandb").expanduser() / "settings"
+
+
 def _netrc_path(env: Mapping[str, str]) -> Path:
     if named := env.get("NETRC"):
         return Path(named).expanduser()
-    usual = Path("~/.netrc").expanduser()
-    other = Path("~/_netrc").expanduser()
+    usual, other = map(Path.expanduser, _NETRCS)
     return other if other.exists() and not usual.exists() else usual
 
 

@@ -158,7 +158,7 @@ class WandbDestination:
         """The run's rows. Raises RunTrouble."""
         from syncd.destination.wandb.history import history
 
-        return history(self._login, run)
+        return history(self._login, run, self._api.http.closed)
 
     def url(self, run: RunRef) -> str:
         """The run's page."""
@@ -169,7 +169,7 @@ class WandbDestination:
         """For `doctor`."""
         from syncd.destination.wandb.checks import checks
 
-        yield from checks(self._login)
+        yield from checks(self._login, self._limits.request_timeout)
         yield Finding("lane", "warning" if self._lanes.odd else "ok", self._lanes.words)
 
     def close(self) -> None:

@@ -5,9 +5,12 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import subprocess
 import sys
 import tempfile
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -17,12 +20,18 @@ from syncd.destination.wandb.credentials import Login
 from syncd.errors import RunTrouble
 
 _MAIN: Final = "from syncd.destination.wandb.history import main; main()"
-TIMEOUT: Final = 60  # seconds that the API waits for one answer
+TIMEOUT: Final = 60  # seconds that the API waits for more of an answer
+# Seconds until the next page's rows are there, and at first until wandb is imported on a busy
+# machine. The API has no deadline: a server that sends a byte now and then is waited for for ever
+ANSWERS_WITHIN: Final = 120.0
+STARTS_WITHIN: Final = 300.0
+_LOOK: Final = 0.25  # seconds between looks at whether anybody still wants to know
+_READ: Final = 1 << 20  # bytes
 
 
-def history(login: Login, ref: RunRef) -> Iterator[dict[str, Any]]:
-    """The rows of a run, by step. Raises RunTrouble with the API's words when they can't be had
-    to the last one."""
+def history(login: Login, ref: RunRef, closed: threading.Event) -> Iterator[dict[str, Any]]:
+    """The rows of a run, by step. closed: nobody wants to know any more. Raises RunTrouble with the
+    API's words when they can't be had to the last one."""
     question = {
         "base_url": login.base_url,
         "key": login.key,
@@ -40,17 +49,40 @@ def history(login: Login, ref: RunRef) -> Iterator[dict[str, Any]]:
         assert process.stdout
         try:
             with process.stdin, process.stdout:
-                process.stdin.write(json.dumps(question).encode())
-                process.stdin.close()
-                yield from _rows(process.stdout, ref.run_id)
+                # left open: its end is how the process learns of ours
+                process.stdin.write(json.dumps(question).encode() + b"\n")
+                process.stdin.flush()
+                yield from _rows(_answers(process.stdout.fileno(), closed), ref.run_id)
         finally:
             process.kill()
             process.wait()
 
 
-def _rows(answers: Any, run_id: str) -> Iterator[dict[str, Any]]:
-    for line in answers:
-        kind, value = json.loads(line)
+def _answers(pipe: int, closed: threading.Event) -> Iterator[list[Any]]:
+    """What the process writes, line by line, to its end. Raises RunTrouble when there is no more in
+    time."""
+    ready = select.poll()
+    ready.register(pipe, select.POLLIN)
+    rest, seconds = b"", STARTS_WITHIN
+    while True:
+        until = time.monotonic() + seconds
+        while not ready.poll(_LOOK * 1000):
+            if closed.is_set():
+                raise RunTrouble("the daemon is stopping")
+            if time.monotonic() > until:
+                raise RunTrouble(f"wandb's API did not answer within {seconds:.0f} s")
+        data = os.read(pipe, _READ)
+        if not data:
+            return
+        *lines, rest = (rest + data).split(b"\n")
+        yield from map(json.loads, lines)
+        seconds = ANSWERS_WITHIN
+
+
+def _rows(answers: Iterator[list[Any]], run_id: str) -> Iterator[dict[str, Any]]:
+    for kind, value in answers:
+        if kind == "begun":
+            continue
         if kind == "row":
             yield value
         elif kind == "end":
@@ -61,10 +93,12 @@ def _rows(answers: Any, run_id: str) -> Iterator[dict[str, Any]]:
 
 
 def main() -> None:
-    """Answer the question on standard input: a JSON pair a line, rows and then an end."""
+    """Answer the question on standard input: a JSON pair a line, rows and then an end. Ends with
+    its input."""
     from syncd.destination.wandb.worker import isolate_environment
 
-    question = json.load(sys.stdin)
+    question = json.loads(sys.stdin.buffer.readline())
+    threading.Thread(target=_end_with_input, daemon=True).start()
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the API's own words are no answers
     isolate_environment(Path(sys.argv[1]))
@@ -73,6 +107,8 @@ def main() -> None:
     os.environ["WANDB_SILENT"] = "true"
     import wandb
 
+    answers.write(json.dumps(["begun", ""]) + "\n")
+    answers.flush()
     try:
         run = wandb.Api(timeout=TIMEOUT).run(question["path"])
         for row in run.scan_history(use_cache=False):
@@ -83,3 +119,10 @@ def main() -> None:
         answers.write(json.dumps(["error", words[:500]]) + "\n")
     answers.flush()
     os._exit(0)  # nothing of the SDK is worth waiting for
+
+
+def _end_with_input() -> None:
+    """Whoever asked is gone, and a server that never ends its answer would keep this process."""
+    while os.read(0, _READ):
+        pass
+    os._exit(0)

@@ -3,20 +3,16 @@
 Over urllib3 with connections that are kept alive, and the one place where it is imported. Redirects
 are not followed: a captive portal redirects, a W&B server does not.
 
-Every request has one deadline for its whole answer. A socket's timeout is none: it begins anew with
-each byte, and a server that sends one every few seconds would hold a thread for ever.
+Every request has one deadline for its whole answer (see `deadlines`).
 """
 
 from __future__ import annotations
 
 import email.utils
-import heapq
 import socket
 import threading
-import time
 import urllib.request
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -36,9 +32,11 @@ from urllib3.exceptions import (
 )
 
 from syncd.destination.wandb.certificates import ca_bundle
+from syncd.destination.wandb.deadlines import Deadlines, Watch
 from syncd.errors import Unreachable
 
 CONNECT: Final = 5.0  # seconds to connect; no server is further away than that
+SLOWEST: Final = 64 << 10  # bytes per second of what is sent; a slower way counts as none
 MAX_WAIT: Final = 3600.0  # seconds of a Retry-After that are taken seriously
 MAX_ANSWER: Final = 64 << 20  # bytes of an answer; more is no answer of W&B's
 _CONNECTIONS: Final = 32  # kept alive; more are made, and closed after use
@@ -74,7 +72,7 @@ class Http:
         self.host = urlsplit(base_url).hostname or base_url
         self.timeout = timeout
         self._key = key
-        self._deadlines = _Deadlines()
+        self._deadlines = Deadlines()
         self._proxies: dict[tuple[str, str], str] = {}  # by scheme and host
         self._pools: dict[str, urllib3.PoolManager] = {}  # by proxy, empty for none
         self._guard = threading.Lock()
@@ -102,6 +100,11 @@ class Http:
         if seconds > 0 and self._deadlines.closed.wait(seconds):
             raise Unreachable("the daemon is stopping")
 
+    @property
+    def closed(self) -> threading.Event:
+        """Set once nothing may be asked any more."""
+        return self._deadlines.closed
+
     def close(self) -> None:
         """Cut what is under way; each request fails. Nothing may be asked after."""
         self._deadlines.close()
@@ -112,13 +115,18 @@ class Http:
     def _send(
         self, method: str, url: str, body: bytes | None, headers: Mapping[str, str]
     ) -> Answer:
-        with self._deadlines.within(self.timeout) as watch:
+        size = len(body or b"")
+        to_send = size / SLOWEST if size > SLOWEST else 0.0
+        with self._deadlines.within(self.timeout, to_send) as watch:
+            _current.watch = watch
             try:
                 answer = self._exchange(method, url, body, headers)
             except (Unreachable, BadRequest):
                 if watch.was_cut:
                     raise Unreachable(f"{self.host} does not answer") from None
                 raise
+            finally:
+                _current.watch = None
         if watch.was_cut:  # an answer without a length, which ended where we cut it
             raise Unreachable(f"{self.host} does not answer")
         return answer
@@ -201,98 +209,8 @@ def _make_pool(proxy: str) -> urllib3.PoolManager:
     return pool
 
 
-class _Deadlines:
-    """Cuts the socket of a request whose time is over: one thread for all of them."""
-
-    def __init__(self) -> None:
-        self._here = threading.local()
-        self._due: list[tuple[float, int, _Watch]] = []
-        self._number = 0
-        self._changed = threading.Condition()
-        self._thread: threading.Thread | None = None
-        self.closed = threading.Event()
-
-    @contextmanager
-    def within(self, seconds: float) -> Iterator[_Watch]:
-        """A request of this thread's, which has to be answered in so many seconds."""
-        watch = _Watch()
-        with self._changed:
-            if self.closed.is_set():
-                raise Unreachable("the daemon is stopping")
-            self._number += 1
-            heapq.heappush(self._due, (time.monotonic() + seconds, self._number, watch))
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="deadlines", daemon=True)
-                self._thread.start()
-            if self._due[0][2] is watch:
-                self._changed.notify()
-        _current.watch = watch
-        try:
-            yield watch
-        finally:
-            _current.watch = None
-            watch.end()
-
-    def close(self) -> None:
-        """Cut all of them, and let none begin."""
-        with self._changed:
-            self.closed.set()
-            self._changed.notify()
-            due, self._due = self._due, []
-        for _, _, watch in due:
-            watch.cut()
-
-    def _run(self) -> None:
-        while True:
-            with self._changed:
-                while self._due and self._due[0][2].ended:
-                    heapq.heappop(self._due)
-                if self.closed.is_set():
-                    return
-                wait = self._due[0][0] - time.monotonic() if self._due else None
-                if wait is None or wait > 0:
-                    self._changed.wait(wait)
-                    continue
-                _, _, late = heapq.heappop(self._due)
-            late.cut()
-
-
-class _Watch:
-    """One request's socket, once it has one."""
-
-    def __init__(self) -> None:
-        self._guard = threading.Lock()
-        self._socket: socket.socket | None = None
-        self.was_cut = False
-        self.ended = False
-
-    def on(self, opened: socket.socket | None) -> None:
-        """The request goes over this socket."""
-        with self._guard:
-            self._socket = opened
-            if self.was_cut:
-                self._shut()
-
-    def end(self) -> None:
-        """The answer is there: the socket is somebody else's from now on."""
-        with self._guard:
-            self.ended = True
-            self._socket = None
-
-    def cut(self) -> None:
-        """The time is over: whoever waits for the answer wakes up."""
-        with self._guard:
-            self.was_cut = True
-            self._shut()
-
-    def _shut(self) -> None:
-        if self._socket is not None:
-            with suppress(OSError):
-                self._socket.shutdown(socket.SHUT_RDWR)
-
-
 class _Current(threading.local):
-    watch: _Watch | None = None
+    watch: Watch | None = None
 
 
 _current = _Current()
@@ -304,20 +222,20 @@ class _Watched:
     sock: Any
 
     def request(self, *arguments: Any, **how: Any) -> Any:
-        """Theirs; a kept-alive socket is known before, a new one once it's connected."""
-        self._say()
+        """Theirs; a connection that was kept alive is known before."""
+        watch = _current.watch
+        if watch is not None and self.sock is not None:
+            watch.on(self.sock)
         done = super().request(*arguments, **how)  # type: ignore[misc]
-        self._say()
+        if watch is not None:
+            watch.sent()
         return done
 
-    def connect(self) -> None:
-        """Theirs."""
-        super().connect()  # type: ignore[misc]
-        self._say()
-
-    def _say(self) -> None:
-        if _current.watch is not None:
-            _current.watch.on(self.sock)
+    def _new_conn(self) -> socket.socket:
+        """Theirs, before a proxy and TLS have their say. By a private name of urllib3's that is as
+        old as 1.7: below it there is but one socket for all of a connection's stages."""
+        make: Callable[[], socket.socket] = super()._new_conn  # type: ignore[misc]
+        return _current.watch.connect(make) if _current.watch is not None else make()
 
 
 class _WatchedHttp(_Watched, HTTPConnection):

@@ -93,7 +93,8 @@ def test_a_daemon_that_takes_too_long_is_said_to(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(launch, "START_WAIT", 0.0)
-    monkeypatch.setattr(launch, "command", lambda: [sys.executable, "-c", ""])
+    sleeper = [sys.executable, "-c", "import time; time.sleep(600)"]  # or it may end too soon
+    monkeypatch.setattr(launch, "command", lambda: sleeper)
     started = subprocess.Popen
     processes: list[subprocess.Popen[Any]] = []
 
@@ -104,6 +105,7 @@ def test_a_daemon_that_takes_too_long_is_said_to(
     monkeypatch.setattr(subprocess, "Popen", start)
     assert main(["start", "--detach"]) == Exit.FAILED
     assert "the daemon is not ready after 0 s" in capsys.readouterr().err
+    processes[0].kill()
     processes[0].wait()
 
 

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from syncd.errors import Exit, UsageError
-from syncd.service import process
+from syncd.errors import Exit, Unreachable, UsageError
+from syncd.service import file_watch, process
+from syncd.service.network import AddressWatch
 from syncd.service.process import DaemonRuns, run_forever
 from syncd.settings import Settings
 from syncd.state import daemon_report, lease
@@ -31,6 +32,7 @@ Step = Callable[[Daemon], object]
 def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loop, "TICK", 0.01)
     monkeypatch.setattr(loop, "IDLE_TICK", 0.01)
+    monkeypatch.setattr(file_watch, "EVERY", 0.01)
     monkeypatch.delenv("NOTIFY_SOCKET", raising=False)
 
 
@@ -65,6 +67,10 @@ class Script:
 def send(number: int) -> Step:
     """The process gets this signal."""
     return lambda daemon: signal.raise_signal(number)
+
+
+def wait(daemon: Daemon) -> None:
+    """One tick more."""
 
 
 def run(settings: Settings, script: Script, **how: object) -> Exit:
@@ -158,6 +164,87 @@ def test_another_state_folder_takes_a_restart_and_the_rest_is_in_force(
     assert script.daemons[1].settings.rescan == 0.5
     assert f"{settings.state_dir} stays" in caplog.text
     assert not (tmp_path / "elsewhere").exists()
+
+
+# --- files that change
+
+
+def test_a_file_that_has_changed_is_read_again_and_named_once(
+    settings: Settings, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    file, fresh = tmp_path / "netrc", replace(settings, project="elsewhere")
+    reads: list[Settings] = []
+
+    def reload() -> process.InForce:
+        reads.append(fresh)
+        return fresh, FakeServer()
+
+    def is_written(daemon: Daemon) -> None:
+        file.write_text("machine x login y password z\n")
+
+    script = Script(is_written, lambda daemon: bool(reads), *[wait] * 20, send(signal.SIGTERM))
+    assert run(settings, script, reload=reload, files=lambda: [file]) == Exit.OK
+    assert [daemon.settings for daemon in script.daemons] == [settings, fresh]
+    assert reads == [fresh]
+    assert caplog.text.count(f"{file} changed: read again") == 1
+
+
+def test_a_mistake_in_a_file_that_has_changed_is_said_once_and_leaves_the_daemon(
+    settings: Settings, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = tmp_path / "config.toml"
+    reads: list[int] = []
+
+    def reload() -> process.InForce:
+        reads.append(1)
+        raise UsageError("rescan = 'often' is not usable")
+
+    def is_written(daemon: Daemon) -> None:
+        file.write_text("rescan = 'often'\n")
+
+    script = Script(is_written, lambda daemon: bool(reads), *[wait] * 20, send(signal.SIGTERM))
+    assert run(settings, script, reload=reload, files=lambda: [file]) == Exit.OK
+    assert len(script.daemons) == len(reads) == 1
+    assert "'often' is not usable" in caplog.text
+
+
+@pytest.mark.parametrize("managed", [True, False])
+def test_variables_that_take_a_restart_are_named_where_a_manager_hands_them_over(
+    settings: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    managed: bool,
+) -> None:
+    if managed:
+        monkeypatch.setenv("NOTIFY_SOCKET", str(settings.log_dir[0] / "nobody-listens"))
+    monkeypatch.setattr(process, "stale_variables", lambda: ["HTTPS_PROXY"])
+    script = Script(send(signal.SIGHUP), wait, send(signal.SIGTERM))
+    assert run(settings, script, reload=lambda: (settings, FakeServer())) == Exit.OK
+    assert ("HTTPS_PROXY in " in caplog.text) is managed
+
+
+def test_another_network_has_the_server_asked(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The wait after a failure is longer than the test may take."""
+    caplog.set_level("INFO")
+    news: list[bool] = []
+    monkeypatch.setattr(AddressWatch, "changed", lambda watch: bool(news and news.pop()))
+    server = FakeServer()
+    server.down = Unreachable("no route")
+
+    def comes_back(daemon: Daemon) -> object:
+        if daemon.connectivity.error is None:
+            return False
+        server.down = None
+        news.append(True)
+        return True
+
+    limits = replace(settings.limits, backoff_first=1e6, backoff_most=1e6)
+    script = Script(comes_back, lambda daemon: daemon.connectivity.online, send(signal.SIGTERM))
+    assert run_forever(replace(settings, limits=limits), server, script) == Exit.OK  # type: ignore[arg-type]
+    assert caplog.text.count("network has changed") == 1
 
 
 def test_a_terminal_that_closes_stops_it(

@@ -14,6 +14,7 @@ from syncd.sync.connectivity import (
     Prober,
     failed,
     hurried,
+    network_changed,
     succeeded,
     suspected,
 )
@@ -50,6 +51,29 @@ def test_a_server_out_of_reach_is_asked_ever_less_often_until_it_answers() -> No
     assert (known.online, known.failures, known.probe_at) == (False, 3, 108.0)
     again = succeeded("team", 200.0, LIMITS)
     assert (again.online, again.failures, again.probe_at) == (True, 0, 200.0 + LIMITS.probe_every)
+
+
+@pytest.mark.parametrize("kind", [Connection.OFFLINE, Connection.CAPTIVE])
+def test_another_network_has_a_server_out_of_reach_asked_now_and_soon_again(
+    kind: Connection,
+) -> None:
+    away = ONLINE
+    for _ in range(9):
+        away = failed(away, Unreachable("no", kind=kind), 100.0, 1.0, LIMITS)
+    assert away.probe_at > 300.0
+    there = network_changed(away, 101.0)
+    assert (there.probe_at, there.online) == (101.0, False)
+    # names and routes come some moments after the address
+    assert failed(there, Unreachable("no"), 101.0, 1.0, LIMITS).probe_at == 103.0
+
+
+@pytest.mark.parametrize(
+    "error",
+    [BUSY, Refused("no", kind=Connection.NOT_LOGGED_IN, remedy=""), None],
+)
+def test_another_network_is_no_news_of_a_server_that_answered(error: UploadError | None) -> None:
+    known = failed(ONLINE, error, 100.0, 1.0, LIMITS) if error else ONLINE
+    assert network_changed(known, 101.0) == known
 
 
 def test_a_runs_own_trouble_has_the_server_asked_now_but_not_later_than_planned() -> None:

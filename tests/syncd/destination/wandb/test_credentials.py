@@ -6,7 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from syncd.destination.wandb.credentials import DEFAULT_URL, Login, find_login
+from syncd.destination.wandb.credentials import (
+    DEFAULT_URL,
+    Login,
+    files,
+    find_login,
+    stale_variables,
+)
 from syncd.errors import UsageError
 
 KEY = "a" * 40
@@ -94,3 +100,27 @@ def test_a_key_is_in_no_words(env: dict[str, str]) -> None:
 def test_a_server_that_is_no_web_address_is_said_to_be_none(env: dict[str, str], url: str) -> None:
     with pytest.raises(UsageError, match="is no web address"):
         find_login(env | {"WANDB_BASE_URL": url})
+
+
+def test_the_files_of_a_login_are_those_that_it_is_read_from(env: dict[str, str]) -> None:
+    filed = env_file(Path(env["XDG_CONFIG_HOME"]), "")
+    named = [filed, Path(env["WANDB_CONFIG_DIR"], "settings"), Path(env["NETRC"])]
+    assert list(files(env)) == named
+    elsewhere = filed.parent / "other"
+    env_file(Path(env["XDG_CONFIG_HOME"]), f"NETRC={elsewhere}\n")
+    assert elsewhere in files({key: env[key] for key in env if key != "NETRC"})
+    assert Path("~/_netrc").expanduser() in files({})
+
+
+def test_variables_that_only_a_manager_hands_over_are_named(env: dict[str, str]) -> None:
+    text = f"WANDB_API_KEY={KEY}\nHTTPS_PROXY=http://new\nno_proxy=lab\n"
+    env_file(Path(env["XDG_CONFIG_HOME"]), text)
+    assert stale_variables(env | {"no_proxy": "lab"}) == ["HTTPS_PROXY"]
+    assert stale_variables(env | {"no_proxy": "lab", "HTTPS_PROXY": "http://new"}) == []
+
+
+def env_file(folder: Path, text: str) -> Path:
+    path = folder / "karaoke-syncd" / "env"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    return path

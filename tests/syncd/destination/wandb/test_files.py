@@ -60,7 +60,7 @@ def test_a_file_that_was_announced_and_never_came_is_none(server: WandbServer, a
 def answer_with(server: WandbServer, page: Callable[[Ask], dict[str, Any]]) -> None:
     """The server says this of the run's files, whatever it has."""
     server.graphql._operations["RunFiles"] = lambda ask: {
-        "project": {"run": {"files": page(ask)} if page(ask) else None}
+        "project": {"run": {"files": found} if (found := page(ask)) else None}
     }
 
 
@@ -107,3 +107,21 @@ def test_a_page_without_a_place_to_go_on_from_is_no_w_and_b(server: WandbServer,
     with pytest.raises(Unreachable, match="not a W&B server"):
         api.files(RUN)
     assert pages(server) <= 2
+
+
+@pytest.mark.timeout(patience(10))  # it would ask for ever
+@pytest.mark.parametrize("names", ["the same ones", "new ones"])
+def test_pages_without_an_end_that_lead_ever_on_are_no_list(
+    server: WandbServer, api: Api, monkeypatch: pytest.MonkeyPatch, names: str
+) -> None:
+    monkeypatch.setattr("syncd.destination.wandb.api.MOST_FILES", 5)
+    numbers = count()
+
+    def page(ask: Ask) -> dict[str, Any]:
+        place = next(numbers)
+        name = "a" if names == "the same ones" else f"{place}"
+        return {"edges": [node(name)], "pageInfo": {"endCursor": place, "hasNextPage": True}}
+
+    answer_with(server, page)
+    with pytest.raises(Unreachable, match=r"its list of files does not end"):
+        api.files(RUN)

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
+from typing import Any
 
 import pytest
 
@@ -91,6 +92,76 @@ def test_an_answer_that_trickles_is_cut_at_its_deadline(first: bytes) -> None:
         with pytest.raises(Unreachable, match=r"127\.0\.0\.1 does not answer"):
             Http(url, "k", 0.5).post("/graphql", b"{}")
         assert time.monotonic() - begun < patience(5.0)
+
+
+TLS_RECORD = b"\x16\x03\x03\x3e\x80"  # the head of a handshake of 16,000 bytes
+
+
+def test_a_tls_handshake_that_trickles_is_cut_at_its_deadline() -> None:
+    with (
+        server(trickle(TLS_RECORD)) as url,
+        pytest.raises(Unreachable, match=r"127\.0\.0\.1 does not answer"),
+    ):
+        Http(url.replace("http:", "https:"), "k", 0.5).post("/graphql", b"{}")
+
+
+@pytest.fixture
+def names(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
+    """No name is looked up to its end before this is set."""
+    found, look_up = threading.Event(), socket.getaddrinfo
+
+    def slowly(*arguments: Any, **how: Any) -> Any:
+        found.wait(patience(60))
+        return look_up(*arguments, **how)
+
+    monkeypatch.setattr(socket, "getaddrinfo", slowly)
+    yield found
+    found.set()
+
+
+def test_a_name_that_is_looked_up_for_ever_is_given_up_at_the_deadline(
+    names: threading.Event,
+) -> None:
+    closed = threading.Event()
+
+    def serve(connection: socket.socket) -> None:
+        if not connection.recv(1):
+            closed.set()
+
+    with server(serve) as url:
+        with pytest.raises(Unreachable, match=r"127\.0\.0\.1 does not answer"):
+            Http(url, "k", 0.3).post("/graphql", b"{}")
+        names.set()
+        assert closed.wait(patience(10)), "the connection that came later is left open"
+
+
+def test_closing_ends_what_waits_for_a_name(names: threading.Event) -> None:
+    http = Http("http://127.0.0.1:9", "k", 3600.0)
+    threading.Timer(0.2, http.close).start()
+    with pytest.raises(Unreachable):
+        http.post("/graphql", b"{}")
+
+
+def test_what_is_long_has_longer_to_be_sent_but_not_to_be_answered() -> None:
+    """Eight MiB take longer than the half a second that the answer may."""
+    sent = threading.Event()
+
+    def serve(connection: socket.socket) -> None:
+        left = 8 << 20
+        while left > 0 and (data := connection.recv(1 << 20)):
+            left -= len(data)
+            time.sleep(0.02)
+        sent.set()
+        while True:
+            time.sleep(0.05)
+            connection.sendall(b"1")
+
+    with server(serve) as url:
+        begun = time.monotonic()
+        with pytest.raises(Unreachable, match=r"127\.0\.0\.1 does not answer"):
+            Http(url, "k", 0.5).put(url, b"x" * (8 << 20), {})
+        assert sent.is_set(), "it was cut while it was sent"
+        assert time.monotonic() - begun < patience(60), "the answer had the time of the sending"
 
 
 def test_closing_ends_what_is_under_way_and_lets_nothing_begin() -> None:

@@ -1,0 +1,94 @@
+"""What the process that reads a run's history says, and when it says no more."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from syncd.destination.wandb import history
+from syncd.destination.wandb.history import _answers, _rows
+from syncd.errors import RunTrouble
+
+
+class Pipe:
+    """The process's end of the line, in a test's hand."""
+
+    def __init__(self) -> None:
+        self.ours, self._theirs = os.pipe()
+        self.closed = threading.Event()
+
+    def says(self, *answers: Any) -> None:
+        os.write(self._theirs, b"".join(json.dumps(one).encode() + b"\n" for one in answers))
+
+    def says_half(self) -> None:
+        os.write(self._theirs, b'["row", {"_st')
+
+    def dies(self) -> None:
+        if self._theirs >= 0:
+            os.close(self._theirs)
+        self._theirs = -1
+
+    def rows(self) -> Iterator[dict[str, Any]]:
+        return _rows(_answers(self.ours, self.closed), "run-1")
+
+
+@pytest.fixture
+def pipe(monkeypatch: pytest.MonkeyPatch) -> Iterator[Pipe]:
+    monkeypatch.setattr(history, "_LOOK", 0.01)
+    made = Pipe()
+    yield made
+    made.dies()
+    os.close(made.ours)
+
+
+def test_the_rows_are_those_before_the_end(pipe: Pipe) -> None:
+    pipe.says(["begun", ""], ["row", {"_step": 0}], ["row", {"_step": 1}], ["end", ""])
+    assert list(pipe.rows()) == [{"_step": 0}, {"_step": 1}]
+
+
+def test_a_row_that_is_longer_than_a_read_is_whole(
+    pipe: Pipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(history, "_READ", 7)
+    pipe.says(["row", {"words": "x" * 1000}], ["end", ""])
+    assert list(pipe.rows()) == [{"words": "x" * 1000}]
+
+
+@pytest.mark.parametrize("limit", ["STARTS_WITHIN", "ANSWERS_WITHIN"])
+def test_a_page_that_does_not_come_in_time_is_given_up(
+    pipe: Pipe, monkeypatch: pytest.MonkeyPatch, limit: str
+) -> None:
+    """The API itself waits for ever for a server that sends a byte now and then."""
+    monkeypatch.setattr(history, limit, 0.05)
+    if limit == "ANSWERS_WITHIN":
+        pipe.says(["begun", ""], ["row", {"_step": 0}])
+    with pytest.raises(RunTrouble, match="wandb's API did not answer within"):
+        list(pipe.rows())
+
+
+def test_it_is_given_up_once_nobody_wants_to_know(pipe: Pipe) -> None:
+    pipe.says(["begun", ""], ["row", {"_step": 0}])
+    rows = pipe.rows()
+    assert next(rows) == {"_step": 0}
+    pipe.closed.set()
+    with pytest.raises(RunTrouble, match="the daemon is stopping"):
+        next(rows)
+
+
+def test_a_process_that_died_has_not_told_all(pipe: Pipe) -> None:
+    pipe.says(["row", {"_step": 0}])
+    pipe.says_half()
+    pipe.dies()
+    with pytest.raises(RunTrouble, match="has died"):
+        list(pipe.rows())
+
+
+def test_what_the_api_says_is_the_reason(pipe: Pipe) -> None:
+    pipe.says(["error", "CommError: no"])
+    with pytest.raises(RunTrouble, match="wandb's API: CommError: no"):
+        list(pipe.rows())
