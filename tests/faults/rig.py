@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from karaoke_train.runlog import RunLog, create
+from karaoke_train.runlog import RunLog, provenance
 from karaoke_train.runlog.reader import Line
 from karaoke_train.runlog.timestamps import parse_timestamp
 from syncd import settings
@@ -382,7 +382,7 @@ def played(
     """Those of a module's scenarios that its tests are to be run with, under way. parameter: of
     the tests, which names them."""
     with pytest.MonkeyPatch.context() as patch:  # three git processes a run
-        patch.setattr(create, "provenance", lambda argv: {"host": "here", "pid": os.getpid()})
+        patch.setattr(provenance, "provenance", lambda argv: {"host": "here", "pid": os.getpid()})
         chosen = {name: scenarios[name] for name in _selected(request, parameter)}
         under_way = Playing(chosen, make_rig, base, width)
         try:

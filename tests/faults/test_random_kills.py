@@ -30,8 +30,8 @@ ANYWHERE = {"daemon": 8, "trainer": 3, "server": 1, "run's end": 2}  # with what
 VICTIMS = {"auto": ANYWHERE, "sdk": ANYWHERE | {"worker": 5, "wandb-core": 3}}  # by lane
 WRITE = """
 import signal
-from karaoke_train.runlog import create
-create.provenance = lambda argv: {"host": "here", "pid": os.getpid()}  # no git processes
+from karaoke_train.runlog import provenance
+provenance.provenance = lambda argv: {"host": "here", "pid": os.getpid()}  # no git processes
 place, step, ends = sys.argv[1], 0, []
 signal.signal(signal.SIGTERM, lambda *_: ends.append(1))
 log = RunLog.resume(place) if place.endswith(".jsonl") else RunLog.create(place, project="songs")

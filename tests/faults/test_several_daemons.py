@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from karaoke_train.runlog import RunLog, RunLogError, create
+from karaoke_train.runlog import RunLog, RunLogError, provenance
 from syncd.state import lease
 from tests.fakes.wandb_server import WandbServer
 from tests.faults.rig import LANES, Rig, write
@@ -25,7 +25,7 @@ EVERY = 0.1  # seconds between a run's records
 @pytest.fixture
 def logs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[RunLog]]:
     """Runs that are being written; closing them is the test's part."""
-    monkeypatch.setattr(create, "provenance", lambda argv: {"host": "here", "pid": os.getpid()})
+    monkeypatch.setattr(provenance, "provenance", lambda argv: {"host": "here", "pid": os.getpid()})
     runs = [RunLog.create(tmp_path / "logs", project="songs") for _ in range(RUNS)]
     done = threading.Event()
 

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from karaoke_train.runlog import LogBusy, RunLog, RunLogError, create, lock
+from karaoke_train.runlog import LogBusy, RunLog, RunLogError, lock, provenance
 from karaoke_train.runlog.format import RunHeader, decode
 from karaoke_train.runlog.layout import lock_path
 from karaoke_train.runlog.lock import holder_of
@@ -49,7 +49,7 @@ while True:
 @pytest.fixture(autouse=True)
 def no_git(monkeypatch: pytest.MonkeyPatch) -> None:
     """Three git processes a run are most of a test's time here."""
-    monkeypatch.setattr(create, "provenance", lambda argv: {"host": "here", "pid": os.getpid()})
+    monkeypatch.setattr(provenance, "provenance", lambda argv: {"host": "here", "pid": os.getpid()})
 
 
 @pytest.fixture

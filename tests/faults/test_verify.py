@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from karaoke_train.runlog import RunLog, create
+from karaoke_train.runlog import RunLog, provenance
 from syncd.errors import Exit
 from tests.fakes.wandb_server import WandbServer
 from tests.fakes.wandb_world import World
@@ -62,7 +62,7 @@ def uploaded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Uploaded]:
         WandbServer(folder / "server", world=World.PROMPT) as server,  # what is read is in place
         Rig(folder, server, KARAOKE_SYNCD_OPEN_RUNS=str(len(DAMAGE))) as rig,
     ):
-        patch.setattr(create, "provenance", lambda argv: {"host": "here", "pid": os.getpid()})
+        patch.setattr(provenance, "provenance", lambda argv: {"host": "here", "pid": os.getpid()})
         runs = {}
         for name in DAMAGE:
             log = runs[name] = RunLog.create(rig.logs, project="songs", run_name=name)
