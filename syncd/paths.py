@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 from collections.abc import Mapping
@@ -14,6 +15,7 @@ from urllib.parse import urlsplit
 from platformdirs.unix import Unix
 
 NAME: Final = "karaoke-syncd"
+_LONGEST: Final = 80  # characters of a folder's name
 
 
 def config_file(env: Mapping[str, str] = os.environ) -> Path:
@@ -37,8 +39,13 @@ def state_folder(env: Mapping[str, str] = os.environ) -> Path:
 
 
 def destination_folder(state: Path, base_url: str) -> Path:
-    """The part of a state folder that concerns one server: cursors, failures, decisions."""
-    host = re.sub(r"[^A-Za-z0-9.-]", "_", urlsplit(base_url).netloc or base_url)
+    """The part of a state folder that concerns one server, or one local store: cursors, failures,
+    decisions."""
+    url = urlsplit(base_url)
+    place = url.netloc + url.path if url.scheme == "file" else url.netloc or base_url
+    host = re.sub(r"[^A-Za-z0-9.-]", "_", place)
+    if len(host) > _LONGEST:  # a store's whole path, and the name is part of a lease's, too
+        host = f"{host[:_LONGEST]}-{hashlib.sha256(place.encode()).hexdigest()[:8]}"
     return state / "servers" / host
 
 

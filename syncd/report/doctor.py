@@ -243,7 +243,12 @@ def _leases(settings: Settings, destination: Destination) -> Iterable[Finding]:
         for path in sorted(folder.glob(".locks/*.lease")):
             holder = holder_of(path)
             if holder and (ours is None or (holder.host, holder.pid) != (ours.host, ours.pid)):
-                yield Finding("leases", "ok", f"{path.stem} is uploaded by {holder}")
+                yield Finding("leases", "ok", f"{_run_and_place(path)} by {holder}")
+
+
+def _run_and_place(path: Path) -> str:
+    run_id, _, place = path.stem.partition(".")
+    return f"{run_id} is uploaded to {place}"
 
 
 CHECKS: Final[tuple[Check, ...]] = (

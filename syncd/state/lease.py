@@ -1,4 +1,4 @@
-"""One daemon a state folder, one uploader a run, whichever machine each is on."""
+"""One daemon a state folder, one uploader a run and destination, whichever machine each is on."""
 
 from __future__ import annotations
 
@@ -17,9 +17,10 @@ def daemon_of(state: Path) -> Holder | None:
     return holder_of(state_lock(state).path)
 
 
-def run_lease(log: Path, run_id: str) -> Lock:
-    """The lease of a run, beside its file: daemons of several machines share a log folder."""
-    return Lock(log.parent / ".locks" / f"{run_id}.lease")
+def run_lease(log: Path, run_id: str, destination: str) -> Lock:
+    """The lease of a run at one destination, beside its file: daemons of several machines share a
+    log folder. destination: the name of its state folder. The run's id has no dot in it."""
+    return Lock(log.parent / ".locks" / f"{run_id}.{destination}.lease")
 
 
 def take(lease: Lock) -> bool:

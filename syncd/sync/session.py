@@ -92,6 +92,7 @@ class Session:
         self._media = file.media
         self.project = project or file.header.project
         self._destination = destination
+        self._place = state.name
         self._cursors = state / "cursors"
         self._quarantine = state / "quarantine"
         # Asked anew each time: the account is known only once the server has answered, and a
@@ -434,7 +435,7 @@ class Session:
     def _take_lease(self) -> None:
         # Beside the log, not in the state folder: login nodes of a cluster share the one, and each
         # has its own of the other. Where the file moves, its lease does
-        run_lease = lease.run_lease(self.path, self.header.run_id)
+        run_lease = lease.run_lease(self.path, self.header.run_id, self._place)
         if self._lease is None or self._lease.path != run_lease.path:
             self._lease = run_lease  # kept: it's the time between its tries that shows a dead host
         # Courtesy, not safety: on a file system without locks two daemons may both believe they

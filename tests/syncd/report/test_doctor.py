@@ -148,9 +148,9 @@ def test_folder_that_the_daemon_does_not_watch_and_lease_of_another(
     atomic_json.write(settings.state_dir / "daemon.json", {"log_dir": ["/elsewhere"]})
     assert "does not watch" in find()["daemon"].what
     ours.release()
-    other = lease.run_lease(settings.log_dir[0] / "x.jsonl", "run-1")
+    other = lease.run_lease(settings.log_dir[0] / "x.jsonl", "run-1", "wandb.here")
     other.acquire()
-    assert f"run-1 is uploaded by process {os.getpid()}" in find()["leases"].what
+    assert f"run-1 is uploaded to wandb.here by process {os.getpid()}" in find()["leases"].what
     other.release()
 
 

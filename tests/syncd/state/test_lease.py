@@ -10,7 +10,7 @@ from syncd.state import lease
 
 def test_a_run_has_one_uploader_at_a_time(tmp_path: Path) -> None:
     log = tmp_path / "a.jsonl"
-    mine, theirs = lease.run_lease(log, "run-1"), lease.run_lease(log, "run-1")
+    mine, theirs = lease.run_lease(log, "run-1", "here"), lease.run_lease(log, "run-1", "here")
     assert lease.take(mine)
     assert not lease.take(theirs)
     assert lease.holder(theirs) == holder_of(mine.path)
@@ -20,7 +20,16 @@ def test_a_run_has_one_uploader_at_a_time(tmp_path: Path) -> None:
 
 
 def test_runs_of_one_folder_do_not_hinder_each_other(tmp_path: Path) -> None:
-    leases = [lease.run_lease(tmp_path / "a.jsonl", run_id) for run_id in ("run-1", "run-2")]
+    leases = [
+        lease.run_lease(tmp_path / "a.jsonl", run_id, "here") for run_id in ("run-1", "run-2")
+    ]
+    assert all(map(lease.take, leases))
+    for held in leases:
+        held.release()
+
+
+def test_a_run_has_one_uploader_per_destination(tmp_path: Path) -> None:
+    leases = [lease.run_lease(tmp_path / "a.jsonl", "run-1", place) for place in ("here", "there")]
     assert all(map(lease.take, leases))
     for held in leases:
         held.release()
@@ -28,7 +37,7 @@ def test_runs_of_one_folder_do_not_hinder_each_other(tmp_path: Path) -> None:
 
 def test_a_folder_that_takes_no_locks_has_no_rival(tmp_path: Path) -> None:
     (tmp_path / ".locks").write_text("a file in the folder's place")
-    assert lease.take(lease.run_lease(tmp_path / "a.jsonl", "run-1"))
+    assert lease.take(lease.run_lease(tmp_path / "a.jsonl", "run-1", "here"))
 
 
 def test_a_state_folder_is_locked_in_it(tmp_path: Path) -> None:

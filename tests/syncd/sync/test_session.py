@@ -342,7 +342,7 @@ def test_a_failed_action_drops_the_session_and_its_lease(path: Path, server: Fak
     server.faults.append("send")
     assert failed(one.send(at(0), 99)).where == NAME
     assert server.sessions == []
-    lock = lease.run_lease(path, "run-1")
+    lock = lease.run_lease(path, "run-1", "state")
     assert lease.take(lock)
     lock.release()
     assert "its session is gone" in failed(one.confirm(at(0))).what
@@ -365,7 +365,7 @@ def test_a_dead_hosts_lease_is_taken_over_where_there_are_no_locks(
 
     monkeypatch.setattr(fcntl, "flock", flock)
     monkeypatch.setattr("karaoke_train.runlog.lock.LEASE", 0.2)
-    lock = lease.run_lease(path, "run-1").path
+    lock = lease.run_lease(path, "run-1", "state").path
     lock.parent.mkdir()
     lock.write_text('{"host": "elsewhere", "pid": 1, "since": "then"}')
     lock.with_name(lock.name + ".lease").write_text(
