@@ -9,15 +9,23 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Final
 
+from syncd.errors import ProblemCode
 from syncd.source.scanner import FoundFile, LogFile, LogScanner, UnusableFile, resolve_duplicates
 from syncd.state import cursor, decisions
+
+# Looks at the folders between two at every file in them. What comes, goes or is renamed shows in
+# its folder's time, and what grows in an event; a finished run that is resumed, and whose event was
+# lost, waits for this. At each look 10,000 finished files took a core's twelfth.
+WHOLE_EVERY: Final = 24
 
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """What the folders hold now. files: one per run, those that are to be uploaded; skipped:
-    those that can't be as they are; forgotten: run ids that people want left alone."""
+    """What the folders hold now. files: one per run, those that are to be uploaded, or of these
+    the ones that were looked at; skipped: those that can't be as they are; forgotten: run ids that
+    people want left alone."""
 
     files: tuple[LogFile, ...]
     skipped: tuple[UnusableFile, ...]
@@ -44,6 +52,12 @@ class Catalog:
         self._on_progress = on_progress
         self._aliases: Mapping[str, str] = {}
         self._forgotten: frozenset[str] = frozenset()
+        self._signs: object = None  # what the last look saw that a listing depends on
+        self._once_more = False  # a folder's time is too coarse to tell two changes within it apart
+        self._until_whole = 0  # looks
+        self._skipped: tuple[UnusableFile, ...] = ()
+        self._unreadable: tuple[Path, ...] = ()
+        self._missing: frozenset[Path] = frozenset()  # files of runs, that a look did not find
         cursors = destination / "cursors"
         self._scanner = LogScanner(lambda: self._aliases, partial(cursor.project_of, cursors))
         # of runs that were uploaded before this process began
@@ -51,17 +65,56 @@ class Catalog:
             run_id: known.path for run_id, known in cursor.load_all(cursors).items()
         }
 
-    def refresh(self, current: Mapping[str, Path]) -> Listing:
-        """Look at all of it. current: run_id -> the file that it's uploaded from."""
+    def refresh(
+        self, current: Mapping[str, Path], live: Iterable[str], *, whole: bool = False
+    ) -> Listing:
+        """Look at the folders, and at every file in them where they have changed, where it's time,
+        or as `whole` asks; else at the live runs' own. current: run_id -> the file that it's
+        uploaded from; live: the runs that may grow."""
         self._aliases = decisions.aliases(self._destination)
         self._forgotten = frozenset(decisions.forgotten(self._destination))
+        before, self._signs = self._signs, self._look_for_signs()
+        changed = before != self._signs
+        if not (whole or changed or self._once_more) and self._until_whole:
+            self._until_whole -= 1
+            if (files := self._as_expected(current, live)) is not None:
+                return Listing(files, self._skipped, self._forgotten)
+        self._once_more, self._until_whole = changed, WHOLE_EVERY - 1
+        return self._look_at_all(current)
+
+    def _look_at_all(self, current: Mapping[str, Path]) -> Listing:
         owners = self._uploaded_from | {run_id: str(path) for run_id, path in current.items()}
         files = resolve_duplicates(self._with_progress(self._scan()), owners)
-        return Listing(
-            tuple(file for file in files if isinstance(file, LogFile) and self._wanted(file)),
-            tuple(file for file in files if isinstance(file, UnusableFile) and file.code),
-            self._forgotten,
-        )
+        self._missing = frozenset(current.values()).difference(file.path for file in files)
+        unusable = [file for file in files if isinstance(file, UnusableFile)]
+        self._unreadable = tuple(f.path for f in unusable if f.code is not ProblemCode.COPY)
+        self._skipped = tuple(file for file in unusable if file.code)
+        wanted = (file for file in files if isinstance(file, LogFile) and self._wanted(file))
+        return Listing(tuple(wanted), self._skipped, self._forgotten)
+
+    def _look_for_signs(self) -> object:
+        """Equal to those before where no log file has come, gone or changed its name."""
+        if self._named is not None:
+            return object()  # few: looked at each time
+        times = [_time_of(folder) for folder in self._folders()]
+        return times, self._aliases, self._forgotten
+
+    def _as_expected(
+        self, current: Mapping[str, Path], live: Iterable[str]
+    ) -> tuple[LogFile, ...] | None:
+        """The live runs' files; None where one, or one that could not be read, has become another
+        than it was: then others' places may have changed, too."""
+        if any(isinstance(self._scanner.look(path), LogFile) for path in self._unreadable):
+            return None
+        found: list[LogFile] = []
+        for run_id in live:
+            if current[run_id] in self._missing:  # its coming back changes its folder's time
+                continue
+            file = self._scanner.look(current[run_id])
+            if not isinstance(file, LogFile) or file.run_id != run_id:
+                return None
+            found.append(file)
+        return tuple(found)
 
     def look(self, path: Path) -> FoundFile:
         """One file, as it is now."""
@@ -94,3 +147,12 @@ class Catalog:
         for file in files:
             self._on_progress()
             yield file
+
+
+def _time_of(folder: Path) -> tuple[int, int, int] | None:
+    """Which folder this is, and when an entry last came, went or was renamed; None without one."""
+    try:
+        stat = folder.stat()
+    except OSError:
+        return None
+    return stat.st_dev, stat.st_ino, stat.st_mtime_ns

@@ -109,6 +109,7 @@ class Daemon:
         self._inbox: queue.SimpleQueue[tuple[RunKey, Event] | Path | Probed] = queue.SimpleQueue()
         self._prober = Prober(destination, threads, self._inbox.put)
         self._rescan_at = 0.0
+        self._rescan_all = False
         self._ticked_at = 0.0  # by the machine's clock, which waits go by
 
     def file_changed(self, path: Path) -> None:
@@ -116,8 +117,8 @@ class Daemon:
         self._inbox.put(path)
 
     def rescan(self) -> None:
-        """Look at all folders with the next tick."""
-        self._rescan_at = 0.0
+        """Look at all folders, and at all that is in them, with the next tick."""
+        self._rescan_at, self._rescan_all = 0.0, True
 
     def network_changed(self) -> None:
         """This machine's addresses are other ones."""
@@ -269,9 +270,9 @@ class Daemon:
         for run_id in decisions.pop_retries(self.state):
             if run_id in self.runs:
                 self._retry(run_id)
-        listing = self._catalog.refresh(
-            {run_id: session.path for run_id, session in self.sessions.items()}
-        )
+        current = {run_id: session.path for run_id, session in self.sessions.items()}
+        listing = self._catalog.refresh(current, tuple(self.awake), whole=self._rescan_all)
+        self._rescan_all = False
         self.skipped_files = listing.skipped
         for file in listing.files:
             self.on_progress()

@@ -6,6 +6,7 @@ An action that fails drops the session, so that what remains is what a crash wou
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -237,7 +238,7 @@ class Session:
         # The newest config, of a resumed run's last start: the SDK is told once, at its opening
         config_at, attempt = self._start_before(at)
         target = Target(
-            _merged(self.header, _record_at(self.path, config_at)),
+            _merged(self.header, self.path, config_at),
             self._entity(),
             self.project,
             self._media,
@@ -609,12 +610,13 @@ def _record_at(path: Path, offset: int) -> Record:
     return next((line.record or {} for line in marked.lines_at(path, [Position(0, offset)])), {})
 
 
-def _merged(header: RunHeader, config: Record) -> RunHeader:
-    """The run's header with what its newest config record says; its names stay the first's."""
+def _merged(header: RunHeader, path: Path, config_at: int) -> RunHeader:
+    """The run's header with what its newest config record says, or the first where that names no
+    run; its names stay the first's."""
     # A run that was renamed while it was resumed keeps its first name: people look for it by that
-    try:
-        newest = RunHeader.of(config)
-    except BadRecord:
-        return header
-    labels = {name: getattr(newest, name) for name in ("tags", "group", "job_type", "notes")}
-    return replace(header, config=newest.config, trainer=newest.trainer, **labels)
+    for offset in (config_at, 0):
+        with suppress(BadRecord):
+            newest = RunHeader.of(_record_at(path, offset))
+            shown = ("config", "trainer", "tags", "group", "job_type", "notes")
+            return replace(header, **{name: getattr(newest, name) for name in shown})
+    return header

@@ -3,15 +3,20 @@ on a slow disk, and each line that any of them gets is an event."""
 
 from __future__ import annotations
 
+import errno
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from syncd.source.scanner import LogScanner
+from syncd.source import scanner
+from syncd.source.scanner import FoundFile, LogScanner
 from syncd.state import decisions
-from tests.syncd.world import World, config_line, train_line
+from syncd.sync import catalog
+from syncd.sync.catalog import WHOLE_EVERY
+from tests.syncd.world import World, config_line, end_line, train_line
 
 EVENTS = 20  # as a writer's steps cause them
 
@@ -132,3 +137,105 @@ def test_a_run_without_a_project_stays_in_its_own_when_its_file_moves(here: Worl
     assert here.server.runs["other"].target.project == first
     shown = here.run_status("other")
     assert (shown.path, shown.project, shown.pending) == (str(moved), first, 0)
+
+
+@pytest.fixture
+def ended(tmp_path: Path) -> Iterator[World]:
+    """A run that is uploaded and has ended, and a daemon that has looked at it twice."""
+    made = World(tmp_path)
+    made.begin()
+    made.train(3)
+    made.append(end_line())
+    made.run_on()
+    for _ in range(3):
+        made.tick(made.settings.rescan)
+    yield made
+    made.daemon.drop()
+
+
+def looked_at(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """The files that are looked at from now on."""
+    seen: list[Path] = []
+    look = LogScanner.look
+
+    def noted(scanner: LogScanner, path: Path) -> FoundFile:
+        seen.append(path)
+        return look(scanner, path)
+
+    monkeypatch.setattr(LogScanner, "look", noted)
+    return seen
+
+
+def test_finished_runs_are_not_looked_at_while_nothing_comes_or_goes(
+    ended: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    live = ended.begin("live", "training_log_live.jsonl")
+    for _ in range(3):
+        ended.tick(ended.settings.rescan)
+    seen = looked_at(monkeypatch)
+    for _ in range(WHOLE_EVERY - 4):
+        ended.tick(ended.settings.rescan)
+    assert set(seen) == {live}
+
+
+def test_a_finished_run_that_goes_on_without_an_event_is_found_in_time(ended: World) -> None:
+    ended.train(2)
+    for _ in range(WHOLE_EVERY + 1):
+        ended.tick(ended.settings.rescan)
+        ended.server.deliver()
+    ended.run_on()
+    ended.whole()
+
+
+def test_what_comes_goes_or_is_renamed_is_seen_at_the_next_look(ended: World) -> None:
+    new = ended.begin("new", "training_log_new.jsonl")
+    ended.tick(ended.settings.rescan)
+    assert "new" in ended.daemon.runs
+    moved = new.rename(ended.elsewhere / new.name)
+    ended.tick(ended.settings.rescan)
+    assert ended.daemon.sessions["new"].path == moved
+    moved.write_bytes(config_line("other"))
+    ended.tick(ended.settings.rescan)
+    assert "other" in ended.daemon.runs
+
+
+def test_a_change_within_the_same_tick_of_the_folders_clock_is_seen_at_the_next_look(
+    ended: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(catalog, "_time_of", lambda folder: None)
+    ended.tick(ended.settings.rescan)  # a change is seen, and with it the folders' new time
+    ended.begin("new", "training_log_new.jsonl")
+    ended.tick(ended.settings.rescan)
+    assert "new" in ended.daemon.runs
+
+
+def test_a_file_that_becomes_readable_is_seen_at_the_next_look(
+    ended: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = ended.begin("shy", "training_log_shy.jsonl")
+    with monkeypatch.context() as patch:
+        patch.setattr(scanner, "first_line", unreadable)
+        for _ in range(3):
+            ended.tick(ended.settings.rescan)
+        assert [file.path for file in ended.daemon.skipped_files] == [path]
+    ended.tick(ended.settings.rescan)
+    assert "shy" in ended.daemon.runs
+    assert ended.daemon.skipped_files == ()
+
+
+def unreadable(path: Path) -> bytes:
+    raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+
+
+def test_a_live_runs_file_that_is_gone_costs_no_look_at_the_others(
+    here: World, scans: Scans
+) -> None:
+    here.begin("gone", "training_log_gone.jsonl")
+    here.tick(here.settings.rescan)
+    here.daemon.sessions["gone"].path.unlink()
+    for _ in range(3):
+        here.tick(here.settings.rescan)
+    before = scans.count
+    for _ in range(WHOLE_EVERY - 4):
+        here.tick(here.settings.rescan)
+    assert scans.count == before
