@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from enum import IntEnum, StrEnum
 
+from karaoke_train.runlog.plain_text import one_line
+
 
 class Exit(IntEnum):
     """Exit codes of karaoke-syncd. New ones may be added; these stay. What each means for a command
@@ -56,20 +58,23 @@ class ProblemCode(StrEnum):
 
 
 class SyncError(Exception):
-    """What happened, to which file or run, what it means for the data, what to do next."""
+    """What happened, to which file or run, what it means for the data, what to do next.
+
+    The parts may quote a server, a library or a stranger's file: secrets are cut out of them here,
+    and what a terminal would obey, since they are shown, logged and kept in the state folder.
+    """
 
     def __init__(self, what: str, *, where: str = "", meaning: str = "", remedy: str = "") -> None:
-        super().__init__(what)
-        self.what = what
-        self.where = where
-        self.meaning = meaning
-        self.remedy = remedy
+        self.what = one_line(what)
+        self.where = one_line(where)
+        self.meaning = one_line(meaning)
+        self.remedy = one_line(remedy)
+        super().__init__(self.what)
 
     def __str__(self) -> str:
         head = f"{self.where}: {self.what}" if self.where else self.what
-        return " ".join(
-            f"{part.rstrip('.')}." for part in (head, self.meaning, self.remedy) if part
-        )
+        parts = (head, self.meaning, self.remedy)
+        return one_line(" ".join(f"{part.rstrip('.')}." for part in parts if part))
 
 
 class UsageError(SyncError):

@@ -20,6 +20,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final, TextIO
 
+from karaoke_train.runlog.plain_text import one_line, several_lines
 from syncd.errors import SyncError
 
 JOURNAL: Final = "/run/systemd/journal/socket"
@@ -37,7 +38,6 @@ _PRIORITY: Final = {  # of syslog, RFC 5424 6.2.1
 }
 _NUMBER: Final = re.compile(r"\b\d[\d,.]*\b")  # of its own, not the digits of a file's name
 _NOISY: Final = ("urllib3", "watchdog", "filelock")
-_secrets: set[str] = set()
 
 
 def set_up(level: str) -> None:
@@ -65,25 +65,12 @@ def unexpected(error: BaseException) -> None:
     logging.getLogger(NAME).critical("unexpected, please report it", exc_info=error)
 
 
-def redact_later(secret: str) -> None:
-    """Cut this out of whatever is logged from now on."""
-    if secret:
-        _secrets.add(secret)
-
-
 def print_error(words: str) -> None:
     """Say why a command has failed; on a terminal without time and level."""
     if is_journal(sys.stderr):
         logging.getLogger(NAME).error("%s", words)
     else:
-        print(f"{NAME}: {redact(words)}", file=sys.stderr)
-
-
-def redact(text: str) -> str:
-    """The text without the keys in it."""
-    for secret in _secrets:
-        text = text.replace(secret, "***")
-    return text
+        print(f"{NAME}: {one_line(words)}", file=sys.stderr)
 
 
 def is_journal(stream: TextIO, env: Mapping[str, str] = os.environ) -> bool:
@@ -147,13 +134,18 @@ class _Seen:
 
 
 class _Words(logging.Formatter):
-    """A record's words, with the count of its held-back repeats, without keys."""
+    """A record's words on one line, with the count of its held-back repeats; then its traceback.
+    Without keys, and without what a terminal would obey."""
 
     def format(self, record: logging.LogRecord) -> str:
-        text = super().format(record)
+        return several_lines(super().format(record))
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802
+        record.message = one_line(record.message)  # a file's name could forge a line of its own
+        text = super().formatMessage(record)
         if held_back := getattr(record, "held_back", 0):
             text += f" ({held_back:,} times more since it was last said)"
-        return redact(text)
+        return text
 
 
 class _Stderr(logging.StreamHandler):  # type: ignore[type-arg]
@@ -207,7 +199,7 @@ def fields(record: logging.LogRecord, words: str) -> dict[str, str]:
     if error := _error_of(record):
         found["SYNCD_ERROR"] = type(error).__name__
         for part in ("what", "where", "meaning", "remedy"):
-            found[f"SYNCD_{part.upper()}"] = redact(getattr(error, part))
+            found[f"SYNCD_{part.upper()}"] = one_line(getattr(error, part))
     return {key: value for key, value in found.items() if value}
 
 

@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
-from urllib.parse import urlsplit
+from urllib.parse import urlsplit, urlunsplit
 
 # By the XDG rules on macOS, too, as wandb, git and most command line programs have it: what
 # ~/.config/wandb says of the server and what our file says of it are found side by side.
@@ -41,12 +41,18 @@ def state_folder(env: Mapping[str, str] = os.environ) -> Path:
 def destination_folder(state: Path, base_url: str) -> Path:
     """The part of a state folder that concerns one server, or one local store: cursors, failures,
     decisions."""
-    url = urlsplit(base_url)
+    url = urlsplit(without_login(base_url))
     place = url.netloc + url.path if url.scheme == "file" else url.netloc or base_url
     host = re.sub(r"[^A-Za-z0-9.-]", "_", place)
     if len(host) > _LONGEST:  # a store's whole path, and the name is part of a lease's, too
         host = f"{host[:_LONGEST]}-{hashlib.sha256(place.encode()).hexdigest()[:8]}"
     return state / "servers" / host
+
+
+def without_login(url: str) -> str:
+    """The address without `user:password@`: it is shown, and names a folder."""
+    parts = urlsplit(url)
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
 
 
 def daemon_log(state: Path) -> Path:

@@ -60,6 +60,8 @@ class Settings:
     lane: str = "auto"
     # what says that lines arrived: the server's count, or its answer to each post (at least once)
     confirm: str = "count"
+    # what of configs is uploaded though it is named like a secret: names, or patterns (*_key)
+    allow_config_keys: tuple[str, ...] = ()
     rescan: float = 5.0  # seconds between looks at the folders, since events get lost
     log_level: str = "info"
     limits: Limits = field(default_factory=Limits)
@@ -151,6 +153,14 @@ def _folders(value: Any) -> tuple[Path, ...]:
     return tuple(Path(part) for part in value)
 
 
+def _names(value: Any) -> tuple[str, ...]:
+    """As a list, or as one text with colons between them, as folders are."""
+    names = value.split(os.pathsep) if isinstance(value, str) else value
+    if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
+        raise ValueError("it has to be a list of names")
+    return tuple(name for name in names if name)
+
+
 def _one_of(choices: tuple[str, ...]) -> Callable[[Any], str]:
     def read(value: Any) -> str:
         if str(value).lower() not in choices:
@@ -175,6 +185,7 @@ _READ: Final[Mapping[str, Callable[[Any], Any]]] = {
     "watcher": _one_of(WATCHERS),
     "lane": _one_of(LANES),
     "confirm": _one_of(CONFIRM),
+    "allow_config_keys": _names,
     "rescan": _seconds,
     "log_level": _one_of(LEVELS),
 }

@@ -42,9 +42,11 @@ def create_file(folder: Path, started: datetime) -> tuple[Sink, LockKind]:
 def config_record(
     header: RunHeader, config: Mapping[str, Any], started: datetime, **more: object
 ) -> dict[str, Any]:
-    """A run's `config` record, as this process writes it. Of the labels those that are there."""
+    """A run's `config` record, as this process writes it: of the labels those that are there, of
+    config and command line what is no secret."""
     # Here and below, what only a new run needs: a third of what importing RunLog took beside orjson
     from karaoke_train.runlog.provenance import provenance
+    from karaoke_train.runlog.secrets import cut_config
 
     labels = {
         "part": header.part,
@@ -52,6 +54,7 @@ def config_record(
         "group": header.group,
         "job_type": header.job_type,
         "notes": header.notes,
+        "allow_config_keys": header.allow_config_keys,
     }
     return {
         "type": RecordType.CONFIG,
@@ -61,7 +64,7 @@ def config_record(
         "run_name": header.run_name,
         "project": header.project,
         "created": format_timestamp(started),
-        "config": dict(config),
+        "config": cut_config(config, header.allow_config_keys),
         "upload": header.upload,
         **provenance(sys.argv),
         **more,
@@ -82,6 +85,7 @@ def relabelled(first: RunHeader, newest: Record, given: RunHeader | None) -> Run
         group=own.group or latest.group,
         job_type=own.job_type or latest.job_type,
         notes=own.notes or latest.notes,
+        allow_config_keys=own.allow_config_keys or latest.allow_config_keys,
     )
 
 

@@ -121,6 +121,7 @@ class RunHeader:
     group: str = ""
     job_type: str = ""
     notes: str = ""
+    allow_config_keys: tuple[str, ...] = ()  # of the config, no secrets though named like some
 
     @classmethod
     def of(cls, record: Mapping[str, Any]) -> RunHeader:
@@ -140,10 +141,11 @@ class RunHeader:
             created=str(record.get("created") or ""),
             trainer={k: record[k] for k in ("host", "pid", "git", "argv") if record.get(k)},
             part=part if isinstance(part, str) and RUN_ID.fullmatch(part) else "",
-            tags=_tags(record.get("tags")),
+            tags=_texts(record.get("tags")),
             group=str(record.get("group") or ""),
             job_type=str(record.get("job_type") or ""),
             notes=str(record.get("notes") or ""),
+            allow_config_keys=_texts(record.get("allow_config_keys")),
         )
 
 
@@ -154,9 +156,9 @@ def attempt_of(config: Mapping[str, Any], before: int) -> int:
     return own if type(own) is int and own > 0 else before + 1
 
 
-def _tags(value: object) -> tuple[str, ...]:
-    tags = [value] if isinstance(value, str) else value if isinstance(value, list) else []
-    return tuple(tag for tag in tags if isinstance(tag, str) and tag)
+def _texts(value: object) -> tuple[str, ...]:
+    texts = [value] if isinstance(value, str) else value if isinstance(value, list) else []
+    return tuple(text for text in texts if isinstance(text, str) and text)
 
 
 def _plain(value: Any, depth: int) -> Any:

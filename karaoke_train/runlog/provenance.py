@@ -1,20 +1,14 @@
-"""Where a run comes from: host, process, git commit, command line with its secrets hidden."""
+"""Where a run comes from: host, process, git commit, command line with its secrets cut out."""
 
 from __future__ import annotations
 
 import os
-import re
 import socket
 import subprocess
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any
 
-# Nothing may follow the word: --max_tokens and --tokenizer are no secrets
-_SECRET: Final = re.compile(
-    r"(?i)(api[-_]?key|access[-_]?key|token|secrets?|passw(or)?d|passphrase|credentials?)(?![a-z])"
-)
-_LOGIN: Final = re.compile(r"://[^/@\s]+@")  # https://user:password@host
-_HIDDEN: Final = "***"
+from karaoke_train.runlog.secrets import cut_argv
 
 
 def provenance(argv: Sequence[str]) -> dict[str, Any]:
@@ -23,24 +17,8 @@ def provenance(argv: Sequence[str]) -> dict[str, Any]:
         "host": socket.gethostname(),
         "pid": os.getpid(),
         "git": git_state(),
-        "argv": without_secrets(argv),
+        "argv": cut_argv(argv),
     }
-
-
-def without_secrets(argv: Sequence[str]) -> list[str]:
-    """The command line with `***` for the value of each flag that is named like a secret, and for
-    each login in a URL."""
-    shown: list[str] = []
-    hide_next = False
-    for word in (_LOGIN.sub(f"://{_HIDDEN}@", word) for word in argv):
-        flag, equals, _ = word.partition("=")
-        secret = bool(_SECRET.search(flag)) and (flag.startswith("-") or bool(equals))
-        if hide_next and not word.startswith("-"):
-            shown.append(_HIDDEN)
-        else:
-            shown.append(f"{flag}={_HIDDEN}" if secret and equals else word)
-        hide_next = secret and not equals
-    return shown
 
 
 def git_state() -> dict[str, Any]:

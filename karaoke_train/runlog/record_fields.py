@@ -59,6 +59,12 @@ SPECS: Final[Mapping[RecordType, RecordSpec]] = {
             Field("tags", "list of texts, 1 to 64 characters each", "only where given"),
             Field("group", "text", "the group of runs that this one belongs to; only where given"),
             Field("job_type", "text", "its kind within the group; only where given"),
+            Field(
+                "allow_config_keys",
+                "list of texts",
+                "names or patterns in the config that are no secrets, though they look like some; "
+                "only where given",
+            ),
             Field("notes", "text", "what people wrote about the run; only where given"),
             Field("created", "ISO 8601 text, ms, with offset", "when this writer began"),
             Field("config", "object", "the run's settings, hyperparameters and the like"),

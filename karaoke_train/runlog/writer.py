@@ -99,6 +99,7 @@ class RunLog:
         group: str = "",
         job_type: str = "",
         notes: str = "",
+        allow_config_keys: Iterable[str] = (),
         rank_zero_only: bool = True,
     ) -> Self:
         """Start a run: a new file `training_log_<local time>.jsonl` in `folder`. Or go on with the
@@ -110,7 +111,9 @@ class RunLog:
         the folder, "never" where it is; "auto" and True are "allow" with a run_id, and refused
         without. upload: False keeps the run off wandb until somebody asks for it by name. tags (1
         to 64 characters each), group, job_type, notes: as in `wandb.init`; of a run that goes on,
-        those given take the place of what it had, and its names stay. rank_zero_only: a process
+        those given take the place of what it had, and its names stay. allow_config_keys: what is
+        named like a secret in the config (api_key, hf_token) is written and uploaded as `***`, but
+        for these names or patterns. rank_zero_only: a process
         that its launcher (torchrun, Slurm, MPI) calls another rank than 0 is warned once, and gets
         a log that keeps nothing; False gives each its own.
 
@@ -133,6 +136,7 @@ class RunLog:
             group=group,
             job_type=job_type,
             notes=notes,
+            allow_config_keys=tuple(allow_config_keys),
         )
         if rank_zero_only and (rank := other_rank()):
             return cls._of_other_rank(replace(header, config=dict(config or {})), rank)

@@ -12,7 +12,7 @@ from click.shell_completion import shell_complete
 
 from syncd import logging_setup
 from syncd.cli import completion, daemon, decide, doctor, plot, service, upload, verify
-from syncd.cli.common import Group, error_json
+from syncd.cli.common import Group, print_error_json
 from syncd.errors import Exit, SyncError, UsageError
 from syncd.paths import NAME
 
@@ -101,6 +101,6 @@ def _one_of(names: Sequence[str]) -> str:
 
 def _print_error(error: SyncError, words: Sequence[str], code: Exit) -> int:
     if "--json" in words:
-        print(error_json(error, code))
+        print_error_json(error, code)
     print(f"{NAME}: {error}", file=sys.stderr)
     return int(code)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,8 +13,10 @@ import click
 from click.shell_completion import CompletionItem
 from rich.console import Console
 
+from karaoke_train.runlog.secrets import cut
 from syncd import logging_setup, settings
 from syncd.errors import Exit, SyncError
+from syncd.report.terminal import Terminal
 from syncd.settings import LEVELS, Settings
 
 Exits = Mapping[Exit, str]  # exit code -> what it means for this command
@@ -133,7 +136,7 @@ def command(
                 logging_setup.set_up("error" if quiet and log_level is None else fresh.log_level)
                 return fresh
 
-            return run(Invocation(load(), Console(stderr=not to_stdout), load), **own)
+            return run(Invocation(load(), Terminal(stderr=not to_stdout), load), **own)
 
         own_flags = reversed(getattr(run, "__click_params__", []))
         return Command(
@@ -148,9 +151,26 @@ def command(
     return make
 
 
-def error_json(error: SyncError, code: Exit) -> str:
+def print_json(value: Any, *, indent: int | None = 2) -> None:
+    """Print a command's result as strict JSON (RFC 8259), in ASCII, without secrets: no NaN, and no
+    lone surrogates of a file name that is no UTF-8."""
+    print(json.dumps(_strict(value), indent=indent, allow_nan=False))
+
+
+def print_error_json(error: SyncError, code: Exit) -> None:
     """What --json prints where there is nothing but an error."""
-    return json.dumps({"exit_code": int(code), "exit": code.name.lower(), "error": str(error)})
+    words = {"exit_code": int(code), "exit": code.name.lower(), "error": str(error)}
+    print_json(words, indent=None)
+
+
+def _strict(value: Any) -> Any:
+    if isinstance(value, str):
+        return cut(value.encode("utf-8", "backslashreplace").decode())
+    if isinstance(value, float):
+        return value if math.isfinite(value) else str(value)
+    if isinstance(value, Mapping):
+        return {_strict(str(key)): _strict(item) for key, item in value.items()}
+    return list(map(_strict, value)) if isinstance(value, list | tuple) else value
 
 
 def write_examples(examples: Examples, formatter: click.HelpFormatter) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import time
@@ -12,7 +11,7 @@ import click
 from rich.console import Console
 
 from syncd import logging_setup
-from syncd.cli.common import Invocation, command
+from syncd.cli.common import Invocation, command, print_json
 from syncd.destination.base import Destination
 from syncd.destination.registry import connect, leave_to_env_file, login_files
 from syncd.errors import Exit
@@ -171,7 +170,7 @@ def status(call: Invocation, as_json: bool) -> Exit:
     settings = folders.in_force(call.settings)
     found = collect(settings, connect(settings))
     if as_json:
-        print(json.dumps(to_json(found), indent=2))
+        print_json(to_json(found))
     else:
         render(found, call.console)
     return exit_code(found)

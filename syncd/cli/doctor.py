@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from typing import Final
 
 import click
 from rich.markup import escape
 
-from syncd.cli.common import Invocation, command
+from syncd.cli.common import Invocation, command, print_json
 from syncd.destination.registry import connect
 from syncd.errors import Exit
 
@@ -46,11 +45,12 @@ def doctor(call: Invocation, as_json: bool) -> Exit:
             call.console.print(
                 f"{_MARKS[finding.level]}  {finding.check:<16} {escape(finding.what)}",
                 highlight=False,
+                markup=True,
                 soft_wrap=True,
             )
             if finding.remedy and finding.level != "ok":
                 words = f"{'':26}→ {escape(finding.remedy)}"
-                call.console.print(words, highlight=False, soft_wrap=True)
+                call.console.print(words, highlight=False, markup=True, soft_wrap=True)
     if as_json:
-        print(json.dumps(to_json(findings), indent=2))
+        print_json(to_json(findings))
     return exit_code(findings)

@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 from rich.console import Console
 
+from karaoke_train.runlog.plain_text import one_line
 from syncd.cli.common import PATH, Invocation, command
 from syncd.destination.base import Destination, Labels
 from syncd.destination.registry import connect
@@ -155,7 +156,7 @@ def export(call: Invocation, file: Path, form: str, output: Path | None) -> Exit
         return _export_events(file, output, call.console)
     text, skipped = report.export(file, form)
     if skipped:
-        print(f"{file}: {skipped} bad lines left out", file=sys.stderr)
+        print(one_line(f"{file}: {skipped} bad lines left out"), file=sys.stderr)
     if output:
         output.write_text(text, "utf-8")
     else:

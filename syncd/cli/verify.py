@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from syncd.cli.common import Invocation, command, error_json
+from syncd.cli.common import Invocation, command, print_error_json, print_json
 from syncd.destination.base import Destination
 from syncd.destination.registry import connect
 from syncd.errors import Exit, Refused, SyncError, Unreachable
@@ -63,7 +62,7 @@ def verify(call: Invocation, runs: Sequence[str], as_json: bool, repair: bool) -
     except (Unreachable, Refused) as error:
         code = Exit.LOGIN if isinstance(error, Refused) else Exit.OFFLINE
         if as_json:
-            print(error_json(error, code))
+            print_error_json(error, code)
         else:
             call.console.print(str(error), style="red", highlight=False)
         return code
@@ -73,7 +72,7 @@ def verify(call: Invocation, runs: Sequence[str], as_json: bool, repair: bool) -
         destination.close()
     code = Exit.OK if all(result.equal for _, result in compared) else Exit.DIFFERENT
     if as_json:
-        print(json.dumps(_to_json(compared, code), indent=2))
+        print_json(_to_json(compared, code))
     else:
         _render(compared, call.console)
     return code
@@ -98,8 +97,7 @@ def _compared(
 def _repair(damaged: Sequence[LogFile], settings: Settings) -> None:
     """Upload the runs once more, and believe nothing of what is known of them: that compares, and
     sends again what is missing. Where a daemon has a run, it does so."""
-    from rich.console import Console
-
+    from syncd.report.terminal import Terminal
     from syncd.state import decisions
     from syncd.sync.run_once import SyncInputs, sync
 
@@ -108,7 +106,7 @@ def _repair(damaged: Sequence[LogFile], settings: Settings) -> None:
     for file in damaged:
         decisions.retry(state, file.run_id)
     files = tuple(file.path for file in damaged)
-    sync(settings, destination, SyncInputs(files, (), ()), Console(stderr=True), everything=False)
+    sync(settings, destination, SyncInputs(files, (), ()), Terminal(stderr=True), everything=False)
 
 
 def _chosen(wanted: Sequence[str], settings: Settings, destination: Destination) -> list[LogFile]:
@@ -146,7 +144,7 @@ def _render(compared: Compared, console: Console) -> None:
         table.add_row(
             escape(file.header.run_name), *(f"{number:,}" for number in numbers), _verdict(result)
         )
-    console.print(table, highlight=False)
+    console.print(table, highlight=False, markup=True)
     for file, result in compared:
         for words in _details(result):
             console.print(f"{file.path.name}: {words}", highlight=False, markup=False)

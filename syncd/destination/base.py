@@ -101,7 +101,8 @@ class RemoteRun:
 class Target:
     """The run at the destination, and where its media are here. known: what the server has of it
     came from this file, as far as a cursor of ours tells. attempt: that of the line before the
-    first one that will be sent, from 1 (see `rows.attempt_at`)."""
+    first one that will be sent, from 1 (see `rows.attempt_at`). allowed_keys: of the config, what
+    is told though it is named like a secret."""
 
     header: RunHeader
     entity: str
@@ -110,6 +111,7 @@ class Target:
     known: bool = False
     confirmed: int = 0  # lines that the cursor says are there
     attempt: int = 1
+    allowed_keys: tuple[str, ...] = ()
 
     @property
     def ref(self) -> RunRef:

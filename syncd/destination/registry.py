@@ -6,7 +6,7 @@ import os
 from collections.abc import MutableMapping
 from pathlib import Path
 
-from syncd import logging_setup
+from karaoke_train.runlog import secrets
 from syncd.destination.base import Destination
 from syncd.destination.wandb import credentials
 from syncd.destination.wandb.destination import WandbDestination
@@ -16,9 +16,9 @@ from syncd.settings import Settings
 
 def connect(settings: Settings) -> Destination:
     """The destination that the settings name, with the login in force; nothing is asked of it
-    yet. Whatever is logged from now on has its key cut out. Raises UsageError."""
+    yet. Its key is cut out of whatever is shown, logged or kept from now on. Raises UsageError."""
     login = credentials.find_login(base_url=settings.base_url, entity=settings.entity)
-    logging_setup.redact_later(login.key)
+    secrets.hide(login.key)
     folder = destination_folder(settings.state_dir, login.base_url)
     return WandbDestination(
         login,
@@ -26,6 +26,7 @@ def connect(settings: Settings) -> Destination:
         lane=settings.lane,
         folder=folder,
         counts=settings.confirm == "count",
+        allowed_keys=settings.allow_config_keys,
     )
 
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from karaoke_train.runlog.lock import Held, Lock, holder_of
+from karaoke_train.runlog.plain_text import one_line
 from syncd import paths
 from syncd.destination.base import Destination, Finding
 from syncd.errors import Exit
@@ -47,7 +48,7 @@ def examine(settings: Settings, destination: Destination) -> Iterator[Finding]:
             yield from check(settings, destination)
         except Exception as error:
             name = check.__name__.strip("_")
-            yield Finding(name, "warning", f"could not be checked: {error!r:.200}")
+            yield Finding(name, "warning", f"could not be checked: {one_line(repr(error), 200)}")
 
 
 def exit_code(findings: Iterable[Finding]) -> Exit:

@@ -39,7 +39,7 @@ _COLOURS: Final = {
 def render(status: Status, console: Console) -> None:
     """Print the status."""
     page = _page(status, with_places=console.width >= WIDE)
-    console.print(page, highlight=False, soft_wrap=True)
+    console.print(page, highlight=False, markup=True, soft_wrap=True)
 
 
 def _page(status: Status, *, with_places: bool) -> RenderableType:

@@ -9,6 +9,8 @@ from collections.abc import MutableMapping
 from contextlib import suppress
 from dataclasses import dataclass
 
+from karaoke_train.runlog.plain_text import one_line
+
 
 @dataclass(frozen=True, slots=True)
 class Notifier:
@@ -44,7 +46,7 @@ class Notifier:
 
     def status(self, words: str) -> None:
         """One line for `systemctl status`."""
-        self.send(STATUS=" ".join(words.split()))
+        self.send(STATUS=one_line(" ".join(words.split())))
 
     def alive(self) -> None:
         """The watchdog's ping."""

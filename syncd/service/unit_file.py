@@ -152,7 +152,16 @@ def _unquoted(word: str) -> str:
 def kept_environment(env: Mapping[str, str] = os.environ) -> dict[str, str]:
     """The variables of this shell that the service has to have, too."""
     settings = [name for name in sorted(env) if name.startswith("KARAOKE_SYNCD_")]
-    return {name: env[name] for name in (*KEPT, *settings) if env.get(name)}
+    kept = {name: env[name] for name in (*KEPT, *settings) if env.get(name)}
+    servers = {"WANDB_BASE_URL", "KARAOKE_SYNCD_BASE_URL"} & kept.keys()
+    return kept | {name: _without_login(kept[name]) for name in servers}
+
+
+def _without_login(url: str) -> str:
+    try:
+        return paths.without_login(url)
+    except ValueError:  # no address, which the daemon says
+        return url
 
 
 def _is_temporary(folder: Path) -> bool:

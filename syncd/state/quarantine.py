@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from karaoke_train.runlog.reader import Line
+from karaoke_train.runlog.secrets import cut
 from syncd.state import atomic_json
 
 KEPT: Final = 1000  # bad lines a run that are kept with their bytes; all are counted
@@ -63,5 +64,5 @@ def add(folder: Path, run_id: str, path: Path, lines: Sequence[Line]) -> None:
 
 
 def _bad_line(line: Line) -> BadLine:
-    head = line.head.decode("utf-8", "backslashreplace").replace("\x00", "\\0")
+    head = cut(line.head.decode("utf-8", "backslashreplace").replace("\x00", "\\0"))
     return BadLine(line.at.ordinal, line.at.offset, line.problem, head.rstrip("\n"))

@@ -11,6 +11,7 @@ from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from typing import Final
 
+from karaoke_train.runlog.plain_text import one_line
 from syncd.destination.base import Destination
 from syncd.errors import Connection, Refused, Unreachable, UploadError
 from syncd.settings import Limits
@@ -122,4 +123,6 @@ class Prober:
         except UploadError as error:
             return Probed(error)
         except Exception as error:  # a bug: without an answer nothing would be asked again
-            return Probed(Unreachable(f"unexpected: {error!r:.200}", kind=Connection.TROUBLE))
+            return Probed(
+                Unreachable(f"unexpected: {one_line(repr(error), 200)}", kind=Connection.TROUBLE)
+            )

@@ -65,7 +65,7 @@ def sync(
     otherwise the files were named one by one, and all of them go. follow: go on until the runs
     have ended. labels: told of each run once its records are there, also if they were before."""
     for error in inputs.unusable:
-        console.print(f"[red]{error}[/]", highlight=False)
+        console.print(str(error), style="red", markup=False, highlight=False)
     files = [path for path in inputs.files if not everything or _wants_upload(path)]
     with (
         build_daemon(
@@ -154,7 +154,8 @@ def _verdict(
     daemon: Daemon, inputs: SyncInputs, console: Console, unlabelled: Sequence[UploadError]
 ) -> Exit:
     for found in daemon.skipped_files:
-        console.print(f"[red]{found.path}: {found.problem}. {found.remedy}.[/]", highlight=False)
+        words = f"{found.path}: {found.problem}. {found.remedy}."
+        console.print(words, style="red", markup=False, highlight=False)
     confirmed = sum(run.confirmed.ordinal for run in daemon.runs.values())
     # a torn tail is no record until its writer, or who resumes the run, has ended it
     unsent = [
@@ -178,7 +179,7 @@ def _verdict(
     if not daemon.connectivity.online and daemon.connectivity.error:
         errors = [daemon.connectivity.error]
     for error in errors:
-        console.print(f"[yellow]{error}[/]", highlight=False)
+        console.print(str(error), style="yellow", markup=False, highlight=False)
     return _code(daemon, inputs, errors, unsent)
 
 

@@ -15,6 +15,7 @@ from typing import Final
 from karaoke_train.runlog.format import BadRecord, Record, RunHeader
 from karaoke_train.runlog.layout import lock_path
 from karaoke_train.runlog.lock import Lock, holder_of
+from karaoke_train.runlog.plain_text import one_line
 from karaoke_train.runlog.reader import Line, Position
 from karaoke_train.runlog.record_types import RecordType
 from syncd import events
@@ -191,7 +192,9 @@ class Session:
             return self._failed(self._unreadable(error))
         except Exception as error:  # a bug costs this run a retry, and nobody else anything
             events.unexpected(self.path)
-            return self._failed(RunTrouble(f"unexpected: {error!r:.200}", where=self.path.name))
+            return self._failed(
+                RunTrouble(f"unexpected: {one_line(repr(error), 200)}", where=self.path.name)
+            )
 
     def _failed(self, error: UploadError) -> Event:
         # Whatever it was, nothing of this session is used again. After one 403 wandb's SDK goes on

@@ -40,11 +40,11 @@ ROOMS: Final = {
     "karaoke_train.cli": "notes settings annotations audio synth dataset model inference training"
                          " log",
     "syncd": "",
-    "syncd.errors": "",
+    "syncd.errors": "log",
     "syncd.failpoints": "",
     "syncd.paths": "errors",
     "syncd.settings": "errors failpoints paths log",
-    "syncd.logging_setup": "errors",
+    "syncd.logging_setup": "errors log",
     "syncd.events": "errors logging_setup log",
     "syncd.state": "tops log",
     "syncd.source": "tops state log",

@@ -89,20 +89,32 @@ def test_journal_gets_the_parts_of_an_error_as_fields(
     handler.emit(record("%s", RunTrouble("broken", where="a.jsonl", remedy="mend\nit")))
     handler.close()
     datagram = journald.recv(65536)
-    assert b"MESSAGE\n" + struct.pack("<Q", 25) + b"a.jsonl: broken. mend\nit.\n" in datagram
+    assert b"MESSAGE=a.jsonl: broken. mend\\nit.\n" in datagram
     assert b"PRIORITY=4\n" in datagram
     assert b"SYNCD_WHERE=a.jsonl\n" in datagram
-    assert b"SYNCD_REMEDY\n" + struct.pack("<Q", 7) + b"mend\nit\n" in datagram
+    assert b"SYNCD_REMEDY=mend\\nit\n" in datagram
     assert b"CODE_FILE=/x/daemon.py\nCODE_LINE=7\n" in datagram
+
+
+def test_a_traceback_is_a_field_of_several_lines(journald: socket.socket, tmp_path: Path) -> None:
+    handler = logging_setup.Journal(str(tmp_path / "socket"))
+    item = record("oh")
+    item.exc_info = (ValueError, ValueError("no"), None)
+    handler.emit(item)
+    handler.close()
+    words = b"oh\nValueError: no"
+    assert b"MESSAGE\n" + struct.pack("<Q", len(words)) + words + b"\n" in journald.recv(65536)
 
 
 def test_without_journald_lines_have_the_level_that_it_would_read(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     handler = logging_setup.Journal(str(tmp_path / "nobody"))
-    handler.emit(record("one\ntwo", level=logging.ERROR))
+    item = record("one\nforged", level=logging.ERROR)
+    item.exc_info = (ValueError, ValueError("two"), None)
+    handler.emit(item)
     handler.close()
-    assert capsys.readouterr().err == "<3>one\n<3>two\n"
+    assert capsys.readouterr().err == "<3>one\\nforged\n<3>ValueError: two\n"
 
 
 def test_the_journal_is_told_by_device_and_inode(tmp_path: Path) -> None:
@@ -117,12 +129,13 @@ def test_the_journal_is_told_by_device_and_inode(tmp_path: Path) -> None:
 def test_no_key_in_lines_fields_or_tracebacks_of_any_thread() -> None:
     code = """
 import logging, threading
+from karaoke_train.runlog import secrets
 from syncd import logging_setup
 from syncd.errors import RunTrouble
 key = "5ec12e7" * 5
 logging_setup.set_up("debug")
 logging_setup.catch_threads()
-logging_setup.redact_later(key)
+secrets.hide(key)
 logging.getLogger("syncd").warning("%s", RunTrouble(f"wandb says {key}"))
 logging.getLogger("syncd").info("key=%s", key)
 def fail(): raise ValueError(f"bad key {key}")

@@ -52,6 +52,16 @@ def test_log_folders_come_one_or_several_and_become_absolute(env: dict[str, str]
     assert settings.load({"log_dir": [Path("/z")]}, env).log_dir == (Path("/z"),)
 
 
+def test_names_come_as_a_list_or_with_colons_between_them(env: dict[str, str]) -> None:
+    write(env, 'allow_config_keys = ["hf_token", "*_key"]')
+    assert settings.load({}, env).allow_config_keys == ("hf_token", "*_key")
+    env["KARAOKE_SYNCD_ALLOW_CONFIG_KEYS"] = "a:b"
+    assert settings.load({}, env).allow_config_keys == ("a", "b")
+    write(env, "allow_config_keys = [1]")
+    with pytest.raises(UsageError, match="list of names"):
+        settings.load({}, env)
+
+
 def test_limits_are_set_in_a_table_or_by_name(env: dict[str, str]) -> None:
     write(env, "[limits]\nstall = 9\nlinger = inf\n")
     env["KARAOKE_SYNCD_OPEN_RUNS"] = "7"

@@ -17,6 +17,7 @@ from urllib.parse import quote, urlsplit
 
 import orjson
 
+from karaoke_train.runlog.plain_text import one_line
 from syncd.destination.base import Labels, RemoteRun, RunRef
 from syncd.destination.wandb.credentials import Login, host_flag, login_remedy
 from syncd.destination.wandb.http import Answer, BadRequest, Http, retry_after
@@ -24,6 +25,7 @@ from syncd.errors import Connection, Refused, Unreachable, UploadError
 
 TIMEOUT: Final = 15.0  # seconds that a server may take to answer
 PAGE: Final = 1000  # rows per question
+WORDS: Final = 200  # characters of what the server says that are passed on
 FILES: Final = 500  # of a run, per question
 MOST_FILES: Final = 1_000_000  # of a run; more are no list, but a server that makes them up
 _GZIP: Final = "FILESTREAM_GZIP"  # of a server's features: compressed posts are taken
@@ -276,7 +278,7 @@ class Api:
         answer = self._post(f"/files/{place}/file_stream", body, headers)
         found = self._object(answer, rejecting=True)
         if found.get("error"):  # some servers say 200 to what they refuse
-            raise Rejected(answer.status, str(found["error"])[:200])
+            raise Rejected(answer.status, one_line(str(found["error"]), WORDS))
         return Streamed(
             stopped=found.get("stopped") is True,
             remaining=_number(answer.headers.get("ratelimit-remaining")),
@@ -426,5 +428,5 @@ def _looks_like(answer: Answer) -> str:
 
 def _error_words(errors: object) -> str:
     if isinstance(errors, list) and errors and isinstance(errors[0], dict):
-        return str(errors[0].get("message", "no message"))[:200]
+        return one_line(str(errors[0].get("message", "no message")), WORDS)
     return "no data"

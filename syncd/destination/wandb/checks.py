@@ -45,10 +45,10 @@ def _package() -> Iterator[Finding]:
 
 
 def _credentials(login: Login) -> Iterator[Finding]:
-    if not login.key:
+    if login.key:
+        yield Finding("credentials", "ok", f"a key from {login.source}, for {login.base_url}")
+    else:
         yield Finding("credentials", "error", "nobody is logged in", "Run `wandb login`")
-        return
-    yield Finding("credentials", "ok", f"a key from {login.source}, for {login.base_url}")
     if login.warning:
         what, _, remedy = login.warning.rpartition(": ")
         yield Finding("credentials", "warning", what, remedy)

@@ -23,6 +23,10 @@ from syncd.errors import UsageError
 
 DEFAULT_URL: Final = "https://api.wandb.ai"
 _NETRCS: Final = (Path("~/.netrc"), Path("~/_netrc"))  # the first that is there
+_URL_LOGIN: Final = (
+    "the login in the server's address is not used, the API key alone is: take it out of "
+    "WANDB_BASE_URL or base_url"
+)
 CREDENTIAL: Final = "wandb-api-key"  # LoadCredential=wandb-api-key:PATH
 
 
@@ -65,20 +69,24 @@ def find_login(
     settings = _wandb_settings(named)
     url = base_url or named.get("WANDB_BASE_URL") or settings.get("base_url") or DEFAULT_URL
     who = entity or named.get("WANDB_ENTITY") or settings.get("entity", "")
-    url = _checked(url.rstrip("/"))
+    url, has_login = _checked(url.rstrip("/"))
+    ignored = _URL_LOGIN if has_login else ""
     if key := env.get("WANDB_API_KEY"):
-        return Login(url, who, key, "WANDB_API_KEY", _filed_warning(file, filed))
+        return Login(url, who, key, "WANDB_API_KEY", ignored or _filed_warning(file, filed))
     if key := _credential(env):
-        return Login(url, who, key, f"systemd credential {CREDENTIAL}")
+        return Login(url, who, key, f"systemd credential {CREDENTIAL}", ignored)
     if key := filed.get("WANDB_API_KEY"):
-        return Login(url, who, key, str(file), _exposed(file))
+        return Login(url, who, key, str(file), ignored or _exposed(file))
     path = _netrc_path(named)
-    if key := _netrc_key(path, url):
-        return Login(url, who, key, str(path), _exposed(path))
-    return Login(url, who)
+    key, damaged = _netrc_key(path, url)
+    if key:
+        return Login(url, who, key, str(path), ignored or _exposed(path))
+    return Login(url, who, warning=ignored or damaged)
 
 
-def _checked(url: str) -> str:
+def _checked(url: str) -> tuple[str, bool]:
+    """The address without a login, and whether it had one: requests have the API key as theirs,
+    and an address is shown, and names a folder. Raises UsageError."""
     try:
         parts = urlsplit(url)
         good = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
@@ -90,7 +98,7 @@ def _checked(url: str) -> str:
             meaning="Nothing is uploaded anywhere",
             remedy="Set WANDB_BASE_URL or base_url to one like https://wandb.example.org",
         )
-    return url
+    return paths.without_login(url), "@" in parts.netloc
 
 
 def read_env_file(path: Path) -> Mapping[str, str]:
@@ -163,14 +171,22 @@ def _netrc_path(env: Mapping[str, str]) -> Path:
     return other if other.exists() and not usual.exists() else usual
 
 
-def _netrc_key(path: Path, base_url: str) -> str:
+def _netrc_key(path: Path, base_url: str) -> tuple[str, str]:
+    """The key for the server, and what keeps the file from being read, each empty for none."""
     try:
         logins = netrc.netrc(path)
-    except (OSError, netrc.NetrcParseError):
-        return ""
+    except FileNotFoundError:
+        return "", ""
+    except OSError as error:
+        return "", f"no API key is taken from {path}, {error.strerror}: make it readable"
+    except UnicodeDecodeError:
+        return "", f"no API key is taken from {path}, which is not UTF-8: save it as UTF-8"
+    except netrc.NetrcParseError as error:  # its words may quote a password
+        wrong = f"no API key is taken from {path}, which can't be understood"
+        return "", f"{wrong}: mend line {error.lineno}" if error.lineno else f"{wrong}: mend it"
     host = urlsplit(base_url)
     found = logins.authenticators(host.netloc) or logins.authenticators(host.hostname or "")
-    return (found[2] or "") if found else ""
+    return (found[2] or "") if found else "", ""
 
 
 def _exposed(path: Path) -> str:

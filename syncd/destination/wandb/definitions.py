@@ -6,10 +6,11 @@ The direct lane writes them as UpsertBucket takes them, in the shape that wandb-
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Final
 
 from karaoke_train.runlog.format import RunHeader
+from karaoke_train.runlog.secrets import cut_argv, cut_config
 from syncd.destination.rows import AXES, AXIS_KEYS
 from syncd.destination.wandb.bulk import finite, plain
 
@@ -25,26 +26,33 @@ _METRICS: Final[list[dict[str, Any]]] = [
 ]
 
 
-def wandb_config(header: RunHeader) -> dict[str, Any]:
+def wandb_config(header: RunHeader, allowed: Collection[str] = ()) -> dict[str, Any]:
     """The run's config as wandb shows it: the trainer's, and under `trainer` (`syncd/trainer` where
     the config has one of its own) where it ran. NaN and the infinities are null there: the SDK
-    would send the infinities as they are, in JSON that knows none."""
+    would send the infinities as they are, in JSON that knows none. Without its secrets, but for
+    those whose names are `allowed`; older and foreign writers leave them in the command line, too.
+    """
     name = "syncd/trainer" if "trainer" in header.config else "trainer"
-    config: dict[str, Any] = plain(finite({**header.config, name: header.trainer}))
+    argv = header.trainer.get("argv")
+    words = {"argv": cut_argv(list(map(str, argv)))} if isinstance(argv, list) else {}
+    masked = cut_config(header.config, (*allowed, *header.allow_config_keys))
+    config: dict[str, Any] = plain(finite({**masked, name: {**header.trainer, **words}}))
     return config
 
 
 def run_program(header: RunHeader) -> str:
     """The trainer's program."""
     argv = header.trainer.get("argv")
-    return str(argv[0]) if isinstance(argv, list) and argv else ""
+    return cut_argv([str(argv[0])])[0] if isinstance(argv, list) and argv else ""
 
 
-def run_config(header: RunHeader, known: Mapping[str, Any]) -> dict[str, Any]:
+def run_config(
+    header: RunHeader, known: Mapping[str, Any], allowed: Collection[str] = ()
+) -> dict[str, Any]:
     """The config as UpsertBucket takes it, over what the server has (`known`): a config replaces
     the server's whole, and what a user added there must not go. Leaf by leaf, as the SDK does."""
     config = dict(known)
-    for key, value in wandb_config(header).items():
+    for key, value in wandb_config(header, allowed).items():
         config[key] = {"value": _over(value, _value_of(known.get(key)))}
     own = {"t": dict(_TELEMETRY), "m": _METRICS, "python_version": _PYTHON}
     return {**config, "_wandb": {"value": own}}

@@ -258,7 +258,8 @@ class FileStream:
                 raise _other_lane(why)
 
     def _configure(self, header: RunHeader, bucket: Bucket | None, labels: Labels) -> None:
-        config = text(run_config(header, bucket.config if bucket else {}))
+        known = bucket.config if bucket else {}
+        config = text(run_config(header, known, self._target.allowed_keys))
         try:
             self._api.upsert(
                 self._target.ref,

@@ -15,6 +15,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
+from karaoke_train.runlog.plain_text import one_line
+from karaoke_train.runlog.secrets import hide
 from syncd.destination.base import RunRef
 from syncd.destination.wandb.credentials import Login
 from syncd.errors import RunTrouble
@@ -102,6 +104,7 @@ def main() -> None:
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the API's own words are no answers
     isolate_environment(Path(sys.argv[1]))
+    hide(question["key"])
     os.environ["WANDB_BASE_URL"] = question["base_url"]
     os.environ["WANDB_API_KEY"] = question["key"]
     os.environ["WANDB_SILENT"] = "true"
@@ -115,8 +118,8 @@ def main() -> None:
             answers.write(json.dumps(["row", row]) + "\n")
         answers.write(json.dumps(["end", ""]) + "\n")
     except Exception as error:
-        words = f"{type(error).__name__}: {error}".replace(question["key"], "***")
-        answers.write(json.dumps(["error", words[:500]]) + "\n")
+        words = one_line(f"{type(error).__name__}: {error}", 500)
+        answers.write(json.dumps(["error", words]) + "\n")
     answers.flush()
     os._exit(0)  # nothing of the SDK is worth waiting for
 

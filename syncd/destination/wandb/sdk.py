@@ -110,7 +110,7 @@ class WandbSdk:
             project=self._target.project,
             run_id=header.run_id,
             run_name=header.run_name,
-            config=wandb_config(header),
+            config=wandb_config(header, self._target.allowed_keys),
             program=run_program(header),
             # Told with the file's first line alone: what people change on the page is to stay
             labels=Labels() if self._target.confirmed else self._labels,
@@ -324,7 +324,7 @@ class WandbSdk:
             header = RunHeader.of(record)
         except BadRecord:
             return  # it is in the history all the same
-        self._call(Configure(wandb_config(header)), HAND_OVER)
+        self._call(Configure(wandb_config(header, self._target.allowed_keys)), HAND_OVER)
         labels = Labels.of(header)
         if not labels or labels == self._labels:
             return

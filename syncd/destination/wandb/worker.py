@@ -19,6 +19,8 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from karaoke_train.runlog.plain_text import one_line
+from karaoke_train.runlog.secrets import hide
 from syncd.destination.base import Labels
 from syncd.destination.media_files import located, missing
 from syncd.destination.rows import AXES, AXIS_KEYS, EPOCH_TABLE, Media
@@ -125,6 +127,7 @@ class _Sdk:
     def _open(self, request: Open) -> int:
         import wandb
 
+        hide(request.key)  # before words are cut short, which may go through the middle of it
         failpoint("init.before")
         self._run = wandb.init(
             id=request.run_id,
@@ -256,7 +259,7 @@ def main() -> None:
         try:
             answer: int | Failure = sdk.do(request)
         except Exception as error:
-            answer = Failure(f"{type(error).__name__}: {error}"[:500])
+            answer = Failure(one_line(f"{type(error).__name__}: {error}", 500))
         connection.send(answer)
 
 

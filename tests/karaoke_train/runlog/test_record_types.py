@@ -24,6 +24,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     picture = folder / "a.png"
     picture.write_bytes(b"png")
     labels: dict[str, Any] = {"tags": ["a"], "group": "g", "job_type": "j", "notes": "n"}
+    labels["allow_config_keys"] = ["key"]
     with RunLog.create(folder, config={"lr": 1}, **labels) as log:
         log.train(1, 0.5, {"train/loss": 1.0, "train/note_accuracy": 0.5})
         log.val(1, 0.5, {"val/loss": 1.0})

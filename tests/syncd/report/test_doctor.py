@@ -155,12 +155,12 @@ def test_folder_that_the_daemon_does_not_watch_and_lease_of_another(
 
 
 def test_password_of_a_proxy_is_not_shown(find: Find, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("http_proxy", "http://user:secret@127.0.0.1:9")
+    monkeypatch.setenv("http_proxy", "http://user:hunter2@127.0.0.1:9")
     monkeypatch.setenv("no_proxy", "")
     found = find()
     assert found["proxy"].what == "127.0.0.1:9 for 127.0.0.1"
     assert "proxy" in found["network"].what
-    assert "secret" not in repr(found)
+    assert "hunter2" not in repr(found)
 
 
 def test_package_that_is_missing_is_named(find: Find, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -271,5 +271,6 @@ def test_a_damaged_word_of_the_daemon_is_none(here: World, data: bytes) -> None:
 
 def test_one_servers_state_is_in_one_folder_with_a_tame_name(tmp_path: Path) -> None:
     assert destination_folder(tmp_path, "https://wandb.lab:8080/x").name == "wandb.lab_8080"
-    assert destination_folder(tmp_path, "https://ü:p@h").name == "__p_h"
+    assert destination_folder(tmp_path, "https://ü:1").name == "__1"
+    assert destination_folder(tmp_path, "https://user:password@wandb.lab").name == "wandb.lab"
     assert asdict(STATUS)["runs"] == ()

@@ -83,6 +83,26 @@ def test_a_broken_netrc_is_none(env: dict[str, str], text: str) -> None:
     assert find_login(env).key == ""
 
 
+@pytest.mark.parametrize("text", [b"# M\xfcller\n", b"machine a b c\n", b"machine"])
+def test_a_netrc_that_can_not_be_read_is_said_without_quoting_it(
+    env: dict[str, str], text: bytes
+) -> None:
+    path = Path(env["NETRC"])
+    path.write_bytes(text + f"machine api.wandb.ai login user password {KEY}\n".encode())
+    found = find_login(env)
+    assert (found.key, KEY in found.warning) == ("", False)
+    assert str(path) in found.warning
+    # another place has one: nothing is missing
+    assert find_login(env | {"WANDB_API_KEY": KEY}).warning == ""
+
+
+def test_a_login_in_the_servers_address_is_neither_used_nor_shown(env: dict[str, str]) -> None:
+    found = find_login(env, base_url="https://me:hunter2@wandb.lab:8080/x/")
+    assert found.base_url == "https://wandb.lab:8080/x"
+    assert "take it out" in found.warning
+    assert "hunter2" not in repr(found)
+
+
 def test_a_key_that_others_can_read_is_warned_of(env: dict[str, str]) -> None:
     path = netrc(env, f"machine api.wandb.ai login user password {KEY}", 0o644)
     assert find_login(env).warning.endswith(f"chmod 600 {path}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 from karaoke_train.runlog.format import RunHeader
 from syncd.destination.rows import AXIS_KEYS
@@ -16,6 +17,18 @@ def header(**config: object) -> RunHeader:
 def test_what_json_has_no_number_for_is_null_and_empty_objects_go() -> None:
     config = header(nan=math.nan, l=[-math.inf, {}, {"a": {}}], deep={"e": {}, "x": 1}, e={})
     assert wandb_config(config) == {"nan": None, "l": [None, {}, {"a": {}}], "deep": {"x": 1}}
+
+
+def test_secrets_of_configs_and_command_lines_are_masked_unless_they_are_allowed() -> None:
+    config = {"api_key": "a", "hf_token": "b", "lr": 1}
+    given = RunHeader("r", "n", "p", config, trainer={"argv": ["t.py", "--key", "c"], "pid": 1})
+    assert wandb_config(given) == {
+        "api_key": "***", "hf_token": "***", "lr": 1,
+        "trainer": {"argv": ["t.py", "--key", "***"], "pid": 1},
+    }  # fmt: skip
+    assert wandb_config(given, ["hf_*"])["hf_token"] == "b"
+    allowed = replace(given, allow_config_keys=("api_key",))
+    assert [entry["value"] for entry in run_config(allowed, {}).values()][:2] == ["a", "***"]
 
 
 def test_a_config_goes_over_the_servers_leaf_by_leaf() -> None:

@@ -1,0 +1,39 @@
+"""What others wrote -> what a terminal, a log or a picture may show: the one place where text for
+people is cleaned.
+
+Names come from record logs, paths from other people's folders, words from servers. A terminal
+obeys control characters, and shows text in another order where bidirectional overrides say so.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from karaoke_train.runlog.secrets import cut
+
+# C0 and C1 controls, bidirectional marks and overrides (https://trojansource.codes), line and
+# paragraph separators, the invisible tags of U+E00xx, lone surrogates. The joiners that scripts and
+# emoji need stay.
+_UNSEEN: Final = (
+    r"\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff"
+    r"\ud800-\udfff\U000e0000-\U000e007f"
+)
+_NOT_IN_TEXT: Final = re.compile(f"[{_UNSEEN}]")
+_NOT_IN_LINE: Final = re.compile(f"[{_UNSEEN}\t\n]")
+
+
+def one_line(text: str, most: int = 0) -> str:
+    """The text without secrets, with an escape (`\\x1b`, `\\n`) for each character that would do
+    anything but stand there. most: characters to cut it to, 0 for all of them."""
+    shown = _NOT_IN_LINE.sub(_escape, cut(text))
+    return f"{shown[:most]}…" if 0 < most < len(shown) else shown
+
+
+def several_lines(text: str) -> str:
+    """The same where newlines and tabs are ours: a traceback's, say."""
+    return _NOT_IN_TEXT.sub(_escape, cut(text))
+
+
+def _escape(found: re.Match[str]) -> str:
+    return found[0].encode("unicode_escape").decode()

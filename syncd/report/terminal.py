@@ -1,0 +1,24 @@
+"""Where commands print: what others wrote is text there, never a command to the terminal."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.console import Console
+from rich.text import Text
+
+from karaoke_train.runlog.plain_text import one_line
+
+
+class Terminal(Console):
+    """rich's console, where a text is what it says: brackets are no markup and `:x:` is no emoji,
+    unless a call asks for markup and escapes what it quotes; control characters are shown as
+    escapes, and secrets are cut out."""
+
+    def __init__(self, *, stderr: bool = False) -> None:
+        super().__init__(stderr=stderr, markup=False, emoji=False, highlight=False)
+
+    def render_str(self, text: str, **how: Any) -> Text:
+        """Theirs, of the cleaned text. rich makes a Text of every str here, those in tables, too,
+        before it measures them."""
+        return super().render_str(one_line(text), **how)

@@ -1,0 +1,35 @@
+"""What a terminal would obey stands there as text."""
+
+from __future__ import annotations
+
+import pytest
+
+from karaoke_train.runlog.plain_text import one_line, several_lines
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("\x1b[31mred\x07", r"\x1b[31mred\x07"),
+        ("a\nb\tc\rd", r"a\nb\tc\rd"),
+        ("\x9b2J\x7f", r"\x9b2J\x7f"),
+        ("gnp.\u202ecod", r"gnp.\u202ecod"),
+        ("a\u2066b\u2069\u200f", r"a\u2066b\u2069\u200f"),
+        ("a\u2028b", r"a\u2028b"),
+        ("caf\udce9", r"caf\udce9"),
+        ("\U000e0041", r"\U000e0041"),
+        ("Käse 声 👩‍🎤 שיר", "Käse 声 👩‍🎤 שיר"),
+    ],
+)
+def test_a_line_shows_what_would_not_be_seen_as_its_escape(text: str, shown: str) -> None:
+    assert one_line(text) == shown
+
+
+def test_several_lines_keep_their_ends_and_tabs() -> None:
+    assert several_lines("a\n\tb\x1b[0m\r\n") == "a\n\tb\\x1b[0m\\r\n"
+
+
+def test_secrets_are_cut_before_a_line_is_cut_short() -> None:
+    words = "x" * 20 + " https://user:password@host"
+    assert one_line(words, 30) == "x" * 20 + " https://*…"
+    assert one_line("short", 30) == "short"
