@@ -3,6 +3,7 @@
 # make test     set everything up in .venv, run the whole test suite
 # make lint     formatting, lint, types        make check    lint and test, what CI runs
 # make coverage the suite with branches measured, in its subprocesses, too: a table, and HTML
+# make model    the package's model, from nothing: an hour on two cores, resumed when broken off
 # make faults   the long fault runs            make bench    the benchmarks; FULL=1 writes docs/benchmarks.md
 # KARAOKE_TEST_PATIENCE=3 make …    three times the time for everything that tests wait for
 VENV   ?= .venv
@@ -13,7 +14,7 @@ tests  := $(bin)/pytest -n 4 --dist loadfile
 # `quick` is content with less, where not everything is installed yet
 least  := $(if $(wildcard $(VENV)/ready),$(VENV)/ready,$(VENV)/ready-for-quick)
 
-.PHONY: check demo quick test lint coverage faults bench clean
+.PHONY: check demo quick test lint coverage model faults bench clean
 
 check: lint test
 
@@ -51,6 +52,9 @@ coverage: $(VENV)/ready
 	find build/coverage -type f -empty -delete; \
 	$(bin)/coverage combine --quiet && $(bin)/coverage html --quiet && \
 	    $(bin)/coverage report --sort=cover && exit $$failed
+
+model: $(VENV)/ready
+	$(bin)/python -m benchmarks.make_model
 
 faults: $(VENV)/ready
 	KARAOKE_FAULT_ROUNDS=200 $(bin)/pytest tests/faults

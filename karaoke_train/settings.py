@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 ENCODER = "openai/whisper-base"
+MODEL = "small"  # the package's own, when no other is asked for
 
 # Random-init Whisper encoders, by name: width, layers, heads, feed-forward, head and front-end
 # widths. `dev` learns simple synthetic melodies in seconds, `small` is the two-core recipe's.
@@ -24,7 +25,8 @@ SCRATCH_LR = 2e-3  # peak; a pretrained encoder would forget what it knows at th
 class TrainSettings:
     """One training run. Defaults are chosen for a pretrained Whisper on own recordings.
 
-    from_scratch: a name in SCRATCH_SIZES for a random-init encoder, or None for `encoder`.
+    init: a model to start from, by its name or folder; None for a new one, around a random-init
+    encoder (`from_scratch`, a name in SCRATCH_SIZES) or else around `encoder`.
     synthetic: how many synthetic songs to train on, None for the songs of `voices_dir`.
     batch_size: segments per step and device. lr: peak learning rate. patience: validations
     without a better onset_pitch_f1 before training stops. max_samples: at most this many
@@ -36,6 +38,7 @@ class TrainSettings:
 
     fast_dev: bool = False
     offline: bool = False
+    init: str | None = None
     from_scratch: str | None = None
     encoder: str = ENCODER
     freeze_encoder: bool = False

@@ -170,11 +170,11 @@ def before_torch(device: str, *, offline: bool = False) -> None:
         os.environ["CUDA_VISIBLE_DEVICES"] = device.removeprefix("cuda:")
 
 
-def load_model(checkpoint: str, device: str) -> VoiceToNotes:
-    """The model in a checkpoint's folder; `before_torch` comes first. Raises CheckpointError."""
+def load_model(model: str, device: str) -> VoiceToNotes:
+    """A model by its name or folder; `before_torch` comes first. Raises CheckpointError."""
     import transformers
 
     from karaoke_train.inference.transcribe import VoiceToNotes
 
     transformers.utils.logging.disable_progress_bar()
-    return VoiceToNotes.from_pretrained(checkpoint, device)
+    return VoiceToNotes.from_pretrained(model, device)

@@ -26,12 +26,16 @@ if TYPE_CHECKING:
     from karaoke_train.inference.evaluate import Evaluation
 
 
+VOICES: Final = ("held-out", "amateur", "partials")  # of karaoke_train.synth, which needs numpy
+
+
 def _evaluate(
     folder: str | None,
-    checkpoint: str,
+    model: str,
     notes_dir: str | None,
     corpus: str | None,
     synthetic: int | None,
+    voices: str,
     seed: int,
     device: str,
     as_json: bool,
@@ -41,7 +45,7 @@ def _evaluate(
     need_training()
     before_torch(device)
     with stdout_for_result(alone=as_json):
-        result = _scored(folder, checkpoint, notes_dir, corpus, synthetic or 0, seed, device)
+        result = _scored(folder, model, notes_dir, corpus, synthetic or 0, voices, seed, device)
     if result is None:
         return 1
     say(json.dumps(result.as_json(), indent=2) if as_json else result.as_table())
@@ -50,20 +54,21 @@ def _evaluate(
 
 def _scored(
     folder: str | None,
-    checkpoint: str,
+    model_name: str,
     notes_dir: str | None,
     corpus: str | None,
     synthetic: int,
+    voices: str,
     seed: int,
     device: str,
 ) -> Evaluation | None:
     """The scores, or None when there is nothing to score; then that is said."""
     from karaoke_train.inference.evaluate import evaluate as evaluate_songs
-    from karaoke_train.synth import HELD_OUT_VOICES, synthetic_songs
+    from karaoke_train.synth import VALIDATION_VOICES, synthetic_songs
 
-    model = load_model(checkpoint, device)
+    model = load_model(model_name, device)
     if folder is None:
-        songs: list[Song] = list(synthetic_songs(synthetic, seed, voices=HELD_OUT_VOICES))
+        songs: list[Song] = list(synthetic_songs(synthetic, seed, voices=VALIDATION_VOICES[voices]))
     else:
         songs, problems = read_songs(folder, notes_dir, corpus)
         for problem in problems:
@@ -96,6 +101,13 @@ evaluate: Final = Command(
             help="instead of DIR: N unseen synthetic melodies by held-out voices",
         ),
         Option(
+            ["--voices"],
+            type=click.Choice(VOICES),
+            default=VOICES[0],
+            help="who sings the synthetic melodies; no training hears any of them (default "
+            f"{VOICES[0]})",
+        ),
+        Option(
             ["--seed"],
             type=whole,
             default=1_000_003,
@@ -112,9 +124,9 @@ evaluate: Final = Command(
     mir_eval.transcription has it.
     """,
     examples=(
-        ("karaoke-train evaluate --checkpoint checkpoints/RUN/best songs", "on your recordings"),
+        ("karaoke-train evaluate songs", "the model of this package, on your recordings"),
         (
-            "karaoke-train evaluate --checkpoint checkpoints/RUN/best --synthetic 50",
+            "karaoke-train evaluate --model checkpoints/RUN/best --synthetic 50",
             "on synthetic singing by voices that no training heard",
         ),
     ),

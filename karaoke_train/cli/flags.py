@@ -9,6 +9,8 @@ from typing import Any, Final, TypeVar
 import click
 from click.shell_completion import CompletionItem
 
+from karaoke_train.settings import MODEL
+
 N = TypeVar("N", int, float)
 
 _NEGATIVE = re.compile(r"-\d+$|-\d*\.\d+$")
@@ -85,12 +87,12 @@ PATH: Final = click.Path()  # whether it exists is the command's to say
 def model_flag() -> Option:
     """Which model."""
     return Option(
-        ["--checkpoint"],
-        required=True,
+        ["model", "--model", "--checkpoint"],
+        default=MODEL,
         type=PATH,
-        metavar="C",
+        metavar="NAME_OR_DIR",
         shell_complete=folders,
-        help="a model's folder",
+        help=f"a model of this package, or a model's folder (default {MODEL})",
     )
 
 

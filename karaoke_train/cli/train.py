@@ -25,6 +25,7 @@ from karaoke_train.cli.flags import (
 from karaoke_train.settings import (
     ENCODER,
     FAST_DEV,
+    MODEL,
     SCRATCH_LR,
     SCRATCH_SIZES,
     LogSettings,
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 Flags = dict[str, Any]  # by their names in TrainSettings and LogSettings
 
 DEFAULT_CACHE = ".cache/karaoke-train"
+NAMES_OR_PATHS = ("encoder", "init")  # what is no folder is a name
 PATHS = ("voices_dir", "notes_dir", "cache_features", "checkpoint_dir", "log_dir")
 
 EXAMPLES: Final = (
@@ -48,6 +50,10 @@ EXAMPLES: Final = (
     (
         "karaoke-train --voices_dir songs --notes_dir notes --epochs 50",
         "fine-tune Whisper on your own recordings",
+    ),
+    (
+        "karaoke-train --init small --voices_dir songs --notes_dir notes",
+        "fine-tune the model of this package, which needs no download",
     ),
     (
         "karaoke-train --synthetic 600 --from_scratch small --epochs 10 --workers 2",
@@ -101,7 +107,14 @@ def complete(flags: Flags) -> Flags:
 
     Raises click.UsageError when two of them don't go together.
     """
+    start = [name for name in ("init", "encoder", "from_scratch") if flags.get(name)]
+    if len(start) > 1:
+        raise click.UsageError(
+            f"--{start[0]} and --{start[1]} are two models to start from: give one of them"
+        )
     fast_dev = FAST_DEV if flags.get("fast_dev") else {}
+    if start and start != ["from_scratch"]:
+        fast_dev = {k: v for k, v in fast_dev.items() if k not in ("from_scratch", "lr")}
     if fast_dev and flags.get("voices_dir"):
         fast_dev = fast_dev | {"synthetic": None}
     asked = DEFAULTS | fast_dev | flags
@@ -145,7 +158,12 @@ def as_settings(asked: Flags) -> tuple[TrainSettings, LogSettings]:
 
 def to_save(asked: Flags) -> Flags:
     """With absolute paths, so that a run can be resumed from another folder."""
-    return {k: str(Path(v).resolve()) if k in PATHS and v else v for k, v in asked.items()}
+    return {
+        name: str(Path(value).resolve())
+        if value and (name in PATHS or (name in NAMES_OR_PATHS and Path(value).is_dir()))
+        else value
+        for name, value in asked.items()
+    }
 
 
 DEFAULTS: Final[Flags] = {**asdict(TrainSettings()), **asdict(LogSettings())}
@@ -225,6 +243,9 @@ def _model_flags() -> list[click.Parameter]:
                help=f"Whisper (default {ENCODER})"),
         Option(["--from_scratch"], type=click.Choice(sorted(SCRATCH_SIZES)), section=section,
                help="random-init small encoder instead"),
+        Option(["--init"], metavar="NAME_OR_DIR", section=section, shell_complete=folders,
+               help="start from a trained model, all of it: one of this package "
+               f"({MODEL}) or a model's folder"),
         Option(["--freeze_encoder"], is_flag=True, section=section,
                help="train the heads and the pitch front-end only"),
         Option(["--unfreeze_layers"], type=whole, metavar="N", section=section,

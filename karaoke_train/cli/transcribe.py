@@ -17,12 +17,13 @@ from karaoke_train.cli.common import (
     need_training,
     say,
 )
-from karaoke_train.cli.flags import PATH, Option, device_flag, folders, model_flag
+from karaoke_train.cli.flags import PATH, Option, device_flag, folders, model_flag, seconds
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from karaoke_train.inference.transcribe import FileSound, VoiceToNotes
+    from karaoke_train.model.decode import DecodeOptions
     from karaoke_train.notes import Note
 
 FORMATS: Final = ("mid", "csv", "json", "txt", "png")
@@ -40,23 +41,27 @@ def _formats(text: str) -> list[str]:
 
 def _transcribe(
     files: Sequence[str],
-    checkpoint: str,
+    model: str,
     out: str | None,
     formats: list[str],
+    legato: float,
+    onset: str,
     overwrite: bool,
     device: str,
 ) -> int:
     need_training()
     before_torch(device)
     from karaoke_train.audio.io import AudioError
+    from karaoke_train.model.decode import DecodeOptions
 
-    model = load_model(checkpoint, device)
+    loaded = load_model(model, device)
+    options = DecodeOptions(legato=legato, onset_at="voice" if onset == "voice" else "attack")
     failed = 0
     for path in map(Path, files):
         folder = Path(out) if out else path.parent
         targets = [folder / f"{path.stem}.{suffix}" for suffix in formats]
         try:
-            count = _write_notes(model, path, targets, overwrite=overwrite)
+            count = _write_notes(loaded, path, targets, options, overwrite=overwrite)
         except (AudioError, OSError) as error:
             print(f"karaoke-train: not transcribed: {error}", file=sys.stderr)
             failed = 1
@@ -66,7 +71,12 @@ def _transcribe(
 
 
 def _write_notes(
-    model: VoiceToNotes, path: Path, targets: Sequence[Path], *, overwrite: bool
+    model: VoiceToNotes,
+    path: Path,
+    targets: Sequence[Path],
+    options: DecodeOptions,
+    *,
+    overwrite: bool,
 ) -> int:
     """Write one recording's notes to all targets; how many notes it has."""
     from karaoke_train.annotations import write
@@ -77,7 +87,8 @@ def _write_notes(
     if there and not overwrite:  # it may be somebody's labels
         raise FileExistsError(f"{path}: {', '.join(there)} exists; give --out DIR or --overwrite")
     sound = FileSound.open(path)
-    notes = decode(model.posteriors(sound, progress=sys.stderr.isatty()), model.settings)
+    heard = model.posteriors(sound, progress=sys.stderr.isatty())
+    notes = decode(heard, model.settings, options)
     for target in targets:
         target.parent.mkdir(parents=True, exist_ok=True)
         if target.suffix == ".png":
@@ -118,18 +129,34 @@ transcribe: Final = Command(
             metavar="LIST",
             help="of mid, csv, json, txt (UltraStar), png (piano roll); default mid,csv",
         ),
+        Option(
+            ["--legato"],
+            type=seconds,
+            default=0.0,
+            without_value="0.15",
+            metavar="[S]",
+            help="let a note last until the next one begins, over gaps of up to S seconds (0.15): "
+            "how karaoke files and many corpora have it (default: notes end where the voice does)",
+        ),
+        Option(
+            ["--onset"],
+            type=click.Choice(("attack", "voice")),
+            default="attack",
+            help="where a phrase's first note begins: with its attack, or where the voice is first "
+            "heard at its pitch (default attack)",
+        ),
         Option(["--overwrite"], is_flag=True, help="replace files that are there"),
         device_flag(),
     ],
     help="Write down the notes of recordings (wav, flac, mp3, ogg, opus, aiff) of any length.",
     examples=(
         (
-            "karaoke-train transcribe --checkpoint checkpoints/RUN/best song.wav",
-            "song.mid and song.csv beside it",
+            "karaoke-train transcribe song.wav",
+            "song.mid and song.csv beside it, by the model in this package",
         ),
         (
-            "karaoke-train transcribe --checkpoint C *.wav --out notes --formats txt,png",
-            "UltraStar files and piano rolls of many",
+            "karaoke-train transcribe --model runs/RUN/best *.wav --out notes --formats txt,png",
+            "UltraStar files and piano rolls of many, by a model of your own",
         ),
     ),
     exits={0: "done", 1: "a file could not be transcribed, or no model be loaded; other files were"}

@@ -13,7 +13,7 @@ from karaoke_train.audio.augment import augment
 from karaoke_train.dataset.batches import FeatureCache, SegmentDataset
 from karaoke_train.dataset.corpora import read_corpus
 from karaoke_train.dataset.songs import Problem, Segment, Song, read_folder, segments, split
-from karaoke_train.synth import HELD_OUT_VOICES, synthetic_songs
+from karaoke_train.synth import HELD_OUT_VOICES, VALIDATION_VOICES, synthetic_songs
 
 if TYPE_CHECKING:
     from karaoke_train.audio.features import FeatureSettings
@@ -87,13 +87,21 @@ def worker_count(settings: TrainSettings) -> int:
 
 
 def _synthetic(settings: TrainSettings) -> tuple[list[Song], list[Song]]:
-    """Training songs, and validation songs by other voices from other seeds."""
+    """Training songs, and validation songs in every style that training never hears."""
     count = settings.synthetic or 0
     simple = settings.fast_dev
-    held_out = FAST_DEV_VAL_SONGS if settings.fast_dev else max(4, round(count * VAL_SHARE))
-    train = synthetic_songs(count, settings.seed, simple=simple)
-    val = synthetic_songs(held_out, settings.seed + 1, simple=simple, voices=HELD_OUT_VOICES)
-    return list(train), list(val)
+    train: list[Song] = [*synthetic_songs(count, settings.seed, simple=simple)]
+    if simple:
+        val = synthetic_songs(
+            FAST_DEV_VAL_SONGS, settings.seed + 1, simple=True, voices=HELD_OUT_VOICES
+        )
+        return train, list(val)
+    each = max(2, round(count * VAL_SHARE / len(VALIDATION_VOICES)))
+    return train, [
+        song
+        for voices in VALIDATION_VOICES.values()
+        for song in synthetic_songs(each, settings.seed + 1, voices=voices)
+    ]
 
 
 def _recordings(settings: TrainSettings) -> tuple[list[Song], list[Problem]]:

@@ -56,6 +56,18 @@ class Evaluation:
             for name in sorted(names)
         }
 
+    def interval(self, metric: str) -> tuple[float, float]:
+        """Between which two values the mean over songs lies, by the choice of songs, at 95 %.
+
+        Percentiles of 2,000 means over as many songs drawn with replacement (Efron 1979), the
+        same at each call.
+        """
+        values = np.array([song.metrics[metric] for song in self.songs if metric in song.metrics])
+        rng = np.random.default_rng(0)
+        means = values[rng.integers(len(values), size=(2_000, len(values)))].mean(axis=1)
+        low, high = np.percentile(means, [2.5, 97.5])
+        return float(low), float(high)
+
     @property
     def pooled(self) -> dict[str, float]:
         """The metrics of all notes counted together."""
@@ -63,7 +75,7 @@ class Evaluation:
         return {**counts.note_metrics(), **counts.pitch_metrics()}
 
     def as_json(self) -> dict[str, Any]:
-        """A stable document: songs, overall, pooled, problems."""
+        """A stable document: songs, overall and its 95 % intervals, pooled, problems."""
         songs = [
             {"name": s.name, "notes": s.counts.reference, "found": s.counts.estimated, **s.metrics}
             for s in self.songs
@@ -71,6 +83,7 @@ class Evaluation:
         return {
             "songs": songs,
             "overall": self.overall,
+            "overall_95": {name: list(self.interval(name)) for name in self.overall},
             "pooled": self.pooled,
             "problems": self.problems,
         }

@@ -1,6 +1,6 @@
 """Audio of any length in, notes out: overlapping windows, one posterior, decoded once.
 
-    VoiceToNotes.from_pretrained("checkpoints/…/best").transcribe("song.wav")
+    VoiceToNotes.from_pretrained().transcribe("song.wav")
 
 Windows overlap by 4 s and each gives up 2 s at its inner edges, so that every frame is judged
 with context on both sides. The posteriors are joined before decoding: no note is found twice.
@@ -26,6 +26,7 @@ from karaoke_train.audio.units import FRAME, FRAME_SECONDS, MAX_FRAMES, SAMPLE_R
 from karaoke_train.model.checkpoints import load_model
 from karaoke_train.model.decode import DecodeOptions, Posteriors, decode
 from karaoke_train.model.model import unpack_posteriors
+from karaoke_train.settings import MODEL
 
 if TYPE_CHECKING:
     from karaoke_train.audio.features import FeatureSettings
@@ -100,9 +101,12 @@ class VoiceToNotes:
         self.settings: FeatureSettings = model.config.feature_settings
 
     @classmethod
-    def from_pretrained(cls, folder: Path | str, device: str = "auto") -> VoiceToNotes:
-        """The model in a checkpoint's folder. Raises CheckpointError."""
-        return cls(load_model(folder), device)
+    def from_pretrained(cls, model: Path | str = MODEL, device: str = "auto") -> VoiceToNotes:
+        """A model of the package by its name, or the one in a checkpoint's folder.
+
+        Raises CheckpointError.
+        """
+        return cls(load_model(model), device)
 
     def transcribe(
         self,

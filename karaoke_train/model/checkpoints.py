@@ -16,6 +16,7 @@ import torch
 from transformers import TrainerCallback
 
 from karaoke_train.atomic_file import replacing
+from karaoke_train.model import pretrained
 from karaoke_train.model.model import READABLE, VoiceToNotesConfig, VoiceToNotesModel
 
 if TYPE_CHECKING:
@@ -108,15 +109,16 @@ def save_model(model: VoiceToNotesModel, folder: Path) -> None:
 def load_model(folder: Path | str) -> VoiceToNotesModel:
     """The model in `folder` (a `best`, a `checkpoint-…`, or a run's folder), ready for inference.
 
-    Raises CheckpointError when there is none, or one of another kind or version.
+    A name of the package's models stands for its folder. Raises CheckpointError when there is
+    none, or one of another kind or version.
     """
-    folder = _model_folder(Path(folder))
+    folder = pretrained.folder_of(folder)
     try:
         described = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     except OSError:
         raise CheckpointError(
             f"{folder} holds no model: no config.json in it. Give the folder that training named "
-            "at its end, such as checkpoints/<run>/best."
+            f"at its end, such as checkpoints/<run>/best{_named()}."
         ) from None
     except ValueError as error:
         raise CheckpointError(f"{folder}/config.json is damaged: {error}") from None
@@ -135,9 +137,9 @@ def load_model(folder: Path | str) -> VoiceToNotesModel:
     return _loaded(folder)
 
 
-def _model_folder(folder: Path) -> Path:
-    best = folder / "best"
-    return best if not (folder / "config.json").exists() and best.is_dir() else folder
+def _named() -> str:
+    names = pretrained.names()
+    return f", or the name of a model in this package: {', '.join(names)}" if names else ""
 
 
 def _loaded(folder: Path) -> VoiceToNotesModel:

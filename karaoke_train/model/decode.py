@@ -1,26 +1,28 @@
 """Frame posteriors in, notes out. numpy alone, pure.
 
-A note begins at a peak of the onset posterior, or where voice begins without one; it ends at the
-next note's onset, or where voice ends. This is how Onsets and Frames (Hawthorne et al. 2018)
-makes notes, with a voicing posterior in place of one frame posterior per pitch, since a voice sings
-one note at a time. Times between frames are read from the triangles that the model was trained on
-(Kong et al. 2021); pitch is the expectation around the peak of the note's summed pitch posterior
-(as CREPE does for each frame, Kim et al. 2018).
+Which notes there are is decided for the whole song at once by dynamic programming over onset,
+voicing, end and pitch (`note_model`). Times between frames are then read from the triangles that
+the model was trained on (Kong et al. 2021); pitch is the expectation around the peak of the
+note's summed pitch posterior (as CREPE does for each frame, Kim et al. 2018). Where a sung note
+begins and ends is a convention of whoever writes it down: hence `hold`, `legato` and `onset_at`.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from karaoke_train.audio.units import FRAME_SECONDS
+from karaoke_train.model.note_model import Evidence, Span, best_spans
 from karaoke_train.notes import Note
 
 if TYPE_CHECKING:
     from karaoke_train.audio.features import FeatureSettings
+
+HELD = 1.5  # semitones; a voice within them of its note still holds it
+LEGATO = 0.15  # s, the gap that --legato closes; longer ones are breaths and rests
 
 
 @dataclass(frozen=True)
@@ -38,20 +40,32 @@ class Posteriors:
 
 @dataclass(frozen=True)
 class DecodeOptions:
-    """The decoder's settings; the defaults were chosen on synthetic validation melodies.
+    """The decoder's settings. The weights were fitted on synthetic validation songs alone, by
+    `benchmarks/fit_decoder.py`; they multiply log-odds, in nats.
 
-    onset_threshold: 0..1; an onset peak at least this high begins a note.
-    voicing_threshold: 0..1; frames at least this high are sung.
-    max_gap_frames: unvoiced frames inside a note that do not end it.
+    onset_weight: of the onset at a note's start; an onset inside a note speaks against it by
+    `inner_weight` of that. offset_weight: of the offset where silence follows. voicing_weight: per
+    frame of a note. semitone_cost: per frame and semitone off the note's pitch.
+    note_cost: of each note; higher gives fewer notes.
     min_duration: seconds; shorter notes are dropped.
-    min_onset_distance: frames; of two onset peaks closer than this the higher one counts.
+    hold: 0..1; a note before a gap goes on while at least so much of the pitch posterior lies
+    within 1.5 semitones of it, up to `longest_hold` seconds. Over 1: never.
+    legato: seconds; gaps between notes up to this long are closed, as many corpora are labelled.
+    onset_at: "attack", where the onset is heard; "voice", where a phrase's first note is
+    first voiced at its pitch, before the attack is complete.
     """
 
-    onset_threshold: float = 0.4
-    voicing_threshold: float = 0.5
-    max_gap_frames: int = 1
+    onset_weight: float = 1.0
+    inner_weight: float = 0.3
+    offset_weight: float = 0.0
+    voicing_weight: float = 0.5
+    semitone_cost: float = 1.0
+    note_cost: float = 3.0
     min_duration: float = 0.06
-    min_onset_distance: int = 3
+    hold: float = 0.9
+    longest_hold: float = 0.3
+    legato: float = 0.0
+    onset_at: Literal["attack", "voice"] = "attack"
 
 
 def decode(
@@ -59,16 +73,17 @@ def decode(
 ) -> list[Note]:
     """The notes, in order, none overlapping; times in seconds from the first frame."""
     options = options or DecodeOptions()
-    voiced = _close_gaps(posteriors.voicing >= options.voicing_threshold, options.max_gap_frames)
-    starts = _starts(posteriors.onset, voiced, options)
+    grid = settings.midi_min + np.arange(settings.pitch_classes) / settings.bins_per_semitone
+    spans = best_spans(_evidence(posteriors, settings, options), grid)
+    times = _Times(posteriors, settings, options)
     notes: list[Note] = []
-    for place, (frame, onset) in enumerate(starts):
-        limit = starts[place + 1] if place + 1 < len(starts) else (len(voiced), None)
-        end, offset = _end(posteriors, voiced, frame, limit)
-        if offset - onset < options.min_duration:
-            continue
-        pitch = note_pitch(posteriors.pitch[frame:end], settings)
-        notes.append(Note(onset, offset, pitch))
+    for span, after in zip(spans, [*spans[1:], None], strict=False):
+        pitch = note_pitch(posteriors.pitch[span.start : span.end], settings)
+        onset, offset = times.onset(span), times.offset(span, after, pitch)
+        if options.onset_at == "voice":
+            onset = max(notes[-1].offset if notes else 0.0, times.first_voiced(span, pitch))
+        if offset - onset >= max(options.min_duration, 1e-6):
+            notes.append(Note(onset, offset, pitch))
     return notes
 
 
@@ -91,42 +106,92 @@ def note_pitch(pitch: np.ndarray, settings: FeatureSettings) -> float:
     The first quarter, at most 80 ms, is left out: singers scoop into notes.
     """
     begin = min(4, len(pitch) // 4)
-    summed = pitch[begin:].sum(axis=0, keepdims=True)
+    summed = pitch[begin:].sum(axis=0, keepdims=True, dtype=np.float32)
     return float(np.clip(frame_pitch(summed, settings)[0], 0, 127))
 
 
-def _close_gaps(voiced: np.ndarray, longest: int) -> np.ndarray:
-    """Fill runs of at most `longest` False frames that have True on both sides."""
-    closed = voiced.copy()
-    sung = np.flatnonzero(voiced)
-    for left, right in pairwise(sung):
-        if 1 < right - left <= longest + 1:
-            closed[left:right] = True
-    return closed
+def _evidence(
+    posteriors: Posteriors, settings: FeatureSettings, options: DecodeOptions
+) -> Evidence:
+    """What the posteriors say, as scores. Onsets and ends count at their peaks alone."""
+    onset = options.onset_weight * _log_odds(_peaks(posteriors.onset))
+    return Evidence(
+        begin=onset - options.note_cost,
+        go_on=-options.inner_weight * np.maximum(onset, 0.0),
+        end=options.offset_weight * _log_odds(_peaks(posteriors.offset)),
+        voice=options.voicing_weight * _log_odds(posteriors.voicing),
+        pitch=frame_pitch(posteriors.pitch, settings),
+        per_semitone=options.semitone_cost,
+    )
 
 
-def _starts(
-    onset: np.ndarray, voiced: np.ndarray, options: DecodeOptions
-) -> list[tuple[int, float]]:
-    """Where notes begin: frame and exact time in seconds, in order."""
-    peaks = [p for p in _peaks(onset, options) if voiced[p : p + 4].any()]
-    begins = np.flatnonzero(voiced & ~np.concatenate([[False], voiced[:-1]]))
-    near = options.min_onset_distance + 1
-    bare = [b for b in begins if not any(abs(b - p) <= near for p in peaks)]
-    exact = [(p, _between(onset, p)) for p in peaks] + [(int(b), b * FRAME_SECONDS) for b in bare]
-    return sorted(exact)
+def _log_odds(share: np.ndarray) -> np.ndarray:
+    """In nats, float64; nothing is surer than 50 to 1, so that no single frame decides alone."""
+    clipped = share.astype(np.float64).clip(0.02, 0.98)
+    return np.log(clipped / (1.0 - clipped))
 
 
-def _peaks(curve: np.ndarray, options: DecodeOptions) -> list[int]:
-    """Local maxima over the threshold, the higher one of two that are too close."""
+def _peaks(curve: np.ndarray) -> np.ndarray:
+    """The curve at its local maxima, 0 elsewhere."""
     padded = np.concatenate([[-1.0], curve, [-1.0]])
-    rising, falling = padded[1:-1] >= padded[:-2], padded[1:-1] > padded[2:]
-    found = np.flatnonzero(rising & falling & (curve >= options.onset_threshold))
-    kept: list[int] = []
-    for place in sorted(found, key=lambda p: -curve[p]):
-        if all(abs(place - other) >= options.min_onset_distance for other in kept):
-            kept.append(int(place))
-    return sorted(kept)
+    top = (padded[1:-1] >= padded[:-2]) & (padded[1:-1] > padded[2:])
+    return np.where(top, curve, 0.0)
+
+
+@dataclass(frozen=True)
+class _Times:
+    """Exact times of notes that lie on the grid of frames."""
+
+    posteriors: Posteriors
+    settings: FeatureSettings
+    options: DecodeOptions
+
+    def onset(self, span: Span) -> float:
+        """Seconds: at a triangle's tip where there is one, else with the note's first frame."""
+        curve = self.posteriors.onset
+        near = curve[max(0, span.start - 1) : span.start + 2]
+        tip = curve[span.start] >= max(near.max(), 0.1)
+        return _between(curve, span.start) if tip else span.start * FRAME_SECONDS
+
+    def first_voiced(self, span: Span, pitch: float) -> float:
+        """Seconds: where the voice comes to the note's pitch, at its onset at the latest."""
+        first = max(0, span.start - self._longest_hold)
+        before = self._holds(slice(first, span.start), pitch)
+        before &= self.posteriors.voicing[first : span.start] >= 0.1
+        run = int(np.argmin([*before[::-1], False]))
+        return self.onset(span) if run == 0 else (span.start - run) * FRAME_SECONDS
+
+    def offset(self, span: Span, after: Span | None, pitch: float) -> float:
+        """Seconds: at the next onset, where the voice leaves the pitch, or at an offset's tip."""
+        last = len(self.posteriors.onset) if after is None else after.start
+        limit = last * FRAME_SECONDS if after is None else self.onset(after)
+        rest = slice(span.end, min(last, span.end + self._longest_hold))
+        held = span.end + int(np.argmin([*self._holds(rest, pitch), False]))
+        if held == last:
+            return limit
+        end = held * FRAME_SECONDS if held > span.end else self._tip(span)
+        closed = after is not None and limit - end <= self.options.legato
+        return limit if closed else min(end, limit)
+
+    def _tip(self, span: Span) -> float:
+        begin = max(span.start + 1, span.end - 3)
+        window = self.posteriors.offset[begin : span.end + 3]
+        if len(window) and window.max() >= 0.2:
+            return _between(self.posteriors.offset, begin + int(window.argmax()))
+        return span.end * FRAME_SECONDS
+
+    def _holds(self, frames: slice, pitch: float) -> np.ndarray:
+        """Whether enough of the pitch posterior lies near `pitch`, (frames,)."""
+        low, high = (
+            round((pitch + reach - self.settings.midi_min) * self.settings.bins_per_semitone)
+            for reach in (-HELD, HELD)
+        )
+        near = self.posteriors.pitch[frames, max(0, low) : max(0, high) + 1]
+        return np.asarray(near.sum(axis=1, dtype=np.float32) >= self.options.hold)
+
+    @property
+    def _longest_hold(self) -> int:
+        return round(self.options.longest_hold / FRAME_SECONDS)
 
 
 def _between(curve: np.ndarray, peak: int) -> float:
@@ -136,22 +201,3 @@ def _between(curve: np.ndarray, peak: int) -> float:
     fall = curve[peak] - min(left, right)
     shift = 0.5 * (right - left) / fall if fall > 1e-6 else 0.0
     return max(0.0, (peak + float(shift)) * FRAME_SECONDS)
-
-
-def _end(
-    posteriors: Posteriors, voiced: np.ndarray, start: int, limit: tuple[int, float | None]
-) -> tuple[int, float]:
-    """The frame a note ends before, and the exact time."""
-    last, time = limit
-    sung = start + int(np.argmax(voiced[start:last])) if voiced[start:last].any() else start
-    silent = np.flatnonzero(~voiced[sung:last])
-    if len(silent) == 0:
-        return last, last * FRAME_SECONDS if time is None else time
-    end = max(sung + int(silent[0]), start + 1)
-    begin = max(start + 1, end - 3)
-    window = posteriors.offset[begin : end + 3]
-    if len(window) and window.max() >= 0.2:
-        exact = _between(posteriors.offset, begin + int(window.argmax()))
-    else:
-        exact = end * FRAME_SECONDS
-    return end, exact if time is None else min(exact, time)

@@ -17,18 +17,24 @@ from karaoke_train.audio.units import SAMPLE_RATE
 from karaoke_train.notes import Note
 from karaoke_train.synth import melody, performance, singer
 from karaoke_train.synth.voice import (
+    AMATEUR_VOICES,
     HELD_OUT_VOICES,
+    PARTIAL_VOICES,
     SIMPLE_VOICES,
     TRAIN_VOICES,
+    VALIDATION_VOICES,
     Voice,
     VoiceRange,
     draw,
 )
 
 __all__ = [
+    "AMATEUR_VOICES",
     "HELD_OUT_VOICES",
+    "PARTIAL_VOICES",
     "SIMPLE_VOICES",
     "TRAIN_VOICES",
+    "VALIDATION_VOICES",
     "SyntheticSong",
     "VoiceRange",
     "sing",

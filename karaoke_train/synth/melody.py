@@ -49,10 +49,11 @@ BARS = (
 )
 EASY_BARS = BARS[1:6]
 
-# Steps along the scale and how likely each is: seven in ten are repeats and neighbours, falls a
-# little likelier than rises, leaps rare, as in songs everywhere (Huron, Sweet Anticipation, 2006).
+# Steps along the scale: repeats, moves and leaps, and how likely each is among its like. Neighbours
+# are the rule, falls a little likelier than rises, leaps rare (Huron, Sweet Anticipation, 2006).
 _STEPS = (0, 1, -1, 2, -2, 3, -3, 4, -4, 7, -7)
-_ODDS = np.cumsum([0.18, 0.24, 0.28, 0.085, 0.085, 0.04, 0.03, 0.02, 0.015, 0.015, 0.01])
+_MOVES = np.array([0.24, 0.28, 0.085, 0.085]) / 0.69
+_LEAPS = np.array([0.04, 0.03, 0.02, 0.015, 0.015, 0.01]) / 0.13
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,14 +77,18 @@ class Manner:
 
     tempo: beats per minute. melisma: share of syllables of several tones. rest_beats: the rest
     after a phrase. shortest: seconds; shorter tones are joined to the one before.
-    motif: how likely a phrase takes up the rhythm of the one before.
+    motif: how likely a phrase takes up the rhythm of the one before. repeats, leaps: share of
+    notes that repeat the one before, and that lie more than two steps of the scale from it; a
+    song draws both (amateurs' songs, measured: 26 % and 8 %).
     """
 
     tempo: Range = (60.0, 150.0)
-    melisma: Range = (0.0, 0.25)
+    melisma: Range = (0.0, 0.35)
     rest_beats: Range = (0.5, 3.0)
     shortest: float = 0.11
     motif: float = 0.5
+    repeats: Range = (0.1, 0.4)
+    leaps: Range = (0.03, 0.15)
     bars: tuple[tuple[float, ...], ...] = BARS
 
 
@@ -96,6 +101,7 @@ def compose(
     """A melody within `duration` seconds and between the MIDI pitches `low` and `high`."""
     beat = 60.0 / rng.uniform(*manner.tempo)
     melisma = rng.uniform(*manner.melisma)
+    odds = _odds(rng.uniform(*manner.repeats), rng.uniform(*manner.leaps))
     ladder = _ladder(rng, low, high)
     place = len(ladder) // 2
     time = rng.uniform(0.1, 0.8)
@@ -108,7 +114,7 @@ def compose(
         for length in rhythm:
             end = time + abs(length) * beat
             if length > 0 and end < duration - 0.05:
-                place = _next(rng, place, len(ladder))
+                place = _next(rng, place, len(ladder), odds)
                 touching = bool(tones) and tones[-1].phrase == phrase and tones[-1].end == time
                 slurred = touching and rng.random() < melisma and tones[-1].pitch != ladder[place]
                 tones.append(Tone(time, end, ladder[place], slurred, phrase))
@@ -140,9 +146,14 @@ def _rhythm(rng: np.random.Generator, beat: float, manner: Manner) -> tuple[floa
     return tuple(lengths)
 
 
-def _next(rng: np.random.Generator, place: int, count: int) -> int:
+def _odds(repeats: float, leaps: float) -> np.ndarray:
+    """How likely each step or one before it in _STEPS is."""
+    return np.cumsum([repeats, *(1.0 - repeats - leaps) * _MOVES, *leaps * _LEAPS])
+
+
+def _next(rng: np.random.Generator, place: int, count: int, odds: np.ndarray) -> int:
     """A step along the ladder, turned around at its ends and leaning to its middle."""
-    step = _STEPS[min(int(np.searchsorted(_ODDS, rng.random())), len(_STEPS) - 1)]
+    step = _STEPS[min(int(np.searchsorted(odds, rng.random())), len(_STEPS) - 1)]
     centre = (count - 1) / 2
     if abs(place + step - centre) > abs(place - centre) and rng.random() < abs(place - centre) / (
         centre + 1

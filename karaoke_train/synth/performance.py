@@ -111,7 +111,7 @@ def perform(rng: np.random.Generator, tones: Sequence[Tone], voice: Voice) -> tu
             vowel = favourite[0] if voice.one_syllable else int(rng.integers(len(voice.formants)))
         glides = rng.random() < 0.12 and not voice.one_syllable
         pitch = tone.pitch + voice.tuning / 100
-        miss = min(max(rng.normal(0.0, voice.intonation), -38.0), 38.0)
+        miss = min(max(rng.normal(0.0, voice.intonation), -42.0), 42.0)  # within the metrics' 50
         syllables.append(
             Syllable(
                 onset=onsets[index],

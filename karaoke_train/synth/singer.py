@@ -14,7 +14,7 @@ import numpy as np
 from scipy import fft, signal
 
 from karaoke_train.audio.units import SAMPLE_RATE
-from karaoke_train.synth import tract
+from karaoke_train.synth import partials, tract
 from karaoke_train.synth.performance import CONSONANTS
 
 if TYPE_CHECKING:
@@ -53,18 +53,23 @@ def render(
 ) -> np.ndarray:
     """`count` samples of the dry voice, float32, its loud parts at an RMS of 1."""
     steps = count // STEP + 2
-    level = _level(rng, syllables, steps)
+    level = _level(rng, syllables, voice, steps)
     vibrato, pitch = _pitch(rng, syllables, voice, steps)
     level *= 1.0 + 0.25 * vibrato + 0.03 * _wander(rng, steps, 30.0)
     breath = voice.breathiness * level * (1.0 + 0.3 * _wander(rng, steps, 4.0))
-    source = _source(rng, Curves(pitch, level, breath), count)
-    frames = tract.frame_times(count) * SAMPLE_RATE / STEP
-    steps_at = np.arange(steps)
-    resonances = tract.formants(rng, syllables, voice, np.interp(frames, steps_at, pitch))
-    dry = tract.voiced(source, resonances, np.interp(frames, steps_at, level), voice)
+    curves = Curves(pitch, level, breath)
+    if voice.partials:
+        dry = partials.sound(rng, *curves, count, STEP)
+    else:
+        source = _source(rng, curves, count)
+        frames = tract.frame_times(count) * SAMPLE_RATE / STEP
+        steps_at = np.arange(steps)
+        resonances = tract.formants(rng, syllables, voice, np.interp(frames, steps_at, pitch))
+        dry = tract.voiced(source, resonances, np.interp(frames, steps_at, level), voice)
     loud = np.abs(dry) > 0.05 * np.abs(dry).max()
     dry /= np.sqrt(np.mean(dry[loud] ** 2)) + 1e-9 if loud.any() else 1.0
-    for hiss in _hisses(rng, syllables):
+    dry += voice.air * _air(rng, level, count)
+    for hiss in _hisses(rng, syllables, voice):
         _add_hiss(rng, dry, hiss)
     return dry
 
@@ -89,6 +94,7 @@ def _pitch(
     vibrato = depth * np.sin(2 * np.pi * phase)
     pitch += vibrato
     pitch += voice.drift / 100 * _wander(rng, steps, 1.0)
+    pitch += voice.waver / 100 * _wander(rng, steps, rng.uniform(2.0, 6.0))
     pitch += voice.jitter / 100 * _wander(rng, steps, 25.0)
     return vibrato, pitch
 
@@ -140,47 +146,62 @@ def _since(start: float, end: float, zero: float, steps: int) -> tuple[slice, np
     return slice(first, last), np.arange(first, last) * STEP / SAMPLE_RATE - zero
 
 
-def _level(rng: np.random.Generator, syllables: Sequence[Syllable], steps: int) -> np.ndarray:
+def _level(
+    rng: np.random.Generator, syllables: Sequence[Syllable], voice: Voice, steps: int
+) -> np.ndarray:
     """The voice's loudness, (steps,): attacks, swells, releases, consonants, silences."""
     points: list[tuple[float, float]] = [(0.0, 0.0)]
     for note, after in zip(syllables, [*syllables[1:], None], strict=True):
-        points += _envelope(rng, note, after, points[-1][0])
+        points += _envelope(rng, note, after, voice, points[-1][0])
     time, level = np.array(points).T
     grid = np.arange(steps) * STEP / SAMPLE_RATE
     return np.asarray(np.interp(grid, np.maximum.accumulate(time), level, right=0.0))
 
 
 def _envelope(
-    rng: np.random.Generator, note: Syllable, after: Syllable | None, silent_since: float
+    rng: np.random.Generator,
+    note: Syllable,
+    after: Syllable | None,
+    voice: Voice,
+    silent_since: float,
 ) -> list[tuple[float, float]]:
-    """Times and levels of one note; half of attack and release lie on either side of its ends."""
+    """Times and levels of one note.
+
+    Half of the attack lies on either side of the onset. Of the release, three quarters lie before
+    the offset: people mark a note's end where its decay becomes inaudible, not half way down.
+    """
     loud = 10.0 ** (note.level / 20)
     duration = note.offset - note.onset
     begin = note.onset - note.lead
     points: list[tuple[float, float]] = []
     if not note.slurred:
-        attack = min(rng.uniform(0.015, 0.06), 0.3 * duration, 2 * note.lead + 0.01)
+        attack = voice.attack * rng.uniform(0.4, 1.0)
+        attack = min(attack, 0.3 * duration, 2 * note.lead + 0.01)
         if begin - 0.01 > silent_since:
             points.append((begin - 0.01, 0.0))
-        points.append((begin, _voicing(note)))
-        points.append((note.onset - 0.5 * attack, _voicing(note)))
+        points.append((begin, _voicing(note, voice)))
+        points.append((note.onset - 0.5 * attack, _voicing(note, voice)))
         points.append((note.onset + 0.5 * attack, loud))
-    swell = rng.normal(0.0, 0.15, 2)
-    points.append((note.onset + 0.35 * duration, loud * (1.0 + float(swell[0]))))
-    points.append((note.onset + 0.7 * duration, loud * (1.0 + float(swell[1]))))
+    swell = 10.0 ** (0.5 * voice.swell * rng.normal(0.0, 1.0, 2).clip(-1.5, 1.5))
+    points.append((note.onset + 0.35 * duration, loud * float(swell[0])))
+    points.append((note.onset + 0.7 * duration, loud * float(swell[1])))
     if after is None or not after.slurred:
-        release = min(rng.uniform(0.05, 0.16) if note.last else 0.03, 0.5 * duration)
+        resting = note.last or after is None or after.onset - after.lead - note.offset > 0.06
+        release = voice.release * rng.uniform(0.4, 1.0) if resting else 0.03
+        release = min(release, 0.5 * duration)
         touching = after is not None and after.onset - after.lead - note.offset < 0.5 * release
-        points.append((note.offset - 0.5 * release, loud))
-        points.append((note.offset + 0.5 * release, _voicing(after) if touching else 0.0))
+        before = 0.75 if resting else 0.5
+        points.append((note.offset - before * release, loud))
+        left = _voicing(after, voice) if touching else 0.0
+        points.append((note.offset + (1.0 - before) * release, left))
     return points
 
 
-def _voicing(note: Syllable | None) -> float:
+def _voicing(note: Syllable | None, voice: Voice) -> float:
     """The level of the voice through the consonant before a note."""
     if note is None or not note.consonant:
         return 0.0
-    return float(10.0 ** (note.level / 20) * CONSONANTS[note.consonant].voiced)
+    return float(10.0 ** (note.level / 20) * CONSONANTS[note.consonant].voiced * voice.closure)
 
 
 def _source(rng: np.random.Generator, curves: Curves, count: int) -> np.ndarray:
@@ -206,7 +227,13 @@ def _per_sample(curve: np.ndarray, count: int) -> np.ndarray:
     return (curve[:-1, None] + slope).reshape(-1)[:count]
 
 
-def _hisses(rng: np.random.Generator, syllables: Sequence[Syllable]) -> list[Hiss]:
+def _air(rng: np.random.Generator, level: np.ndarray, count: int) -> np.ndarray:
+    """Breath that rises by 6 dB per octave, of RMS 1 where `level` (steps,) is 1; (count,)."""
+    noise = rng.standard_normal(count + 1, dtype=np.float32)
+    return np.asarray(np.diff(noise) * _per_sample(level, count) / np.sqrt(2.0), np.float32)
+
+
+def _hisses(rng: np.random.Generator, syllables: Sequence[Syllable], voice: Voice) -> list[Hiss]:
     """The noises of consonants, and the breaths drawn before phrases."""
     hisses: list[Hiss] = []
     rested = 0.0
@@ -215,7 +242,7 @@ def _hisses(rng: np.random.Generator, syllables: Sequence[Syllable]) -> list[His
         noise = CONSONANTS[note.consonant].noise if note.consonant else None
         if noise is not None:
             centre, width, level = noise
-            level *= 10.0 ** (note.level / 20) * rng.uniform(0.5, 1.5)
+            level *= 10.0 ** (note.level / 20) * rng.uniform(0.5, 1.5) * voice.sibilance
             if CONSONANTS[note.consonant].burst:
                 length = min(rng.uniform(0.012, 0.045), 0.6 * note.lead)
                 hisses.append(Hiss(note.onset - length, length, centre, width, level))

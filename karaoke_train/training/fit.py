@@ -38,7 +38,8 @@ class Outcome:
     """How training ended.
 
     status: finished or interrupted. history: the Trainer's log entries, over resumes.
-    best: folder of the best model, None when interrupted. checkpoint: the newest checkpoint.
+    best: folder of the best model, None when interrupted before the first validation.
+    checkpoint: the newest checkpoint.
     """
 
     status: str
@@ -80,6 +81,7 @@ def fit(
     trainer.add_callback(_EpochOrder(trainer))
     if data.val:
         trainer.add_callback(Patience(settings.patience, f"eval_{BEST}"))
+        trainer.add_callback(KeepBest(trainer, run_dir / "best"))
     picture = ValidationPicture(trainer)
     for callback in callbacks:
         if getattr(callback, "pictures", False) is None:
@@ -91,18 +93,31 @@ def fit(
     finally:
         bar.close()
         picture.close()
-    best = None
-    if stop.caught is None:
-        best = run_dir / "best"
-        if trainer.is_world_process_zero():
-            save_model(trainer.accelerator.unwrap_model(trainer.model), best)
+    best = run_dir / "best"
+    if stop.caught is None and trainer.is_world_process_zero():
+        save_model(trainer.accelerator.unwrap_model(trainer.model), best)
     return Outcome(
         status="finished" if stop.caught is None else "interrupted",
         history=trainer.state.log_history,
-        best=best,
+        best=best if best.is_dir() else None,
         checkpoint=run_file.latest or resume_from,
         epochs=float(trainer.state.epoch or 0.0),
     )
+
+
+class KeepBest(TrainerCallback):
+    """Keeps the best model so far, from the first validation on: a run that is killed has one."""
+
+    def __init__(self, trainer: NoteTrainer, folder: Path) -> None:
+        self.trainer = trainer
+        self.folder = folder
+
+    def on_evaluate(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Save the model where no validation before was as good; resumed runs look back, too."""
+        key = f"eval_{BEST}"
+        values = [entry[key] for entry in state.log_history if key in entry]
+        if state.is_world_process_zero and values[-1] > max(values[:-1], default=-1.0):
+            save_model(self.trainer.accelerator.unwrap_model(self.trainer.model), self.folder)
 
 
 class ValidationPicture:

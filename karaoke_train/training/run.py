@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -67,7 +68,10 @@ def _run(
     if rank == 0:
         for problem in data.problems:
             print(f"left out: {problem}", file=sys.stderr)
-    model = build_model(settings)
+    start = settings
+    if resumable is not None and settings.init is not None:  # its start may be gone by now
+        start = replace(settings, init=str(resumable.folder))
+    model = build_model(start)
     if rank == 0:
         print(_opening(settings, data, model))
         return _logged_run(settings, logs, data, model, flags, resumable)
@@ -154,7 +158,9 @@ def _check_device(device: str) -> None:
 
 def _opening(settings: TrainSettings, data: Data, model: VoiceToNotesModel) -> str:
     millions = model.num_parameters() / 1e6
-    if settings.from_scratch is not None:
+    if settings.init is not None:
+        encoder = f"started from {settings.init}"
+    elif settings.from_scratch is not None:
         encoder = f"a small Whisper encoder with random weights ({settings.from_scratch})"
     else:
         frozen = " (frozen)" if settings.freeze_encoder else ""
@@ -178,7 +184,7 @@ def _closing(outcome: fit.Outcome, log_path: Path, place: Path) -> str:
     lines.append(f"log         {log_path}")
     if outcome.best is not None:
         lines.append(f"checkpoint  {outcome.best}")
-    else:
+    if outcome.status != "finished":
         lines.append(f"checkpoint  {outcome.checkpoint}")
         lines.append(f"resume      karaoke-train --resume {outcome.checkpoint}")
     return "\n".join(lines)

@@ -97,6 +97,14 @@ def test_the_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None
         (["data", "chek"], "No such command 'chek'. Did you mean 'check'?"),
         (["--synthetic", "3", "--voices_dir", "x"], "two kinds of data"),
         (["--notes_dir", "x"], "needs --voices_dir"),
+        (
+            ["--encoder", "x", "--from_scratch", "dev"],
+            "--encoder and --from_scratch are two models",
+        ),
+        (
+            ["--init", "small", "--encoder", "x"],
+            "--init and --encoder are two models to start from",
+        ),
         (["--epochs", "3", "evaluate"], "--epochs stands before evaluate: put it behind"),
         (["evaluate", "--checkpoint", "x"], "give a folder of recordings"),
         (["transcribe", "--checkpoint", "x", "a.wav", "--formats", "pdf"], "unknown format pdf"),
@@ -176,6 +184,22 @@ def test_fast_dev_sets_what_was_not_given() -> None:
     found = asked("--fast_dev", "--epochs", "3")
     wanted = {"from_scratch": "dev", "synthetic": 16, "epochs": 3, "lr": 2e-3}
     assert found | wanted == found
+
+
+def test_fast_dev_around_another_model_is_not_from_scratch() -> None:
+    for start in ("--encoder", "--init"):
+        found = asked("--fast_dev", start, "x")
+        assert (found["from_scratch"], found["lr"], found["synthetic"]) == (None, 1e-4, 16)
+
+
+def test_a_models_name_is_saved_as_it_is_and_its_folder_as_a_whole_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine").mkdir()
+    for flag in ("init", "encoder"):
+        assert train.to_save(asked(f"--{flag}", "small"))[flag] == "small"
+        assert train.to_save(asked(f"--{flag}", "mine"))[flag] == str(tmp_path / "mine")
 
 
 def test_fast_dev_on_own_recordings_uses_them() -> None:
@@ -268,7 +292,12 @@ def test_arguments_are_read_without_torch(words: list[str]) -> None:
         (["--voices_dir", "nowhere"], "there is no folder nowhere"),
         (["--voices_dir", ".", "--corpus", "none"], "no corpus is called 'none'"),
         (["--resume"], "nothing to resume in checkpoints"),
-        (["--synthetic", "4", "--encoder", "./none"], "--encoder PATH"),
+        (
+            ["--synthetic", "4", "--encoder", "./none"],
+            "there is no folder ./none to take a Whisper",
+        ),
+        (["--synthetic", "4", "--encoder", "../no/where"], "there is no folder ../no/where"),
+        (["--synthetic", "4", "--init", "none"], "none holds no model"),
         (["--synthetic", "4", "--device", "tpu"], "choose auto, cpu, cuda"),
     ],
 )

@@ -35,6 +35,17 @@ def test_table_has_a_line_a_song_and_two_overall() -> None:
     assert "COnPOff" in lines[0]
 
 
+def test_the_interval_holds_the_mean_and_narrows_with_more_songs() -> None:
+    few, many = Evaluation([ONE, TWO]), Evaluation([ONE, TWO] * 50)
+    for result in (few, many):
+        low, high = result.interval("onset_f1")
+        assert low <= result.overall["onset_f1"] <= high
+        assert result.interval("onset_f1") == (low, high)
+    assert few.interval("onset_f1") == pytest.approx((0.1, 0.8))
+    assert many.interval("onset_f1")[1] - many.interval("onset_f1")[0] < 0.2
+    assert Evaluation([ONE] * 5).interval("note_f1") == pytest.approx((0.4, 0.4))
+
+
 @pytest.fixture(autouse=True)
 def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMP_WAIT_POLICY", "PASSIVE")  # so that the command line's is undone

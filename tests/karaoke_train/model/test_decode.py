@@ -18,10 +18,15 @@ SETTINGS = FeatureSettings()
 def perfect(notes: list[Note], frames: int = 100) -> Posteriors:
     """What a perfect model would say."""
     targets = frame_targets(notes, frames)
-    classes = SETTINGS.midi_min + np.arange(SETTINGS.pitch_classes) / SETTINGS.bins_per_semitone
-    pitch = np.exp(-0.5 * ((targets.midi.numpy()[:, None] - classes) / 0.25) ** 2) + 1e-6
-    pitch /= pitch.sum(axis=1, keepdims=True)
+    pitch = pitch_posterior(targets.midi.numpy())
     return Posteriors(targets.onset.numpy(), targets.offset.numpy(), targets.voicing.numpy(), pitch)
+
+
+def pitch_posterior(midi: np.ndarray) -> np.ndarray:
+    """The model's target for one pitch per frame, (frames, classes)."""
+    classes = SETTINGS.midi_min + np.arange(SETTINGS.pitch_classes) / SETTINGS.bins_per_semitone
+    pitch = np.exp(-0.5 * ((midi[:, None] - classes) / 0.25) ** 2) + 1e-6
+    return np.asarray(pitch / pitch.sum(axis=1, keepdims=True))
 
 
 def assert_same(found: list[Note], wanted: list[Note]) -> None:
@@ -64,13 +69,57 @@ def test_onset_peak_in_silence_is_no_note() -> None:
     assert decode(Posteriors(whole.onset, whole.offset, unvoiced, whole.pitch), SETTINGS) == []
 
 
-def test_one_unvoiced_frame_does_not_end_a_note_and_two_do() -> None:
-    for gap, count in ((1, 1), (2, 2)):
-        whole = perfect([Note(0.2, 0.8, 60.0)])
+def test_a_short_unvoiced_gap_does_not_end_a_note_and_a_long_one_does() -> None:
+    for gap, count in ((1, 1), (2, 1), (12, 2)):
+        whole = perfect([Note(0.2, 1.2, 60.0)])
         voicing = whole.voicing.copy()
         voicing[20 : 20 + gap] = 0
         broken = Posteriors(whole.onset, whole.offset, voicing, whole.pitch)
-        assert len(decode(broken, SETTINGS)) == count
+        assert len(decode(broken, SETTINGS, DecodeOptions(hold=2.0))) == count
+
+
+@pytest.mark.parametrize(("step", "count"), [(0.0, 1), (2.0, 2)])
+def test_a_wavering_pitch_is_one_note_and_a_step_is_two(step: float, count: int) -> None:
+    sung = perfect([Note(0.2, 1.2, 60.0)])
+    time = np.arange(100) * 0.02
+    midi = 60.0 + 0.5 * np.sin(2 * np.pi * 5.0 * time) + step * (time >= 0.7)
+    wavering = Posteriors(sung.onset, sung.offset, sung.voicing, pitch_posterior(midi))
+    assert len(decode(wavering, SETTINGS)) == count
+
+
+def faded(pitch_to: float) -> Posteriors:
+    """A note from 0.2 to 0.6 s, whose pitch is heard until `pitch_to` although it is not voiced."""
+    sung, heard = perfect([Note(0.2, 0.6, 60.0)]), perfect([Note(0.2, pitch_to, 60.0)])
+    return Posteriors(sung.onset, np.zeros_like(sung.offset), sung.voicing, heard.pitch)
+
+
+def test_a_note_goes_on_for_as_long_as_the_voice_holds_its_pitch() -> None:
+    for pitch_to, offset in ((0.6, 0.6), (0.72, 0.72), (2.0, 0.9)):  # at most 0.3 s longer
+        [note] = decode(faded(pitch_to), SETTINGS, DecodeOptions(hold=0.9, longest_hold=0.3))
+        assert note.offset == pytest.approx(offset, abs=0.021)
+    [note] = decode(faded(0.72), SETTINGS, DecodeOptions(hold=2.0))
+    assert note.offset == pytest.approx(0.6, abs=0.021)
+
+
+def test_legato_closes_gaps_to_the_next_onset_up_to_its_length() -> None:
+    notes = [Note(0.1, 0.5, 60.0), Note(0.6, 0.9, 62.0), Note(1.2, 1.5, 64.0)]
+    found = decode(perfect(notes), SETTINGS, DecodeOptions(legato=0.15))
+    assert [n.offset for n in found] == pytest.approx([0.6, 0.9, 1.5], abs=0.002)
+
+
+def test_a_phrase_begins_at_the_attack_or_where_its_pitch_is_first_voiced() -> None:
+    sung, heard = perfect([Note(0.5, 1.0, 60.0)]), perfect([Note(0.4, 1.0, 60.0)])
+    slow = Posteriors(
+        sung.onset, sung.offset, 0.3 * heard.voicing + 0.7 * sung.voicing, heard.pitch
+    )
+    [attack] = decode(slow, SETTINGS)
+    [voice] = decode(slow, SETTINGS, DecodeOptions(onset_at="voice"))
+    assert attack.onset == pytest.approx(0.5, abs=0.002)
+    assert voice.onset == pytest.approx(0.4, abs=0.021)
+
+
+def test_silence_stays_silent_and_empty_sound_has_no_notes() -> None:
+    assert decode(perfect([], frames=1), SETTINGS) == []
 
 
 def test_note_shorter_than_the_shortest_is_dropped() -> None:

@@ -10,6 +10,7 @@ from transformers import WhisperConfig, WhisperModel
 
 from karaoke_train.audio.features import FeatureSettings
 from karaoke_train.audio.units import MAX_FRAMES
+from karaoke_train.model import pretrained
 from karaoke_train.model.build import EncoderError, build_model
 from karaoke_train.model.checkpoints import CheckpointError, load_model, save_model
 from karaoke_train.model.model import (
@@ -215,6 +216,48 @@ def test_any_whisper_checkpoint_becomes_the_encoder(tmp_path: Path, bands: int) 
     for name, value in model.encoder.state_dict().items():
         torch.testing.assert_close(value, theirs[name])
     assert model.config.feature_settings.mel_bands == bands
+
+
+def test_own_model_as_encoder_is_refused_with_the_flag_that_takes_it(
+    tmp_path: Path, tiny_model: VoiceToNotesModel
+) -> None:
+    save_model(tiny_model, tmp_path / "best")
+    settings = TrainSettings(encoder=str(tmp_path / "best"), offline=True)
+    with pytest.raises(EncoderError, match=r"would leave behind.*--init .*best"):
+        build_model(settings)
+
+
+def test_a_folder_without_a_whisper_is_named(tmp_path: Path) -> None:
+    with pytest.raises(EncoderError, match=r"holds no Whisper: its config.json is missing"):
+        build_model(TrainSettings(encoder=str(tmp_path), offline=True))
+
+
+def test_a_new_training_starts_from_all_of_an_old_model(
+    tmp_path: Path, tiny_model: VoiceToNotesModel
+) -> None:
+    save_model(tiny_model, tmp_path / "run" / "best")
+    started = build_model(TrainSettings(init=str(tmp_path / "run"), seed=7))
+    for name, weight in tiny_model.state_dict().items():
+        assert torch.equal(started.state_dict()[name], weight), name
+    frozen = build_model(TrainSettings(init=str(tmp_path / "run"), freeze_encoder=True))
+    assert not any(p.requires_grad for p in frozen.encoder.parameters())
+    assert all(p.requires_grad for p in frozen.heads.parameters())
+
+
+def test_a_model_of_the_package_is_found_by_its_name_unless_a_folder_has_it(
+    tmp_path: Path, tiny_model: VoiceToNotesModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pretrained, "FOLDER", tmp_path / "package")
+    monkeypatch.chdir(tmp_path)
+    save_model(tiny_model, tmp_path / "package" / "tiny")
+    assert pretrained.names() == ["tiny"]
+    assert load_model("tiny").config.encoder.d_model == 16
+    (tmp_path / "tiny").mkdir()  # logs of a run of that name, say: no model
+    assert load_model("tiny").config.encoder.d_model == 16
+    with pytest.raises(CheckpointError, match=r"large holds no model.*in this package: tiny"):
+        load_model("large")
+    save_model(tiny_model, tmp_path / "large" / "best")
+    assert load_model("large").config.encoder.d_model == 16
 
 
 def test_missing_encoder_names_the_ways_out(tmp_path: Path) -> None:

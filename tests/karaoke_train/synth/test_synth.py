@@ -14,9 +14,12 @@ from hypothesis import strategies as st
 
 from karaoke_train.audio import degrade
 from karaoke_train.synth import (
+    AMATEUR_VOICES,
     HELD_OUT_VOICES,
+    PARTIAL_VOICES,
     SIMPLE_VOICES,
     TRAIN_VOICES,
+    VALIDATION_VOICES,
     VoiceRange,
     melody,
     performance,
@@ -141,21 +144,21 @@ def test_pitches_are_semitones_of_one_tuning() -> None:
     for song in synthetic_songs(20, 3):
         off = {round((note.pitch - round(note.pitch)) * 100, 6) for note in song.notes}
         assert len(off) == 1
-        assert abs(off.pop()) <= 20
+        assert abs(off.pop()) <= 45
 
 
-@pytest.mark.parametrize("voices", [TRAIN_VOICES, HELD_OUT_VOICES])
+@pytest.mark.parametrize("voices", [TRAIN_VOICES, HELD_OUT_VOICES, PARTIAL_VOICES])
 def test_the_pitch_that_is_heard_is_the_pitch_of_the_truth(voices: VoiceRange) -> None:
     errors = []
-    for seed in range(9):
+    for seed in range(12):
         sound, sung = rendered(seed, voices)
         for note in sung:
             if note.offset - note.onset > 0.2:
                 at = note.onset + 0.6 * (note.offset - note.onset)
                 errors.append(abs(heard(sound, at, note.pitch) - note.pitch))
     assert len(errors) > 60
-    assert np.median(errors) < 0.2
-    assert np.mean(np.array(errors) < 0.6) > 0.95  # vibrato and poor intonation come on top
+    assert np.median(errors) < 0.25
+    assert np.mean(np.array(errors) < 0.6) > 0.9  # vibrato, waver, poor intonation come on top
 
 
 def test_the_voice_is_heard_in_notes_and_not_in_rests() -> None:
@@ -219,15 +222,44 @@ def test_vibrato_begins_after_its_delay() -> None:
 
 
 def test_held_out_voices_are_none_of_the_training_ones() -> None:
-    apart = {"tract", "tilt", "vibrato_rate", "drift", "jitter", "glide"}
+    apart = {"tract", "tilt", "vibrato_rate", "jitter", "glide"}
     for field in fields(VoiceRange):
         ours, theirs = getattr(TRAIN_VOICES, field.name), getattr(HELD_OUT_VOICES, field.name)
         if field.name in apart:
             assert ours[1] < theirs[0] or theirs[1] < ours[0], field.name
     assert HELD_OUT_VOICES.vowels != TRAIN_VOICES.vowels
-    assert {"train", "held-out", "simple"} == {
-        v.name for v in (TRAIN_VOICES, HELD_OUT_VOICES, SIMPLE_VOICES)
-    }
+    for voices in (AMATEUR_VOICES, PARTIAL_VOICES):
+        assert voices.vowels != TRAIN_VOICES.vowels
+        assert voices.tract[1] < TRAIN_VOICES.tract[0]
+    named = [TRAIN_VOICES, SIMPLE_VOICES, *VALIDATION_VOICES.values()]
+    assert len({voices.name for voices in named}) == len(named) == 5
+
+
+def test_a_bank_of_sines_is_as_loud_and_as_long_and_has_another_sound() -> None:
+    (sines,), (tract,) = (
+        synthetic_songs(1, 4, duration=4.0, voices=voices)
+        for voices in (PARTIAL_VOICES, replace(PARTIAL_VOICES, partials=False))
+    )
+    assert sines.notes == tract.notes
+    one, other = sines.load(), tract.load()
+    assert one.shape == other.shape
+    assert 0.01 < np.abs(one).max() <= 1.0
+    assert abs(np.corrcoef(one, other)[0, 1]) < 0.5
+
+
+def test_amateurs_waver_inside_a_note_and_trained_singers_hardly() -> None:
+    def inside(voices: VoiceRange) -> float:
+        spreads = []
+        for seed in range(6):
+            sound, sung = rendered(seed, replace(voices, vibrato_share=(0.0, 0.0)))
+            for note in sung:
+                if note.offset - note.onset > 0.4:
+                    times = np.linspace(note.onset + 0.1, note.offset - 0.1, 8)
+                    spreads.append(np.std([heard(sound, t, note.sung) for t in times]))
+        return float(np.median(spreads))
+
+    steady = replace(TRAIN_VOICES, waver=(0.0, 2.0), drift=(0.0, 3.0))
+    assert inside(AMATEUR_VOICES) > 0.12 > inside(steady)  # semitones; people: 0.13 to 0.34
 
 
 def test_every_kind_of_voice_sings_within_its_range() -> None:

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ from karaoke_train.model.decode import decode, frame_pitch
 from karaoke_train.model.model import unpack_posteriors
 from karaoke_train.runlog import RunLog
 from karaoke_train.settings import FAST_DEV, TrainSettings
-from karaoke_train.synth import synthetic_songs
+from karaoke_train.synth import VALIDATION_VOICES, synthetic_songs
 from karaoke_train.training import fit
 from karaoke_train.training.runlog_callback import RunLogCallback
 from tests.karaoke_train.conftest import PROGRAM, Ran, karaoke_train
@@ -142,6 +143,34 @@ def test_patience_ends_training_and_the_best_is_kept(tmp_path: Path) -> None:
     assert outcome.status == "finished"
     assert outcome.epochs == 3.0  # the first is the best, two more are not better
     assert len(list(tmp_path.glob("checkpoint-*"))) == 2
+
+
+class DiesAtItsFirstCheckpoint(TrainerCallback):
+    def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        raise MemoryError
+
+
+def test_a_run_that_dies_after_its_first_validation_leaves_its_best_model(tmp_path: Path) -> None:
+    with pytest.raises(MemoryError):
+        trained(tmp_path, [DiesAtItsFirstCheckpoint()], epochs=2)
+    assert load_model(tmp_path / "best").config.encoder.d_model > 0
+
+
+def test_a_new_training_starts_from_an_old_model(tmp_path: Path) -> None:
+    old, _ = trained(tmp_path / "old", [], epochs=1)
+    changes = {"from_scratch": None, "init": str(old.best), "lr": 1e-9, "epochs": 1}
+    new, _ = trained(tmp_path / "new", [], **changes)
+    assert (old.best, new.best) != (None, None)
+    was, now = load_model(str(old.best)), load_model(str(new.best))
+    for name, weight in was.state_dict().items():
+        torch.testing.assert_close(weight, now.state_dict()[name], atol=1e-6, rtol=0)
+
+
+def test_validation_has_every_style_that_training_does_not_hear() -> None:
+    data = load_data(TrainSettings(synthetic=30))
+    assert len(data.train) == 30
+    heard = Counter(segment.song.name.rpartition("-")[0] for segment in data.val)
+    assert heard == {f"synthetic-{name}": 2 for name in VALIDATION_VOICES}
 
 
 def test_gradient_accumulation_takes_fewer_steps(tmp_path: Path) -> None:
