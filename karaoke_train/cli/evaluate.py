@@ -22,6 +22,8 @@ from karaoke_train.cli.data import dataset_flags, read_songs
 from karaoke_train.cli.flags import PATH, Option, count, device_flag, folders, model_flag, whole
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from karaoke_train.dataset.songs import Song
     from karaoke_train.inference.evaluate import Evaluation
 
@@ -37,6 +39,7 @@ def _evaluate(
     synthetic: int | None,
     voices: str,
     seed: int,
+    peers: bool,
     device: str,
     as_json: bool,
 ) -> int:
@@ -45,44 +48,75 @@ def _evaluate(
     need_training()
     before_torch(device)
     with stdout_for_result(alone=as_json):
-        result = _scored(folder, model, notes_dir, corpus, synthetic or 0, voices, seed, device)
-    if result is None:
+        songs = _songs(folder, notes_dir, corpus, synthetic or 0, voices, seed)
+        if not songs:
+            print(f"karaoke-train: no usable song in {folder}", file=sys.stderr)
+            return 1
+        result = _scored(songs, model, device)
+        others = _peers(songs) if peers and result.songs else {}
+    if not result.songs:
+        print("karaoke-train: none of the songs could be read", file=sys.stderr)
         return 1
-    say(json.dumps(result.as_json(), indent=2) if as_json else result.as_table())
+    if as_json:
+        beside = {"peers": {name: other.as_json() for name, other in others.items()}}
+        say(json.dumps(result.as_json() | (beside if peers else {}), indent=2))
+    else:
+        say(result.as_table())
+        if others:
+            say(f"\n{_compared({model: result, **others})}")
     return 0
 
 
-def _scored(
+def _songs(
     folder: str | None,
-    model_name: str,
     notes_dir: str | None,
     corpus: str | None,
     synthetic: int,
     voices: str,
     seed: int,
-    device: str,
-) -> Evaluation | None:
-    """The scores, or None when there is nothing to score; then that is said."""
-    from karaoke_train.inference.evaluate import evaluate as evaluate_songs
+) -> list[Song]:
+    """What to score on; files that can't be used are named on standard error."""
     from karaoke_train.synth import VALIDATION_VOICES, synthetic_songs
 
-    model = load_model(model_name, device)
     if folder is None:
-        songs: list[Song] = list(synthetic_songs(synthetic, seed, voices=VALIDATION_VOICES[voices]))
-    else:
-        songs, problems = read_songs(folder, notes_dir, corpus)
-        for problem in problems:
-            print(f"left out: {problem}", file=sys.stderr)
-    if not songs:
-        print(f"karaoke-train: no usable song in {folder}", file=sys.stderr)
-        return None
-    result = evaluate_songs(model, songs, progress=sys.stderr.isatty())
-    for song in result.problems:
-        print(f"left out: {song}", file=sys.stderr)
-    if not result.songs:
-        print("karaoke-train: none of the songs could be read", file=sys.stderr)
-        return None
+        return list(synthetic_songs(synthetic, seed, voices=VALIDATION_VOICES[voices]))
+    songs, problems = read_songs(folder, notes_dir, corpus)
+    for problem in problems:
+        print(f"left out: {problem}", file=sys.stderr)
+    return songs
+
+
+def _scored(songs: Sequence[Song], model: str, device: str) -> Evaluation:
+    """The scores; songs that could not be read are named on standard error."""
+    from karaoke_train.inference.evaluate import evaluate as evaluate_songs
+
+    loaded = load_model(model, device)
+    result = evaluate_songs(loaded, songs, progress=sys.stderr.isatty())
+    for problem in result.problems:
+        print(f"left out: {problem}", file=sys.stderr)
     return result
+
+
+def _peers(songs: Sequence[Song]) -> dict[str, Evaluation]:
+    """The scores of other programs that are installed here, by their names."""
+    from karaoke_train.inference.evaluate import evaluate_peer
+    from karaoke_train.inference.peers import installed
+
+    found = installed()
+    if not found:
+        print(
+            "karaoke-train: no other program is installed to compare with; "
+            "pip install 'karaoke-train[peers]'",
+            file=sys.stderr,
+        )
+    shown = sys.stderr.isatty()
+    return {name: evaluate_peer(listen, songs, progress=shown) for name, listen in found.items()}
+
+
+def _compared(contenders: dict[str, Evaluation]) -> str:
+    from karaoke_train.inference.evaluate import compared
+
+    return compared(contenders)
 
 
 evaluate: Final = Command(
@@ -113,6 +147,11 @@ evaluate: Final = Command(
             default=1_000_003,
             metavar="N",
             help="of the synthetic melodies (default 1000003)",
+        ),
+        Option(
+            ["--peers"],
+            is_flag=True,
+            help="score SwiftF0 and pYIN on the same recordings, where they are installed",
         ),
         device_flag(),
         Option(["--json", "as_json"], is_flag=True, help="print JSON"),

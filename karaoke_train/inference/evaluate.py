@@ -17,9 +17,10 @@ from karaoke_train.inference.metrics import Counts, count_notes, count_pitches, 
 from karaoke_train.model.decode import DecodeOptions, decode, frame_pitch
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from karaoke_train.dataset.songs import Song
+    from karaoke_train.inference.peers import Listener
     from karaoke_train.inference.transcribe import VoiceToNotes
 
 SCORES = ("onset", "onset_pitch", "note")
@@ -125,6 +126,33 @@ def evaluate(
         pitches = frame_pitch(posteriors.pitch, model.settings)
         scores.append(SongScore(song.name, counts + count_pitches(pitches, song.notes)))
     return Evaluation(scores, problems)
+
+
+def evaluate_peer(listen: Listener, songs: Sequence[Song], *, progress: bool = False) -> Evaluation:
+    """Another program's notes, compared as our own are; songs that can't be read are problems."""
+    scores: list[SongScore] = []
+    problems: list[str] = []
+    for song in tqdm(songs, desc="listening", unit="song", disable=not progress):
+        try:
+            samples = song.load()
+        except AudioError as error:
+            problems.append(str(error))
+            continue
+        scores.append(SongScore(song.name, count_notes(song.notes, listen(samples))))
+    return Evaluation(scores, problems)
+
+
+def compared(contenders: Mapping[str, Evaluation]) -> str:
+    """For the terminal: a line per contender, the mean over songs and its 95 % interval."""
+    width = max(map(len, contenders))
+    lines = [f"{'':{width}}" + "".join(f"  {NAMES[score]:^21}" for score in SCORES)]
+    for name, result in contenders.items():
+        cells = ""
+        for score in SCORES:
+            low, high = result.interval(f"{score}_f1")
+            cells += f"  {result.overall[f'{score}_f1']:.3f} ({low:.3f}-{high:.3f})"
+        lines.append(f"{name:{width}}{cells}")
+    return "\n".join(lines)
 
 
 def _cells(metrics: dict[str, float]) -> str:

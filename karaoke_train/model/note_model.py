@@ -4,7 +4,8 @@ A hidden-state model with one state for silence and one per pitch, as in Ryynän
 (2008, "Automatic transcription of melody, bass line, and chords in polyphonic music") and pYIN's
 note tracker in Tony (Mauch et al. 2015, "Computer-aided melody note transcription using the Tony
 software"). It differs in that a note may follow a note of the same pitch, where the onset is
-likely enough, and in its scores, which come from a network instead of hand-set distributions.
+likely enough, and in its scores, which come from a network instead of hand-set distributions;
+that a stray frame costs no more than two semitones is after SwiftF0's `segment_notes`.
 The best sequence is exact (Viterbi 1967): every frame keeps, for each state, where its best past
 came from. numpy alone, pure; about 15 µs per frame of 20 ms.
 """
