@@ -250,6 +250,9 @@ def _model_flags() -> list[click.Parameter]:
                help="train the heads and the pitch front-end only"),
         Option(["--unfreeze_layers"], type=whole, metavar="N", section=section,
                help="freeze the encoder but for its last N layers"),
+        Option(["--full_checkpoint"], is_flag=True, section=section,
+               help="keep a frozen encoder's weights in the model, too (default: its name and "
+               "checksum, a tenth of the size)"),
     ]  # fmt: skip
 
 

@@ -1,7 +1,8 @@
 """A run's checkpoints on disk: writing what `--resume` needs, finding it again, loading models.
 
 checkpoint_dir/<run>/checkpoint-<step>/   the Trainer's own, plus karaoke_run.json
-checkpoint_dir/<run>/best/                the model alone, by `save_pretrained`
+checkpoint_dir/<run>/best/                the model alone, by `save_pretrained`; around a frozen
+                                          Whisper its heads and front-end, and the Whisper's name
 """
 
 from __future__ import annotations
@@ -18,11 +19,13 @@ from transformers import TrainerCallback
 from karaoke_train.atomic_file import replacing
 from karaoke_train.model import pretrained
 from karaoke_train.model.model import READABLE, VoiceToNotesConfig, VoiceToNotesModel
+from karaoke_train.model.whisper import EncoderError, checksum, load_encoder
 
 if TYPE_CHECKING:
     from transformers import TrainerControl, TrainerState, TrainingArguments
 
 RUN_FILE = "karaoke_run.json"
+ENCODER = "encoder."  # what the names of its weights begin with
 
 
 class CheckpointError(ValueError):
@@ -98,10 +101,15 @@ def find_resumable(place: Path) -> Resumable:
 
 
 def save_model(model: VoiceToNotesModel, folder: Path) -> None:
-    """The model alone, whole or not at all; one that was there before is replaced."""
+    """The model alone, whole or not at all; one that was there before is replaced.
+
+    Of a model whose encoder is somebody else's, heads and front-end are saved alone.
+    """
     part = folder.with_name(folder.name + ".part")
     shutil.rmtree(part, ignore_errors=True)
-    model.save_pretrained(part)
+    named = bool(model.config.encoder_source)
+    own = {k: v for k, v in model.state_dict().items() if not (named and k.startswith(ENCODER))}
+    model.save_pretrained(part, state_dict=own)
     shutil.rmtree(folder, ignore_errors=True)
     part.replace(folder)
 
@@ -155,13 +163,40 @@ def _loaded(folder: Path) -> VoiceToNotesModel:
             "in part; copy it again or use another checkpoint."
         ) from error
     model, report = loaded
-    wrong = [*report["missing_keys"], *report["unexpected_keys"]]
+    assert isinstance(model, VoiceToNotesModel)
+    missing = set(report["missing_keys"])
+    elsewhere = {key for key in model.state_dict() if key.startswith(ENCODER)}
+    if model.config.encoder_source and elsewhere <= missing:
+        _put_encoder(model, folder)
+        missing -= elsewhere
+    wrong = [*missing, *report["unexpected_keys"]]
     wrong += [str(key) for key in report["mismatched_keys"]]
     if wrong:
         raise CheckpointError(
             f"the weights in {folder} don't belong to its config.json ({len(wrong)} differ, such "
             f"as {wrong[0]}). Use another checkpoint."
         )
-    model.eval()
-    assert isinstance(model, VoiceToNotesModel)
+    model.eval()  # type: ignore[no-untyped-call]  # transformers' decorator hides its type
     return model
+
+
+def _put_encoder(model: VoiceToNotesModel, folder: Path) -> None:
+    """Put the encoder that the model names where its own would be. Raises CheckpointError."""
+    name = model.config.encoder_source
+    try:
+        encoder = load_encoder(name)
+    except EncoderError as error:
+        first = str(error).splitlines()[0]
+        raise CheckpointError(
+            f"{folder} holds heads for the encoder of {name}, and {first} Put it there again; or "
+            'write where it is as "encoder_source" into config.json: the checksum shows whether it '
+            "is the same."
+        ) from None
+    found = checksum(encoder)
+    if found != model.config.encoder_checksum:
+        raise CheckpointError(
+            f"{folder} holds heads for the encoder of {name}, whose weights were others when the "
+            f"heads were trained (SHA-256 {model.config.encoder_checksum[:12]}…, and here "
+            f"{found[:12]}…). The notes would mean nothing: get that version again, or train again."
+        )
+    model.encoder.load_state_dict(encoder.state_dict())

@@ -56,6 +56,8 @@ class VoiceToNotesConfig(PreTrainedConfig):
     salience_channels: width of the front-end's convolutions.
     head_width: width of the two convolutions in front of the onset, offset and voicing outputs.
     dropout: in the heads.
+    encoder_source, encoder_checksum: name or folder of the Whisper whose encoder was frozen, and
+        its weights' SHA-256; "" where the encoder's weights are the model's own.
     format: version of this layout; `load_model` refuses those that are not in READABLE.
     """
 
@@ -70,6 +72,8 @@ class VoiceToNotesConfig(PreTrainedConfig):
         salience_channels: int = 16,
         head_width: int = 128,
         dropout: float = 0.1,
+        encoder_source: str = "",
+        encoder_checksum: str = "",
         format: int = FORMAT,  # noqa: A002  the name in the file
         **kwargs: Any,
     ) -> None:
@@ -82,6 +86,8 @@ class VoiceToNotesConfig(PreTrainedConfig):
         self.salience_channels = salience_channels
         self.head_width = head_width
         self.dropout = dropout
+        self.encoder_source = encoder_source
+        self.encoder_checksum = encoder_checksum
         self.format = FORMAT if format in READABLE else format  # its names are those of today
         super().__init__(**kwargs)
 

@@ -1,17 +1,19 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from transformers import WhisperConfig, WhisperModel
 
 from karaoke_train.audio.features import FeatureSettings
 from karaoke_train.audio.units import MAX_FRAMES
 from karaoke_train.model import pretrained
-from karaoke_train.model.build import EncoderError, build_model
+from karaoke_train.model.build import build_model
 from karaoke_train.model.checkpoints import CheckpointError, load_model, save_model
 from karaoke_train.model.model import (
     FORMAT,
@@ -19,6 +21,7 @@ from karaoke_train.model.model import (
     VoiceToNotesConfig,
     VoiceToNotesModel,
 )
+from karaoke_train.model.whisper import EncoderError
 from karaoke_train.settings import TrainSettings
 
 SETTINGS = FeatureSettings()
@@ -188,9 +191,9 @@ def test_weights_of_another_config_are_named(
         load_model(tmp_path)
 
 
-@pytest.mark.parametrize("bands", [80, 128])
-def test_any_whisper_checkpoint_becomes_the_encoder(tmp_path: Path, bands: int) -> None:
-    whisper = WhisperModel(
+def tiny_whisper(bands: int = 80) -> WhisperModel:
+    torch.manual_seed(3)
+    return WhisperModel(
         WhisperConfig(
             vocab_size=100,
             num_mel_bins=bands,
@@ -208,6 +211,11 @@ def test_any_whisper_checkpoint_becomes_the_encoder(tmp_path: Path, bands: int) 
             begin_suppress_tokens=None,
         )
     )
+
+
+@pytest.mark.parametrize("bands", [80, 128])
+def test_any_whisper_checkpoint_becomes_the_encoder(tmp_path: Path, bands: int) -> None:
+    whisper = tiny_whisper(bands)
     whisper.half().save_pretrained(tmp_path)  # as large-v3 is published
     whisper.float()
     model = build_model(TrainSettings(encoder=str(tmp_path), offline=True))
@@ -216,6 +224,73 @@ def test_any_whisper_checkpoint_becomes_the_encoder(tmp_path: Path, bands: int) 
     for name, value in model.encoder.state_dict().items():
         torch.testing.assert_close(value, theirs[name])
     assert model.config.feature_settings.mel_bands == bands
+
+
+@pytest.fixture
+def whisper_folder(tmp_path: Path) -> Path:
+    tiny_whisper().save_pretrained(tmp_path / "whisper")
+    return tmp_path / "whisper"
+
+
+def frozen(folder: Path, **settings: Any) -> VoiceToNotesModel:
+    asked = {"freeze_encoder": True, "offline": True} | settings
+    return build_model(TrainSettings(encoder=str(folder), **asked))
+
+
+def test_around_a_frozen_encoder_heads_alone_are_saved_and_come_back_whole(
+    tmp_path: Path, whisper_folder: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    model = frozen(whisper_folder)
+    save_model(model, tmp_path / "best")
+    saved = load_file(tmp_path / "best" / "model.safetensors")
+    assert saved
+    assert not any(name.startswith("encoder.") for name in saved)
+    capfd.readouterr()
+    again = load_model(tmp_path / "best")
+    assert "MISSING" not in "".join(capfd.readouterr())  # it is not missing: it is elsewhere
+    for name, weight in model.state_dict().items():
+        assert torch.equal(again.state_dict()[name], weight), name
+
+
+@pytest.mark.parametrize("how", [{"full_checkpoint": True}, {"unfreeze_layers": 1}])
+def test_an_encoder_that_is_asked_for_or_trained_is_saved_too(
+    how: dict[str, Any], tmp_path: Path, whisper_folder: Path
+) -> None:
+    save_model(frozen(whisper_folder, **how), tmp_path / "best")
+    shutil.rmtree(whisper_folder)
+    assert load_model(tmp_path / "best").config.encoder_source == ""
+
+
+def test_training_the_encoder_of_heads_saved_alone_makes_it_the_models_own(
+    tmp_path: Path, whisper_folder: Path
+) -> None:
+    save_model(frozen(whisper_folder), tmp_path / "heads")
+    save_model(build_model(TrainSettings(init=str(tmp_path / "heads"))), tmp_path / "all")
+    shutil.rmtree(whisper_folder)
+    assert load_model(tmp_path / "all").config.encoder_source == ""
+
+
+def test_another_encoder_under_the_same_name_is_refused(
+    tmp_path: Path, whisper_folder: Path
+) -> None:
+    save_model(frozen(whisper_folder), tmp_path / "best")
+    other = tiny_whisper()
+    other.encoder.conv1.weight.data[0] += 0.01
+    other.save_pretrained(whisper_folder)
+    with pytest.raises(CheckpointError, match=r"whose weights were others.*SHA-256"):
+        load_model(tmp_path / "best")
+
+
+def test_an_encoder_that_is_gone_is_named_with_the_way_out(
+    tmp_path: Path, whisper_folder: Path
+) -> None:
+    save_model(frozen(whisper_folder), tmp_path / "best")
+    moved = whisper_folder.rename(tmp_path / "moved")
+    with pytest.raises(CheckpointError, match=r"there is no folder .*whisper.*encoder_source"):
+        load_model(tmp_path / "best")
+    config = tmp_path / "best" / "config.json"
+    config.write_text(config.read_text().replace(str(whisper_folder), str(moved)))
+    assert load_model(tmp_path / "best").config.encoder_source == str(moved)
 
 
 def test_own_model_as_encoder_is_refused_with_the_flag_that_takes_it(

@@ -1,0 +1,80 @@
+"""A Whisper checkpoint's name or folder in, its encoder out; and whether it is the one it was.
+
+A model whose encoder was frozen keeps the heads and the front-end alone, and names the encoder
+with its checksum: a tenth of the size, and nobody's weights are copied along.
+"""
+
+# mypy: allow-untyped-calls
+# (transformers is typed in part only)
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from transformers import WhisperModel as PretrainedWhisper
+
+from karaoke_train.model.model import VoiceToNotesConfig
+
+if TYPE_CHECKING:
+    from transformers.models.whisper.modeling_whisper import WhisperEncoder
+
+_WAYS = (
+    "Give --encoder PATH of a Whisper checkpoint on this machine, --init to start from a trained "
+    "model, --from_scratch small for one with random weights, or --fast_dev for a quick run."
+)
+
+
+class EncoderError(ValueError):
+    """The Whisper encoder can't be had; the message says which and what to do."""
+
+
+def load_encoder(name: str, *, offline: bool = False) -> WhisperEncoder:
+    """The encoder of a Whisper checkpoint, float32: from a folder, the cache or the hub.
+
+    Raises EncoderError.
+    """
+    if problem := _not_a_whisper(name):
+        raise EncoderError(problem)
+    try:
+        whisper = PretrainedWhisper.from_pretrained(
+            name, local_files_only=offline, dtype=torch.float32
+        )
+    except (OSError, ValueError) as error:
+        why = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise EncoderError(
+            f"the Whisper encoder {name!r} can't be loaded: {why}\n{_WAYS}"
+        ) from None
+    encoder: WhisperEncoder = whisper.get_encoder()
+    return encoder
+
+
+def checksum(encoder: WhisperEncoder) -> str:
+    """SHA-256 of the weights in float32, with their names, in alphabetical order; hexadecimal."""
+    digest = hashlib.sha256()
+    for name, weight in sorted(encoder.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(weight.detach().to("cpu", torch.float32).contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _not_a_whisper(name: str) -> str:
+    """What is wrong with the folder that is named; "" for a name of the hub, or for nothing."""
+    folder = Path(name)
+    if not folder.is_dir():
+        if not (name.startswith((".", "/", "~")) or name.count("/") > 1):
+            return ""
+        return f"there is no folder {name} to take a Whisper encoder from.\n{_WAYS}"
+    try:
+        described = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return f"{folder} holds no Whisper: its config.json is missing or damaged.\n{_WAYS}"
+    if described.get("model_type") == VoiceToNotesConfig.model_type:
+        return (
+            f"{folder} holds a model of karaoke-train: an encoder with heads and front-end, which "
+            f"--encoder would leave behind. Start from all of it with --init {folder}"
+        )
+    return ""
