@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from karaoke_train.audio.augment import augment
+from karaoke_train.audio.units import MAX_FRAMES, SAMPLE_RATE, frame_count
 from karaoke_train.dataset.batches import FeatureCache, SegmentDataset
 from karaoke_train.dataset.corpora import read_corpus
 from karaoke_train.dataset.songs import Problem, Segment, Song, read_folder, segments, split
@@ -34,6 +35,12 @@ class Data:
     train: list[Segment]
     val: list[Segment]
     problems: list[Problem] = field(default_factory=list)
+
+    @property
+    def longest_frames(self) -> int:
+        """The length of the longest segment to train on, in frames of 20 ms."""
+        longest = max(segment.duration for segment in self.train)
+        return min(MAX_FRAMES, frame_count(round(longest * SAMPLE_RATE)))
 
 
 def load_data(settings: TrainSettings) -> Data:

@@ -2,8 +2,10 @@
 
     VoiceToNotes.from_pretrained().transcribe("song.wav")
 
-Windows overlap by 4 s and each gives up 2 s at its inner edges, so that every frame is judged
-with context on both sides. The posteriors are joined before decoding: no note is found twice.
+Windows are as long as the model's segments were in training; beyond, its sense of position
+would be untried. They overlap by 4 s and each gives up 2 s at its inner edges, so that every frame
+is judged with context on both sides. The posteriors are joined before decoding: no note is found
+twice.
 """
 
 # mypy: allow-untyped-calls
@@ -33,8 +35,7 @@ if TYPE_CHECKING:
     from karaoke_train.model.model import VoiceToNotesModel
     from karaoke_train.notes import Note
 
-WINDOW = MAX_FRAMES
-EDGE = 100  # frames, 2 s given up at each inner edge of a window
+EDGE = 100  # frames, 2 s given up at each inner edge of a window; less where it is short
 
 
 class Sound(Protocol):
@@ -75,8 +76,9 @@ class Window:
     keep_to: int
 
 
-def windows(frames: int, size: int = WINDOW, edge: int = EDGE) -> Iterator[Window]:
-    """Windows whose kept parts cover `frames` frames, each frame once."""
+def windows(frames: int, size: int = MAX_FRAMES) -> Iterator[Window]:
+    """Windows of `size` frames whose kept parts cover `frames` frames, each frame once."""
+    edge = min(EDGE, size // 5)
     step = size - 2 * edge
     start = 0
     while True:
@@ -122,7 +124,7 @@ class VoiceToNotes:
     def posteriors(self, sound: Sound, *, progress: bool = False) -> Posteriors:
         """What the model says of each 20 ms frame of the whole sound."""
         frames = frame_count(round(sound.duration * SAMPLE_RATE))
-        parts = list(windows(frames))
+        parts = list(windows(frames, self.model.config.window_frames))
         kept = [
             self._window(sound, part)
             for part in tqdm(parts, desc="listening", unit="window", disable=not progress)

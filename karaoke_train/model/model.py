@@ -32,6 +32,7 @@ from transformers.models.whisper.modeling_whisper import WhisperEncoder
 from transformers.utils.generic import ModelOutput
 
 from karaoke_train.audio.features import FeatureSettings
+from karaoke_train.audio.units import MAX_FRAMES
 from karaoke_train.dataset.targets import Targets
 from karaoke_train.model.decode import Posteriors
 from karaoke_train.model.losses import Logits, note_loss
@@ -56,6 +57,7 @@ class VoiceToNotesConfig(PreTrainedConfig):
     salience_channels: width of the front-end's convolutions.
     head_width: width of the two convolutions in front of the onset, offset and voicing outputs.
     dropout: in the heads.
+    window_frames: how much the encoder hears at once, in frames of 20 ms: what it was trained on.
     encoder_source, encoder_checksum: name or folder of the Whisper whose encoder was frozen, and
         its weights' SHA-256; "" where the encoder's weights are the model's own.
     format: version of this layout; `load_model` refuses those that are not in READABLE.
@@ -72,6 +74,7 @@ class VoiceToNotesConfig(PreTrainedConfig):
         salience_channels: int = 16,
         head_width: int = 128,
         dropout: float = 0.1,
+        window_frames: int = MAX_FRAMES,
         encoder_source: str = "",
         encoder_checksum: str = "",
         format: int = FORMAT,  # noqa: A002  the name in the file
@@ -86,6 +89,7 @@ class VoiceToNotesConfig(PreTrainedConfig):
         self.salience_channels = salience_channels
         self.head_width = head_width
         self.dropout = dropout
+        self.window_frames = window_frames
         self.encoder_source = encoder_source
         self.encoder_checksum = encoder_checksum
         self.format = FORMAT if format in READABLE else format  # its names are those of today

@@ -72,6 +72,8 @@ def _run(
     if resumable is not None and settings.init is not None:  # its start may be gone by now
         start = replace(settings, init=str(resumable.folder))
     model = build_model(start)
+    if settings.from_scratch is not None:  # a Whisper knows 30 s
+        model.config.window_frames = data.longest_frames
     if rank == 0:
         print(_opening(settings, data, model))
         return _logged_run(settings, logs, data, model, flags, resumable)

@@ -87,6 +87,8 @@ def test_evaluates_json_is_alone_as_well(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Scores:
+        songs = ("one",)
+
         def as_json(self) -> dict[str, int]:
             return {"songs": 1}
 
@@ -94,6 +96,7 @@ def test_evaluates_json_is_alone_as_well(
         print("[INFO] Running in WANDB offline mode")
         return Scores()
 
+    monkeypatch.setattr(evaluate, "_songs", lambda *_: ["one"])
     monkeypatch.setattr(evaluate, "_scored", chatty)
     monkeypatch.setenv("OMP_WAIT_POLICY", "PASSIVE")
     words = ["evaluate", "songs", "--checkpoint", "x", "--device", "cpu", "--json"]

@@ -50,10 +50,10 @@ class Clock:
 class Oracle(torch.nn.Module):
     """Answers with the targets of fixed notes for the window that was loaded last."""
 
-    def __init__(self, sound: Clock, notes: list[Note]) -> None:
+    def __init__(self, sound: Clock, notes: list[Note], window: int = 1500) -> None:
         super().__init__()
         self.sound, self.notes = sound, notes
-        self.config = SimpleNamespace(feature_settings=SETTINGS)
+        self.config = SimpleNamespace(feature_settings=SETTINGS, window_frames=window)
 
     def forward(
         self, mel: Any, log_frequency: Any, lengths: torch.Tensor
@@ -68,13 +68,23 @@ class Oracle(torch.nn.Module):
         return {**{k: torch.logit(v, eps=1e-4) for k, v in part.items()}, "pitch": sharp}
 
 
-def test_notes_across_window_joints_are_found_once() -> None:
+@pytest.mark.parametrize("window", [1500, 500])
+def test_notes_across_window_joints_are_found_once(window: int) -> None:
     notes = [Note(t * 0.5 + 0.1, t * 0.5 + 0.45, 55.0 + t % 12) for t in range(160)]
     sound = Clock(80.0)
-    found = VoiceToNotes(Oracle(sound, notes), "cpu").transcribe(sound)  # type: ignore[arg-type]
+    oracle: Any = Oracle(sound, notes, window)
+    found = VoiceToNotes(oracle, "cpu").transcribe(sound)
     counts = count_notes(notes, found)
     assert len(found) == len(notes)
     assert counts.full == len(notes)
+
+
+@pytest.mark.parametrize("size", [1, 4, 120, 250, 500])
+def test_short_windows_cover_everything_too(size: int) -> None:
+    parts = list(windows(1234, size))
+    assert [p.keep_to for p in parts[:-1]] == [p.keep_from for p in parts[1:]]
+    assert (parts[0].keep_from, parts[-1].keep_to) == (0, 1234)
+    assert all(0 < part.end - part.start <= size for part in parts)
 
 
 def test_long_note_through_a_joint_stays_one() -> None:
