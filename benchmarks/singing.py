@@ -42,6 +42,7 @@ from karaoke_train.inference.evaluate import NAMES, Evaluation, SongScore, compa
 from karaoke_train.inference.metrics import count_notes
 from karaoke_train.inference.plot import piano_roll_png
 from karaoke_train.inference.transcribe import VoiceToNotes
+from karaoke_train.model import pretrained
 from karaoke_train.model.checkpoints import CheckpointError
 from karaoke_train.notes import Note
 from karaoke_train.settings import MODEL
@@ -257,6 +258,9 @@ def main() -> int:
     add("--json", action="store_true", help="print JSON")
     add("--pictures", type=Path, metavar="DIR", help="piano rolls of the best, median, worst song")
     options = parser.parse_args()
+    if options.model == MODEL and MODEL not in pretrained.names():
+        print("nothing is measured: this package holds no model yet; `make model` makes it")
+        return 0
     try:
         model = VoiceToNotes.from_pretrained(options.model)
     except CheckpointError as error:
