@@ -54,6 +54,7 @@ class ProblemCode(StrEnum):
     REFUSED = "refused"  # the server does not take the run: its project's name, say
     COPY = "copy"
     UNREADABLE = "unreadable"
+    UNSAFE = "unsafe"  # no regular file of the user's own: a link, a FIFO, somebody else's
     MISSING = "missing"
 
 

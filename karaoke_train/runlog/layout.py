@@ -9,6 +9,7 @@ from typing import Final
 
 LOG_FILES: Final = "training_log_*.jsonl"
 DOCUMENTS: Final = "training_log_*.json"  # the older format: one JSON document a run
+LOCKS: Final = ".locks"  # the folder of a log folder's locks
 UNNAMED_PROJECT: Final = "uncategorized"  # wandb's own word for runs without a project
 _NOT_IN_PROJECTS: Final = frozenset("/\\#?%:")  # what wandb refuses in the name of one
 
@@ -21,12 +22,12 @@ def log_name(started: datetime, attempt: int = 0) -> str:
 
 def lock_path(path: Path) -> Path:
     """The lock of a run's file: held means that its writer lives."""
-    return path.parent / ".locks" / f"{path.name}.lock"
+    return path.parent / LOCKS / f"{path.name}.lock"
 
 
 def run_id_lock_path(folder: Path, run_id: str) -> Path:
     """The lock that is held while the run is looked for in `folder`, and made if it isn't there."""
-    return folder / ".locks" / f"{run_id}.create.lock"
+    return folder / LOCKS / f"{run_id}.create.lock"
 
 
 def default_project(folder: Path) -> str:

@@ -23,6 +23,8 @@ from typing import TYPE_CHECKING, Final
 import orjson
 
 from karaoke_train.runlog.format import RunLogError
+from karaoke_train.runlog.layout import LOCKS
+from karaoke_train.runlog.regular_file import UnsafeFile, check_regular, open_regular
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock, SoftFileLease
@@ -31,6 +33,8 @@ LEASE: Final = 30.0  # seconds without a refresh after which a soft lock is free
 # Seconds to wait for a lock that nobody ought to hold. `holder_of` takes a shared one for a moment
 # to see whether it could, so a daemon that looks would otherwise turn a new writer away.
 LOCK_WAIT: Final = 0.3
+_LONGEST: Final = 4096  # bytes of a signature
+_LONGEST_NAME: Final = 255  # characters of a host's name, as POSIX has it
 _NO_LOCKS: Final = frozenset({errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP})
 _TAKEN: Final = frozenset({errno.EAGAIN, errno.EACCES})  # EACCES: flock on NFS and CIFS
 
@@ -84,6 +88,7 @@ class Lock:
         from filelock import FileLock, Timeout
 
         self.path.parent.mkdir(parents=True, exist_ok=True)
+        _check_place(self.path)
         sign = _sign if signed else None
         native = FileLock(self.path, thread_local=False, fallback_to_soft=False, on_acquired=sign)
         try:
@@ -123,7 +128,9 @@ class Lock:
         self._lock = self._lease
         if signed:
             with suppress(OSError):  # as for _sign
-                self.path.write_bytes(_signature())
+                flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+                with os.fdopen(os.open(self.path, flags, 0o644), "rb") as file:
+                    _sign(file.fileno())
 
 
 def this_host() -> str:
@@ -138,8 +145,8 @@ def holder_of(path: Path) -> Holder | None:
     try:
         # Opened to read, and locked shared below: two that ask do not take each other for holders,
         # and a folder in which we may not write can be asked, too
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:  # not there, or not ours to see
+        descriptor = open_regular(path)
+    except OSError:  # not there, not ours to see, or a trap in the place of a lock
         return None
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -157,16 +164,48 @@ def holder_of(path: Path) -> Holder | None:
 def read_holder(path: Path) -> Holder | None:
     """Who is written in the lock, held or not; None where nobody is, or nothing readable."""
     try:
-        name = orjson.loads(path.read_bytes())
-        return Holder(host=str(name["host"]), pid=int(name["pid"]), since=str(name["since"]))
-    except (OSError, ValueError, TypeError, LookupError):
+        descriptor = open_regular(path)
+    except OSError:
+        return None
+    try:
+        return _signed(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _signed(descriptor: int) -> Holder | None:
+    """Who is written in an open file; None where nobody is."""
+    try:
+        name = orjson.loads(os.pread(descriptor, _LONGEST + 1, 0))
+        host, since = str(name["host"]), str(name["since"])
+        return Holder(host=host[:_LONGEST_NAME], pid=int(name["pid"]), since=since[:_LONGEST_NAME])
+    except (OSError, ValueError, TypeError, LookupError, OverflowError):
         return None
 
 
 def _sign(descriptor: int) -> None:
     with suppress(OSError):  # a full disk: the lock is held all the same, only unsigned
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, _signature(), 0)
+        if _is_lock(descriptor):
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, _signature(), 0)
+
+
+def _is_lock(descriptor: int) -> bool:
+    """Whether an open file may be written over: it is new, or has been a lock. Anything else was
+    put there, perhaps as a hard link to a file that somebody needs."""
+    found = os.fstat(descriptor)
+    if found.st_nlink != 1 or found.st_size > _LONGEST:
+        return False
+    # Zeros are what a power cut leaves of a signature
+    return not os.pread(descriptor, _LONGEST, 0).strip(b"\0") or _signed(descriptor) is not None
+
+
+def _check_place(path: Path) -> None:
+    """See that a lock at `path` would be a file of this folder. Raises UnsafeFile."""
+    if path.parent.name == LOCKS and path.parent.is_symlink():  # beside logs: others may write
+        raise UnsafeFile(errno.ELOOP, f"{path.parent} is a symbolic link, which is not followed")
+    with suppress(FileNotFoundError):
+        check_regular(path.lstat())
 
 
 def _signature() -> bytes:

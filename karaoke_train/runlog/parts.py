@@ -5,10 +5,8 @@ The words are those of `wandb.init(id=…, resume=…)`.
 
 from __future__ import annotations
 
-import errno
 import math
 import os
-import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from enum import StrEnum
@@ -18,6 +16,7 @@ from typing import Final
 from karaoke_train.runlog.format import MAX_LINE, BadRecord, RunHeader, RunLogError, decode
 from karaoke_train.runlog.layout import LOG_FILES, lock_path, run_id_lock_path
 from karaoke_train.runlog.lock import Held, Lock, holder_of
+from karaoke_train.runlog.regular_file import open_regular
 from karaoke_train.runlog.timestamps import parse_timestamp
 
 # Seconds to wait while another process looks for the same run or starts it: as long as reading the
@@ -147,12 +146,5 @@ def starting(folder: Path, run_id: str) -> Iterator[None]:
 
 def first_line(path: Path) -> bytes:
     """The first line, at most MAX_LINE + 1 bytes of it. Raises OSError."""
-    # O_NONBLOCK: a FIFO that is named like a log would otherwise be waited for without end
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    try:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise OSError(errno.EINVAL, "it is no regular file")
-        with open(descriptor, "rb", closefd=False) as file:
-            return file.readline(MAX_LINE + 1)
-    finally:
-        os.close(descriptor)
+    with os.fdopen(open_regular(path), "rb") as file:
+        return file.readline(MAX_LINE + 1)

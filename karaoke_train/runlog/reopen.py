@@ -72,7 +72,9 @@ def reopen_file(path: Path, next_line: Callable[[Past, LockKind], bytes]) -> Sin
 def read_header(path: Path) -> RunHeader:
     """The header in a run's first line. Raises RunLogError when there is none."""
     try:
-        first = first_line(path)
+        first = first_line(
+            path.resolve()
+        )  # a link that the user names may be one to the newest log
     except OSError as error:
         raise RunLogError(
             f"{path} can't be read: {error.strerror}. It was left as it is; give the file of a "

@@ -21,13 +21,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Final, Protocol
 
 from karaoke_train.runlog.format import MAX_TAG, Record, RunHeader
 from karaoke_train.runlog.reader import Line
 from syncd.errors import UploadError
 from syncd.source.lines import Lines
+from syncd.source.media_folder import MediaFolder
 
 Row = Mapping[str, Any]  # a history row, with its `_step`
 _DONE: Final = frozenset({"finished"})
@@ -107,7 +107,7 @@ class Target:
     header: RunHeader
     entity: str
     project: str
-    media: Path
+    media: MediaFolder
     known: bool = False
     confirmed: int = 0  # lines that the cursor says are there
     attempt: int = 1

@@ -10,16 +10,15 @@ rows of earlier versions did not have (`ADDED`) may be missing, not otherwise.
 from __future__ import annotations
 
 import errno
-import hashlib
 import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any, Final
 
 from karaoke_train.runlog.reader import Line
 from syncd.destination.rows import ATTEMPT, PART, RUNTIME, Media, attempt_at, row
+from syncd.source.media_folder import MediaFolder
 
 SHOWN: Final = 20  # ordinals and differences of a run that are kept; all are counted
 ADDED: Final = frozenset({RUNTIME, ATTEMPT, PART})
@@ -205,10 +204,10 @@ def _refers(theirs: Any, media: Media, hash_of: MediaHash) -> bool:
     )
 
 
-def media_hash(folder: Path, media: Media) -> str:
+def media_hash(folder: MediaFolder, media: Media) -> str:
     """SHA-256 of a picture or sound, in hex; empty where it isn't here."""
     try:
-        return hashlib.sha256((folder / media.path).read_bytes()).hexdigest()
+        return folder.digest(media.path)[0]
     except (OSError, ValueError):  # ValueError: a path that is none
         return ""
 

@@ -1,23 +1,10 @@
-"""A row's picture or sound -> its file here, or why there is none, in words for the row."""
+"""A row's picture or sound that can't be had -> why, in words for the row."""
 
 from __future__ import annotations
 
-from pathlib import Path
-
+from karaoke_train.runlog.regular_file import UnsafeFile
 from syncd.destination.rows import Media
-
-
-class Unusable(ValueError):
-    """Why a file can't be uploaded, in words that are the same in both lanes."""
-
-
-def located(folder: Path, media: Media) -> Path:
-    """Where the file is. Raises Unusable for a path that leads out of the folder, ValueError for
-    one that is none."""
-    path = folder / media.path
-    if not path.resolve().is_relative_to(folder.resolve()):
-        raise Unusable("outside of the run's media folder")
-    return path
+from syncd.source.media_folder import Unusable
 
 
 def missing(media: Media, error: Exception) -> str:
@@ -30,6 +17,8 @@ def reason(error: Exception) -> str:
     has to be the same in both lanes, and on every machine."""
     if isinstance(error, Unusable):
         return str(error)
+    if isinstance(error, UnsafeFile):  # its own words have names of this machine in them
+        return "it is no regular file of the user's own"
     if type(error).__name__ == "DecompressionBombError":  # Pillow's, which need not be loaded here
         return "it is too large a picture"
     # Pillow's errors name no errno, and some of them the path

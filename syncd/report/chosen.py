@@ -35,7 +35,8 @@ def _named(
     if name in here:
         return [here[name]]
     inputs = collect_inputs([Path(name)], settings.state_dir)
-    files = [file for path in inputs.files if isinstance(file := scanner.look(path), LogFile)]
+    found = [scanner.look(path, chosen=True) for path in inputs.files]
+    files = [file for file in found if isinstance(file, LogFile)]
     if files:
         return files
     alike = [

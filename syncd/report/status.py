@@ -17,6 +17,7 @@ from syncd.destination.base import Destination, Identity, RunRef
 from syncd.errors import Connection, Exit, ProblemCode
 from syncd.paths import destination_folder
 from syncd.settings import Settings
+from syncd.source.safe_open import open_log
 from syncd.source.scanner import LogFile, LogScanner, UnusableFile, resolve_duplicates
 from syncd.state import cursor, daemon_report, decisions, failures, lease, quarantine, reached
 from syncd.state.cursor import Cursor
@@ -46,6 +47,7 @@ class RunState(StrEnum):
     BLOCKED = "blocked"
     COPY = "copy"
     UNREADABLE = "unreadable"
+    UNSAFE = "unsafe"
     MISSING = "missing"
     EMPTY = "empty"
 
@@ -324,7 +326,7 @@ def _lines_from(path: Path, offset: int) -> int:
     """Complete lines of the file from an offset on; 0 when it can't be read."""
     count = 0
     try:
-        with path.open("rb") as file:
+        with open_log(path) as file:
             file.seek(offset)
             while data := file.read(1 << 20):
                 count += data.count(b"\n")

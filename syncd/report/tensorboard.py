@@ -15,17 +15,18 @@ from contextlib import closing
 from dataclasses import dataclass
 from itertools import starmap
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 from karaoke_train.runlog.legacy import to_document
 from karaoke_train.runlog.reader import Line
 from karaoke_train.runlog.record_types import RecordType
 from karaoke_train.runlog.timestamps import parse_timestamp
-from syncd.destination.media_files import located, missing
+from syncd.destination.media_files import missing
 from syncd.destination.rows import Media, row
 from syncd.errors import SyncError
 from syncd.report.curves import STEP, Curve, XAxis, curves
 from syncd.source import tailer
+from syncd.source.media_folder import PICTURES
 from syncd.source.scanner import LogFile
 
 if TYPE_CHECKING:
@@ -109,8 +110,8 @@ def _media(file: LogFile, line: Line, started: float, left_out: list[str]) -> It
         if not isinstance(media, Media):
             continue
         try:
-            path = located(file.media, media)
-            holds = _sound(path) if media.kind == "audio" else _picture(path)
+            with file.media.open(media.path) as opened:
+                holds = _sound(opened) if media.kind == "audio" else _picture(opened)
         except Exception as error:  # a damaged file raises whatever its decoder stumbles over
             left_out.append(missing(media, error))
             continue
@@ -122,30 +123,32 @@ def _media(file: LogFile, line: Line, started: float, left_out: list[str]) -> It
         )
 
 
-def _picture(path: Path) -> dict[str, Any]:
+def _picture(file: BinaryIO) -> dict[str, Any]:
     from PIL import Image
     from tensorboardX.proto.summary_pb2 import Summary
 
-    with Image.open(path) as picture:
+    with Image.open(file, formats=PICTURES) as picture:
         width, height = picture.size
+    file.seek(0)
     return {
         "image": Summary.Image(
-            width=width, height=height, colorspace=3, encoded_image_string=path.read_bytes()
+            width=width, height=height, colorspace=3, encoded_image_string=file.read()
         )
     }
 
 
-def _sound(path: Path) -> dict[str, Any]:
+def _sound(file: BinaryIO) -> dict[str, Any]:
     from tensorboardX.proto.summary_pb2 import Summary
 
-    with wave.open(str(path)) as sound:
+    with wave.open(file) as sound:
         rate, channels, frames = sound.getframerate(), sound.getnchannels(), sound.getnframes()
+    file.seek(0)
     return {
         "audio": Summary.Audio(
             sample_rate=rate,
             num_channels=channels,
             length_frames=frames,
-            encoded_audio_string=path.read_bytes(),
+            encoded_audio_string=file.read(),
             content_type="audio/wav",
         )
     }

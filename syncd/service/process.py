@@ -23,6 +23,7 @@ from syncd.service.network import AddressWatch
 from syncd.service.sd_notify import Notifier
 from syncd.service.supervision import ServiceNotifier, read_only
 from syncd.settings import Settings
+from syncd.source.safe_open import moved
 from syncd.source.watcher import Watcher
 from syncd.state import daemon_report, lease
 from syncd.state.daemon_report import DaemonReport
@@ -148,7 +149,8 @@ def report_of(daemon: Daemon, settings: Settings, destination: Destination) -> D
         server=identity.address,
         login=identity.key_source,
         entity=known.entity,
-        log_dir=tuple(map(str, settings.log_dir)),
+        # one whose name leads elsewhere by now is not watched there, which `status` then says
+        log_dir=tuple(str(folder) for folder in settings.log_dir if not moved(folder)),
         connectivity=known.state,
         words=known.error.what if known.error else "",
         remedy=known.error.remedy if known.error else "",

@@ -16,6 +16,7 @@ from typing import BinaryIO, Final
 from karaoke_train.runlog.format import MAX_LINE
 from karaoke_train.runlog.reader import Position
 from syncd.errors import ProblemCode
+from syncd.source.safe_open import open_log
 from syncd.state.cursor import Fingerprint
 
 BEFORE: Final = 256  # bytes before a position that its fingerprint covers: a record or two
@@ -34,23 +35,23 @@ def digest(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()[:32]
 
 
-def first_line(path: Path) -> bytes:
+def first_line(path: Path, *, own: bool = False) -> bytes:
     """The first complete line with its newline, at most MAX_LINE bytes of it; empty when there's
-    none yet. Raises OSError."""
-    with path.open("rb") as file:
+    none yet. own: see `open_log`. Raises OSError."""
+    with open_log(path, own=own) as file:
         line = file.readline(MAX_LINE)
     return line if line.endswith(b"\n") or len(line) == MAX_LINE else b""
 
 
 def fingerprint(path: Path, at: Position) -> Fingerprint:
     """What the file shows up to `at`. Raises OSError."""
-    with path.open("rb") as file:
+    with open_log(path) as file:
         return _fingerprint(file, at)
 
 
 def check(path: Path, at: Position, expect: Fingerprint) -> None:
     """See that the file shows what it showed. Raises FileChanged, OSError."""
-    with path.open("rb") as file:
+    with open_log(path) as file:
         check_open(file, os.fstat(file.fileno()).st_size, at, expect)
 
 

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Final
 
 from karaoke_train.runlog.format import BadRecord, RunHeader, decode, encode
 from karaoke_train.runlog.layout import DOCUMENTS, default_project
 from karaoke_train.runlog.legacy import document_records, parse_document
 from syncd.errors import SyncError
 from syncd.source.fingerprint import first_line
+from syncd.source.safe_open import open_log
+
+MAX_DOCUMENT: Final = 256 << 20  # bytes: a document is read whole, and takes ten times that
 
 
 def is_document(path: Path) -> bool:
@@ -22,11 +26,12 @@ def documents_in(folder: Path) -> list[Path]:
     return sorted(folder.glob(DOCUMENTS))
 
 
-def convert(path: Path, state: Path) -> Path:
+def convert(path: Path, state: Path, *, own: bool = False) -> Path:
     """The document as a record log, in the state folder; again, it's the same file, longer if the
-    document has grown. Raises SyncError when it can't be read, or kept, or was rewritten."""
+    document has grown. own: see `open_log`. Raises SyncError when it can't be read, or kept, or was
+    rewritten."""
     try:
-        document = parse_document(path.read_bytes())
+        document = parse_document(_read(path, own=own))
         records = list(
             document_records(document, name=_unnamed(path), project=default_project(path.parent))
         )
@@ -52,6 +57,14 @@ def convert(path: Path, state: Path) -> Path:
             remedy="Make the state folder writable, or set XDG_STATE_HOME",
         ) from None
     return target
+
+
+def _read(path: Path, *, own: bool) -> bytes:
+    with open_log(path, own=own) as file:
+        data = file.read(MAX_DOCUMENT + 1)
+    if len(data) > MAX_DOCUMENT:
+        raise BadRecord(f"it has more than {MAX_DOCUMENT >> 20} MiB")
+    return data
 
 
 def _unnamed(path: Path) -> str:

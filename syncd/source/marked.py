@@ -14,6 +14,7 @@ from karaoke_train.runlog.reader import Line, Position, parse_line
 from karaoke_train.runlog.record_types import RecordType
 from syncd.source import tailer
 from syncd.source.lines import Lines
+from syncd.source.safe_open import open_log
 
 
 def mark_of(*types: RecordType) -> re.Pattern[bytes]:
@@ -53,7 +54,7 @@ def marked_or_odd(lines: Lines, mark: re.Pattern[bytes]) -> Iterable[Line]:
 
 def lines_at(path: Path, places: Iterable[Position]) -> Iterator[Line]:
     """The complete lines that begin there. Raises OSError."""
-    with path.open("rb") as file:
+    with open_log(path) as file:
         for at in places:
             file.seek(at.offset)
             raw = file.readline(MAX_LINE + 1)

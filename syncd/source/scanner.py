@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fnmatch
 import os
 import re
@@ -12,8 +13,11 @@ from typing import Final
 
 from karaoke_train.runlog.format import BadRecord, RunHeader, decode
 from karaoke_train.runlog.layout import LOG_FILES, default_project, media_folder
+from karaoke_train.runlog.regular_file import UnsafeFile, check_regular
 from syncd.errors import ProblemCode
 from syncd.source.fingerprint import digest, first_line
+from syncd.source.media_folder import MediaFolder
+from syncd.source.safe_open import names_in, real
 
 _LEFT_OUT: Final[Mapping[str, object]] = {}  # one for all
 _IS_LOG: Final = re.compile(fnmatch.translate(LOG_FILES)).match
@@ -23,13 +27,13 @@ _IS_LOG: Final = re.compile(fnmatch.translate(LOG_FILES)).match
 class LogFile:
     """A file that holds a run. header: without its config and trainer, which an upload reads anew:
     those of 10,000 runs take tens of MiB. first_line_hash: of the line that named the run; media:
-    where the run's pictures are."""
+    the run's pictures and sounds."""
 
     path: Path
     size: int
     header: RunHeader
     first_line_hash: str
-    media: Path
+    media: MediaFolder
 
     @property
     def run_id(self) -> str:
@@ -83,16 +87,27 @@ class LogScanner:
 
     def scan(self, folders: Iterable[Path]) -> Iterator[FoundFile]:
         """Every log file in the folders, by path; a missing folder has none."""
-        return map(self.look, sorted({path for folder in folders for path in _logs_in(folder)}))
+        found: dict[Path, FoundFile | None] = {}
+        for folder in dict.fromkeys(folders):
+            try:
+                found |= {folder / name: None for name in filter(_IS_LOG, names_in(folder))}
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                found[folder] = _unlisted(folder, error)
+        for path in sorted(found):
+            yield found[path] or self.look(path)
 
-    def look(self, path: Path) -> FoundFile:
-        """One file. Never raises: what keeps it from being read is its problem."""
+    def look(self, path: Path, *, chosen: bool = False) -> FoundFile:
+        """One file. chosen: the user named it, so it may be anybody's. Never raises: what keeps it
+        from being read is its problem."""
         try:
-            stat = os.stat(path)  # noqa: PTH116  half of what Path.stat takes, for each file
+            stat = os.lstat(real(path))  # half of what Path.lstat takes, for each file
+            check_regular(stat)
             mark = stat.st_dev, stat.st_ino, stat.st_mtime_ns, stat.st_size
             known = self._known.get(path)
             if known is None or known.mark != mark:
-                known = self._read(path, mark, known)
+                known = self._read(path, mark, known, own=not chosen)
             if known is None:
                 return UnusableFile(path, stat.st_size)
             if known.file.run_id != (run_id := self._aliases().get(known.alias, known.run_id)):
@@ -100,6 +115,13 @@ class LogScanner:
                 known = replace(known, file=replace(known.file, header=header))
                 self._known[path] = known
             return known.file
+        except UnsafeFile as error:
+            return UnusableFile(
+                path,
+                code=ProblemCode.UNSAFE,
+                problem=f"not opened: {error.strerror}",
+                remedy=_way_out(path, error),
+            )
         except OSError as error:
             return UnusableFile(
                 path,
@@ -117,7 +139,7 @@ class LogScanner:
         """
         known = self._known.get(path)
         try:
-            stat = path.stat()
+            stat = os.lstat(real(path))
         except OSError:
             return None
         if known is None or known.mark[:2] != (stat.st_dev, stat.st_ino):
@@ -126,9 +148,11 @@ class LogScanner:
             return None
         return self._aliases().get(known.alias, known.run_id), stat.st_size
 
-    def _read(self, path: Path, mark: tuple[int, ...], known: _Known | None) -> _Known | None:
+    def _read(
+        self, path: Path, mark: tuple[int, ...], known: _Known | None, *, own: bool
+    ) -> _Known | None:
         """The file with this mark; None while its first line isn't written. Raises OSError."""
-        line = first_line(path)
+        line = first_line(path, own=own)
         if not line:
             self._known.pop(path, None)
             return None
@@ -139,7 +163,7 @@ class LogScanner:
                 run_id = self._aliases().get(alias, header.run_id)
                 project = self._uploaded_to(run_id) or default_project(path.parent)
                 header = replace(header, project=project)
-            media = media_folder(path, header.run_id)
+            media = MediaFolder(media_folder(Path(real(path)), header.run_id))
             slim = replace(header, config=_LEFT_OUT, trainer=_LEFT_OUT)
             known = _Known(mark, alias, header.run_id, LogFile(path, mark[-1], slim, first, media))
         known = replace(known, mark=mark, file=replace(known.file, size=mark[-1]))
@@ -147,12 +171,30 @@ class LogScanner:
         return known
 
 
-def _logs_in(folder: Path) -> list[Path]:
-    try:
-        with os.scandir(folder) as entries:
-            return [folder / entry.name for entry in entries if _IS_LOG(entry.name)]
-    except OSError:
-        return []
+def _way_out(path: Path, error: UnsafeFile) -> str:
+    if error.errno == errno.EPERM:  # a file, of which it can't be told whose choice it was
+        return (
+            f"If it is to be uploaded: karaoke-syncd sync {path}. Where nobody else has to write "
+            f"in the folder: chmod go-w {path.parent}"
+        )
+    return "Move it away; once the log itself is in its place, its upload goes on by itself"
+
+
+def _unlisted(folder: Path, error: OSError) -> UnusableFile:
+    """A folder that can't be looked into."""
+    if isinstance(error, UnsafeFile):  # it led nowhere else when this process began
+        return UnusableFile(
+            folder,
+            code=ProblemCode.UNSAFE,
+            problem=f"not looked into: {error.strerror}",
+            remedy="If you moved the folder: karaoke-syncd restart",
+        )
+    return UnusableFile(
+        folder,
+        code=ProblemCode.UNREADABLE,
+        problem=f"can't be read: {error.strerror}",
+        remedy="Make the folder readable for this user; its runs are then uploaded by themselves",
+    )
 
 
 def header_of(line: bytes, path: Path) -> RunHeader:

@@ -17,6 +17,7 @@ from karaoke_train.runlog.format import MAX_LINE
 from karaoke_train.runlog.reader import HEAD, Line, Position, overlong
 from syncd.source.fingerprint import check_open
 from syncd.source.lines import Lines
+from syncd.source.safe_open import open_log
 from syncd.state.cursor import Fingerprint
 
 # Bytes per read. It has to be over MAX_LINE: then it holds a whole line, or shows by the lack of a
@@ -42,7 +43,7 @@ def read(
     """
     # Opened anew each time: a descriptor kept open would go on reading a file that was replaced or
     # deleted, as `tail -f` does, and 10,000 runs would need 10,000 of them
-    with path.open("rb") as file:
+    with open_log(path) as file:
         # The size is taken once, before the read, and of the open file: what is written meanwhile
         # is the next read's, and a file that takes this one's name is another file
         size = os.fstat(file.fileno()).st_size

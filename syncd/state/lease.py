@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from karaoke_train.runlog.layout import LOCKS
 from karaoke_train.runlog.lock import Held, Holder, Lock, holder_of, read_holder
 
 
@@ -20,7 +21,7 @@ def daemon_of(state: Path) -> Holder | None:
 def run_lease(log: Path, run_id: str, destination: str) -> Lock:
     """The lease of a run at one destination, beside its file: daemons of several machines share a
     log folder. destination: the name of its state folder. The run's id has no dot in it."""
-    return Lock(log.parent / ".locks" / f"{run_id}.{destination}.lease")
+    return Lock(log.parent / LOCKS / f"{run_id}.{destination}.lease")
 
 
 def take(lease: Lock) -> bool:

@@ -118,7 +118,7 @@ class Catalog:
 
     def look(self, path: Path) -> FoundFile:
         """One file, as it is now."""
-        return self._scanner.look(path)
+        return self._scanner.look(path, chosen=self._named is not None)
 
     def grown(self, path: Path) -> tuple[str, int] | None:
         """Run id and size of a file that has only grown; None where it has to be looked at."""
@@ -141,7 +141,7 @@ class Catalog:
     def _scan(self) -> Iterable[FoundFile]:
         if self._named is None:
             return self._scanner.scan(self._folders())
-        return map(self._scanner.look, self._named)
+        return map(self.look, self._named)
 
     def _with_progress(self, files: Iterable[FoundFile]) -> Iterator[FoundFile]:
         for file in files:

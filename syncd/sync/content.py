@@ -19,6 +19,8 @@ from syncd.destination.comparison import Comparison, compare, media_hash, same_r
 from syncd.destination.rows import attempt_at
 from syncd.errors import ProblemCode, RunRefused
 from syncd.source import tailer
+from syncd.source.media_folder import MediaFolder
+from syncd.source.safe_open import open_log
 
 _WAITS: Final = (0.0, 1.0, 2.0, 4.0)  # seconds before each look: tails were seen to be 2 to 4 s old
 
@@ -28,7 +30,7 @@ class Content:
     """A run's file and its place at a destination. created: as in its header."""
 
     path: Path
-    media: Path
+    media: MediaFolder
     created: str
     ref: RunRef
     destination: Destination
@@ -95,7 +97,7 @@ def line_before(path: Path, at: Position) -> Line | None:
     """The complete line that ends there; None at the file's start, and for an over-long one.
     Raises OSError."""
     start = max(0, at.offset - MAX_LINE - 1)
-    with path.open("rb") as file:
+    with open_log(path) as file:
         file.seek(start)
         data = file.read(at.offset - start)
     begin = data.rfind(b"\n", 0, len(data) - 1) + 1

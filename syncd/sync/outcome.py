@@ -10,6 +10,7 @@ from karaoke_train.runlog.format import BadRecord, Record, decode
 from karaoke_train.runlog.reader import Line, Position
 from karaoke_train.runlog.record_types import RecordType
 from syncd.destination.base import Outcome
+from syncd.source.safe_open import open_log
 
 CRASHED: Final = Outcome("crashed", 1)  # as wandb calls a run whose heartbeats stopped
 _LONGEST: Final = 4096  # bytes; an `end` record has three short fields
@@ -36,7 +37,7 @@ def outcome_of(special: Sequence[Line], end: Position) -> Outcome | None:
 def outcome_before(path: Path, offset: int) -> Outcome | None:
     """The outcome in the line that ends at a byte offset; none where it can't be read."""
     try:
-        with path.open("rb") as file:
+        with open_log(path) as file:
             # A longer last line is no `end` record, and is cut off here, which `decode` refuses
             start = max(0, offset - _LONGEST)
             file.seek(start)

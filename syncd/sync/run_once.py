@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,10 +13,18 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from karaoke_train.runlog.layout import LOG_FILES
 from syncd.destination.base import Destination, Labels, RunRef
-from syncd.errors import Exit, Refused, RunRefused, RunTrouble, SyncError, UploadError
+from syncd.errors import (
+    Exit,
+    ProblemCode,
+    Refused,
+    RunRefused,
+    RunTrouble,
+    SyncError,
+    UploadError,
+)
 from syncd.settings import Settings
 from syncd.source import legacy_documents
-from syncd.source.scanner import LogFile, LogScanner
+from syncd.source.scanner import LogFile, LogScanner, UnusableFile
 from syncd.sync.assemble import build_daemon
 from syncd.sync.loop import Daemon
 from syncd.sync.scheduler import Run
@@ -37,14 +46,16 @@ def collect_inputs(paths: Sequence[Path], state: Path) -> SyncInputs:
     logs: list[Path] = []
     converted: list[Path] = []
     unusable: list[SyncError] = []
-    for path in [found for given in paths for found in _expand(given)]:
-        if not path.exists():
+    for path, chosen in [found for given in paths for found in _expand(given)]:
+        if not os.path.lexists(path):
             unusable.append(SyncError("there is no such file or folder", where=str(path)))
         elif legacy_documents.is_document(path):
             try:
-                converted.append(legacy_documents.convert(path, state))
+                converted.append(legacy_documents.convert(path, state, own=not chosen))
             except SyncError as error:
                 unusable.append(error)
+        elif not chosen and (problem := _unsafe(path)):
+            unusable.append(problem)
         else:
             logs.append(path)
     return SyncInputs((*logs, *converted), tuple(converted), tuple(unusable))
@@ -109,16 +120,24 @@ def _label(daemon: Daemon, destination: Destination, labels: Labels) -> list[Upl
     return failed
 
 
-def _expand(path: Path) -> list[Path]:
+def _expand(path: Path) -> list[tuple[Path, bool]]:
+    """The file, or those in the folder; each with whether it was chosen by its own name."""
     if not path.is_dir():
-        return [path.absolute()]
-    return sorted(
-        [*path.absolute().glob(LOG_FILES), *legacy_documents.documents_in(path.absolute())]
-    )
+        return [(path.absolute(), True)]
+    found = [*path.absolute().glob(LOG_FILES), *legacy_documents.documents_in(path.absolute())]
+    return [(path, False) for path in sorted(found)]
+
+
+def _unsafe(path: Path) -> SyncError | None:
+    """Why a file that nobody named is not uploaded, where it may be a trap."""
+    found = LogScanner().look(path)
+    if isinstance(found, UnusableFile) and found.code is ProblemCode.UNSAFE:
+        return SyncError(found.problem, where=str(path), remedy=found.remedy)
+    return None
 
 
 def _wants_upload(path: Path) -> bool:
-    found = LogScanner().look(path)
+    found = LogScanner().look(path, chosen=True)
     return not isinstance(found, LogFile) or found.header.upload
 
 

@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 from urllib.parse import quote, urlsplit
 
 import orjson
@@ -260,7 +260,7 @@ class Api:
         except (AttributeError, KeyError, TypeError, ValueError):
             raise self._no_server("its answer names no place for files") from None
 
-    def put_file(self, upload: Upload, data: bytes) -> None:
+    def put_file(self, upload: Upload, data: BinaryIO) -> None:
         """Bring a file to where it was announced. Raises Unreachable or Rejected."""
         answer = self.http.put(upload.url, data, upload.headers)
         if answer.status >= 500 or answer.status in _LATER:

@@ -367,8 +367,9 @@ class FileStream:
             return []
         try:
             for upload in self._api.create_files(self._target.ref, list(here)):
-                if (file := here.get(upload.name)) and (data := file.read()) is not None:
-                    self._api.put_file(upload, data)
+                if (file := here.get(upload.name)) and (data := self._media.open(file)):
+                    with data:
+                        self._api.put_file(upload, data)
         except Rejected as rejected:
             raise RunTrouble(
                 f"a file of the run was refused ({rejected})",

@@ -9,13 +9,15 @@ Every request has one deadline for its whole answer (see `deadlines`).
 from __future__ import annotations
 
 import email.utils
+import errno
+import os
 import socket
 import threading
 import urllib.request
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 from urllib.parse import urlsplit
 
 import orjson
@@ -40,6 +42,29 @@ SLOWEST: Final = 64 << 10  # bytes per second of what is sent; a slower way coun
 MAX_WAIT: Final = 3600.0  # seconds of a Retry-After that are taken seriously
 MAX_ANSWER: Final = 64 << 20  # bytes of an answer; more is no answer of W&B's
 _CONNECTIONS: Final = 32  # kept alive; more are made, and closed after use
+
+
+class _Part:
+    """The first bytes of a file, as many as were announced, for urllib3, which reads it in pieces.
+    Where the file has fewer by now, the request has to fail: OSError."""
+
+    def __init__(self, file: BinaryIO, length: int) -> None:
+        self._file = file
+        self._left = length
+
+    def __len__(self) -> int:
+        return self._left
+
+    def read(self, size: int = -1) -> bytes:
+        """The next ones, at most `size`; empty once all are read."""
+        data = self._file.read(self._left if size < 0 else min(size, self._left))
+        if self._left and not data:
+            raise OSError(errno.EIO, "the file became shorter while it was sent")
+        self._left -= len(data)
+        return data
+
+
+Body = bytes | _Part | None
 
 
 class TlsRefused(Unreachable):
@@ -86,10 +111,17 @@ class Http:
         kind = {"Content-Type": "application/json"}
         return self._send("POST", self.base_url + path, body, {**login, **kind, **(headers or {})})
 
-    def put(self, url: str, body: bytes, headers: Mapping[str, str]) -> Answer:
-        """PUT a file to a link that the server gave, without the key. Raises Unreachable."""
+    def put(self, url: str, body: BinaryIO, headers: Mapping[str, str]) -> Answer:
+        """PUT a file, from where it is read to its end, to a link that the server gave, without the
+        key. Raises Unreachable."""
         absolute = self.base_url + url if url.startswith("/") else url
-        return self._send("PUT", absolute, body, headers)
+        begin = body.tell()
+        length = body.seek(0, os.SEEK_END) - begin
+        body.seek(begin)
+        # Without a length it would go in chunks, which the stores behind such links refuse. What
+        # a file has grown by since is left out: it would be taken for the next request
+        headers = {**headers, "Content-Length": str(length)}
+        return self._send("PUT", absolute, _Part(body, length), headers)
 
     def head(self) -> Answer:
         """HEAD of the server's root, as nobody. Raises Unreachable."""
@@ -112,9 +144,7 @@ class Http:
             for pool in self._pools.values():
                 pool.clear()
 
-    def _send(
-        self, method: str, url: str, body: bytes | None, headers: Mapping[str, str]
-    ) -> Answer:
+    def _send(self, method: str, url: str, body: Body, headers: Mapping[str, str]) -> Answer:
         size = len(body or b"")
         to_send = size / SLOWEST if size > SLOWEST else 0.0
         with self._deadlines.within(self.timeout, to_send) as watch:
@@ -131,9 +161,7 @@ class Http:
             raise Unreachable(f"{self.host} does not answer")
         return answer
 
-    def _exchange(
-        self, method: str, url: str, body: bytes | None, headers: Mapping[str, str]
-    ) -> Answer:
+    def _exchange(self, method: str, url: str, body: Body, headers: Mapping[str, str]) -> Answer:
         try:
             response = self._pool(url).urlopen(
                 method,

@@ -2,49 +2,40 @@
 
 from __future__ import annotations
 
-import hashlib
+import io
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
 from karaoke_train.runlog.reader import Line
-from syncd.destination.media_files import Unusable, located, missing
+from syncd.destination.media_files import missing
 from syncd.destination.rows import Media, row
+from syncd.source.media_folder import PICTURES, MediaFolder, Unusable
 
 _KINDS: Final = {"audio": ("audio", "audio-file")}  # folder and type; all else is a picture
 _PICTURE: Final = ("images", "image-file")
-_READ: Final = 1 << 20  # bytes
 _MAX_PART: Final = 255  # bytes of a part of a path, with the common file systems
 _MAX_NAME: Final = 1024  # bytes of a whole one, below a folder of the worker's
-_MAX_DECODED: Final = 32 << 20  # pixels: 128 MiB while it is looked at
+_MAX_DECODED: Final = 12 << 20  # pixels: 48 MiB while it is looked at
 
 
 @dataclass(frozen=True, slots=True)
 class MediaFile:
-    """A file of the run. name: its path at the server. path: where it is here, with its size in
-    bytes; or data: what it holds."""
+    """A file of the run. name: its path at the server. path: what it is called in the media folder,
+    with its size in bytes; or data: what it holds."""
 
     name: str
-    path: Path | None = None
+    path: str = ""
     data: bytes | None = None
     size: int = -1
-
-    def read(self) -> bytes | None:
-        """What it holds; None when it's gone by now."""
-        if self.path is None:
-            return self.data
-        try:
-            return self.path.read_bytes()
-        except OSError:
-            return None
 
 
 class MediaFiles:
     """The media of one run. folder: where they are here."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: MediaFolder) -> None:
         self._folder = folder
         self._announced: dict[str, MediaFile] = {}
 
@@ -52,21 +43,33 @@ class MediaFiles:
         """What the row holds: the file's description, or why there is none. The row has to be, or
         all behind it would move."""
         try:
-            path = located(self._folder, media)
-            digest, size = _hash(path)
+            digest, size = self._folder.digest(media.path)
             folder, kind = _KINDS.get(media.kind, _PICTURE)
-            picture = _dimensions(path) if kind == _PICTURE[1] else {}
-            name = f"media/{folder}/{file_name(key, ordinal, digest, path)}"
+            picture = self._dimensions(media) if kind == _PICTURE[1] else {}
+            name = f"media/{folder}/{file_name(key, ordinal, digest, Path(media.path))}"
         except Exception as error:  # a damaged picture raises whatever its decoder stumbles over
             return missing(media, error)
         about: dict[str, Any] = {"_type": kind, "sha256": digest, "size": size, "path": name}
         if kind == _PICTURE[1]:
-            about["format"] = _suffix(path).lstrip(".")
+            about["format"] = _suffix(Path(media.path)).lstrip(".")
             about |= picture
         if media.caption:
             about["caption"] = media.caption
-        self._announced[name] = MediaFile(name, path, size=size)
+        self._announced[name] = MediaFile(name, media.path, size=size)
         return about
+
+    def open(self, file: MediaFile) -> BinaryIO | None:
+        """What the file holds, to be read; None when it's gone by now, or another one."""
+        if file.data is not None:
+            return io.BytesIO(file.data)
+        try:
+            opened = self._folder.open(file.path)
+        except (OSError, ValueError):
+            return None
+        if os.fstat(opened.fileno()).st_size == file.size:
+            return opened
+        opened.close()
+        return None
 
     def pop(self) -> list[MediaFile]:
         """The files that rows referred to since this was last asked."""
@@ -83,6 +86,10 @@ class MediaFiles:
                     self.reference(line.at.ordinal, key, value)
         found, self._announced = list(self._announced.values()), before
         return [file for file in found if file.size]
+
+    def _dimensions(self, media: Media) -> dict[str, int]:
+        with self._folder.open(media.path) as file:
+            return dimensions(file)
 
 
 def file_name(key: str, ordinal: int, digest: str, path: Path) -> str:
@@ -107,22 +114,20 @@ def _suffix(path: Path) -> str:
     return os.path.splitext(path.name)[1]  # noqa: PTH122  (of `x.` pathlib makes no suffix)
 
 
-def _hash(path: Path) -> tuple[str, int]:
-    """SHA-256 in hex, and the size in bytes."""
-    digest, size = hashlib.sha256(), 0
-    with path.open("rb") as file:
-        while data := file.read(_READ):
-            digest.update(data)
-            size += len(data)
-    return digest.hexdigest(), size
+def check_format(path: Path) -> None:
+    """Raises what Pillow raises for a picture of another kind than those that are uploaded."""
+    from PIL import Image
+
+    with Image.open(path, formats=PICTURES):
+        pass
 
 
-def _dimensions(path: Path) -> dict[str, int]:
+def dimensions(file: BinaryIO) -> dict[str, int]:
     """Width and height of a picture, in pixels. Raises what Pillow raises for one that can't be
     decoded: the SDK decodes each, and a row must not depend on the lane."""
     from PIL import Image
 
-    with Image.open(path) as picture:
+    with Image.open(file, formats=PICTURES) as picture:
         # A larger one would take more memory than a daemon may; whether it is whole is not seen
         if picture.width * picture.height <= _MAX_DECODED:
             picture.load()

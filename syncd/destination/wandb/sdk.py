@@ -8,7 +8,6 @@ then steps over the lines that are missing.
 
 from __future__ import annotations
 
-import hashlib
 import re
 import time
 from collections.abc import Sequence
@@ -282,10 +281,10 @@ class WandbSdk:
         """What the SDK calls the line's file: the step and the hash. Empty if it isn't here, or
         has nothing in it, which looks at the server like a file that never came."""
         try:
-            data = (self._target.media / str((line.record or {}).get("path", ""))).read_bytes()
+            digest, size = self._target.media.digest(str((line.record or {}).get("path", "")))
         except (OSError, ValueError):  # ValueError: a path that is none
             return ""
-        return f"_{line.at.ordinal}_{hashlib.sha256(data).hexdigest()[:20]}" if data else ""
+        return f"_{line.at.ordinal}_{digest[:20]}" if size else ""
 
     def abandon(self) -> None:
         """Kill the session."""

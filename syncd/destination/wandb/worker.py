@@ -12,8 +12,10 @@ import os
 import queue
 import shutil
 import sys
+import tempfile
 import threading
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -22,11 +24,12 @@ from typing import TYPE_CHECKING, Any, Final
 from karaoke_train.runlog.plain_text import one_line
 from karaoke_train.runlog.secrets import hide
 from syncd.destination.base import Labels
-from syncd.destination.media_files import located, missing
+from syncd.destination.media_files import missing
 from syncd.destination.rows import AXES, AXIS_KEYS, EPOCH_TABLE, Media
 from syncd.destination.wandb.certificates import go_settings
-from syncd.destination.wandb.media import file_name
+from syncd.destination.wandb.media import check_format, file_name
 from syncd.failpoints import failpoint
+from syncd.source.media_folder import MediaFolder
 
 if TYPE_CHECKING:
     import wandb
@@ -55,7 +58,7 @@ class Log:
     """Log rows, each with its step. media: the folder of what they refer to."""
 
     rows: Sequence[tuple[int, dict[str, Any]]]
-    media: Path
+    media: MediaFolder
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +67,7 @@ class ReuploadMedia:
     many of them can be uploaded at all."""
 
     rows: Sequence[tuple[int, dict[str, Any]]]
-    media: Path
+    media: MediaFolder
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +114,8 @@ class _Sdk:
             case Log(rows, media):
                 for step, row in rows:
                     failpoint("log.before")
-                    self._alive().log(_loaded(step, row, media), step=step, commit=True)
+                    with _loaded(step, row, media) as loaded:
+                        self._alive().log(loaded, step=step, commit=True)
                     failpoint("log.after")
                 return len(rows)
             case ReuploadMedia(rows, media):
@@ -170,13 +174,13 @@ class _Sdk:
             self._run.define_metric(pattern, step_metric=axis, step_sync=False)
         return int(self._run.starting_step)
 
-    def _bring(self, step: int, row: dict[str, Any], folder: Path) -> int:
-        found = _loaded(step, row, folder)
-        loaded = {key: value for key, value in found.items() if _is_media(row[key])}
-        usable = {key: value for key, value in loaded.items() if not isinstance(value, str)}
-        for key, value in usable.items():
-            value.bind_to_run(self._alive(), key, step)  # as logging it does, under the same name
-        return len(usable)
+    def _bring(self, step: int, row: dict[str, Any], folder: MediaFolder) -> int:
+        with _loaded(step, row, folder) as found:
+            loaded = {key: value for key, value in found.items() if _is_media(row[key])}
+            usable = {key: value for key, value in loaded.items() if not isinstance(value, str)}
+            for key, value in usable.items():
+                value.bind_to_run(self._alive(), key, step)  # as logging it does, same name
+            return len(usable)
 
     def _finish(self, exit_code: int, table: tuple[list[str], list[list[Any]]]) -> int:
         columns, rows = table
@@ -226,25 +230,43 @@ def _is_media(value: object) -> bool:
     return isinstance(value, Media)
 
 
-def _loaded(step: int, row: dict[str, Any], folder: Path) -> dict[str, Any]:
-    return {
-        key: _media(step, key, value, folder) if isinstance(value, Media) else value
-        for key, value in row.items()
-    }
+@contextmanager
+def _loaded(
+    step: int, row: dict[str, Any], folder: MediaFolder
+) -> Generator[dict[str, Any], None, None]:
+    """The row with its pictures and sounds, as long as their copies are there."""
+    if not any(map(_is_media, row.values())):
+        yield row
+        return
+    with tempfile.TemporaryDirectory(prefix="media-") as copies:
+        yield {
+            key: _media(step, key, value, folder, copies) if isinstance(value, Media) else value
+            for key, value in row.items()
+        }
 
 
-def _media(step: int, key: str, media: Media, folder: Path) -> Any:
+def _media(step: int, key: str, media: Media, folder: MediaFolder, copies: str) -> Any:
     """The picture or sound; where it can't be had, words in its place, for the row has to be."""
     import wandb
 
     try:
-        path = located(folder, media)
+        # A copy: the SDK opens by the name, which may be another file's, or a link, by then
+        path = _copied(folder, media.path, Path(tempfile.mkdtemp(dir=copies)))
+        if media.kind != "audio":
+            check_format(path)
         make = wandb.Audio if media.kind == "audio" else wandb.Image
         made = make(str(path), caption=media.caption or None)
         file_name(key, step, "0" * 20, path)  # the SDK would fail with it later, for the whole row
         return made
     except Exception as error:
         return missing(media, error)
+
+
+def _copied(folder: MediaFolder, name: str, place: Path) -> Path:
+    target = place / Path(name).name
+    with folder.open(name) as source, target.open("wb") as copy:
+        copy.writelines(folder.pieces(source))
+    return target
 
 
 def main() -> None:

@@ -8,6 +8,7 @@ import os
 import signal
 import socket
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
@@ -15,6 +16,7 @@ import pytest
 
 from karaoke_train.runlog import lock as module
 from karaoke_train.runlog.lock import Held, Holder, Lock, holder_of, read_holder
+from karaoke_train.runlog.regular_file import UnsafeFile
 from tests.karaoke_train.runlog.files import python
 from tests.patience import patience
 
@@ -99,13 +101,15 @@ def test_two_who_ask_do_not_see_each_other(path: Path) -> None:
 def test_who_holds_can_be_asked_in_a_folder_that_takes_no_writes(path: Path) -> None:
     lock = Lock(path)
     lock.acquire()
-    read_only = os.O_RDONLY | os.O_CLOEXEC
     opened: list[int] = []
     real = os.open
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(os, "open", lambda p, flags, *a: opened.append(flags) or real(p, flags, *a))
+        patch.setattr(
+            os, "open", lambda p, flags, *a, **k: opened.append(flags) or real(p, flags, *a, **k)
+        )
         assert holder_of(path) == read_holder(path)
-    assert opened[0] == read_only
+    assert opened
+    assert all(flags & os.O_ACCMODE == os.O_RDONLY for flags in opened)
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"host": "x"}', '{"odd": 1}', "\0" * 20])
@@ -192,3 +196,77 @@ def test_other_errors_are_raised(path: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(fcntl, "flock", flock)
     with pytest.raises(OSError, match="Input/output"):
         Lock(path).acquire()
+
+
+OTHERS = b"export PATH=/usr/bin\n"  # a file that somebody needs
+
+
+def test_a_file_that_is_no_lock_is_locked_and_never_written_over(path: Path) -> None:
+    path.parent.mkdir()
+    path.write_bytes(OTHERS)
+    lock = Lock(path)
+    lock.acquire()
+    assert path.read_bytes() == OTHERS
+    with pytest.raises(Held, match="another process"):
+        Lock(path).acquire()
+
+
+def test_a_second_name_of_a_file_elsewhere_is_never_written_over(
+    path: Path, tmp_path: Path
+) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.touch()
+    path.parent.mkdir()
+    os.link(elsewhere, path)
+    Lock(path).acquire()
+    assert elsewhere.read_bytes() == b""
+
+
+@pytest.mark.parametrize("left", [b"", b"\0" * 90, b'{"host": "h", "pid": 1, "since": "then"}'])
+def test_what_a_lock_of_ours_leaves_is_signed_anew(path: Path, left: bytes) -> None:
+    path.parent.mkdir()
+    path.write_bytes(left)
+    lock = Lock(path)
+    lock.acquire()
+    assert read_holder(path) == holder_of(path)
+    assert f'"pid":{os.getpid()}'.encode() in path.read_bytes()
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir, lambda path: path.symlink_to("/dev/zero")])
+def test_what_is_no_file_is_no_lock_and_is_not_waited_for(
+    path: Path, make: Callable[[Path], None]
+) -> None:
+    path.parent.mkdir()
+    make(path)
+    with pytest.raises(UnsafeFile, match="no regular file"):
+        Lock(path).acquire()
+    assert holder_of(path) is None
+    assert read_holder(path) is None
+
+
+def test_a_link_in_the_place_of_the_folder_of_locks_is_not_followed(
+    path: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    path.parent.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(UnsafeFile, match="symbolic link"):
+        Lock(path).acquire()
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+
+
+@pytest.mark.usefixtures("no_locks")
+def test_without_flock_nothing_is_written_over_either(path: Path) -> None:
+    path.parent.mkdir()
+    path.write_bytes(OTHERS)
+    lock = Lock(path)
+    lock.acquire()
+    assert path.read_bytes() == OTHERS
+    lock.release()
+
+
+def test_of_an_endless_lock_a_bounded_part_is_read(path: Path) -> None:
+    path.parent.mkdir()
+    with path.open("wb") as file:
+        file.truncate(1 << 40)
+    assert read_holder(path) is None
+    assert holder_of(path) is None

@@ -19,6 +19,7 @@ from karaoke_train.runlog.reader import Position
 from syncd.destination.base import Outcome, Target, Uploader
 from syncd.errors import UploadError
 from syncd.source.lines import Lines
+from syncd.source.media_folder import MediaFolder
 from tests.patience import patience
 from tests.syncd.world import CREATED, config_line, train_line
 
@@ -67,7 +68,7 @@ class Run:
         data = config_line(self.run_id) + b"".join(map(train_line, range(lines - 1)))
         self.lines = Lines.of(data, Position())
         header = RunHeader(self.run_id, "name", bench.project, {"lr": 0.1}, created=CREATED)
-        self.target = Target(header, bench.entity, bench.project, Path("/none"))
+        self.target = Target(header, bench.entity, bench.project, MediaFolder(Path("/none")))
 
     def lines_from(self, ordinal: int) -> Lines:
         """Those from a line on."""

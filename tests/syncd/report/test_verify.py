@@ -12,6 +12,7 @@ from karaoke_train.runlog.format import encode
 from karaoke_train.runlog.reader import Line, Position, split_lines
 from syncd.destination.comparison import SHOWN, compare, media_hash
 from syncd.destination.rows import Media, attempt_at, row
+from syncd.source.media_folder import MediaFolder
 
 STARTED = 1_700_000_000.0
 
@@ -198,9 +199,9 @@ def test_a_picture_is_compared_by_what_refers_to_it(there: Any, local: str, equa
 
 def test_a_file_that_can_have_no_such_name_is_not_here(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(b"x")
-    assert len(media_hash(tmp_path, Media("a.png", "image", ""))) == 64
+    assert len(media_hash(MediaFolder(tmp_path), Media("a.png", "image", ""))) == 64
     for path in ("none.png", "a.png\0", ""):
-        assert media_hash(tmp_path, Media(path, "image", "")) == ""
+        assert media_hash(MediaFolder(tmp_path), Media(path, "image", "")) == ""
 
 
 def test_a_bad_line_is_equal_to_its_placeholder(tmp_path: Path) -> None:

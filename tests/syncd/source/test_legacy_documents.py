@@ -97,7 +97,7 @@ def test_what_is_no_document_is_said_to_be_none(path: Path, tmp_path: Path, data
 
 def test_a_document_that_cannot_be_read_is_said_to_be_so(path: Path, tmp_path: Path) -> None:
     path.mkdir()
-    with pytest.raises(SyncError, match="can't be read: Is a directory"):
+    with pytest.raises(SyncError, match="can't be read: it is no regular file but a folder"):
         legacy_documents.convert(path, tmp_path)
 
 

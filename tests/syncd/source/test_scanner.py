@@ -48,7 +48,7 @@ def test_a_files_first_line_names_its_run(log: Path) -> None:
     found = LogScanner().look(log)
     assert isinstance(found, LogFile)
     assert (found.run_id, found.header.project) == ("run-1", "songs")
-    assert found.media == log.parent / "media" / "run-1"
+    assert found.media.path == log.parent / "media" / "run-1"
     assert found.size == log.stat().st_size
 
 
@@ -111,12 +111,47 @@ def test_a_first_line_that_names_no_run_gives_one_that_stays(log: Path) -> None:
 
 
 def test_a_file_that_cannot_be_read_says_so(log: Path) -> None:
-    log.unlink()
-    log.symlink_to(log)
-    found = LogScanner().look(log)
+    found = LogScanner().look(log.with_name("x" * 300))
     assert isinstance(found, UnusableFile)
     assert found.code is ProblemCode.UNREADABLE
-    assert "Too many levels of symbolic links" in found.problem
+    assert "File name too long" in found.problem
+
+
+def test_a_link_is_no_log(log: Path) -> None:
+    link = log.with_name("training_log_link.jsonl")
+    link.symlink_to(log)
+    found = LogScanner().look(link, chosen=True)
+    assert isinstance(found, UnusableFile)
+    assert found.code is ProblemCode.UNSAFE
+    assert "symbolic link" in found.problem
+
+
+def test_a_file_that_anybody_can_have_put_there_is_opened_when_it_is_chosen(log: Path) -> None:
+    os.link(log, log.with_name("second name"))
+    log.parent.chmod(0o777)
+    found = LogScanner().look(log)
+    assert isinstance(found, UnusableFile)
+    assert found.code is ProblemCode.UNSAFE
+    assert f"karaoke-syncd sync {log}" in found.remedy
+    assert f"chmod go-w {log.parent}" in found.remedy
+    assert isinstance(LogScanner().look(log, chosen=True), LogFile)
+
+
+def test_a_folder_that_became_a_link_is_named_and_the_others_are_read(
+    log: Path, tmp_path: Path
+) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "training_log_b.jsonl").write_bytes(config_line("run-2"))
+    scanner = LogScanner()
+    assert len(list(scanner.scan([other, log.parent]))) == 2
+    other.rename(tmp_path / "secret")
+    other.symlink_to(tmp_path / "secret")
+    first, second = scanner.scan([other, log.parent])
+    assert isinstance(first, UnusableFile)
+    assert (first.path, first.code) == (other, ProblemCode.UNSAFE)
+    assert "restart" in first.remedy
+    assert isinstance(second, LogFile)
 
 
 def test_the_first_of_several_is_the_runs_own_unless_another_was_uploaded(log: Path) -> None:
@@ -136,7 +171,7 @@ def test_a_file_made_new_is_a_run_of_its_own_wherever_its_copy_is(log: Path) -> 
     found = LogScanner(lambda: {key: "run-1-new"}).look(log)
     assert isinstance(found, LogFile)
     assert found.run_id == "run-1-new"
-    assert found.media.name == "run-1"
+    assert found.media.path.name == "run-1"
     assert key != alias_key(log.with_name("training_log_b.jsonl"), log.read_bytes())
 
 

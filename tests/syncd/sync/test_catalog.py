@@ -223,7 +223,7 @@ def test_a_file_that_becomes_readable_is_seen_at_the_next_look(
     assert ended.daemon.skipped_files == ()
 
 
-def unreadable(path: Path) -> bytes:
+def unreadable(path: Path, **how: object) -> bytes:
     raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
 
 

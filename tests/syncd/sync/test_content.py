@@ -13,6 +13,7 @@ from syncd.destination.base import Destination, RemoteRun, Row, RunRef
 from syncd.destination.rows import row
 from syncd.errors import RunRefused
 from syncd.source import tailer
+from syncd.source.media_folder import MediaFolder
 from syncd.sync.content import Content
 from tests.syncd.world import CREATED, config_line, train_line
 
@@ -40,7 +41,9 @@ def content(folder: Path, *steps: int, lines: int = 6, other: int | None = None)
     if other is not None:
         rows[other] = {"_step": steps[other], "foreign": 1}
     shown = cast("Destination", Shown(rows))
-    return Content(path, folder / "media", CREATED, RunRef("team", "songs", "run"), shown)
+    return Content(
+        path, MediaFolder(folder / "media"), CREATED, RunRef("team", "songs", "run"), shown
+    )
 
 
 @pytest.mark.parametrize(

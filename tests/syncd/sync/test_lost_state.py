@@ -346,15 +346,14 @@ def test_a_deleted_file_can_be_forgotten(here: World) -> None:
     assert here.daemon.runs == {}
 
 
-def test_an_unreadable_file_says_so_and_goes_on_by_itself(here: World) -> None:
-    """A folder in its place: root reads whatever has only the wrong mode."""
+def test_a_folder_in_a_files_place_is_named_and_the_file_goes_on_by_itself(here: World) -> None:
     tampered(here)
     aside = here.path.rename(here.elsewhere / "aside")
     here.path.mkdir()
     look(here)
-    found = [run for run in here.status().runs if run.code == "unreadable"]
+    found = [run for run in here.status().runs if run.code == "unsafe"]
     assert [run.path for run in found] == [str(here.path)]
-    assert found[0].problem == "can't be read: Is a directory"
+    assert found[0].problem == "not opened: it is no regular file but a folder"
     assert "goes on by itself" in found[0].remedy
     here.path.rmdir()
     aside.rename(here.path)

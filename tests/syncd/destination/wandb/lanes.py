@@ -22,6 +22,7 @@ from karaoke_train.runlog.record_types import RecordType
 from syncd.destination.base import Target, Uploader
 from syncd.destination.rows import attempt_at
 from syncd.source.lines import Lines
+from syncd.source.media_folder import MediaFolder
 from syncd.sync.outcome import CRASHED, outcome_in
 from tests.fakes.wandb_state import RunKey
 from tests.patience import patience
@@ -98,7 +99,7 @@ class Log:
     def target(self, lane: Lane, begin: int, attempt: int = 1) -> Target:
         """The run there, for a session that begins with line `begin`."""
         return Target(
-            self._header_at(begin), ENTITY, lane.project, self.media,
+            self._header_at(begin), ENTITY, lane.project, MediaFolder(self.media),
             known=True, confirmed=begin, attempt=attempt,
         )  # fmt: skip
 

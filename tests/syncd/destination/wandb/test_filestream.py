@@ -19,6 +19,7 @@ from syncd.destination.wandb.lanes import Lanes
 from syncd.destination.wandb.pace import Pace
 from syncd.errors import Refused, RunRefused, RunTrouble, Unreachable
 from syncd.source.lines import Lines
+from syncd.source.media_folder import MediaFolder
 from tests.fakes.clock import FakeClock
 from tests.fakes.wandb_server import WandbServer
 from tests.fakes.wandb_world import World
@@ -229,7 +230,7 @@ def test_pictures_and_sounds_are_there_with_their_rows(bench: DirectBench, tmp_p
     (tmp_path / "x.wav").write_bytes(b"RIFF")
     (tmp_path / "text.png").write_bytes(b"not a picture")
     run = Run(bench, lines=2)
-    run.target = replace(run.target, media=tmp_path)
+    run.target = replace(run.target, media=MediaFolder(tmp_path))
     records: list[dict[str, Any]] = [
         {"type": "media", "key": "val/notes", "path": "a b.png", "kind": "image", "caption": "one"},
         {"type": "media", "key": "voice", "path": "x.wav", "kind": "audio"},
@@ -260,7 +261,7 @@ def test_a_picture_that_got_lost_is_brought_again_at_the_end(
 ) -> None:
     (tmp_path / "a.png").write_bytes(PNG)
     run = Run(bench, lines=1)
-    run.target = replace(run.target, media=tmp_path)
+    run.target = replace(run.target, media=MediaFolder(tmp_path))
     record = {"type": "media", "key": "k", "path": "a.png", "timestamp": CREATED}
     lines = Lines.of(run.lines.data + json.dumps(record).encode() + b"\n", Position())
     first = run.open()

@@ -3,6 +3,7 @@ no redirect followed, and the key for the server alone."""
 
 from __future__ import annotations
 
+import io
 import re
 import socket
 import threading
@@ -159,7 +160,7 @@ def test_what_is_long_has_longer_to_be_sent_but_not_to_be_answered() -> None:
     with server(serve) as url:
         begun = time.monotonic()
         with pytest.raises(Unreachable, match=r"127\.0\.0\.1 does not answer"):
-            Http(url, "k", 0.5).put(url, b"x" * (8 << 20), {})
+            Http(url, "k", 0.5).put(url, io.BytesIO(b"x" * (8 << 20)), {})
         assert sent.is_set(), "it was cut while it was sent"
         assert time.monotonic() - begun < patience(60), "the answer had the time of the sending"
 
@@ -212,7 +213,7 @@ def test_the_key_goes_to_the_server_and_not_to_the_links_that_it_gives() -> None
     with server(replying(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", seen)) as url:
         http = Http(url, "secret", 5.0)
         http.post("/graphql", b"{}")
-        http.put(f"{url}/somewhere", b"data", {})
+        http.put(f"{url}/somewhere", io.BytesIO(b"data"), {})
         http.head()
     assert [b"authorization" in request.lower() for request in seen] == [True, False, False]
 

@@ -11,6 +11,7 @@ from karaoke_train.runlog.reader import Position, split_lines
 from syncd.destination.rows import Media
 from syncd.destination.wandb import media as module
 from syncd.destination.wandb.media import MediaFiles, file_name
+from syncd.source.media_folder import MediaFolder
 from tests.syncd.destination.wandb import odd_logs as odd
 
 
@@ -21,7 +22,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def refer(folder: Path, path: str, key: str = "k", kind: str = "image") -> tuple[Any, list[str]]:
-    files = MediaFiles(folder)
+    files = MediaFiles(MediaFolder(folder))
     about = files.reference(4, key, Media(path, kind, ""))
     return about, [file.name for file in files.pop()]
 
@@ -30,7 +31,7 @@ def refer(folder: Path, path: str, key: str = "k", kind: str = "image") -> tuple
     ("path", "why"),
     [
         ("none.png", "No such file or directory"),
-        ("dir.png", "Is a directory"),
+        ("dir.png", "it is no regular file of the user's own"),
         ("../x.png", "outside of the run's media folder"),
         ("text.png", "it can't be read"),
         ("cut.jpg", "it can't be read"),
@@ -76,4 +77,4 @@ def test_an_empty_sound_is_brought_once_and_not_missed_later(folder: Path) -> No
     about, names = refer(folder, "empty.wav", kind="audio")
     assert (about["size"], names) == (0, [about["path"]])
     lines = split_lines(odd.media("k", "empty.wav", "audio"), Position(4))[0]
-    assert MediaFiles(folder).files_of(lines) == []
+    assert MediaFiles(MediaFolder(folder)).files_of(lines) == []

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -154,4 +153,4 @@ def test_outcomes_of_a_crash_leave_the_run_as_it_is(bench: WandbBench) -> None:
     assert run.confirmed(uploader, 1) == 1
     uploader.close(Outcome("crashed", 1), ())
     assert bench.state(run.run_id) == "running"
-    assert Path(run.target.media).name == "none"
+    assert run.target.media.path.name == "none"

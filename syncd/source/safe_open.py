@@ -1,0 +1,152 @@
+"""A file in a log folder -> the open file, as long as it is one of the user's own.
+
+A log folder may be one in which others write: what is in it must not make the daemon read, and
+upload, a file from anywhere else. So no link is followed below the folder, nor in the folder's own
+path once it was looked up; what is no regular file is not opened; and where others may write, the
+file has to be the user's, and to have no other name, which could be a hard link to one elsewhere.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path, PurePath
+from typing import BinaryIO, Final
+
+from karaoke_train.runlog.regular_file import UnsafeFile, open_regular
+
+# O_PATH: passing through a folder takes no more than the right to (where there is none, to read it)
+_FOLDER: Final = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_ROOT: Final = 0
+
+
+@cache
+def resolved(folder: Path) -> Path:
+    """Where the folder is, links followed, as it was when this process first asked: one that is
+    changed later leads to no other files. Raises OSError, also while it does not exist."""
+    return folder.resolve(strict=True)
+
+
+def real(path: Path) -> str:
+    """The log's place, links in its folder's path followed as `resolved` does. Raises OSError."""
+    return f"{resolved(path.parent)}/{path.name}"
+
+
+def moved(folder: Path) -> bool:
+    """Whether the folder's name leads elsewhere by now."""
+    try:
+        return folder.resolve(strict=True) != resolved(folder)
+    except OSError:
+        return False
+
+
+def open_log(path: Path, *, own: bool = False) -> BinaryIO:
+    """The record log at `path`, to be read. own: it has to be one of the user's own, where others
+    may write in its folder. Raises UnsafeFile, OSError."""
+    return open_strictly(Path(real(path)), own=own)
+
+
+def open_strictly(path: Path, *, own: bool) -> BinaryIO:
+    """The file at an absolute path without any link in it. own: see `open_log`. Raises UnsafeFile,
+    OSError, ValueError for a path that is none."""
+    with _folder(path.parent) as folder:
+        descriptor = open_regular(path.name, dir_fd=folder)
+        try:
+            if own:
+                _check_own(os.fstat(descriptor), os.fstat(folder))
+            return os.fdopen(descriptor, "rb")
+        except BaseException:
+            os.close(descriptor)
+            raise
+
+
+def names_in(folder: Path) -> list[str]:
+    """What the folder holds. Raises UnsafeFile, OSError."""
+    with _folder(resolved(folder)) as descriptor:
+        # A descriptor of O_PATH can't be listed
+        listed = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=descriptor)
+        try:
+            return os.listdir(listed)  # noqa: PTH208  (pathlib takes no descriptor)
+        finally:
+            os.close(listed)
+
+
+@contextmanager
+def _folder(path: PurePath) -> Iterator[int]:
+    """A descriptor of a folder, reached from the root without following a link."""
+    root, *parts = path.parts
+    descriptor = os.open(root, _FOLDER)
+    try:
+        for part in parts:
+            deeper = _step(descriptor, part)
+            os.close(descriptor)
+            descriptor = deeper
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _step(folder: int, name: str) -> int:
+    if name == "..":
+        raise UnsafeFile(errno.EINVAL, "it leads out of its folder")
+    try:
+        return os.open(name, _FOLDER, dir_fd=folder)
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENOTDIR) and _is_link(folder, name):
+            words = f"{name} is a symbolic link, which is not followed"
+            raise UnsafeFile(errno.ELOOP, words) from None
+        raise
+
+
+def _is_link(folder: int, name: str) -> bool:
+    return stat.S_ISLNK(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode)
+
+
+def _check_own(file: os.stat_result, folder: os.stat_result) -> None:
+    """See that nobody else can have put the file there. Raises UnsafeFile."""
+    user = os.geteuid()
+    shared = _others_may_write(folder)
+    # root's as well: what trains in a container often writes as root, which needs no such trick
+    if shared and file.st_uid not in (user, _ROOT):
+        words = f"it belongs to {_name_of(file.st_uid)}, and others may write in its folder"
+        raise UnsafeFile(errno.EPERM, words)
+    if file.st_nlink > 1 and (shared or folder.st_uid not in (user, _ROOT)):
+        words = "it has a second name (a hard link), and others may write in its folder"
+        raise UnsafeFile(errno.EPERM, words)
+
+
+def _others_may_write(folder: os.stat_result) -> bool:
+    if folder.st_mode & stat.S_IWOTH:
+        return True
+    return bool(folder.st_mode & stat.S_IWGRP) and not _is_private(folder.st_gid)
+
+
+@cache
+def _is_private(group: int) -> bool:
+    """Whether a group is a user's own, as most systems make one for each, with a umask that lets it
+    write (`useradd`, Debian's and Fedora's default)."""
+    import grp
+    import pwd
+
+    try:
+        user, found = pwd.getpwuid(os.geteuid()), grp.getgrgid(group)
+    except KeyError:
+        return False
+    return (
+        found.gr_gid == user.pw_gid
+        and set(found.gr_mem) <= {user.pw_name}
+        and (found.gr_name == user.pw_name)
+    )
+
+
+def _name_of(user: int) -> str:
+    import pwd
+
+    try:
+        return f"{pwd.getpwuid(user).pw_name} (user {user})"
+    except KeyError:
+        return f"user {user}"
