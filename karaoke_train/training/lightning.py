@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from lightning.pytorch.loggers.logger import Logger
 from lightning.pytorch.utilities import rank_zero_only
 
+from karaoke_train.runlog.metric_names import MetricNames
 from karaoke_train.runlog.warn import warn
-from karaoke_train.training.metric_names import MetricNames
 
 if TYPE_CHECKING:
     from argparse import Namespace

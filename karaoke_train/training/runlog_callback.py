@@ -10,14 +10,19 @@ is all that anybody's `transformers.Trainer` needs.
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from transformers import TrainerCallback
 
+from karaoke_train.runlog.metric_names import (
+    LAST_WORD,
+    TIMED,
+    MetricNames,
+    number,
+    transformers_names,
+)
 from karaoke_train.runlog.warn import warn
-from karaoke_train.training.metric_names import MetricNames, number
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -28,10 +33,6 @@ if TYPE_CHECKING:
     from karaoke_train.runlog import RunLog
 
     Pictures = Callable[[int], Mapping[str, Path]]
-
-# What tells the Trainer's last word of a training, which is about the whole of it
-LAST_WORD: Final = {"train_runtime", "train_loss", "total_flos"}
-_TIMED: Final = re.compile(r"(.+)_runtime")  # in what an evaluation or a prediction logs
 
 
 class RunLogCallback(TrainerCallback):
@@ -191,13 +192,11 @@ class RunLogCallback(TrainerCallback):
         self._val |= {key: value for key, value in val.items() if key.startswith("val/")}
 
     def _names_of(self, metrics: Mapping[str, Any], last_word: bool) -> dict[str, str]:
-        own = own_prefix(metrics)
-        self._names.forget(**({"loss": "train/loss"} if last_word else {}))
-        names = self._names.of(key for key in metrics if not (own and key.startswith(f"{own}_")))
+        names = transformers_names(self._names, metrics)
         if not last_word:
             for sentence in self._names.news(names):
                 warn(sentence)
-        return names | {key: f"{own}/{key[len(own) + 1 :]}" for key in metrics if key not in names}
+        return names
 
     def _summarise(self, args: TrainingArguments, state: TrainerState) -> None:
         if self._ended_epoch is None:
@@ -236,23 +235,12 @@ def settings_of(args: TrainingArguments, model: Any = None) -> dict[str, Any]:
     return found | arguments
 
 
-def own_prefix(metrics: Mapping[str, Any]) -> str:
-    """The prefix of an evaluation or prediction that was given one (`metric_key_prefix`); empty
-    where it is one of those that say of themselves what they are."""
-    for key in metrics:
-        timed = _TIMED.fullmatch(key)
-        if timed and f"{timed[1]}_samples_per_second" in metrics:
-            word = timed[1].partition("_")[0]
-            return "" if word in ("train", "eval", "val", "test") else timed[1]
-    return ""
-
-
 def loss_key(val: Mapping[str, Any], best: str = "") -> str:
     """Under which key of an epoch's validations its loss is. `val/loss`; with several sets, that of
     the set whose name `best` (metric_for_best_model) begins with, else of the first."""
     if "val/loss" in val:
         return "val/loss"
-    sets = [m[1] for key in val if (m := _TIMED.fullmatch(key.removeprefix("val/")))]
+    sets = [m[1] for key in val if (m := TIMED.fullmatch(key.removeprefix("val/")))]
     losses = [name for name in sets if f"val/{name}_loss" in val]
     best = best.removeprefix("eval_")
     named = [name for name in losses if best.startswith(f"{name}_")]

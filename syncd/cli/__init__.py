@@ -11,7 +11,7 @@ import click
 from click.shell_completion import shell_complete
 
 from syncd import logging_setup
-from syncd.cli import completion, daemon, decide, doctor, plot, service, upload, verify
+from syncd.cli import completion, daemon, decide, doctor, imports, plot, service, upload, verify
 from syncd.cli.common import Group, print_error_json
 from syncd.errors import Exit, SyncError, UsageError
 from syncd.paths import NAME
@@ -48,6 +48,7 @@ for _command in (
     upload.sync,
     plot.plot,
     upload.export,
+    imports.import_,
     verify.verify,
     decide.retry,
     decide.forget,

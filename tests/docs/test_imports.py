@@ -48,11 +48,12 @@ ROOMS: Final = {
     "syncd.events": "errors logging_setup log",
     "syncd.state": "tops log",
     "syncd.source": "tops state log",
+    "syncd.imports": "tops state source log",
     "syncd.destination": "tops state source log",
     "syncd.sync": "tops state source destination log",
     "syncd.service": "tops state source destination sync log",
     "syncd.report": "tops state source destination sync service log",
-    "syncd.cli": "tops state source destination sync service report log",
+    "syncd.cli": "tops state source imports destination sync service report log",
     "syncd.__main__": "cli",
 }  # fmt: skip
 TOPS: Final = ("errors", "failpoints", "paths", "settings", "logging_setup", "events")
@@ -76,7 +77,7 @@ LIBRARIES: Final = {
     "scipy": ("karaoke_train",),
     "wandb": ("syncd.destination.wandb.worker", "syncd.destination.wandb.history"),
     "plotext": ("syncd.report.plot",),
-    "tensorboardX": ("syncd.report.tensorboard",),
+    "tensorboardX": ("syncd.report.tensorboard", "syncd.imports.tensorboard"),
     "requests": (),
     "urllib3": ("syncd.destination.wandb.http",),
 }

@@ -18,7 +18,8 @@ from transformers import PretrainedConfig, Trainer, TrainerCallback, TrainingArg
 
 from karaoke_train.callback import register
 from karaoke_train.runlog import RunLog, RunLogError
-from karaoke_train.training.runlog_callback import RunLogCallback, loss_key, own_prefix
+from karaoke_train.runlog.metric_names import own_prefix
+from karaoke_train.training.runlog_callback import RunLogCallback, loss_key
 
 
 class Doubling(Dataset[dict[str, torch.Tensor]]):

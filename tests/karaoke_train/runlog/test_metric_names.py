@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from karaoke_train.training.metric_names import MetricNames, number, part_of
+from karaoke_train.runlog.metric_names import MetricNames, number, part_of
 
 
 @pytest.mark.parametrize(

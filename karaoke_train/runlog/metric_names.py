@@ -8,10 +8,14 @@ whole name behind the slash: `loss` is `train/loss`, and `train_loss` beside it 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from itertools import chain, count
 from typing import Any, Final
 
+# What tells transformers' last word of a training, which is about the whole of it
+LAST_WORD: Final = {"train_runtime", "train_loss", "total_flos"}
+TIMED: Final = re.compile(r"(.+)_runtime")  # in what an evaluation or a prediction logs
 WORDS: Final = {"train": "train", "val": "val", "eval": "val", "test": "test"}
 
 
@@ -44,11 +48,12 @@ class MetricNames:
         sentences = []
         for key, name in names.items():
             usual = "/".join(part_of(key))
-            if name == usual or key in self._told:
+            owner = self._owners.get(usual, key)
+            if owner == key or key in self._told:
                 continue
             self._told.add(key)
             sentences.append(
-                f"the metric {key!r} is written as {name!r}, since {self._owners[usual]!r} is "
+                f"the metric {key!r} is written as {name!r}, since {owner!r} is "
                 f"{usual!r} already. Log it under another name to choose that."
             )
         return sentences
@@ -70,3 +75,25 @@ def number(value: Any) -> float | None:
         return float(value)
     except (TypeError, ValueError, RuntimeError):  # RuntimeError: torch, of several elements
         return None
+
+
+def transformers_names(names: MetricNames, metrics: Mapping[str, Any]) -> dict[str, str]:
+    """The names of what transformers' Trainer logs in one record. What an evaluation with a prefix
+    of its own logs is under that prefix; the mean loss of the last word is `train/train_loss`, as
+    `train/loss` is a step's."""
+    own = own_prefix(metrics)
+    last_word = metrics.keys() >= LAST_WORD
+    names.forget(**({"loss": "train/loss"} if last_word else {}))
+    found = names.of(key for key in metrics if not (own and key.startswith(f"{own}_")))
+    return found | {key: f"{own}/{key[len(own) + 1 :]}" for key in metrics if key not in found}
+
+
+def own_prefix(metrics: Mapping[str, Any]) -> str:
+    """The prefix of an evaluation or prediction that was given one (`metric_key_prefix`); empty
+    where it is one of those that say of themselves what they are."""
+    for key in metrics:
+        timed = TIMED.fullmatch(key)
+        if timed and f"{timed[1]}_samples_per_second" in metrics:
+            word = timed[1].partition("_")[0]
+            return "" if word in ("train", "eval", "val", "test") else timed[1]
+    return ""

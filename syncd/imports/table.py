@@ -1,0 +1,112 @@
+"""A wide table, one row per step, -> a run: CSV as Keras, Lightning, wandb and many scripts write
+it, separated by comma, semicolon or tab."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from karaoke_train.runlog.format import Record
+from syncd.errors import SyncError
+from syncd.imports.fields import metrics_of, record_of
+from syncd.imports.foreign_run import ForeignRun
+
+_SEPARATORS: Final = ",;\t|"
+_COMMA_NUMBER: Final = re.compile(r"[+-]?\d+,\d+(?:[eE][+-]?\d+)?")
+_WORDS: Final = {"true": True, "false": False}
+_LONGEST: Final = 1 << 20  # bytes of a line that is looked at to tell the header
+_TENSORBOARD: Final = ("wall time", "step", "value")  # what its page downloads: one metric
+_TAG: Final = re.compile(r".*tag-(.+)")
+
+
+def header_of(path: Path) -> list[str]:
+    """The names of the table's columns. Raises SyncError, OSError."""
+    with path.open("rb") as file:
+        try:
+            line = file.readline(_LONGEST).decode("utf-8-sig")
+        except UnicodeDecodeError:
+            raise SyncError("is no text in UTF-8", where=str(path)) from None
+    names = next(csv.reader([line], delimiter=_separator(line)), [])
+    if all(isinstance(_value(name), float | int) for name in names if name.strip()):
+        raise SyncError(
+            "its first row does not name the columns",
+            where=str(path),
+            meaning="Nothing of it was imported",
+            remedy="Put a row with their names before the others: step,loss,…",
+        )
+    return [name.strip() for name in names]
+
+
+def read(path: Path, name: str) -> ForeignRun:
+    """The table as a run. Raises SyncError, OSError."""
+    header = _named(header_of(path), path)
+    return ForeignRun(path, name, lambda run: _records(run, header))
+
+
+def _named(header: Sequence[str], path: Path) -> list[str]:
+    """The columns' names, each another one."""
+    if tuple(name.lower() for name in header) == _TENSORBOARD:
+        tag = _TAG.fullmatch(path.stem)
+        return [*header[:2], tag[1] if tag else path.stem]
+    names: list[str] = []
+    for name in header:
+        free = name or "column"
+        while free in names:
+            free += "_"
+        names.append(free)
+    return names
+
+
+def _records(run: ForeignRun, header: Sequence[str]) -> Iterator[Record]:
+    for row in _rows(run):
+        if len(row) > len(header):
+            run.left_out["rows' cells beyond the last column"] += 1
+        cells = zip(header, row, strict=False)
+        fields = {name: _value(cell) for name, cell in cells if cell.strip()}
+        record = record_of(fields)
+        if metrics_of(record):
+            yield record
+        elif fields:
+            run.left_out["rows without a metric"] += 1
+
+
+def _rows(run: ForeignRun) -> Iterator[list[str]]:
+    """The rows behind the header, which a logger that is started again writes once more."""
+    with run.path.open(encoding="utf-8-sig", errors="backslashreplace", newline="") as file:
+        separator = _separator(file.readline())
+        file.seek(0)
+        rows = csv.reader(file, delimiter=separator)
+        first: list[str] = []
+        while True:
+            try:
+                row = next(rows)
+            except StopIteration:
+                return
+            except csv.Error:  # a zero byte, a cell without end
+                run.left_out["rows that are damaged"] += 1
+                continue
+            if not first:
+                first = row
+            elif row != first:
+                yield row
+
+
+def _separator(line: str) -> str:
+    """Whatever there is most of; a comma in a semicolon's table is a decimal one."""
+    return max(_SEPARATORS, key=lambda mark: (line.count(mark), mark == ","))
+
+
+def _value(cell: str) -> Any:
+    """A number where the cell is one, by the point or, as some countries have it, the comma."""
+    text = cell.strip()
+    if _COMMA_NUMBER.fullmatch(text):
+        text = text.replace(",", ".")
+    for kind in (int, float):
+        try:
+            return kind(text) if "_" not in text else cell
+        except ValueError:
+            continue
+    return _WORDS.get(text.lower(), cell)
