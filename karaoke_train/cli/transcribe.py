@@ -61,12 +61,12 @@ def _transcribe(
         folder = Path(out) if out else path.parent
         targets = [folder / f"{path.stem}.{suffix}" for suffix in formats]
         try:
-            count = _write_notes(loaded, path, targets, options, overwrite=overwrite)
+            found = _write_notes(loaded, path, targets, options, overwrite=overwrite)
         except (AudioError, OSError) as error:
             print(f"karaoke-train: not transcribed: {error}", file=sys.stderr)
             failed = 1
         else:
-            say(f"{path}: {count} notes in {', '.join(map(str, targets))}")
+            say(f"{path}: {found}; written to {', '.join(map(str, targets))}")
     return failed
 
 
@@ -77,9 +77,10 @@ def _write_notes(
     options: DecodeOptions,
     *,
     overwrite: bool,
-) -> int:
-    """Write one recording's notes to all targets; how many notes it has."""
+) -> str:
+    """Write one recording's notes to all targets; what was found, in words."""
     from karaoke_train.annotations import write
+    from karaoke_train.inference.doubt import doubt
     from karaoke_train.inference.transcribe import FileSound
     from karaoke_train.model.decode import decode
 
@@ -95,7 +96,9 @@ def _write_notes(
             _draw(target, model, sound, notes)
         else:
             write(target, notes, sound=path.name)
-    return len(notes)
+    reason = doubt(heard, notes)
+    found = f"{len(notes)} note{'' if len(notes) == 1 else 's'}"
+    return f"{found}, {reason}" if reason else found
 
 
 def _draw(target: Path, model: VoiceToNotes, sound: FileSound, notes: list[Note]) -> None:
