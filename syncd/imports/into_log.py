@@ -16,6 +16,7 @@ from urllib.parse import quote
 from karaoke_train.runlog.format import BadRecord, Record, decode, encode
 from karaoke_train.runlog.layout import media_folder
 from karaoke_train.runlog.record_types import SCHEMA, RecordType
+from karaoke_train.runlog.secrets import cut_config
 from syncd.errors import SyncError
 from syncd.imports.fields import metrics_of
 from syncd.imports.foreign_run import ForeignRun, MediaData, at
@@ -181,7 +182,7 @@ class _Lines:
     def config_line(self, first: Record, project: str) -> bytes:
         """The log's first line; of a log that is there, once more, as for every run that goes on
         after its end."""
-        config = {"config": dict(self._run.config)}
+        config = {"config": cut_config(self._run.config)}
         if self._target.exists():
             return encode({**decode(first_line(self._target)), **config, "attempt": 1})
         created = first.get("timestamp") or at(self._run.path.stat().st_mtime)

@@ -136,11 +136,12 @@ def test_a_table_without_names_of_columns_is_refused(capsys: pytest.CaptureFixtu
 def test_lines_of_json_are_records_and_the_first_may_be_the_config(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    lines = ['{"config": {"lr": 0.1}}', '{"step": 1, "loss": 0.5, "more": {"a": 1}}', "{torn", "7",
+    lines = ['{"config": {"lr": 0.1, "api_key": "abcdefghijklmnop"}}', '{"step": 1, "loss": 0.5, "more": {"a": 1}}', "{torn", "7",
              '{"global_step": 2, "epoch": 0.5, "eval_loss": NaN}']  # fmt: skip
     write("train.jsonl", "\n".join(lines))
     imported("train.jsonl")
-    assert records()[0]["config"] == {"lr": 0.1}
+    assert records()[0]["config"]["lr"] == 0.1
+    assert b"abcdefghijklmnop" not in logs()[0].read_bytes()
     assert metrics() == [
         {"type": "train", "step": 1, "loss": 0.5, "more": {"a": 1}},
         {"type": "val", "step": 2, "epoch": 0.5, "eval_loss": "NaN"},
