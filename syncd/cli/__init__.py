@@ -11,7 +11,18 @@ import click
 from click.shell_completion import shell_complete
 
 from syncd import logging_setup
-from syncd.cli import completion, daemon, decide, doctor, imports, plot, service, upload, verify
+from syncd.cli import (
+    completion,
+    daemon,
+    decide,
+    doctor,
+    imports,
+    plot,
+    prune,
+    service,
+    upload,
+    verify,
+)
 from syncd.cli.common import Group, print_error_json
 from syncd.errors import Exit, SyncError, UsageError
 from syncd.paths import NAME
@@ -52,6 +63,7 @@ for _command in (
     verify.verify,
     decide.retry,
     decide.forget,
+    prune.prune,
     doctor.doctor,
     completion.completion,
 ):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 from rich.console import Console
@@ -16,6 +17,9 @@ from syncd.destination.registry import connect
 from syncd.errors import Exit, SyncError, UsageError
 from syncd.paths import destination_folder
 from syncd.settings import Settings
+
+if TYPE_CHECKING:
+    from syncd.sync.run_once import SyncInputs
 
 
 @command(
@@ -32,6 +36,7 @@ from syncd.settings import Settings
         ("karaoke-syncd sync", "every run in ./logs that is to be uploaded"),
         ("karaoke-syncd sync logs/training_log_20240115_143022.jsonl", "one run"),
         ("karaoke-syncd sync --follow", "until all runs have ended"),
+        ("karaoke-syncd sync --dry_run", "what would go where"),
         ("karaoke-syncd sync --as_new copy.jsonl", "a copy as a run of its own"),
         ("karaoke-syncd sync --wandb_tags good,final run.jsonl", "tag it, also once it is there"),
     ),
@@ -50,6 +55,7 @@ from syncd.settings import Settings
 )  # fmt: skip
 @click.option("--as_new", is_flag=True, help="Upload the files as runs of their own.")
 @click.option("--follow", is_flag=True, help="Go on until the runs have ended.")
+@click.option("--dry_run", is_flag=True, help="Say what would go where; send nothing.")
 def sync(
     call: Invocation,
     paths: Sequence[Path],
@@ -57,6 +63,7 @@ def sync(
     sync_wandb_offline: bool,
     as_new: bool,
     follow: bool,
+    dry_run: bool,
     **labels: str | None,
 ) -> Exit:
     """Upload once what is there, with a progress bar.
@@ -71,6 +78,10 @@ def sync(
     given = _labels(labels)
     destination = connect(call.settings)
     inputs = run_once.collect_inputs(paths or call.settings.log_dir, call.settings.state_dir)
+    if dry_run:
+        if as_new or sync_wandb_offline:
+            raise UsageError("--dry_run is for record logs alone, as the runs that they are")
+        return _dry_run(call, destination, inputs, everything=not paths)
     if as_new:
         _assign_run_ids(inputs.files, call.settings, destination)
     code = run_once.sync(
@@ -86,6 +97,30 @@ def sync(
     if sync_wandb_offline:
         code = max(code, _sync_offline(call.settings, call.console))
     return code
+
+
+def _dry_run(
+    call: Invocation, destination: Destination, inputs: SyncInputs, *, everything: bool
+) -> Exit:
+    from syncd.report.dry_run import plan
+
+    console, waiting = call.console, 0
+    for error in inputs.unusable:
+        console.print(str(error), style="red")
+    planned = list(plan(call.settings, destination, inputs, everything=everything))
+    for one in planned:
+        if one.stays:
+            console.print(f"{one.path.name}: stays, as {one.stays}")
+            continue
+        waiting += one.pending
+        place = one.url or f"{destination.identity.address}: {one.where}"
+        console.print(f"{one.path.name} ({one.name}): {_records(one.pending)} to {place}")
+    console.print(f"Nothing was sent: {_records(waiting)} of {len(planned)} files would be")
+    return Exit.FAILED if inputs.unusable else Exit.OK
+
+
+def _records(count: int) -> str:
+    return "1 record" if count == 1 else f"{count:,} records"
 
 
 def _labels(given: Mapping[str, str | None]) -> Labels:

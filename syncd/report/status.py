@@ -254,7 +254,7 @@ def _run(
     project = settings.project or header.project
     mine = known if known and known.project == project else None
     uploaded, offset = (mine.confirmed.ordinal, mine.confirmed.offset) if mine else (0, 0)
-    pending = _lines_from(file.path, offset)
+    pending = lines_from(file.path, offset)
     state = _state(header.upload, ignored, problem, pending)
     if state is RunState.UPLOADED and mine and not mine.ended and outcome_before(file.path, offset):
         state = RunState.ENDING
@@ -295,7 +295,7 @@ def _unusable(file: UnusableFile, settings: Settings, ignored: Container[str]) -
     else:
         state = RunState.FORGOTTEN if header.run_id in ignored else state
         project = settings.project or header.project
-        records = _lines_from(file.path, 0)
+        records = lines_from(file.path, 0)
         run = RunStatus(
             header.run_id, header.run_name, project, str(file.path), state, records=records
         )
@@ -322,7 +322,7 @@ def _belongs(known: Cursor, settings: Settings) -> bool:
     return Path(known.path).parent in settings.log_dir
 
 
-def _lines_from(path: Path, offset: int) -> int:
+def lines_from(path: Path, offset: int) -> int:
     """Complete lines of the file from an offset on; 0 when it can't be read."""
     count = 0
     try:

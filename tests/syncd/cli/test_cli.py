@@ -405,3 +405,23 @@ def test_interrupted_is_a_code_of_its_own(monkeypatch: pytest.MonkeyPatch) -> No
 
     monkeypatch.setattr("syncd.settings.load", interrupt)
     assert main(["status"]) == Exit.INTERRUPTED
+
+
+def test_a_dry_run_says_what_would_go_where_and_sends_nothing(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    logs = home / "logs"
+    logs.mkdir()
+    (logs / "training_log_a.jsonl").write_bytes(config_line("a") + config_line("a"))
+    (logs / "training_log_b.jsonl").write_bytes(config_line("b", upload=False))
+    (logs / "training_log_c.jsonl").write_bytes(config_line("a") + config_line("a"))
+    assert main(["sync", "--dry_run"]) == Exit.OK
+    said = capsys.readouterr().err
+    assert "training_log_a.jsonl (name of a): 2 records to http://127.0.0.1:9: …/songs/a" in said
+    assert "training_log_b.jsonl: stays, as it is not to be uploaded" in said
+    assert "training_log_c.jsonl: stays, as a copy of training_log_a.jsonl" in said
+    assert "Nothing was sent: 2 records of 3 files would be" in said
+    assert main(["sync", "--dry_run", "--entity", "me", str(logs / "training_log_b.jsonl")]) == 0
+    assert "1 record to http://127.0.0.1:9/me/songs/runs/b" in capsys.readouterr().err
+    assert main(["sync", "--dry_run", "--as_new"]) == Exit.USAGE
+    assert not (home / "state").exists()

@@ -136,7 +136,8 @@ def test_a_table_without_names_of_columns_is_refused(capsys: pytest.CaptureFixtu
 def test_lines_of_json_are_records_and_the_first_may_be_the_config(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    lines = ['{"config": {"lr": 0.1, "api_key": "abcdefghijklmnop"}}', '{"step": 1, "loss": 0.5, "more": {"a": 1}}', "{torn", "7",
+    config = '{"config": {"lr": 0.1, "api_key": "abcdefghijklmnop"}}'
+    lines = [config, '{"step": 1, "loss": 0.5, "more": {"a": 1}}', "{torn", "7",
              '{"global_step": 2, "epoch": 0.5, "eval_loss": NaN}']  # fmt: skip
     write("train.jsonl", "\n".join(lines))
     imported("train.jsonl")

@@ -1,0 +1,169 @@
+"""Runs that are at the server, whole and ended, -> room on this disk: deleted, or compressed.
+
+What the cursor says is not enough to take a file's only copy away: the run is read back from the
+server and compared, record by record, right before.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from karaoke_train.runlog.layout import lock_path
+from karaoke_train.runlog.lock import Held, Lock, holder_of
+from syncd.destination.base import Destination, RunRef
+from syncd.errors import SyncError
+from syncd.source.safe_open import open_log
+from syncd.source.scanner import LogFile
+from syncd.state import cursor, lease
+from syncd.state.cursor import Cursor
+from syncd.sync.content import Content
+from syncd.sync.outcome import outcome_before
+
+SUFFIX: Final = ".zst"
+_LEVEL: Final = 10  # of 22: a log is a tenth of its size from 3 on, and this one takes seconds
+_READ: Final = 1 << 20  # bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where the runs of some log folders are. project: instead of their own. state: the folder of
+    the destination's state."""
+
+    destination: Destination
+    entity: str
+    project: str
+    state: Path
+
+
+def why_kept(file: LogFile, at: Target, older_than: float, now: float) -> str:
+    """What keeps the run's file here; empty where it may go. older_than: seconds that nothing may
+    have been written for. now: seconds since 1970. Raises UploadError, OSError."""
+    return _by_what_is_here(file, at, older_than, now) or _by_what_is_there(file, at)
+
+
+def _by_what_is_here(file: LogFile, at: Target, older_than: float, now: float) -> str:
+    known = cursor.load(at.state / "cursors", file.run_id)
+    project = at.project or file.header.project
+    if known is None or (known.project, known.entity) != (project, at.entity):
+        return "it was not uploaded there"
+    stat = file.path.stat()
+    if known.confirmed.offset != stat.st_size:
+        return "not all of its records are confirmed"
+    outcome = outcome_before(file.path, stat.st_size)
+    if outcome is None or not outcome.told:
+        return "it has no end: it may be resumed"
+    if not known.ended:
+        return "how it ended is not confirmed"
+    if now - stat.st_mtime < older_than:
+        return "it is not old enough"
+    return _in_use(file, known, at)
+
+
+def _in_use(file: LogFile, known: Cursor, at: Target) -> str:
+    if holder_of(lock_path(file.path)):
+        return "its writer lives"
+    if holder_of(lease.run_lease(file.path, known.run_id, at.state.name).path):
+        return "it is being uploaded"
+    return ""
+
+
+def _by_what_is_there(file: LogFile, at: Target) -> str:
+    ref = RunRef(at.entity, at.project or file.header.project, file.run_id)
+    remote = at.destination.remote_run(ref)
+    outcome = outcome_before(file.path, file.path.stat().st_size)
+    if remote is None or outcome is None or not remote.shows(outcome):
+        return "the server does not show how it ended"
+    content = Content(file.path, file.media, file.header.created, ref, at.destination)
+    return "" if content.compared().equal else "the server has other records"
+
+
+def delete(file: LogFile) -> int:
+    """Delete the run's log, its pictures and its sounds. Returns the bytes that this frees. Raises
+    SyncError where somebody goes on with the run, OSError."""
+    with _locked(file):
+        freed = sum(path.stat().st_size for path in _media(file))
+        file.path.unlink()
+        if file.media.path.is_dir() and not file.media.path.is_symlink():
+            shutil.rmtree(file.media.path)
+    return freed + file.size
+
+
+def compress(file: LogFile) -> int:
+    """Put `FILE.jsonl.zst` in the log's place; `zstd -d` brings it back. Returns the bytes that
+    this frees. Raises SyncError where somebody goes on with the run, or without the library,
+    OSError."""
+    target = file.path.with_name(f"{file.path.name}{SUFFIX}")
+    with _locked(file):
+        part = target.with_name(f".{target.name}.{os.getpid()}.part")
+        try:
+            _pack(file.path, part)
+            shutil.copystat(file.path, part)
+            part.replace(target)
+        finally:
+            part.unlink(missing_ok=True)
+        file.path.unlink()
+    return file.size - target.stat().st_size
+
+
+def _pack(source: Path, target: Path) -> None:
+    """Compress, and read it back: what differs is no copy."""
+    try:
+        import zstandard
+    except ImportError:
+        raise SyncError(
+            "logs are compressed by zstandard, which is not installed",
+            meaning="Nothing was changed",
+            remedy="pip install 'karaoke-train[zstd]'",
+        ) from None
+    written, found = hashlib.sha256(), hashlib.sha256()
+    with open_log(source) as log, target.open("xb") as out:
+        with zstandard.ZstdCompressor(level=_LEVEL).stream_writer(out, closefd=False) as packed:
+            while data := log.read(_READ):
+                written.update(data)
+                packed.write(data)
+        out.flush()
+        os.fsync(out.fileno())
+    with target.open("rb") as back:
+        for data in zstandard.ZstdDecompressor().read_to_iter(back):
+            found.update(data)
+    if written.digest() != found.digest():
+        raise SyncError(
+            "its compressed copy is not equal to it",
+            where=source.name,
+            meaning="It stays as it is",
+            remedy="See whether the disk is damaged",
+        )
+
+
+@contextmanager
+def _locked(file: LogFile) -> Iterator[None]:
+    """Hold the writer's lock, with the file still being what was compared. Raises SyncError."""
+    lock = Lock(lock_path(file.path))
+    try:
+        lock.acquire()
+    except Held as held:
+        raise _goes_on(file, str(held)) from None
+    try:
+        if file.path.stat().st_size != file.size:
+            raise _goes_on(file, "it has grown")
+        yield
+    finally:
+        lock.release()
+
+
+def _goes_on(file: LogFile, why: str) -> SyncError:
+    return SyncError(
+        f"somebody goes on with it: {why}", where=file.path.name, meaning="It stays as it is"
+    )
+
+
+def _media(file: LogFile) -> Iterator[Path]:
+    folder = file.media.path
+    return (path for path in folder.rglob("*") if path.is_file() and not path.is_symlink())

@@ -1,0 +1,221 @@
+"""Which runs may leave this disk, and that no other one ever does."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from karaoke_train.runlog import RunLog
+from karaoke_train.runlog.layout import lock_path
+from karaoke_train.runlog.lock import Lock
+from syncd.cli import main
+from syncd.errors import Exit, SyncError, Unreachable
+from syncd.paths import destination_folder
+from syncd.source.scanner import LogFile, LogScanner
+from syncd.state import cursor, lease
+from syncd.sync.prune import Target, compress, delete, why_kept
+from tests.fakes.uploads import ENTITY, URL
+from tests.syncd.sync.test_run_once import Rig
+from tests.syncd.world import end_line, train_line
+
+NOW = 1_800_000_000.0
+DAY = 86_400.0
+
+
+class Pruned(Rig):
+    """A folder whose runs were uploaded long ago."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.state = destination_folder(self.settings.state_dir, URL)
+
+    def uploaded(self, name: str = "a") -> Path:
+        path = self.log(name, train_line(1), end_line())
+        assert self.sync() is Exit.OK
+        self.aged(path)
+        return path
+
+    def aged(self, path: Path, days: float = 40) -> None:
+        os.utime(path, (NOW - days * DAY, NOW - days * DAY))
+
+    def file(self, path: Path) -> LogFile:
+        found = LogScanner().look(path)
+        assert isinstance(found, LogFile)
+        return found
+
+    def why(self, path: Path, days: float = 30) -> str:
+        at = Target(self.server, ENTITY, "", self.state)
+        return why_kept(self.file(path), at, days * DAY, NOW)
+
+
+@pytest.fixture
+def rig(tmp_path: Path) -> Pruned:
+    return Pruned(tmp_path)
+
+
+def test_a_run_that_is_there_whole_and_old_may_go(rig: Pruned) -> None:
+    path = rig.uploaded()
+    assert rig.why(path) == ""
+    assert rig.why(path, days=50) == "it is not old enough"
+
+
+def test_one_that_was_never_uploaded_stays(rig: Pruned) -> None:
+    path = rig.log("a", end_line())
+    rig.aged(path)
+    assert rig.why(path) == "it was not uploaded there"
+
+
+def test_one_that_has_grown_since_stays(rig: Pruned) -> None:
+    path = rig.uploaded()
+    with path.open("ab") as file:
+        file.write(train_line(2))
+    rig.aged(path)
+    assert rig.why(path) == "not all of its records are confirmed"
+    with path.open("ab") as file:
+        file.write(b'{"torn')
+    rig.aged(path)
+    assert rig.why(path) == "not all of its records are confirmed"
+
+
+def test_a_crashed_one_stays_as_it_may_be_resumed(rig: Pruned) -> None:
+    path = rig.log("a", train_line(1))
+    assert rig.sync() is Exit.OK
+    rig.aged(path)
+    assert rig.why(path) == "it has no end: it may be resumed"
+
+
+def test_one_whose_end_was_not_told_stays(rig: Pruned) -> None:
+    path = rig.uploaded()
+    known = cursor.load(rig.state / "cursors", "a")
+    assert known
+    cursor.save(rig.state / "cursors", replace(known, ended=False))
+    assert rig.why(path) == "how it ended is not confirmed"
+    cursor.save(rig.state / "cursors", known)
+    rig.server.runs["a"].shown = "running"
+    assert rig.why(path) == "the server does not show how it ended"
+
+
+def test_one_that_is_in_other_hands_stays(rig: Pruned) -> None:
+    path = rig.uploaded()
+    for lock, words in (
+        (Lock(lock_path(path)), "its writer lives"),
+        (lease.run_lease(path, "a", rig.state.name), "it is being uploaded"),
+    ):
+        lock.acquire()
+        assert rig.why(path) == words
+        lock.release()
+    assert rig.why(path) == ""
+
+
+def test_one_that_the_server_lost_or_holds_otherwise_stays(rig: Pruned) -> None:
+    path = rig.uploaded()
+    row = rig.server.runs["a"].rows[1]
+    rig.server.runs["a"].rows[1] = row | {"train/loss": 7.0}
+    assert rig.why(path) == "the server has other records"
+    rig.server.runs["a"].rows[1] = row
+    rig.server.lose("a", 2)
+    assert rig.why(path) == "the server has other records"
+    del rig.server.runs["a"]
+    assert rig.why(path) == "the server does not show how it ended"
+
+
+def test_deleting_takes_the_log_and_its_media_and_nothing_else(rig: Pruned) -> None:
+    path, other = rig.uploaded("a"), rig.uploaded("b")
+    file = rig.file(path)
+    file.media.path.mkdir(parents=True)
+    (file.media.path / "roll_1.png").write_bytes(b"x" * 10)
+    assert delete(file) == file.size + 10
+    assert not path.exists()
+    assert not file.media.path.exists()
+    assert other.exists()
+    assert rig.sync() is Exit.OK  # nothing is missed, and nothing sent again
+    assert rig.server.violations == []
+
+
+def test_a_link_in_the_place_of_media_is_not_followed(rig: Pruned, tmp_path: Path) -> None:
+    path, precious = rig.uploaded(), tmp_path / "precious"
+    precious.mkdir()
+    (precious / "x").write_bytes(b"1")
+    file = rig.file(path)
+    file.media.path.parent.mkdir(parents=True)
+    file.media.path.symlink_to(precious)
+    delete(file)
+    assert (precious / "x").exists()
+
+
+def test_a_compressed_log_is_the_log(rig: Pruned) -> None:
+    pytest.importorskip("zstandard")
+    path = rig.uploaded()
+    data, file = path.read_bytes(), rig.file(path)
+    packed = path.with_name(f"{path.name}.zst")
+    assert compress(file) == len(data) - packed.stat().st_size
+    assert not path.exists()
+    assert packed.stat().st_mtime == NOW - 40 * DAY
+    import zstandard
+
+    with packed.open("rb") as back:
+        assert zstandard.ZstdDecompressor().stream_reader(back).read() == data
+    path.write_bytes(data)  # as `zstd -d` would
+    sent = rig.server.sent
+    assert rig.sync() is Exit.OK
+    assert (rig.server.sent, rig.server.violations) == (sent, [])
+
+
+@pytest.mark.parametrize("act", [delete, compress])
+def test_a_run_that_somebody_resumed_meanwhile_stays(rig: Pruned, act: object) -> None:
+    path = rig.uploaded()
+    file = rig.file(path)
+    with RunLog.resume(path), pytest.raises(SyncError, match="somebody goes on with it"):
+        act(file)  # type: ignore[operator]
+    with pytest.raises(SyncError, match="it has grown"):
+        act(file)  # type: ignore[operator]
+    assert path.exists()
+    assert not list(path.parent.glob("*.zst")) + list(path.parent.glob(".*.part"))
+
+
+# --- the command
+
+
+@pytest.fixture
+def command(rig: Pruned, monkeypatch: pytest.MonkeyPatch) -> Pruned:
+    monkeypatch.setattr("syncd.cli.prune.connect", lambda settings: rig.server)
+    monkeypatch.setattr("syncd.logging_setup.set_up", lambda level: None)
+    monkeypatch.setenv("KARAOKE_SYNCD_STATE_DIR", str(rig.settings.state_dir))
+    monkeypatch.setenv("KARAOKE_SYNCD_LOG_DIR", str(rig.logs))
+    monkeypatch.setenv("COLUMNS", "200")
+    return rig
+
+
+def test_without_being_told_how_it_changes_nothing(
+    command: Pruned, capsys: pytest.CaptureFixture[str]
+) -> None:
+    old, young = command.uploaded("a"), command.uploaded("b")
+    os.utime(old, (0, 0))
+    os.utime(young)
+    for words in ([], ["--dry_run", "--delete"]):
+        assert main(["prune", *words]) == Exit.OK
+        said = capsys.readouterr().out
+        assert "could go  name of a (training_log_a.jsonl)" in said
+        assert "stays  name of b (training_log_b.jsonl): it is not old enough" in said
+        assert "1 run with 0.0 MB could go; 1 stay. Nothing was changed" in said
+    assert old.exists()
+    assert main(["prune", "--delete"]) == Exit.OK
+    assert (old.exists(), young.exists()) == (False, True)
+    assert "Deleted: 1 run" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "code"), [("12h", Exit.OK), ("2w", Exit.OK), ("0", Exit.OK), ("soon", Exit.USAGE)]
+)
+def test_an_age_is_a_number_with_a_unit(command: Pruned, words: str, code: Exit) -> None:
+    assert main(["prune", "--older_than", words]) == code
+
+
+def test_a_server_out_of_reach_leaves_everything(command: Pruned) -> None:
+    path = command.uploaded()
+    command.server.down = Unreachable("no network")
+    assert main(["prune", "--delete", "--older_than", "0"]) == Exit.OFFLINE
+    assert path.exists()
