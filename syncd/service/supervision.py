@@ -57,7 +57,11 @@ class ServiceNotifier:
 
     def tick_done(self, daemon: Daemon) -> None:
         """The loop has done one whole tick."""
-        if (words := summary(daemon.connectivity, daemon.awake, len(daemon.runs))) != self._status:
+        if (
+            words := summary(
+                daemon.connectivity, daemon.awake, len(daemon.runs) + len(daemon.finished)
+            )
+        ) != self._status:
             self._notifier.status(words)
             self._status = words
         if not self._ready:

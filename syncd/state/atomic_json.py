@@ -48,10 +48,11 @@ def write_bytes(path: Path, data: bytes, *, mode: int = 0o600, sync: bool = True
         _sync_folder(path.parent)
 
 
-def read(path: Path) -> Any:
+def read(path: Path | str) -> Any:
     """What the file holds; None when it's missing, unreadable or damaged."""
     try:
-        return orjson.loads(path.read_bytes())
+        with open(path, "rb", buffering=0) as file:  # noqa: PTH123  half of what Path takes
+            return orjson.loads(file.read())
     except (OSError, ValueError):
         return None
 

@@ -9,7 +9,8 @@ rewritten whole for each line that any run confirms.)
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+import os
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
@@ -57,7 +58,7 @@ class Cursor:
 
 def load(folder: Path, run_id: str) -> Cursor | None:
     """The run's cursor; None when there's none, or a damaged one, or one from a newer version."""
-    data = atomic_json.read(folder / f"{run_id}.json")
+    data = atomic_json.read(f"{folder}/{run_id}.json")
     # Anything may be in the file: zeros after a power cut, a person's edits, another run's copy.
     # Whatever is odd counts as lost
     try:
@@ -94,8 +95,16 @@ def project_of(folder: Path, run_id: str) -> str:
 
 def load_all(folder: Path) -> dict[str, Cursor]:
     """All cursors of a destination, by run_id."""
-    ids = [path.stem for path in folder.glob("*.json")] if folder.is_dir() else []
-    return {cursor.run_id: cursor for run_id in ids if (cursor := load(folder, run_id))}
+    return {known.run_id: known for known in each(folder)}
+
+
+def each(folder: Path) -> Iterator[Cursor]:
+    """All cursors of a destination, one after the other."""
+    names = os.listdir(folder) if folder.is_dir() else []  # noqa: PTH208  no Path for each
+    for name in names:
+        run_id, suffix = os.path.splitext(name)  # noqa: PTH122
+        if suffix == ".json" and (known := load(folder, run_id)):
+            yield known
 
 
 def _check(data: Mapping[str, object]) -> str:

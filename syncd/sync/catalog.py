@@ -14,6 +14,7 @@ from typing import Final
 from syncd.errors import ProblemCode
 from syncd.source.scanner import FoundFile, LogFile, LogScanner, UnusableFile, resolve_duplicates
 from syncd.state import cursor, decisions
+from syncd.sync.past import Past
 
 # Looks at the folders between two at every file in them. What comes, goes or is renamed shows in
 # its folder's time, and what grows in an event; a finished run that is resumed, and whose event was
@@ -56,14 +57,12 @@ class Catalog:
         self._once_more = False  # a folder's time is too coarse to tell two changes within it apart
         self._until_whole = 0  # looks
         self._skipped: tuple[UnusableFile, ...] = ()
-        self._unreadable: tuple[Path, ...] = ()
+        # Files that can't be read, or have no whole first line, and what kept them from it
+        self._unreadable: Mapping[Path, ProblemCode | None] = {}
         self._missing: frozenset[Path] = frozenset()  # files of runs, that a look did not find
         cursors = destination / "cursors"
         self._scanner = LogScanner(lambda: self._aliases, partial(cursor.project_of, cursors))
-        # of runs that were uploaded before this process began
-        self._uploaded_from = {
-            run_id: known.path for run_id, known in cursor.load_all(cursors).items()
-        }
+        self._past = Past(cursor.each(cursors))
 
     def refresh(
         self, current: Mapping[str, Path], live: Iterable[str], *, whole: bool = False
@@ -83,11 +82,13 @@ class Catalog:
         return self._look_at_all(current)
 
     def _look_at_all(self, current: Mapping[str, Path]) -> Listing:
-        owners = self._uploaded_from | {run_id: str(path) for run_id, path in current.items()}
+        owners = self._past.uploaded_from | {run_id: str(path) for run_id, path in current.items()}
         files = resolve_duplicates(self._with_progress(self._scan()), owners)
         self._missing = frozenset(current.values()).difference(file.path for file in files)
         unusable = [file for file in files if isinstance(file, UnusableFile)]
-        self._unreadable = tuple(f.path for f in unusable if f.code is not ProblemCode.COPY)
+        self._unreadable = {
+            file.path: file.code for file in unusable if file.code is not ProblemCode.COPY
+        }
         self._skipped = tuple(file for file in unusable if file.code)
         wanted = (file for file in files if isinstance(file, LogFile) and self._wanted(file))
         return Listing(tuple(wanted), self._skipped, self._forgotten)
@@ -104,8 +105,10 @@ class Catalog:
     ) -> tuple[LogFile, ...] | None:
         """The live runs' files; None where one, or one that could not be read, has become another
         than it was: then others' places may have changed, too."""
-        if any(isinstance(self._scanner.look(path), LogFile) for path in self._unreadable):
-            return None
+        for path, code in self._unreadable.items():
+            file = self._scanner.look(path)
+            if not isinstance(file, UnusableFile) or file.code is not code:
+                return None
         found: list[LogFile] = []
         for run_id in live:
             if current[run_id] in self._missing:  # its coming back changes its folder's time
@@ -124,15 +127,28 @@ class Catalog:
         """Run id and size of a file that has only grown; None where it has to be looked at."""
         return self._scanner.grown(path)
 
-    def is_news(self, file: FoundFile, known: Mapping[str, object]) -> bool:
+    def is_finished(self, file: LogFile, project: str, entity: str) -> bool:
+        """Whether nothing is expected of the file: its run had ended at this place, and all of it
+        was there, when this process began."""
+        return self._named is None and self._past.has_all_of(file, project, entity)
+
+    def is_at(self, run_id: str, entity: str) -> bool:
+        """Whether a finished run is at this entity, as far as that is known."""
+        return self._past.is_at(run_id, entity)
+
+    def take_anew(self, run_id: str) -> None:
+        """Somebody asked to believe nothing of what is known of the run."""
+        self._past.let_go(run_id)
+
+    def is_news(self, file: FoundFile, known: Callable[[str], bool]) -> bool:
         """Whether a file that isn't a known run's own may change the listing. The writes of a
         copy, a forgotten run or one that is kept local must not cost a look at all folders each.
-        known: run ids."""
+        known: whether a run id is one."""
         if self._named is not None:
             return False
         if isinstance(file, UnusableFile):
-            return True
-        return self._wanted(file) and file.run_id not in known
+            return file.path not in self._unreadable  # a first line that grows is none yet
+        return self._wanted(file) and not known(file.run_id)
 
     def _wanted(self, file: LogFile) -> bool:
         asked_for = file.header.upload or self._named is not None
@@ -149,10 +165,11 @@ class Catalog:
             yield file
 
 
-def _time_of(folder: Path) -> tuple[int, int, int] | None:
-    """Which folder this is, and when an entry last came, went or was renamed; None without one."""
+def _time_of(folder: Path) -> tuple[int, ...] | None:
+    """Which folder this is, and when an entry last came, went or was renamed, or somebody was let
+    into it; None without one."""
     try:
         stat = folder.stat()
     except OSError:
         return None
-    return stat.st_dev, stat.st_ino, stat.st_mtime_ns
+    return stat.st_dev, stat.st_ino, stat.st_mtime_ns, stat.st_ctime_ns

@@ -92,6 +92,7 @@ class Daemon:
         self._once = once
         self.state = state
         self.runs: dict[RunKey, Run] = {}
+        self.finished: dict[RunKey, Path] = {}  # uploaded and ended before this process began
         self.awake: dict[RunKey, Run] = {}  # of these, those for which something may be due
         self.sessions: dict[RunKey, Session] = {}
         self.connectivity = Connectivity(entity=settings.entity)
@@ -242,6 +243,10 @@ class Daemon:
         """Runs go to another entity than we thought: what was confirmed elsewhere isn't here."""
         for key in [key for key, run in self.runs.items() if run.phase is Phase.IDLE]:
             self._apply(key, StartOver(self.sessions[key].initial(now)))
+        entity = self.connectivity.entity
+        for key in [key for key in self.finished if not self._catalog.is_at(key, entity)]:
+            del self.finished[key]
+            self.rescan()
 
     # --- what is done
 
@@ -270,6 +275,9 @@ class Daemon:
         for run_id in decisions.pop_retries(self.state):
             if run_id in self.runs:
                 self._retry(run_id)
+            else:
+                self._catalog.take_anew(run_id)
+                self._rescan_all = True
         current = {run_id: session.path for run_id, session in self.sessions.items()}
         listing = self._catalog.refresh(current, tuple(self.awake), whole=self._rescan_all)
         self._rescan_all = False
@@ -282,6 +290,8 @@ class Daemon:
                 self.sessions[run_id].drop()
                 del self.runs[run_id], self.sessions[run_id]
                 self.awake.pop(run_id, None)
+        for run_id in listing.forgotten & self.finished.keys():
+            del self.finished[run_id]
 
     def _look(self, path: Path) -> None:
         """One file has news: a known run's own is looked at alone, any other with all others."""
@@ -290,8 +300,13 @@ class Daemon:
         file = self._catalog.look(path)
         if isinstance(file, LogFile) and self._has_size(path, file.run_id, file.size):
             return
-        if self._catalog.is_news(file, self.sessions):
+        if isinstance(file, LogFile) and self.finished.get(file.run_id) == path:
+            self._update(file)
+        elif self._catalog.is_news(file, self._knows):
             self.rescan()
+
+    def _knows(self, run_id: RunKey) -> bool:
+        return run_id in self.sessions or run_id in self.finished
 
     def _has_size(self, path: Path, run_id: RunKey, size: int) -> bool:
         """Whether the file is a known run's own, whose size this is now."""
@@ -305,6 +320,10 @@ class Daemon:
         """A run's own file, as it is now."""
         key = file.run_id
         if key not in self.runs:
+            if self._is_finished(file):
+                self.finished[key] = file.path
+                return
+            self.finished.pop(key, None)
             self._add_run(file)
         session, run = self.sessions[key], self.runs[key]
         if session.path != file.path and run.phase in _RESTING:
@@ -313,6 +332,10 @@ class Daemon:
             session.path = file.path
         if session.path == file.path:
             self._apply(key, FileSize(file.size))
+
+    def _is_finished(self, file: LogFile) -> bool:
+        project = self.settings.project or file.header.project
+        return self._catalog.is_finished(file, project, self.connectivity.entity)
 
     def _add_run(self, file: LogFile) -> None:
         header = replace(file.header, run_name=self._run_name or file.header.run_name)

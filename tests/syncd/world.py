@@ -120,7 +120,7 @@ class World:
         for _ in range(ticks):
             self.tick(seconds)
             self.server.deliver()
-            if self.daemon.runs and self.settled():
+            if self.settled():
                 return
         raise AssertionError(f"not settled: {self.daemon.runs}")
 
@@ -132,7 +132,7 @@ class World:
             or (run.phase in (Phase.IDLE, Phase.OPEN) and not needs_session(run)
                 and run.sent == run.confirmed and run.size == self._size(key))
             for key, run in self.daemon.runs.items()
-        ) and bool(runs)  # fmt: skip
+        ) and bool(runs or self.daemon.finished)  # fmt: skip
 
     def _size(self, key: str) -> int:
         path = self.daemon.sessions[key].path
@@ -173,7 +173,7 @@ class World:
 
     def whole(self, run_id: str = "run-1") -> None:
         """At last the server has the file, and the cursor says so."""
-        path = self.daemon.sessions[run_id].path
+        path = self.daemon.finished.get(run_id) or self.daemon.sessions[run_id].path
         assert run_id != "run-1" or path == self.path
         data = path.read_bytes()
         assert self.server.runs[run_id].rows == expected_rows(data)

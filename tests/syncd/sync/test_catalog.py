@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from syncd.destination.base import Account
 from syncd.source import scanner
 from syncd.source.scanner import FoundFile, LogScanner
 from syncd.state import decisions
@@ -238,4 +239,78 @@ def test_a_live_runs_file_that_is_gone_costs_no_look_at_the_others(
     before = scans.count
     for _ in range(WHOLE_EVERY - 4):
         here.tick(here.settings.rescan)
+    assert scans.count == before
+
+
+class TestAfterARestart:
+    """Runs that had ended before are kept as little more than a name."""
+
+    @pytest.fixture(autouse=True)
+    def restarted(self, ended: World) -> None:
+        ended.restart()
+        ended.tick()
+
+    def test_no_session_is_made_for_a_finished_run(self, ended: World) -> None:
+        assert ended.daemon.finished == {"run-1": ended.path}
+        assert ended.daemon.runs == ended.daemon.sessions == {}
+        ended.whole()
+
+    def test_one_that_goes_on_is_uploaded_further(self, ended: World) -> None:
+        ended.train(2)
+        ended.daemon.file_changed(ended.path)
+        ended.run_on()
+        assert ended.daemon.finished == {}
+        ended.whole()
+
+    def test_an_event_that_brings_nothing_costs_no_look_at_all_folders(
+        self, ended: World, scans: Scans
+    ) -> None:
+        before = scans.count
+        for _ in range(3):
+            ended.path.touch()
+            ended.daemon.file_changed(ended.path)
+            ended.tick(0)
+        assert scans.count == before
+        assert ended.daemon.runs == {}
+
+    def test_a_retry_asks_the_server_whatever_was_known(self, ended: World) -> None:
+        ended.server.runs["run-1"].rows.clear()
+        ended.intact = False
+        ended.retry()
+        ended.run_on()
+        assert ended.daemon.finished == {}
+        ended.whole()
+
+    def test_one_that_moved_is_still_finished(self, ended: World) -> None:
+        ended.path = ended.path.rename(ended.elsewhere / ended.path.name)
+        ended.tick(ended.settings.rescan)
+        assert ended.daemon.finished == {"run-1": ended.path}
+
+    def test_a_copy_of_one_is_a_copy(self, ended: World) -> None:
+        copy = Path(shutil.copy(ended.path, ended.logs / "training_log_copy.jsonl"))
+        ended.tick(ended.settings.rescan)
+        assert [file.path for file in ended.daemon.skipped_files] == [copy]
+        assert ended.daemon.runs == {}
+
+    def test_what_another_account_has_is_asked_of_it(
+        self, ended: World, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(ended.server, "account", lambda: Account("other"))
+        ended.restart()
+        ended.run_on()
+        ended.run_on(seconds=60)
+        assert ended.daemon.finished == {}
+        assert ended.server.asked[-1].entity == "other"
+
+
+def test_a_first_line_that_grows_costs_one_look_at_all_folders(here: World, scans: Scans) -> None:
+    path = here.logs / "training_log_b.jsonl"
+    path.write_bytes(b"{")
+    here.daemon.file_changed(path)
+    here.tick(0)
+    before = scans.count
+    for _ in range(3):
+        here.append(b'"a":1,', path)
+        here.daemon.file_changed(path)
+        here.tick(0)
     assert scans.count == before

@@ -1,0 +1,61 @@
+"""Cursors -> what is known of runs when a process begins, each cursor read once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from sys import intern
+
+from syncd.source.scanner import LogFile
+from syncd.state.cursor import Cursor
+
+
+@dataclass(frozen=True, slots=True)
+class _Whole:
+    """A run that was uploaded to its end, and the file that it was uploaded from."""
+
+    first_line_hash: str
+    size: int
+    project: str
+    entity: str
+
+
+class Past:
+    """The runs that were uploaded before.
+
+    uploaded_from: run_id -> path. Of those that have ended a daemon expects nothing, and keeps no
+    more of them than this: sessions for 10,000 would take 40 MiB, and a second to make.
+    """
+
+    def __init__(self, cursors: Iterable[Cursor]) -> None:
+        self.uploaded_from: dict[str, str] = {}
+        self._whole: dict[str, _Whole] = {}
+        for known in cursors:
+            self.uploaded_from[known.run_id] = known.path
+            if known.ended:
+                self._whole[known.run_id] = _Whole(
+                    known.fingerprint.first,
+                    known.confirmed.offset,
+                    intern(known.project),
+                    intern(known.entity),
+                )
+
+    def has_all_of(self, file: LogFile, project: str, entity: str) -> bool:
+        """Whether the file is as it was when its run ended, and all of it at this place; an entity
+        that is not known yet fits any."""
+        whole = self._whole.get(file.run_id)
+        return (
+            whole is not None
+            and (whole.size, whole.first_line_hash) == (file.size, file.first_line_hash)
+            and whole.project == project
+            and self.is_at(file.run_id, entity)
+        )
+
+    def is_at(self, run_id: str, entity: str) -> bool:
+        """Whether a run that has ended did so at this entity, as far as that is known."""
+        whole = self._whole.get(run_id)
+        return whole is not None and (not entity or whole.entity == entity)
+
+    def let_go(self, run_id: str) -> None:
+        """Believe nothing of the run's end any more."""
+        self._whole.pop(run_id, None)
