@@ -223,6 +223,8 @@ def _runs(
     projects = {run_id: known.project for run_id, known in cursors.items()}
     scanner = LogScanner(lambda: aliases, lambda run_id: projects.get(run_id, ""))
     files = resolve_duplicates(scanner.scan(settings.log_dir), owners)
+    quarantined = state / "quarantine"
+    with_bad_lines = quarantine.run_ids(quarantined)
     here: dict[str, str] = {}
     for file in files:
         if isinstance(file, UnusableFile):
@@ -230,7 +232,7 @@ def _runs(
             continue
         run_id = file.run_id
         here[run_id] = str(file.path)
-        bad = quarantine.load(state / "quarantine", run_id).count
+        bad = quarantine.load(quarantined, run_id).count if run_id in with_bad_lines else 0
         known = cursors.get(run_id)
         run = _run(file, known, problems.get(run_id), run_id in ignored, settings, url)
         yield replace(run, bad=bad)
@@ -254,7 +256,7 @@ def _run(
     project = settings.project or header.project
     mine = known if known and known.project == project else None
     uploaded, offset = (mine.confirmed.ordinal, mine.confirmed.offset) if mine else (0, 0)
-    pending = lines_from(file.path, offset)
+    pending = lines_from(file.path, offset) if file.size > offset else 0
     state = _state(header.upload, ignored, problem, pending)
     if state is RunState.UPLOADED and mine and not mine.ended and outcome_before(file.path, offset):
         state = RunState.ENDING

@@ -7,7 +7,6 @@ import re
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib.metadata import PackageNotFoundError, files
 from pathlib import Path
 from typing import Final
 
@@ -114,6 +113,8 @@ def template() -> str:
 
 def _installed() -> list[Path]:
     """Where pip has put the unit, whichever the scheme: it wrote that down."""
+    from importlib.metadata import PackageNotFoundError, files  # a twentieth of `status`
+
     try:
         known = files("karaoke-train") or []
     except PackageNotFoundError:

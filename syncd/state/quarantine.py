@@ -34,6 +34,11 @@ class Quarantine:
     lines: tuple[BadLine, ...] = ()
 
 
+def run_ids(folder: Path) -> set[str]:
+    """The runs that have bad lines."""
+    return {path.stem for path in folder.glob("*.json")}
+
+
 def load(folder: Path, run_id: str) -> Quarantine:
     """The run's bad lines; none when the file is missing or damaged (they are found again)."""
     data = atomic_json.read(folder / f"{run_id}.json")
