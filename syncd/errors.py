@@ -72,10 +72,17 @@ class SyncError(Exception):
         self.remedy = one_line(remedy)
         super().__init__(self.what)
 
+    @property
+    def head(self) -> str:
+        """What happened, and to what."""
+        return f"{self.where}: {self.what}" if self.where else self.what
+
     def __str__(self) -> str:
-        head = f"{self.where}: {self.what}" if self.where else self.what
-        parts = (head, self.meaning, self.remedy)
-        return one_line(" ".join(f"{part.rstrip('.')}." for part in parts if part))
+        return _joined(self.head, self.meaning, self.remedy)
+
+
+def _joined(*parts: str) -> str:
+    return one_line(" ".join(f"{part.rstrip('.')}." for part in parts if part))
 
 
 class UsageError(SyncError):
@@ -84,9 +91,25 @@ class UsageError(SyncError):
 
 class UploadError(SyncError):
     """An upload failed. Which class says who waits; retry_after: for how many seconds, where the
-    cause says so (0: the backoff decides)."""
+    cause says so (0: the backoff decides). by_itself: the remedy, where that is the daemon's."""
 
     retry_after = 0.0
+
+    def __init__(
+        self,
+        what: str,
+        *,
+        where: str = "",
+        meaning: str = "",
+        remedy: str = "",
+        by_itself: str = "",
+    ) -> None:
+        super().__init__(what, where=where, meaning=meaning, remedy=remedy or by_itself)
+        self._is_the_daemons = bool(by_itself and not remedy)
+
+    def without_daemon(self, remedy: str) -> str:
+        """The same words, where nobody does anything by itself, and this has to be done."""
+        return _joined(self.head, self.meaning, remedy if self._is_the_daemons else self.remedy)
 
 
 class Unreachable(UploadError):
@@ -101,7 +124,7 @@ class Unreachable(UploadError):
         super().__init__(
             what,
             meaning="The records are safe on disk",
-            remedy="Nothing to do: they are sent as soon as the server can be reached",
+            by_itself="Nothing to do: they are sent as soon as the server can be reached",
         )
         self.kind = kind
         self.retry_after = retry_after

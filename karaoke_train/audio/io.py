@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 from math import gcd
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 # is left out in silence is looked for in the wrong place.
 SUFFIXES = (".wav", ".flac", ".mp3", ".ogg", ".opus", ".aiff", ".aif", ".m4a")
 
+# SFE_BAD_FILE, "File does not exist or is not a regular file": what libsndfile says of any .mp3
+# that its decoder, mpg123, does not know for one. It says so of no other file that is there
+_BAD_FILE = 7
 _RATES = (1_000, 768_000)  # Hz; beyond these a header is damaged, not unusual
 _SETTLE = 160  # output samples read on each side, so that the resampler's edges are cut off
 _PROBE = 1_600  # frames read at the file's end to see that the end is there
@@ -82,8 +86,16 @@ def read(path: Path, start: float = 0.0, end: float | None = None) -> np.ndarray
 
 
 def _opened(path: Path) -> soundfile.SoundFile:
-    if not path.is_file():
-        raise AudioError(path, "is not there; it was moved or deleted")
+    try:
+        found = path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        raise AudioError(path, "is not there; it was moved or deleted") from None
+    except (OSError, ValueError) as error:  # ValueError: a name that is none
+        raise AudioError(path, f"can't be read ({_said(error)})") from error
+    if not stat.S_ISREG(found.st_mode):
+        raise AudioError(path, "is no file; name the audio file itself")
+    if not found.st_size:
+        raise AudioError(path, "is empty; copy or convert it again")
     try:
         return soundfile.SoundFile(path)
     except (soundfile.SoundFileError, OSError) as error:
@@ -101,4 +113,8 @@ def _frames(file: soundfile.SoundFile, path: Path, start: int, count: int) -> np
 
 
 def _said(error: Exception) -> str:
+    if getattr(error, "code", None) == _BAD_FILE:
+        return "its decoder finds no MPEG audio in it"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
     return str(getattr(error, "error_string", error)).rstrip(".") or type(error).__name__

@@ -113,6 +113,9 @@ def status(call: Invocation) -> Exit:
     process = f", process {state.pid}" if state.pid else ""
     restarts = f", restarted {state.restarts} times" if state.restarts else ""
     say(f"Active   {state.active}{process}{restarts}", highlight=False)
+    problem, remedy = systemd.program_problem()
+    if problem:
+        say(f"Program  {problem}. {remedy}", highlight=False, markup=False, soft_wrap=True)
     if state.words:
         say(f"Says     {state.words}", highlight=False, markup=False)
     say(f"Linger   {'yes' if state.linger else 'no: ' + systemd.LINGER_HINT}")

@@ -64,7 +64,8 @@ def verify(call: Invocation, runs: Sequence[str], as_json: bool, repair: bool) -
         if as_json:
             print_error_json(error, code)
         else:
-            call.console.print(str(error), style="red", highlight=False)
+            words = error.without_daemon("Nothing was compared: run karaoke-syncd verify again")
+            call.console.print(words, style="red", highlight=False)
         return code
     except OSError as error:
         raise SyncError(f"can't be read: {error.strerror}", where=str(error.filename)) from None

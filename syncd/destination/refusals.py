@@ -33,7 +33,7 @@ def not_counted(run_id: str, first: int, sent: int) -> NotCounted:
         ProblemCode.NOT_COUNTED,
         f"the server took {sent - first:,} records, and counts none of them",
         meaning="Whether they are kept can't be told from here, so nothing is sent a second time; "
-        "the file has every record. Its count is looked at again by itself",
+        "the file has every record. A daemon looks at its count again now and then",
         remedy='If this server never counts, confirm = "answer" in config.toml takes its answers '
         f"for it. To send again what is not counted: karaoke-syncd retry {run_id}",
     )
@@ -45,7 +45,7 @@ def stands_still(first: int, sent: int) -> RunTrouble:
     return RunTrouble(
         f"the server's count stands still at {first:,} while {sent - first:,} records wait",
         meaning="They are safe on disk",
-        remedy="The session is opened anew and goes on from the server's count",
+        by_itself="The session is opened anew and goes on from the server's count",
     )
 
 

@@ -206,6 +206,10 @@ def _service(settings: Settings, destination: Destination) -> Iterable[Finding]:
     if not state.enabled:
         remedy = f"systemctl --user enable {unit_file.NAME}"
         yield Finding("service", "warning", "the service does not start by itself", remedy)
+    problem, mend = systemd.program_problem()
+    if problem:
+        level = "warning" if state.active == "active" else "error"  # what runs, runs on till then
+        yield Finding("program", level, f"the service can't start: {problem}", mend)
     if state.active != "active":
         remedy = "karaoke-syncd service restart; its words: karaoke-syncd service logs"
         yield Finding("service", "error", f"the service is {state.active}", remedy)

@@ -16,6 +16,7 @@ from syncd.errors import SyncError
 from syncd.settings import Settings
 from syncd.state.lease import daemon_of
 
+VERSION_WAIT: Final = 60.0  # seconds that a program may take to say its version
 START_WAIT: Final = 15.0  # seconds until a daemon in the background holds its state folder
 # Settings that `start` takes as flags. Each goes on to the daemon that a unit or --detach starts.
 HANDED_ON: Final = ("log_dir", "project", "entity", "log_level")
@@ -31,6 +32,26 @@ def command() -> list[str]:
     if os.access(script, os.X_OK):
         return [str(script)]
     return [sys.executable, "-P", "-m", "syncd"]
+
+
+def problem(command: Sequence[str]) -> str:
+    """Why this command can't be run, in words; empty where it can."""
+    program = command[0]
+    try:
+        done = subprocess.run(
+            [*command, "--version"], capture_output=True, text=True, errors="replace",
+            timeout=VERSION_WAIT, check=False, stdin=subprocess.DEVNULL,
+        )  # fmt: skip
+    except FileNotFoundError:
+        if Path(program).is_symlink():
+            return f"{program} leads nowhere"
+        return f"what runs {program} is gone" if Path(program).exists() else f"{program} is gone"
+    except subprocess.TimeoutExpired:
+        return ""  # it is there, and the machine is busy
+    except OSError as error:
+        return f"{program} can't be run: {error.strerror}"
+    said = (done.stderr.strip().splitlines() or ["it does not say why"])[-1]
+    return f"{program} fails: {said}" if done.returncode else ""
 
 
 def start_arguments(settings: Settings) -> list[str]:

@@ -120,6 +120,19 @@ def installation(settings: Settings, arguments: Sequence[str]) -> unit_file.Inst
     )
 
 
+def program_problem() -> tuple[str, str]:
+    """Why the installed unit's program can't be run, and what to do then; empty where it can. A
+    virtual environment that was moved or removed, and a Python that was upgraded, leave a unit that
+    can only fail."""
+    words = unit_file.installed_command()
+    if "start" not in words:
+        return "", ""
+    place = words.index("start")
+    problem = launch.problem(words[:place])
+    again = shlex.join([*launch.command(), "service", "install", *words[place + 1 :]])
+    return (problem, f"Install it again, from where it is now: {again}") if problem else ("", "")
+
+
 def uninstall() -> bool:
     """Stop, disable and remove the unit; False when there was none. State and logs stay."""
     path = unit_file.path()

@@ -135,13 +135,18 @@ def path() -> Path:
 
 def installed_log_dirs() -> list[Path]:
     """The log folders that the installed unit hands to its daemon; none where it can't be read."""
+    words = installed_command()
+    return [Path(word.removeprefix(_LOG_DIR)) for word in words if word.startswith(_LOG_DIR)]
+
+
+def installed_command() -> list[str]:
+    """What the installed unit runs, word by word; nothing where it can't be read."""
     try:
         text = path().read_text("utf-8")
     except (OSError, ValueError):
         return []
     start = next((line for line in text.splitlines() if line.startswith("ExecStart=")), "")
-    words = map(_unquoted, _WORD.findall(start.removeprefix("ExecStart=")))
-    return [Path(word.removeprefix(_LOG_DIR)) for word in words if word.startswith(_LOG_DIR)]
+    return list(map(_unquoted, _WORD.findall(start.removeprefix("ExecStart="))))
 
 
 def _unquoted(word: str) -> str:

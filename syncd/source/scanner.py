@@ -127,7 +127,7 @@ class LogScanner:
                 path,
                 code=ProblemCode.UNREADABLE,
                 problem=f"can't be read: {error.strerror}",
-                remedy="Make the file readable for this user; its upload then goes on by itself",
+                remedy="Make the file readable for this user; then it can be uploaded",
             )
 
     def grown(self, path: Path) -> tuple[str, int] | None:
@@ -177,7 +177,7 @@ def _way_out(path: Path, error: UnsafeFile) -> str:
             f"If it is to be uploaded: karaoke-syncd sync {path}. Where nobody else has to write "
             f"in the folder: chmod go-w {path.parent}"
         )
-    return "Move it away; once the log itself is in its place, its upload goes on by itself"
+    return "Move it away; once the log itself is in its place, it can be uploaded"
 
 
 def _unlisted(folder: Path, error: OSError) -> UnusableFile:

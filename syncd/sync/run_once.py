@@ -25,11 +25,17 @@ from syncd.errors import (
 from syncd.settings import Settings
 from syncd.source import legacy_documents
 from syncd.source.scanner import LogFile, LogScanner, UnusableFile
+from syncd.state.lease import daemon_of
 from syncd.sync.assemble import build_daemon
 from syncd.sync.loop import Daemon
 from syncd.sync.scheduler import Run
 
 _NO_LABELS: Final = Labels()
+
+# Instead of what a daemon does by itself, where there is none
+AGAIN: Final = (
+    "Run karaoke-syncd sync again, or have a daemon go on by itself: karaoke-syncd service install"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,8 +203,10 @@ def _verdict(
     errors = [*(run.error for run in daemon.runs.values() if run.error), *unlabelled]
     if not daemon.connectivity.online and daemon.connectivity.error:
         errors = [daemon.connectivity.error]
+    follows = daemon_of(daemon.settings.state_dir) is not None
     for error in errors:
-        console.print(str(error), style="yellow", markup=False, highlight=False)
+        words = str(error) if follows else error.without_daemon(AGAIN)
+        console.print(words, style="yellow", markup=False, highlight=False)
     return _code(daemon, inputs, errors, unsent)
 
 

@@ -301,7 +301,7 @@ class Session:
         if count > newest.ordinal:  # the last lines of a session before this one, or foreign ones
             raise RunTrouble(
                 f"the server holds {count:,} records, more than the {newest.ordinal:,} sent",
-                meaning="The session is opened anew, which finds out whose they are",
+                by_itself="The session is opened anew, which finds out whose they are",
             )
         if count <= confirmed.ordinal:  # a stale replica, or nothing has arrived yet
             return Confirmed(confirmed, self._alive().ahead)
@@ -360,7 +360,7 @@ class Session:
             raise RunTrouble(
                 f"the server counts {end.ordinal:,} records, and does not have record {missing:,}",
                 meaning="It was sent again, and is safe on disk",
-                remedy="It's looked at again by itself",
+                by_itself="It's looked at again by itself",
             )
         self._contradictions = 0
 
@@ -396,7 +396,7 @@ class Session:
             raise RunTrouble(
                 f"the server does not have record {first:,}, and has later ones",
                 meaning="The file has every record",
-                remedy="The run is opened anew, and what is missing is sent again",
+                by_itself="The run is opened anew, and what is missing is sent again",
             )
         at = tailer.place_of(self.path, first)
         events.sent_again(self.path, first, end.ordinal)
@@ -473,7 +473,10 @@ class Session:
         # that was reported of the real service
         if self._lost_tries <= LOST_TRIES:
             raise RunTrouble(
-                what, where=self.path.name, meaning="It may be catching up; asked again by itself"
+                what,
+                where=self.path.name,
+                meaning="It may be catching up",
+                by_itself="It's asked again by itself",
             )
         run = self.header.run_id
         raise RemoteLostRecords(
@@ -559,7 +562,8 @@ class Session:
         return RunTrouble(
             f"the file can't be read: {error.strerror}",
             where=self.path.name,
-            meaning="What was confirmed is on the server; the rest goes on once it's readable",
+            meaning="What was confirmed is on the server",
+            by_itself="The rest goes on once it's readable",
         )
 
     def _keep_bad(self, lines: Sequence[Line]) -> None:

@@ -23,5 +23,5 @@ def await_end(api: Api, ref: RunRef, outcome: Outcome) -> None:
     raise RunTrouble(
         f"the server does not show how the run ended, but {shown or 'no state'}",
         meaning="All its records are there",
-        remedy="Its end is told again by itself",
+        by_itself="Its end is told again by itself",
     )

@@ -224,7 +224,7 @@ class FileStream:
         trouble = RunTrouble(
             f"lines before {last.lines:,} were sent without an answer, and may still arrive",
             meaning="What follows them is sent once that is over",
-            remedy="Nothing to do: it goes on by itself",
+            by_itself="Nothing to do: it goes on by itself",
         )
         soon = last.at + COUNTED_SOON - time.monotonic()  # an answer that was lost, mostly
         trouble.retry_after = soon if 0 < soon < wait else wait
@@ -374,7 +374,7 @@ class FileStream:
             raise RunTrouble(
                 f"a file of the run was refused ({rejected})",
                 meaning="Its records are uploaded, and the files are safe on disk",
-                remedy="They are sent again by itself",
+                by_itself="They are sent again by itself",
             ) from None
         return list(here)
 
@@ -423,12 +423,14 @@ class FileStream:
             return _other_lane(words)
         return RunTrouble(
             f"the server does not take the run's lines ({words})",
-            meaning="The records are safe on disk; tried again by itself",
+            meaning="The records are safe on disk",
+            by_itself="It's tried again by itself",
         )
 
 
 def _other_lane(why: str) -> RunTrouble:
     return RunTrouble(
         f"the server does not take lines over plain HTTP as expected ({why})",
-        meaning="The run is opened anew, by wandb's SDK, from the server's count",
+        meaning="The records are safe on disk",
+        by_itself="The run is opened anew, by wandb's SDK, from the server's count",
     )

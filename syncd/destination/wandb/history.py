@@ -19,14 +19,14 @@ from karaoke_train.runlog.plain_text import one_line
 from karaoke_train.runlog.secrets import hide
 from syncd.destination.base import RunRef
 from syncd.destination.wandb.credentials import Login
+from syncd.destination.wandb.worker import STARTS_WITHIN, isolate_environment
 from syncd.errors import RunTrouble
 
 _MAIN: Final = "from syncd.destination.wandb.history import main; main()"
 TIMEOUT: Final = 60  # seconds that the API waits for more of an answer
-# Seconds until the next page's rows are there, and at first until wandb is imported on a busy
-# machine. The API has no deadline: a server that sends a byte now and then is waited for for ever
+# Seconds until the next page's rows are there. The API has no deadline: a server that sends a byte
+# now and then is waited for for ever
 ANSWERS_WITHIN: Final = 120.0
-STARTS_WITHIN: Final = 300.0
 _LOOK: Final = 0.25  # seconds between looks at whether anybody still wants to know
 _READ: Final = 1 << 20  # bytes
 
@@ -65,7 +65,7 @@ def _answers(pipe: int, closed: threading.Event) -> Iterator[list[Any]]:
     time."""
     ready = select.poll()
     ready.register(pipe, select.POLLIN)
-    rest, seconds = b"", STARTS_WITHIN
+    rest, seconds = b"", float(STARTS_WITHIN)
     while True:
         until = time.monotonic() + seconds
         while not ready.poll(_LOOK * 1000):
@@ -97,8 +97,6 @@ def _rows(answers: Iterator[list[Any]], run_id: str) -> Iterator[dict[str, Any]]
 def main() -> None:
     """Answer the question on standard input: a JSON pair a line, rows and then an end. Ends with
     its input."""
-    from syncd.destination.wandb.worker import isolate_environment
-
     question = json.loads(sys.stdin.buffer.readline())
     threading.Thread(target=_end_with_input, daemon=True).start()
     answers = os.fdopen(os.dup(1), "w")
@@ -110,9 +108,10 @@ def main() -> None:
     os.environ["WANDB_SILENT"] = "true"
     import wandb
 
-    answers.write(json.dumps(["begun", ""]) + "\n")
-    answers.flush()
     try:
+        wandb.setup()  # starts wandb-core, which needs no server
+        answers.write(json.dumps(["begun", ""]) + "\n")
+        answers.flush()
         run = wandb.Api(timeout=TIMEOUT).run(question["path"])
         for row in run.scan_history(use_cache=False):
             answers.write(json.dumps(["row", row]) + "\n")

@@ -31,6 +31,7 @@ from syncd.destination.wandb.definitions import run_program, wandb_config
 from syncd.destination.wandb.endings import await_end
 from syncd.destination.wandb.last_sessions import LastSession, LastSessions
 from syncd.destination.wandb.worker import (
+    STARTS_WITHIN,
     Configure,
     Finish,
     Leave,
@@ -38,8 +39,9 @@ from syncd.destination.wandb.worker import (
     Open,
     Request,
     ReuploadMedia,
+    Start,
 )
-from syncd.destination.wandb.worker_pool import Worker, WorkerFailed, WorkerPool
+from syncd.destination.wandb.worker_pool import NoAnswer, Worker, WorkerFailed, WorkerPool
 from syncd.errors import Connection, RunRefused, RunTrouble, Unreachable, UploadError
 from syncd.source.lines import Lines, special_lines
 
@@ -51,7 +53,7 @@ LOOKS: Final = 4  # at a count that moves, before the session waits as after any
 # on a busy machine and an idle one
 MOST: Final = 1_000
 HAND_OVER: Final = 60.0  # to take a chunk of rows; some of them with pictures to read
-STARTS: Final = 10.0  # to import the SDK and start wandb-core, on a busy machine
+ANSWERS: Final = 10.0  # beyond what the SDK itself is told to wait, on a busy machine
 FINISH: Final = 60.0  # to upload summary, table and media at the end
 # in media/images/KEY_STEP_SHA256.png, or without a suffix where the file has none
 _MEDIA_ID: Final = re.compile(r"_\d+_[0-9a-f]{20}(?=\.|$)")
@@ -113,10 +115,12 @@ class WandbSdk:
             program=run_program(header),
             # Told with the file's first line alone: what people change on the page is to stay
             labels=Labels() if self._target.confirmed else self._labels,
-            timeout=self._init,
+            timeout=self._init * self._pool.slack,
         )
         self._sent = self._confirmed = count
-        starting_step = self._call(request, self._init + STARTS)
+        self._call(Start(), STARTS_WITHIN)
+        starting_step = self._call(request, self._init + ANSWERS)
+        self._pool.was_in_time()
         # The SDK has asked twice: the step comes from one answer, the place of its lines from the
         # other, which is not shown. It was this count where the count before and after is it
         if starting_step != count:
@@ -265,7 +269,7 @@ class WandbSdk:
             raise RunTrouble(
                 f"{absent - hopeless} of the run's pictures and sounds did not get to the server",
                 meaning="All its records did, and the files are safe on disk",
-                remedy="They are sent again by itself",
+                by_itself="They are sent again by itself",
             )
 
     def _absent(self, media: Sequence[Line]) -> list[Line]:
@@ -340,10 +344,17 @@ class WandbSdk:
         if self._worker is None:
             raise RunTrouble("its session is gone")
         try:
-            return self._worker.call(request, timeout)
+            return self._worker.call(request, timeout * self._pool.slack)
         except WorkerFailed as failed:
             self._api.viewer()  # everybody's trouble, or the user's, has its own words
-            raise self._explained(str(failed)) from None
+            error = self._explained(str(failed))
+            if isinstance(error, RunTrouble) and "timed out" in error.what:
+                self._pool.was_slow()
+            raise error from None
+        except NoAnswer:
+            self._api.viewer()
+            self._pool.was_slow()
+            raise
         except RunTrouble:
             self._api.viewer()
             raise
@@ -357,5 +368,6 @@ class WandbSdk:
             return run_refused(run_id, words)
         return RunTrouble(
             f"wandb's SDK: {words}",
-            meaning="The records are safe on disk; tried again by itself",
+            meaning="The records are safe on disk",
+            by_itself="It's tried again by itself",
         )

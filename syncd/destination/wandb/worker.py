@@ -34,7 +34,14 @@ from syncd.source.media_folder import MediaFolder
 if TYPE_CHECKING:
     import wandb
 
+STARTS_WITHIN: Final = 300  # seconds; forty were too few at a load of 27, with Nice and IdleIO
 TRANSMIT: Final = 1  # seconds between the SDK's requests; whole ones, it cuts off fractions
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Import the SDK and start wandb-core: no server is asked, so how long it takes is this
+    machine's affair alone. Nothing, where that is done."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +97,7 @@ class Leave:
     """Let go of the run, which the server keeps as it is. The worker may open another one then."""
 
 
-Request = Open | Log | ReuploadMedia | Configure | Finish | Leave
+Request = Start | Open | Log | ReuploadMedia | Configure | Finish | Leave
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +116,8 @@ class _Sdk:
 
     def do(self, request: Request) -> int:
         match request:
+            case Start():
+                return self._start()
             case Open():
                 return self._open(request)
             case Log(rows, media):
@@ -127,6 +136,12 @@ class _Sdk:
                 return self._finish(exit_code, table)
             case Leave():
                 return self._leave()
+
+    def _start(self) -> int:
+        import wandb
+
+        wandb.setup()
+        return 0
 
     def _open(self, request: Open) -> int:
         import wandb
@@ -296,6 +311,7 @@ def isolate_environment(scratch: Path) -> None:
     for name in ("TMPDIR", *(f"WANDB_{place}" for place in places)):
         os.environ[name] = str(scratch)
     os.environ["WANDB_ERROR_REPORTING"] = "false"
+    os.environ["WANDB_X_SERVICE_WAIT"] = str(STARTS_WITHIN)  # for wandb-core; its default is 30
     os.environ["NETRC"] = os.devnull
     os.environ.update(go_settings())
 

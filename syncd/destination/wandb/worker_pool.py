@@ -20,8 +20,15 @@ from syncd.errors import RunTrouble
 _MAIN: Final = "from syncd.destination.wandb.worker import main; main()"
 
 
+MOST_SLACK: Final = 8.0
+
+
 class WorkerFailed(Exception):
     """The worker answered a request with words of failure."""
+
+
+class NoAnswer(RunTrouble):
+    """The worker did not answer in time."""
 
 
 class Worker:
@@ -47,12 +54,13 @@ class Worker:
         return self._process.pid
 
     def call(self, request: Request, timeout: float) -> int:
-        """Have a request done. Raises WorkerFailed with the SDK's words; RunTrouble when there's
-        no answer in `timeout` seconds, after which the worker is good for nothing but `kill`."""
+        """Have a request done. Raises WorkerFailed with the SDK's words; NoAnswer when there is
+        none in `timeout` seconds, RunTrouble when there can be none: the worker is good for nothing
+        but `kill` then."""
         try:
             self._line.send(request)
             if not self._line.poll(timeout):
-                raise RunTrouble(f"wandb's SDK did not answer within {timeout:.0f} s")
+                raise NoAnswer(f"wandb's SDK did not answer within {timeout:.0f} s")
             answer = self._line.recv()
         except (OSError, EOFError):
             raise RunTrouble("the process that runs wandb's SDK has died") from None
@@ -75,9 +83,14 @@ class Worker:
 
 
 class WorkerPool:
-    """Workers that wait for their next session. Thread-safe."""
+    """Workers that wait for their next session. Thread-safe.
+
+    slack: how many times the usual time their answers may take. It grows with each that took too
+    long: on a machine that is busy enough, sessions would be given up and begun anew for ever.
+    """
 
     def __init__(self) -> None:
+        self.slack = 1.0
         self._idle: list[Worker] = []
         self._lent: set[Worker] = set()
         self._closing = threading.Event()
@@ -106,6 +119,16 @@ class WorkerPool:
         with self._guard:
             self._lent.discard(worker)
         worker.kill()
+
+    def was_slow(self) -> None:
+        """A worker took too long, and not because of the server."""
+        with self._guard:
+            self.slack = min(MOST_SLACK, 2 * self.slack)
+
+    def was_in_time(self) -> None:
+        """A session was opened in the time that it may take."""
+        with self._guard:
+            self.slack = max(1.0, self.slack / 2)
 
     def pause(self, seconds: float) -> None:
         """Wait, but not longer than the pool is open."""

@@ -86,7 +86,7 @@ def test_bad_files_are_named_and_the_rest_goes_on(tmp_path: Path) -> None:
     said = {problem.path.name: problem.reason for problem in problems}
     wanted = {
         "corrupt.wav": "is no audio that can be read",
-        "void.wav": "is no audio that can be read",
+        "void.wav": "is empty",
         "silence.wav": "holds no sound",
         "unlabelled.wav": "has no labels: no unlabelled with .csv, .json, .mid",
         "unheard.csv": "has no audio: no unheard with .wav",

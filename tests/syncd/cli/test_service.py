@@ -275,6 +275,21 @@ def test_status_of_a_service_that_does_not_start_by_itself(
     assert "Linger yes" in words
 
 
+def test_status_sees_that_the_units_program_is_gone_and_says_how_it_is_mended(
+    manager: UserManager, home: Path, said: Said
+) -> None:
+    install(f"--log_dir={home}/my logs")
+    program = launch.command()[0]
+    assert main(["service", "status"]) == Exit.OK
+    assert "Program" not in said()
+    manager.unit.write_text(manager.unit.read_text().replace(program, f"{home}/gone"))
+    manager.set(active="activating", restarts="12")
+    assert main(["service", "status"]) == Exit.NOT_RUNNING
+    words = said()
+    assert f"Program {home}/gone is gone. Install it again, from where it is now: " in words
+    assert f"{program} service install '--log_dir={home}/my logs'" in words
+
+
 @pytest.mark.parametrize("verb", ["restart", "reload"])
 def test_restart_and_reload_are_the_managers(manager: UserManager, said: Said, verb: str) -> None:
     assert main(["service", verb]) == Exit.OK

@@ -22,6 +22,7 @@ from syncd.destination.wandb.destination import WandbDestination
 from syncd.errors import Exit
 from syncd.report import doctor
 from syncd.report.doctor import Finding
+from syncd.service import launch
 from syncd.settings import Settings
 from syncd.state import atomic_json, daemon_report, lease
 from syncd.state.daemon_report import DaemonReport
@@ -295,6 +296,25 @@ def test_service_that_is_not_as_it_should_be(
     harm(manager)
     found = find()[check]
     assert (found.level, what in found.what, remedy in found.remedy) == (level, True, True), found
+
+
+@pytest.mark.parametrize(("active", "level"), [("activating", "error"), ("active", "warning")])
+def test_service_whose_program_is_gone_says_how_it_is_mended(
+    find: Find, tmp_path: Path, manager: UserManager, active: str, level: str
+) -> None:
+    """A virtual environment that was moved: what runs, runs on until its next start."""
+    gone = tmp_path / "venv" / "karaoke-syncd"
+    manager.unit.write_text(f'ExecStart={gone} start "--log_dir=/my logs" --project=songs\n')
+    manager.set(active=active)
+    found = find()["program"]
+    assert (found.level, found.what) == (level, f"the service can't start: {gone} is gone")
+    assert found.remedy.endswith("service install '--log_dir=/my logs' --project=songs")
+
+
+def test_service_whose_program_runs_is_no_finding(find: Find, manager: UserManager) -> None:
+    words = " ".join(launch.command())
+    manager.unit.write_text(f"ExecStart={words} start --log_dir=/logs\n")
+    assert "program" not in find()
 
 
 def test_key_that_the_service_does_not_see(

@@ -123,3 +123,41 @@ def test_a_folder_called_syncd_is_not_what_is_started(
     )  # fmt: skip
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("karaoke-syncd ")
+
+
+def test_a_command_that_runs_has_no_problem() -> None:
+    assert launch.problem(launch.command()) == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (None, "karaoke-syncd is gone"),
+        ("#!/old/venv/bin/python\n", "what runs {program} is gone"),
+        (f"#!{sys.executable}\nimport gone_with_the_upgrade\n",
+         "{program} fails: ModuleNotFoundError: No module named 'gone_with_the_upgrade'"),
+        ("#!/bin/sh\nexit 3\n", "{program} fails: it does not say why"),
+    ],
+    ids=["removed", "moved", "upgraded", "mute"],
+)  # fmt: skip
+def test_a_command_that_cannot_be_run_says_why(
+    tmp_path: Path, text: str | None, words: str
+) -> None:
+    program = tmp_path / "karaoke-syncd"
+    if text is not None:
+        program.write_text(text)
+        program.chmod(0o755)
+    assert launch.problem([str(program)]).endswith(words.format(program=program))
+
+
+def test_a_link_that_leads_nowhere_is_gone(tmp_path: Path) -> None:
+    """As the python of a virtual environment after an upgrade."""
+    program = tmp_path / "python"
+    program.symlink_to(tmp_path / "python3.11")
+    assert launch.problem([str(program), "-P", "-m", "syncd"]) == f"{program} leads nowhere"
+
+
+def test_a_command_without_the_right_to_run_it_says_so(tmp_path: Path) -> None:
+    program = tmp_path / "karaoke-syncd"
+    program.write_text("#!/bin/sh\n")
+    assert launch.problem([str(program)]) == f"{program} can't be run: Permission denied"

@@ -354,7 +354,7 @@ def test_a_folder_in_a_files_place_is_named_and_the_file_goes_on_by_itself(here:
     found = [run for run in here.status().runs if run.code == "unsafe"]
     assert [run.path for run in found] == [str(here.path)]
     assert found[0].problem == "not opened: it is no regular file but a folder"
-    assert "goes on by itself" in found[0].remedy
+    assert "it can be uploaded" in found[0].remedy
     here.path.rmdir()
     aside.rename(here.path)
     here.train(1)

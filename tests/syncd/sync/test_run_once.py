@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import io
 import json
 from pathlib import Path
@@ -14,6 +15,8 @@ from karaoke_train.runlog import RunLog
 from syncd.destination.base import Labels, Outcome
 from syncd.errors import Connection, Exit, Refused, Unreachable
 from syncd.settings import Limits, Settings
+from syncd.state.lease import state_lock
+from syncd.sync import run_once
 from syncd.sync.run_once import collect_inputs, sync
 from tests.fakes.uploads import FakeServer, PromptServer
 from tests.syncd.world import config_line, end_line, train_line
@@ -192,3 +195,41 @@ def test_nothing_to_upload_asks_for_no_login(rig: Rig) -> None:
     rig.server.down = Refused("no key", kind=Connection.NOT_LOGGED_IN, remedy="log in")
     assert rig.sync() is Exit.OK
     assert "There is nothing to upload" in rig.said()
+
+
+def test_it_promises_nothing_that_only_a_daemon_does(rig: Rig) -> None:
+    path = rig.log("a", train_line(1))
+    assert rig.sync() is Exit.OK
+    rig.server.lose("a", 1)
+    path.write_bytes(path.read_bytes() + end_line())
+    rig.out.truncate(0)
+    assert rig.sync() is Exit.FAILED
+    assert "the server holds 1 records; it had confirmed 2. It may be catching up. " in rig.said()
+    assert "asked again by itself" not in rig.said()
+    assert "Run karaoke-syncd sync again" in rig.said()
+
+
+def test_promises_stand_where_they_can_be_left_out() -> None:
+    """What an error means, and what the user does about it, is true without a daemon, too."""
+    for path in Path(run_once.__file__).parents[1].rglob("*.py"):
+        for call in ast.walk(ast.parse(path.read_text("utf-8"))):
+            for keyword in call.keywords if isinstance(call, ast.Call) else ():
+                if keyword.arg in ("meaning", "remedy"):
+                    assert "by itself" not in ast.unparse(keyword), f"{path.name}:{call.lineno}"
+
+
+def test_without_a_daemon_it_says_what_to_do_and_with_one_what_that_does(rig: Rig) -> None:
+    rig.log("a", train_line(1), end_line())
+    rig.server.down = Unreachable("no route")
+    rig.sync()
+    assert "no route. The records are safe on disk. Run karaoke-syncd sync again" in rig.said()
+    assert "karaoke-syncd service install" in rig.said()
+    rig.out.truncate(0)
+    lock = state_lock(rig.settings.state_dir)
+    lock.acquire()
+    try:
+        rig.sync()
+    finally:
+        lock.release()
+    assert "they are sent as soon as the server can be reached" in rig.said()
+    assert "sync again" not in rig.said()

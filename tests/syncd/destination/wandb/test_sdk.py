@@ -14,8 +14,9 @@ from syncd.destination.wandb.api import Api
 from syncd.destination.wandb.credentials import Login
 from syncd.destination.wandb.definitions import wandb_config
 from syncd.destination.wandb.sdk import WandbSdk
-from syncd.destination.wandb.worker_pool import WorkerPool
-from syncd.errors import Refused, RunRefused, RunTrouble
+from syncd.destination.wandb.worker import Open
+from syncd.destination.wandb.worker_pool import NoAnswer, Worker, WorkerPool
+from syncd.errors import Refused, RunRefused, RunTrouble, Unreachable
 from syncd.source.lines import Lines
 from tests.fakes.wandb_server import WandbServer
 from tests.fakes.wandb_world import World
@@ -154,3 +155,48 @@ def test_outcomes_of_a_crash_leave_the_run_as_it_is(bench: WandbBench) -> None:
     uploader.close(Outcome("crashed", 1), ())
     assert bench.state(run.run_id) == "running"
     assert run.target.media.path.name == "none"
+
+
+def slow(monkeypatch: pytest.MonkeyPatch, answers: list[bool]) -> list[tuple[str, float]]:
+    """Requests are answered in time or not, by this list. Returns them with the time they had."""
+    asked: list[tuple[str, float]] = []
+
+    def call(worker: Worker, request: object, timeout: float) -> int:
+        asked.append((type(request).__name__, timeout))
+        if isinstance(request, Open) and not answers.pop(0):
+            raise NoAnswer("wandb's SDK did not answer")
+        return 0
+
+    monkeypatch.setattr(Worker, "call", call)
+    return asked
+
+
+def test_a_session_that_is_slow_to_open_has_longer_the_next_time(
+    bench: WandbBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = slow(monkeypatch, [False, False, True, True])
+    pool = WorkerPool()
+    for in_time in (False, False, True, True):
+        uploader = WandbSdk(Run(bench).target, bench.asks, pool, request_timeout=15.0)
+        # in time or not, there is no run at the server: nothing was really asked
+        with pytest.raises(RunTrouble, match="something else since" if in_time else "not answer"):
+            uploader.open()
+        uploader.abandon()
+    pool.close()
+    assert [name for name, _ in asked] == ["Start", "Open"] * 4
+    assert [seconds for name, seconds in asked if name == "Open"] == [40.0, 80.0, 160.0, 80.0]
+    assert min(seconds for name, seconds in asked if name == "Start") >= 300.0
+
+
+def test_a_server_that_is_away_gives_the_machine_no_longer(
+    bench: WandbBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow(monkeypatch, [False])
+    pool = WorkerPool()
+    uploader = WandbSdk(Run(bench).target, bench.asks, pool)
+    monkeypatch.setattr(bench.asks, "viewer", lambda: (_ for _ in ()).throw(Unreachable("away")))
+    with pytest.raises(Unreachable, match="away"):
+        uploader.open()
+    uploader.abandon()
+    pool.close()
+    assert pool.slack == 1.0

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from syncd.destination.wandb.worker import Log
+from syncd.destination.wandb.worker import Log, Start
 from syncd.destination.wandb.worker_pool import Worker, WorkerFailed, WorkerPool
 from syncd.errors import RunTrouble
 from tests.patience import eventually, patience
@@ -82,3 +82,23 @@ def test_a_worker_whose_daemon_is_gone_ends_and_leaves_nothing() -> None:
     worker._line.close()
     worker._process.wait(patience(20))
     assert not scratch.exists()
+
+
+def test_a_machine_that_is_too_slow_is_given_ever_more_time_and_less_again(
+    pool: WorkerPool,
+) -> None:
+    seen = []
+    for _ in range(5):
+        pool.was_slow()
+        seen.append(pool.slack)
+    assert seen == [2.0, 4.0, 8.0, 8.0, 8.0]
+    for _ in range(5):
+        pool.was_in_time()
+        seen.append(pool.slack)
+    assert seen[5:] == [4.0, 2.0, 1.0, 1.0, 1.0]
+
+
+def test_the_sdk_is_started_before_a_server_is_asked(pool: WorkerPool) -> None:
+    worker = pool.acquire()
+    assert worker.call(Start(), patience(300)) == 0
+    assert worker.call(Start(), patience(300)) == 0
