@@ -30,6 +30,8 @@ class Limits:
     # lines sent at once; the next go when the server has confirmed these (1,000 by wandb's SDK)
     batch: int = 20_000
     count_stable_for: float = 5.0  # a run's count has to stand for so long before it's continued
+    # no sign of life of a run that another file of its id is uploaded to: heartbeats come each 30 s
+    heartbeat_timeout: float = 75.0
     confirm_first: float = 1.25  # after a send, to the first question
     confirm_lazy: float = 5.0  # the same, where each post has an answer of its own
     confirm_most: float = 8.0  # between questions while the count stands still

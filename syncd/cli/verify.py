@@ -105,7 +105,7 @@ def _repair(damaged: Sequence[LogFile], settings: Settings) -> None:
     destination = connect(settings)
     state = destination_folder(settings.state_dir, destination.identity.address)
     for file in damaged:
-        decisions.retry(state, file.run_id)
+        decisions.retry(state, file.key)
     files = tuple(file.path for file in damaged)
     sync(settings, destination, SyncInputs(files, (), ()), Terminal(stderr=True), everything=False)
 
@@ -125,7 +125,7 @@ def _to_json(compared: Compared, code: Exit) -> dict[str, Any]:
         "exit_code": int(code),
         "exit": code.name.lower(),
         "runs": [
-            {"run_id": file.run_id, "path": str(file.path), **result.to_json()}
+            {"run_id": file.key, "path": str(file.path), **result.to_json()}
             for file, result in compared
         ],
     }

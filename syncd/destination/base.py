@@ -237,6 +237,10 @@ class Destination(Protocol):
     def remote_run(self, run: RunRef) -> RemoteRun | None:
         """The run as the server has it now; None when it has none of that name."""
 
+    def heartbeat(self, run: RunRef) -> str:
+        """When the run's last sign of life came, in the destination's own words: where they change,
+        somebody writes to it. Empty where it has none."""
+
     def uploader(self, target: Target) -> Uploader:
         """A new session for the run, not yet open."""
 

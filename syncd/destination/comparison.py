@@ -86,15 +86,20 @@ class Comparison:
 
 
 def compare(
-    lines: Iterable[Line], rows: Iterable[Mapping[str, Any]], started: float, hash_of: MediaHash
+    lines: Iterable[Line],
+    rows: Iterable[Mapping[str, Any]],
+    started: float,
+    hash_of: MediaHash,
+    base: int = 0,
 ) -> Comparison:
-    """Walk along both at once. rows: by ascending `_step`, as wandb's scan gives them."""
+    """Walk along both at once. rows: by ascending `_step`, as wandb's scan gives them. base: the
+    ordinal of the first line."""
     found = Comparison()
     ahead = _with_attempts(lines)
     for there in rows:
         found.rows += 1
         step = there.get("_step")
-        if not isinstance(step, int) or step < found.records:
+        if not isinstance(step, int) or step < base + found.records:
             found.duplicate += 1
             _note(found.duplicate_at, step if isinstance(step, int) else -1)
             continue

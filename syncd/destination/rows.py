@@ -53,7 +53,7 @@ def row(line: Line, started: float, attempt: int = 1) -> dict[str, Any]:
         return {"syncd/blank_line": 1, ATTEMPT: attempt, "_timestamp": started}
     record_type = RecordType.of(record)
     fields = _other(record) if record_type is None else _ROWS[record_type](record)
-    if record_type is RecordType.CONFIG and line.at.ordinal == 0:
+    if record_type is RecordType.CONFIG and not line.at.offset:
         fields |= _marker(record)
     logged = record.get("timestamp") or record.get("created")  # a config record has the latter
     at = parse_timestamp(logged, math.nan)
@@ -68,7 +68,7 @@ def attempt_at(line: Line, before: int) -> int:
     before: that of the line before it; of no meaning to a file's first line."""
     if line.record is None or RecordType.of(line.record) is not RecordType.CONFIG:
         return before
-    return attempt_of(line.record, before if line.at.ordinal else 0)
+    return attempt_of(line.record, before if line.at.offset else 0)
 
 
 def epoch_table(epochs: Sequence[Record]) -> tuple[list[str], list[list[Any]]]:

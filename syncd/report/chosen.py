@@ -8,8 +8,9 @@ from pathlib import Path
 
 from syncd.errors import UsageError
 from syncd.settings import Settings
-from syncd.source.scanner import LogFile, LogScanner, resolve_duplicates
+from syncd.source.scanner import LogFile, LogScanner, resolve_parts
 from syncd.state import cursor, decisions
+from syncd.sync.past import owners
 from syncd.sync.run_once import collect_inputs
 
 
@@ -21,8 +22,11 @@ def chosen(wanted: Sequence[str], settings: Settings, state: Path) -> list[LogFi
     """
     aliases, cursors = decisions.aliases(state), state / "cursors"
     scanner = LogScanner(lambda: aliases, lambda run_id: cursor.project_of(cursors, run_id))
-    found = resolve_duplicates(scanner.scan(settings.log_dir), {})
-    here = {file.run_id: file for file in found if isinstance(file, LogFile)}
+    found = resolve_parts(
+        scanner.scan(settings.log_dir),
+        owners(cursor.each(cursors)),
+    )
+    here = {file.key: file for file in found if isinstance(file, LogFile)}
     if not wanted:
         return list(here.values())
     files = [file for name in wanted for file in _named(name, here, scanner, settings)]
@@ -42,7 +46,7 @@ def _named(
     alike = [
         file
         for file in here.values()
-        if fnmatchcase(file.run_id, name) or fnmatchcase(file.header.run_name, name)
+        if fnmatchcase(file.key, name) or fnmatchcase(file.header.run_name, name)
     ]
     if alike:
         return alike

@@ -10,9 +10,10 @@ from syncd.destination.base import Destination, RunRef
 from syncd.paths import destination_folder
 from syncd.report.status import lines_from
 from syncd.settings import Settings
-from syncd.source.scanner import LogFile, LogScanner, resolve_duplicates
+from syncd.source.scanner import LogFile, LogScanner, resolve_parts
 from syncd.state import cursor, decisions
 from syncd.state.cursor import Cursor
+from syncd.sync.past import owners
 from syncd.sync.run_once import SyncInputs
 
 
@@ -41,12 +42,11 @@ def plan(
         lambda: aliases, lambda run_id: cursor.project_of(state / "cursors", run_id)
     )
     found = [scanner.look(path, chosen=not everything) for path in inputs.files]
-    owners = {run_id: known.path for run_id, known in cursors.items()}
     forgotten = decisions.forgotten(state)
-    for file in resolve_duplicates(found, owners):
+    for file in resolve_parts(found, owners(cursors.values())):
         if not isinstance(file, LogFile):
             yield Planned(file.path, stays=file.problem or "it has no records yet")
-        elif file.run_id in forgotten:
+        elif file.key in forgotten:
             yield Planned(file.path, file.header.run_name, stays="it is to be left alone (forget)")
         elif everything and not file.header.upload:
             yield Planned(file.path, file.header.run_name, stays="it is not to be uploaded")
@@ -57,7 +57,7 @@ def plan(
 def _planned(
     file: LogFile, settings: Settings, destination: Destination, cursors: Mapping[str, Cursor]
 ) -> Planned:
-    project, known = settings.project or file.header.project, cursors.get(file.run_id)
+    project, known = settings.project or file.header.project, cursors.get(file.key)
     entity = destination.identity.entity or (known.entity if known else "")
     mine = known if known and (known.project, known.entity) == (project, entity) else None
     at = mine.confirmed if mine else None
@@ -67,5 +67,5 @@ def _planned(
         f"{entity or '…'}/{project}/{file.run_id}",
         destination.url(RunRef(entity, project, file.run_id)) if entity else "",
         pending=lines_from(file.path, at.offset if at else 0),
-        uploaded=at.ordinal if at else 0,
+        uploaded=mine.records if mine else 0,
     )

@@ -18,12 +18,13 @@ from syncd.errors import Connection, Exit, ProblemCode
 from syncd.paths import destination_folder
 from syncd.settings import Settings
 from syncd.source.safe_open import open_log
-from syncd.source.scanner import LogFile, LogScanner, UnusableFile, resolve_duplicates
+from syncd.source.scanner import LogFile, LogScanner, UnusableFile, resolve_parts
 from syncd.state import cursor, daemon_report, decisions, failures, lease, quarantine, reached
 from syncd.state.cursor import Cursor
 from syncd.state.daemon_report import DaemonReport
 from syncd.state.failures import Problem
 from syncd.sync.outcome import outcome_before
+from syncd.sync.past import owners
 
 _OUT_OF_REACH: Final = (Connection.OFFLINE, Connection.CAPTIVE, Connection.TROUBLE)
 SCHEMA: Final = 1
@@ -219,10 +220,9 @@ def _runs(
     aliases = decisions.aliases(state)
     ignored = decisions.forgotten(state)
     problems = failures.load_all(state)
-    owners = {run_id: known.path for run_id, known in cursors.items()}
     projects = {run_id: known.project for run_id, known in cursors.items()}
     scanner = LogScanner(lambda: aliases, lambda run_id: projects.get(run_id, ""))
-    files = resolve_duplicates(scanner.scan(settings.log_dir), owners)
+    files = resolve_parts(scanner.scan(settings.log_dir), owners(cursors.values()))
     quarantined = state / "quarantine"
     with_bad_lines = quarantine.run_ids(quarantined)
     here: dict[str, str] = {}
@@ -230,7 +230,7 @@ def _runs(
         if isinstance(file, UnusableFile):
             yield _unusable(file, settings, ignored)
             continue
-        run_id = file.run_id
+        run_id = file.key
         here[run_id] = str(file.path)
         bad = quarantine.load(quarantined, run_id).count if run_id in with_bad_lines else 0
         known = cursors.get(run_id)
@@ -255,14 +255,14 @@ def _run(
     header = file.header
     project = settings.project or header.project
     mine = known if known and known.project == project else None
-    uploaded, offset = (mine.confirmed.ordinal, mine.confirmed.offset) if mine else (0, 0)
+    uploaded, offset = (mine.records, mine.confirmed.offset) if mine else (0, 0)
     pending = lines_from(file.path, offset) if file.size > offset else 0
     state = _state(header.upload, ignored, problem, pending)
     if state is RunState.UPLOADED and mine and not mine.ended and outcome_before(file.path, offset):
         state = RunState.ENDING
     to_upload = state in (RunState.WAITING, RunState.BLOCKED)
     run = RunStatus(
-        header.run_id, header.run_name, project, str(file.path), state,
+        file.key, header.run_name, project, str(file.path), state,
         records=uploaded + pending, uploaded=uploaded, pending=pending if to_upload else 0,
         url=url(RunRef(mine.entity, project, header.run_id)) if mine else "",
         stopped=mine is not None and mine.stopped,
@@ -311,10 +311,10 @@ def _missing(known: Cursor) -> RunStatus:
         known.project,
         known.path,
         RunState.MISSING,
-        records=known.confirmed.ordinal,
-        uploaded=known.confirmed.ordinal,
+        records=known.records,
+        uploaded=known.records,
         problem="the file is gone before its run ended",
-        meaning=f"{known.confirmed.ordinal:,} records are on the server; later ones can't be sent",
+        meaning=f"{known.records:,} records are on the server; later ones can't be sent",
         remedy=f"Put the file back, or karaoke-syncd forget {known.run_id}",
         code=ProblemCode.MISSING,
     )

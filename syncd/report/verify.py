@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+from karaoke_train.runlog.reader import Position
 from syncd.destination.base import Destination, RunRef
 from syncd.destination.comparison import Comparison
 from syncd.source.scanner import LogFile
 from syncd.sync.content import Content
+from syncd.sync.parts import base_of, may_have_parts
 
 
 def verify(file: LogFile, project: str, entity: str, destination: Destination) -> Comparison:
@@ -14,4 +18,9 @@ def verify(file: LogFile, project: str, entity: str, destination: Destination) -
     Raises Unreachable, Refused, RunTrouble, OSError.
     """
     run = RunRef(entity, project, file.run_id)
-    return Content(file.path, file.media, file.header.created, run, destination).compared()
+    content = Content(file.path, file.media, file.header, run, destination, file.key)
+    if may_have_parts(file.header) and (remote := destination.remote_run(run)):
+        base = base_of(content, remote.count)
+        # where none of it is there, all that is there is of other parts
+        content = replace(content, start=Position(remote.count if base is None else base, 0))
+    return content.compared()

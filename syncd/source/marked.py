@@ -26,9 +26,11 @@ def mark_of(*types: RecordType) -> re.Pattern[bytes]:
     return re.compile(b'"(?:' + names + b')"')
 
 
-def marked_lines(path: Path, mark: re.Pattern[bytes], end: Position) -> Iterator[Line]:
-    """The lines before `end` that have the mark in them, bad ones too. Raises OSError."""
-    for lines in tailer.until(path, end.ordinal):
+def marked_lines(
+    path: Path, mark: re.Pattern[bytes], end: Position, start: Position = tailer.START
+) -> Iterator[Line]:
+    """The lines from `start` to `end` that have the mark in them, bad ones too. Raises OSError."""
+    for lines in tailer.until(path, end.ordinal, start):
         yield from marked(lines, mark)
 
 

@@ -1,12 +1,13 @@
-"""Log folders -> the run in each file, and which file is a run's own when several claim it."""
+"""Log folders -> the run in each file, and what several files of one run are to each other."""
 
 from __future__ import annotations
 
 import errno
 import fnmatch
+import math
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -14,6 +15,7 @@ from typing import Final
 from karaoke_train.runlog.format import BadRecord, RunHeader, decode
 from karaoke_train.runlog.layout import LOG_FILES, default_project, media_folder
 from karaoke_train.runlog.regular_file import UnsafeFile, check_regular
+from karaoke_train.runlog.timestamps import parse_timestamp
 from syncd.errors import ProblemCode
 from syncd.source.fingerprint import digest, first_line
 from syncd.source.media_folder import MediaFolder
@@ -25,20 +27,40 @@ _IS_LOG: Final = re.compile(fnmatch.translate(LOG_FILES)).match
 
 @dataclass(frozen=True, slots=True)
 class LogFile:
-    """A file that holds a run. header: without its config and trainer, which an upload reads anew:
-    those of 10,000 runs take tens of MiB. first_line_hash: of the line that named the run; media:
-    the run's pictures and sounds."""
+    """A file that holds a run, or a part of one. header: without its config and trainer, which an
+    upload reads anew: those of 10,000 runs take tens of MiB. first_line_hash: of the line that
+    named the run; media: the run's pictures and sounds. part: of a run that is in several files,
+    what tells a later one from its first."""
 
     path: Path
     size: int
     header: RunHeader
     first_line_hash: str
     media: MediaFolder
+    part: str = ""
 
     @property
     def run_id(self) -> str:
         """The run's id, an assigned one where the file was made a run of its own."""
         return self.header.run_id
+
+    @property
+    def began(self) -> float:
+        """When the file was begun, in seconds since 1970; last where it doesn't say."""
+        return parse_timestamp(self.header.created, math.inf)
+
+    @property
+    def key(self) -> str:
+        """What the file is called in the state folder and in commands. No run id has a dot."""
+        return f"{self.run_id}.{self.part}" if self.part else self.run_id
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """The file that was uploaded so far under a key. first_line_hash: empty where not known."""
+
+    path: str
+    first_line_hash: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +77,8 @@ class UnusableFile:
 
 
 FoundFile = LogFile | UnusableFile
+_NOBODY: Final = Owner("")
+_PART_LENGTH: Final = 8  # of the first line's hash: a run has a few parts
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,22 +238,52 @@ def alias_key(path: Path, line: bytes) -> str:
     return digest(str(path).encode(errors="surrogateescape") + b"\0" + line)[:16]
 
 
-def resolve_duplicates(found: Iterable[FoundFile], owners: Mapping[str, str]) -> list[FoundFile]:
-    """One file per run. Of several with the same run_id, the one that was uploaded so far
-    (`owners`: run_id -> path) is the run's own, else the first by name; the others are copies."""
+def resolve_parts(found: Iterable[FoundFile], owners: Mapping[str, Owner]) -> list[FoundFile]:
+    """Each file under its key. Files of one run_id are its parts, told apart by their first lines,
+    and files with one first line are copies of each other: the one that was uploaded so far, else
+    the first by name, is the run's own. owners: key -> what was uploaded under it."""
     files = list(found)
-    own: dict[str, Path] = {}
+    runs: dict[str, dict[str, list[LogFile]]] = {}
     for file in files:
-        if isinstance(file, LogFile) and (
-            file.run_id not in own or owners.get(file.run_id) == str(file.path)
-        ):
-            own[file.run_id] = file.path
-    return [
-        _copy(file, own[file.run_id])
-        if isinstance(file, LogFile) and own[file.run_id] != file.path
-        else file
-        for file in files
+        if isinstance(file, LogFile):
+            runs.setdefault(file.run_id, {}).setdefault(file.first_line_hash, []).append(file)
+    resolved: dict[Path, FoundFile] = {}
+    for run_id, parts in runs.items():
+        first = _first_part(run_id, parts, owners)
+        for line, same in parts.items():
+            part = "" if line == first else line[:_PART_LENGTH]
+            key = replace(same[0], part=part).key
+            uploaded = owners.get(key, _NOBODY).path
+            own = next((file for file in same if str(file.path) == uploaded), same[0])
+            for file in same:
+                resolved[file.path] = (
+                    replace(file, part=part) if file is own else _copy(file, own.path)
+                )
+    return [resolved.get(file.path, file) for file in files]
+
+
+def _first_part(
+    run_id: str, parts: Mapping[str, Sequence[LogFile]], owners: Mapping[str, Owner]
+) -> str:
+    """The first line of the part that has the run id itself as its key; empty where that one is
+    not among these."""
+    owner = owners.get(run_id, _NOBODY)
+    if owner.first_line_hash in parts:
+        return owner.first_line_hash
+    for line, files in parts.items():
+        # Another file has taken its name, and does not say that it's another part: the run's own
+        # file, as far as that can be told, which was replaced
+        anyone = not owner.first_line_hash or not files[0].header.part
+        if anyone and any(str(file.path) == owner.path for file in files):
+            return line
+    if owner.first_line_hash:
+        return ""
+    fresh = [
+        (*min((file.began, str(file.path)) for file in files), line)
+        for line, files in parts.items()
+        if f"{run_id}.{line[:_PART_LENGTH]}" not in owners
     ]
+    return min(fresh)[2] if fresh else ""
 
 
 def _copy(file: LogFile, original: Path) -> UnusableFile:
@@ -237,8 +291,9 @@ def _copy(file: LogFile, original: Path) -> UnusableFile:
         file.path,
         file.size,
         code=ProblemCode.COPY,
-        problem=f"a copy of {original.name}: both are the same run, which is uploaded from there",
-        remedy="Remove the copy, or upload it as a run of its own: "
+        problem=f"a copy of {original.name}: both begin with the same record, and the run is "
+        "uploaded from there",
+        remedy="Remove it if it has nothing of its own, or upload it as a run of its own: "
         f"karaoke-syncd sync --as_new {file.path}",
         header=file.header,
     )

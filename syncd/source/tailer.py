@@ -65,10 +65,10 @@ def read(
         return Chunk(lines, max(size, end) if read_all or not lines else end)
 
 
-def each_line(path: Path) -> Iterator[Line]:
-    """Every complete line of the file, from its start to its end. Raises OSError."""
+def each_line(path: Path, start: Position = START) -> Iterator[Line]:
+    """Every complete line of the file, from `start` to its end. Raises OSError."""
     # Read to where the file ends at the time: who wants to know of later lines asks again
-    at = START
+    at = start
     while lines := read(path, at).lines:
         yield from lines
         at = lines.end
@@ -84,11 +84,11 @@ def until(path: Path, ordinal: int, start: Position = START) -> Iterator[Lines]:
         at = lines.end
 
 
-def place_of(path: Path, ordinal: int) -> Position:
+def place_of(path: Path, ordinal: int, start: Position = START) -> Position:
     """Where the line `ordinal` begins; the end of the lines where there are fewer. Raises
     OSError."""
-    at = START
-    for lines in until(path, ordinal):
+    at = start
+    for lines in until(path, ordinal, start):
         at = lines.end
     return at
 

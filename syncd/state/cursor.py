@@ -37,7 +37,7 @@ class Fingerprint:
 class Cursor:
     """The records of a run that the server holds, and the file that they came from."""
 
-    run_id: str
+    run_id: str  # of a later part of a run, the part's key (see `scanner.LogFile.key`)
     # Where the session really wrote to: what another account or project has is not here
     project: str
     entity: str
@@ -46,6 +46,7 @@ class Cursor:
     # Ordinal and offset together. From one alone the other takes reading the whole file, and two
     # files, one for each, could disagree after a crash
     confirmed: Position
+    base: int = 0  # the line of the run that the file's first line is
     notes: int = -1  # lines before `confirmed` that `notes` has; -1: not known
     config_at: int = 0  # byte offset of the newest config record before `confirmed`
     attempt: int = 0  # that it begins; 0: not known
@@ -54,6 +55,11 @@ class Cursor:
     stopped: bool = False  # somebody pressed Stop on the run's page
     ended: bool = False  # the server knows how the run ended
     updated: str = ""  # ISO 8601, when the server last confirmed anything
+
+    @property
+    def records(self) -> int:
+        """Records of the file that the server holds."""
+        return self.confirmed.ordinal - self.base
 
 
 def load(folder: Path, run_id: str) -> Cursor | None:

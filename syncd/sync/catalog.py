@@ -6,13 +6,20 @@ Looks at files and at the state folder, and changes neither.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Final
 
 from syncd.errors import ProblemCode
-from syncd.source.scanner import FoundFile, LogFile, LogScanner, UnusableFile, resolve_duplicates
+from syncd.source.scanner import (
+    FoundFile,
+    LogFile,
+    LogScanner,
+    Owner,
+    UnusableFile,
+    resolve_parts,
+)
 from syncd.state import cursor, decisions
 from syncd.sync.past import Past
 
@@ -24,9 +31,9 @@ WHOLE_EVERY: Final = 24
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """What the folders hold now. files: one per run, those that are to be uploaded, or of these
-    the ones that were looked at; skipped: those that can't be as they are; forgotten: run ids that
-    people want left alone."""
+    """What the folders hold now. files: those that are to be uploaded, one per run or part of one,
+    or of these the ones that were looked at; skipped: those that can't be as they are; forgotten:
+    keys that people want left alone."""
 
     files: tuple[LogFile, ...]
     skipped: tuple[UnusableFile, ...]
@@ -63,13 +70,19 @@ class Catalog:
         cursors = destination / "cursors"
         self._scanner = LogScanner(lambda: self._aliases, partial(cursor.project_of, cursors))
         self._past = Past(cursor.each(cursors))
+        self._parts: dict[Path, LogFile] = {}  # the later parts of runs, as last listed
 
     def refresh(
-        self, current: Mapping[str, Path], live: Iterable[str], *, whole: bool = False
+        self,
+        current: Mapping[str, Path],
+        first_line_hash: Callable[[str], str],
+        live: Iterable[str],
+        *,
+        whole: bool = False,
     ) -> Listing:
         """Look at the folders, and at every file in them where they have changed, where it's time,
-        or as `whole` asks; else at the live runs' own. current: run_id -> the file that it's
-        uploaded from; live: the runs that may grow."""
+        or as `whole` asks; else at the live runs' own. current: key -> the file that it's
+        uploaded from; first_line_hash: of a key's file; live: the keys of what may grow."""
         self._aliases = decisions.aliases(self._destination)
         self._forgotten = frozenset(decisions.forgotten(self._destination))
         before, self._signs = self._signs, self._look_for_signs()
@@ -79,11 +92,14 @@ class Catalog:
             if (files := self._as_expected(current, live)) is not None:
                 return Listing(files, self._skipped, self._forgotten)
         self._once_more, self._until_whole = changed, WHOLE_EVERY - 1
-        return self._look_at_all(current)
+        return self._look_at_all(current, first_line_hash)
 
-    def _look_at_all(self, current: Mapping[str, Path]) -> Listing:
-        owners = self._past.uploaded_from | {run_id: str(path) for run_id, path in current.items()}
-        files = resolve_duplicates(self._with_progress(self._scan()), owners)
+    def _look_at_all(
+        self, current: Mapping[str, Path], first_line_hash: Callable[[str], str]
+    ) -> Listing:
+        now = {key: Owner(str(path), first_line_hash(key)) for key, path in current.items()}
+        files = resolve_parts(self._with_progress(self._scan()), self._past.uploaded_from | now)
+        self._parts = {file.path: file for file in files if isinstance(file, LogFile) and file.part}
         self._missing = frozenset(current.values()).difference(file.path for file in files)
         unusable = [file for file in files if isinstance(file, UnusableFile)]
         self._unreadable = {
@@ -110,22 +126,29 @@ class Catalog:
             if not isinstance(file, UnusableFile) or file.code is not code:
                 return None
         found: list[LogFile] = []
-        for run_id in live:
-            if current[run_id] in self._missing:  # its coming back changes its folder's time
+        for key in live:
+            if current[key] in self._missing:  # its coming back changes its folder's time
                 continue
-            file = self._scanner.look(current[run_id])
-            if not isinstance(file, LogFile) or file.run_id != run_id:
+            file = self.look(current[key])
+            if not isinstance(file, LogFile) or file.key != key:
                 return None
             found.append(file)
         return tuple(found)
 
     def look(self, path: Path) -> FoundFile:
         """One file, as it is now."""
-        return self._scanner.look(path, chosen=self._named is not None)
+        file, listed = (
+            self._scanner.look(path, chosen=self._named is not None),
+            self._parts.get(path),
+        )
+        if listed and isinstance(file, LogFile) and file.first_line_hash == listed.first_line_hash:
+            return replace(file, part=listed.part)
+        return file
 
     def grown(self, path: Path) -> tuple[str, int] | None:
-        """Run id and size of a file that has only grown; None where it has to be looked at."""
-        return self._scanner.grown(path)
+        """Key and size of a file that has only grown; None where it has to be looked at."""
+        grown, listed = self._scanner.grown(path), self._parts.get(path)
+        return (listed.key, grown[1]) if grown and listed else grown
 
     def is_finished(self, file: LogFile, project: str, entity: str) -> bool:
         """Whether nothing is expected of the file: its run had ended at this place, and all of it
@@ -143,16 +166,16 @@ class Catalog:
     def is_news(self, file: FoundFile, known: Callable[[str], bool]) -> bool:
         """Whether a file that isn't a known run's own may change the listing. The writes of a
         copy, a forgotten run or one that is kept local must not cost a look at all folders each.
-        known: whether a run id is one."""
+        known: whether a key is one."""
         if self._named is not None:
             return False
         if isinstance(file, UnusableFile):
             return file.path not in self._unreadable  # a first line that grows is none yet
-        return self._wanted(file) and not known(file.run_id)
+        return self._wanted(file) and not known(file.key)
 
     def _wanted(self, file: LogFile) -> bool:
         asked_for = file.header.upload or self._named is not None
-        return asked_for and file.run_id not in self._forgotten
+        return asked_for and file.key not in self._forgotten
 
     def _scan(self) -> Iterable[FoundFile]:
         if self._named is None:

@@ -7,16 +7,17 @@ that is fine may fail for some seconds; then record by record.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from karaoke_train.runlog.format import MAX_LINE
+from karaoke_train.runlog.format import MAX_LINE, RunHeader
 from karaoke_train.runlog.reader import Line, Position, parse_line
 from karaoke_train.runlog.timestamps import parse_timestamp
-from syncd.destination.base import Destination, RunRef
+from syncd.destination.base import Destination, Row, RunRef
 from syncd.destination.comparison import Comparison, compare, media_hash, same_row
-from syncd.destination.rows import attempt_at
+from syncd.destination.rows import PART, Media, attempt_at
 from syncd.errors import ProblemCode, RunRefused
 from syncd.source import tailer
 from syncd.source.media_folder import MediaFolder
@@ -27,24 +28,39 @@ _WAITS: Final = (0.0, 1.0, 2.0, 4.0)  # seconds before each look: tails were see
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """A run's file and its place at a destination. created: as in its header."""
+    """A file and its place at a destination. key: what commands call it. start: where its first
+    line is in the run."""
 
     path: Path
     media: MediaFolder
-    created: str
+    header: RunHeader
     ref: RunRef
     destination: Destination
+    key: str
+    start: Position = tailer.START
 
-    def looks_right(self, end: Position, attempt: int) -> bool:
-        """Whether the server has as many steps as there are lines before `end`, and its first and
-        last row are the file's. attempt: of the last one. Waits some seconds for a last row that is
-        not shown yet. Raises UploadError, OSError."""
+    def looks_right(self, end: Position, attempt: int, count: int) -> bool:
+        """Whether the server has `count` steps of the run, and its rows of the file's first line
+        and of the last one before `end` are the file's. attempt: of the last one. Waits some
+        seconds for a last row that is not shown yet. Raises UploadError, OSError."""
         last = line_before(self.path, end)
         if last is not None and not any(self._has(last, attempt, wait) for wait in _WAITS):
             return False
-        first = next(iter(tailer.read(self.path, tailer.START).lines))
         steps = self.destination.steps(self.ref)
-        return steps in (None, end.ordinal) and self._has(first, attempt_at(first, 1))
+        return steps in (None, count) and self.begins_at(self.start.ordinal) is True
+
+    def begins_at(self, ordinal: int) -> bool | None:
+        """Whether this line of the run is the file's first one; None where the server doesn't show
+        it. Raises UploadError, OSError."""
+        rows = self.destination.rows(self.ref, ordinal, ordinal + 1)
+        return self.is_first(rows[0]) if len(rows) == 1 else None
+
+    def is_first(self, row: Row) -> bool:
+        """Whether a row is that of the file's first line. Raises OSError."""
+        if self.header.part and PART in row:
+            return bool(row[PART] == self.header.part)
+        line = next(iter(tailer.read(self.path, self.start).lines))
+        return self._is(line, row, attempt_at(line, 1))
 
     def first_missing(self, end: int) -> int | None:
         """The first line before line `end` that the server hasn't; None when it has them all.
@@ -56,41 +72,70 @@ class Content:
         found = self.compared()
         if found.different or found.extra or found.duplicate:
             raise self._others(found)
-        first = found.missing_at[0] if found.missing else found.records - found.waiting
+        behind = self.start.ordinal + found.records - found.waiting
+        first = found.missing_at[0] if found.missing else behind
         return first if first < end else None
 
     def compared(self) -> Comparison:
         """The file's lines and the server's rows, record by record. Raises UploadError, OSError."""
-        lines = tailer.each_line(self.path)
+        lines, base = tailer.each_line(self.path, self.start), self.start.ordinal
         remote = self.destination.remote_run(self.ref)
-        rows = self.destination.history(self.ref) if remote and remote.count else iter(())
-        return compare(lines, rows, self._started, lambda media: media_hash(self.media, media))
+        history = self.destination.history(self.ref) if remote and remote.count else ()
+        rows = _Own(history, base)
+        found = compare(lines, rows, self._started, self._hash, base)
+        if rows.next_part is not None and base + found.records > rows.next_part:
+            # the file goes on where another part of the run begins
+            found.extra += 1
+            found.extra_at.append(rows.next_part)
+        return found
 
     @property
     def _started(self) -> float:
-        return parse_timestamp(self.created, 0.0)
+        return parse_timestamp(self.header.created, 0.0)
 
     def _has(self, line: Line, attempt: int, wait: float = 0.0) -> bool:
         self.destination.pause(wait)
         step = line.at.ordinal
         rows = self.destination.rows(self.ref, step, step + 1)
-        return len(rows) == 1 and same_row(
-            line, rows[0], self._started, attempt, lambda media: media_hash(self.media, media)
-        )
+        return len(rows) == 1 and self._is(line, rows[0], attempt)
+
+    def _is(self, line: Line, row: Row, attempt: int) -> bool:
+        return same_row(line, row, self._started, attempt, self._hash)
+
+    def _hash(self, media: Media) -> str:
+        return media_hash(self.media, media)
 
     def _others(self, found: Comparison) -> RunRefused:
-        run_id = self.ref.run_id
         other = found.different + found.extra + found.duplicate
         return RunRefused(
             ProblemCode.DIFFERENT,
             f"{other:,} records at the server are not the file's",
             where=self.path.name,
-            meaning="Somebody else wrote to the run, or the file was changed; nothing is written "
-            "over what is there",
-            remedy=f"See which: karaoke-syncd verify {run_id}. Upload the file as a run of its "
+            meaning="Somebody else wrote to the run, in another file of its id perhaps, or the "
+            "file was changed; nothing is written over what is there",
+            remedy=f"See which: karaoke-syncd verify {self.key}. Upload the file as a run of its "
             f"own: karaoke-syncd sync --as_new {self.path}. Or leave it: karaoke-syncd forget "
-            f"{run_id}",
+            f"{self.key}",
         )
+
+
+class _Own:
+    """Of a run's rows those from line `base` to where another part begins; next_part: where that
+    is, once it was come to."""
+
+    def __init__(self, rows: Iterable[Row], base: int) -> None:
+        self._rows = rows
+        self._base = base
+        self.next_part: int | None = None
+
+    def __iter__(self) -> Iterator[Row]:
+        for row in self._rows:
+            step = row.get("_step")
+            if isinstance(step, int) and step > self._base and PART in row:
+                self.next_part = step
+                return
+            if not isinstance(step, int) or step >= self._base:
+                yield row
 
 
 def line_before(path: Path, at: Position) -> Line | None:
@@ -101,6 +146,6 @@ def line_before(path: Path, at: Position) -> Line | None:
         file.seek(start)
         data = file.read(at.offset - start)
     begin = data.rfind(b"\n", 0, len(data) - 1) + 1
-    if not at.ordinal or (start and not begin):
+    if not at.offset or (start and not begin):
         return None
     return parse_line(data[begin:], Position(at.ordinal - 1, start + begin))

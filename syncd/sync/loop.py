@@ -10,7 +10,7 @@ from __future__ import annotations
 import queue
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import replace
 from pathlib import Path
@@ -25,6 +25,7 @@ from syncd.state import decisions, failures, reached
 from syncd.sync import connectivity
 from syncd.sync.catalog import Catalog
 from syncd.sync.connectivity import Connectivity, Probed, Prober
+from syncd.sync.parts import earlier_parts, waits_for
 from syncd.sync.scheduler import (
     Action,
     ActionKind,
@@ -95,6 +96,8 @@ class Daemon:
         self.finished: dict[RunKey, Path] = {}  # uploaded and ended before this process began
         self.awake: dict[RunKey, Run] = {}  # of these, those for which something may be due
         self.sessions: dict[RunKey, Session] = {}
+        self._files: dict[RunKey, LogFile] = {}
+        self._earlier: Mapping[RunKey, Sequence[LogFile]] = {}  # of later parts of runs
         self.connectivity = Connectivity(entity=settings.entity)
         self.skipped_files: tuple[UnusableFile, ...] = ()
         self.on_progress: Callable[[], None] = lambda: None  # after each file of a long pass
@@ -141,6 +144,8 @@ class Daemon:
         # how many sessions there may be at once is the destination's to say: a process each, or not
         limits = replace(self.limits, open_runs=self._destination.max_sessions)
         runs = self._tried() if self._once else self.awake
+        if held := self._held_back():
+            runs = {key: run for key, run in runs.items() if key not in held}
         for action in actions(runs, online=online, now=now, limits=limits):
             self._perform(action)
         self._ticked_at = time.monotonic()
@@ -162,7 +167,8 @@ class Daemon:
             return False
         if not self.connectivity.online:
             return all(run.phase in (Phase.IDLE, Phase.BLOCKED) for run in self.awake.values())
-        return all(map(_at_rest, self.awake.values()))
+        held = self._held_back()
+        return all(_at_rest(run) or key in held for key, run in self.awake.items())
 
     def _tried(self) -> dict[RunKey, Run]:
         """The runs that are not given up."""
@@ -171,6 +177,25 @@ class Daemon:
             for key, run in self.awake.items()
             if run.phase is not Phase.IDLE or run.failures < GIVE_UP
         }
+
+    def _held_back(self) -> set[RunKey]:
+        """The later parts of runs whose turn has not come: those before them are appended first.
+        One that has its place already waits for nobody."""
+        held: set[RunKey] = set()
+        for key, earlier in self._earlier.items():
+            if self.runs[key].phase is not Phase.IDLE or self.sessions[key].placed:
+                continue
+            first = next((file for file in earlier if not _all_there(self.runs[file.key])), None)
+            if first is not None:
+                held.add(key)
+                self._say_why(key, waits_for(first))
+        return held
+
+    def _say_why(self, key: RunKey, why: UploadError) -> None:
+        error = self.runs[key].error
+        if error is None or error.what != why.what:
+            self._keep(key, replace(self.runs[key], error=why))
+            self._keep_problem(key, why)
 
     def drop(self) -> None:
         """Let go of all sessions, as a crash would, but with their leases given back. No action
@@ -279,17 +304,27 @@ class Daemon:
                 self._catalog.take_anew(run_id)
                 self._rescan_all = True
         current = {run_id: session.path for run_id, session in self.sessions.items()}
-        listing = self._catalog.refresh(current, tuple(self.awake), whole=self._rescan_all)
+        listing = self._catalog.refresh(
+            current,
+            lambda key: self.sessions[key].first_line_hash,
+            tuple(self.awake),
+            whole=self._rescan_all,
+        )
         self._rescan_all = False
         self.skipped_files = listing.skipped
+        known = len(self._files)
         for file in listing.files:
             self.on_progress()
             self._update(file)
+        if len(self._files) > known:
+            self._earlier = earlier_parts(self._files.values())
         for run_id in listing.forgotten & self.runs.keys():
             if self.runs[run_id].phase in _RESTING:
                 self.sessions[run_id].drop()
                 del self.runs[run_id], self.sessions[run_id]
+                del self._files[run_id]
                 self.awake.pop(run_id, None)
+                self._earlier = earlier_parts(self._files.values())
         for run_id in listing.forgotten & self.finished.keys():
             del self.finished[run_id]
 
@@ -298,9 +333,9 @@ class Daemon:
         if (grown := self._catalog.grown(path)) and self._has_size(path, *grown):
             return
         file = self._catalog.look(path)
-        if isinstance(file, LogFile) and self._has_size(path, file.run_id, file.size):
+        if isinstance(file, LogFile) and self._has_size(path, file.key, file.size):
             return
-        if isinstance(file, LogFile) and self.finished.get(file.run_id) == path:
+        if isinstance(file, LogFile) and self.finished.get(file.key) == path:
             self._update(file)
         elif self._catalog.is_news(file, self._knows):
             self.rescan()
@@ -318,7 +353,7 @@ class Daemon:
 
     def _update(self, file: LogFile) -> None:
         """A run's own file, as it is now."""
-        key = file.run_id
+        key = file.key
         if key not in self.runs:
             if self._is_finished(file):
                 self.finished[key] = file.path
@@ -346,9 +381,12 @@ class Daemon:
             entity=lambda: self.connectivity.entity,
             project=self.settings.project,
             document=file.path in self._documents,
+            still_for=self.limits.count_stable_for,
+            alive_for=self.limits.heartbeat_timeout,
         )
-        self.sessions[file.run_id] = session
-        self._keep(file.run_id, session.initial(self._clock()))
+        self.sessions[file.key] = session
+        self._files[file.key] = file
+        self._keep(file.key, session.initial(self._clock()))
 
     def _keep(self, key: RunKey, run: Run) -> None:
         """The run as it is from now on."""
@@ -368,6 +406,11 @@ class Daemon:
             act()
         except OSError as error:
             events.state_unwritable(self.state, error)
+
+
+def _all_there(run: Run) -> bool:
+    """Whether nothing more of the run's file is to come, as far as can be seen."""
+    return run.phase is Phase.IDLE and run.ended and not needs_session(run)
 
 
 def _at_rest(run: Run) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from sys import intern
 
-from syncd.source.scanner import LogFile
+from syncd.source.scanner import LogFile, Owner
 from syncd.state.cursor import Cursor
 
 
@@ -23,15 +23,15 @@ class _Whole:
 class Past:
     """The runs that were uploaded before.
 
-    uploaded_from: run_id -> path. Of those that have ended a daemon expects nothing, and keeps no
+    uploaded_from: key -> the file. Of those that have ended a daemon expects nothing, and keeps no
     more of them than this: sessions for 10,000 would take 40 MiB, and a second to make.
     """
 
     def __init__(self, cursors: Iterable[Cursor]) -> None:
-        self.uploaded_from: dict[str, str] = {}
+        self.uploaded_from: dict[str, Owner] = {}
         self._whole: dict[str, _Whole] = {}
         for known in cursors:
-            self.uploaded_from[known.run_id] = known.path
+            self.uploaded_from[known.run_id] = owner(known)
             if known.ended:
                 self._whole[known.run_id] = _Whole(
                     known.fingerprint.first,
@@ -43,19 +43,30 @@ class Past:
     def has_all_of(self, file: LogFile, project: str, entity: str) -> bool:
         """Whether the file is as it was when its run ended, and all of it at this place; an entity
         that is not known yet fits any."""
-        whole = self._whole.get(file.run_id)
+        whole = self._whole.get(file.key)
         return (
             whole is not None
             and (whole.size, whole.first_line_hash) == (file.size, file.first_line_hash)
             and whole.project == project
-            and self.is_at(file.run_id, entity)
+            and self.is_at(file.key, entity)
         )
 
-    def is_at(self, run_id: str, entity: str) -> bool:
+    def is_at(self, key: str, entity: str) -> bool:
         """Whether a run that has ended did so at this entity, as far as that is known."""
-        whole = self._whole.get(run_id)
+        whole = self._whole.get(key)
         return whole is not None and (not entity or whole.entity == entity)
 
-    def let_go(self, run_id: str) -> None:
+    def let_go(self, key: str) -> None:
         """Believe nothing of the run's end any more."""
-        self._whole.pop(run_id, None)
+        self._whole.pop(key, None)
+
+
+def owners(cursors: Iterable[Cursor]) -> dict[str, Owner]:
+    """Key -> the file that was uploaded under it."""
+    return {known.run_id: owner(known) for known in cursors}
+
+
+def owner(known: Cursor) -> Owner:
+    """The file that a cursor speaks of."""
+    # at a file's start nothing of it was read yet
+    return Owner(known.path, known.fingerprint.first if known.confirmed.offset else "")

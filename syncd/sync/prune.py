@@ -17,6 +17,8 @@ from typing import Final
 
 from karaoke_train.runlog.layout import lock_path
 from karaoke_train.runlog.lock import Held, Lock, holder_of
+from karaoke_train.runlog.parts import parts_of
+from karaoke_train.runlog.reader import Position
 from syncd.destination.base import Destination, RunRef
 from syncd.errors import SyncError
 from syncd.source.safe_open import open_log
@@ -25,6 +27,7 @@ from syncd.state import cursor, lease
 from syncd.state.cursor import Cursor
 from syncd.sync.content import Content
 from syncd.sync.outcome import outcome_before
+from syncd.sync.parts import may_have_parts
 
 SUFFIX: Final = ".zst"
 _LEVEL: Final = 10  # of 22: a log is a tenth of its size from 3 on, and this one takes seconds
@@ -49,7 +52,7 @@ def why_kept(file: LogFile, at: Target, older_than: float, now: float) -> str:
 
 
 def _by_what_is_here(file: LogFile, at: Target, older_than: float, now: float) -> str:
-    known = cursor.load(at.state / "cursors", file.run_id)
+    known = cursor.load(at.state / "cursors", file.key)
     project = at.project or file.header.project
     if known is None or (known.project, known.entity) != (project, at.entity):
         return "it was not uploaded there"
@@ -63,13 +66,15 @@ def _by_what_is_here(file: LogFile, at: Target, older_than: float, now: float) -
         return "how it ended is not confirmed"
     if now - stat.st_mtime < older_than:
         return "it is not old enough"
+    if may_have_parts(file.header) and len(parts_of(file.path.parent, file.run_id)) > 1:
+        return "its run is in several files, which share its pictures and sounds"
     return _in_use(file, known, at)
 
 
 def _in_use(file: LogFile, known: Cursor, at: Target) -> str:
     if holder_of(lock_path(file.path)):
         return "its writer lives"
-    if holder_of(lease.run_lease(file.path, known.run_id, at.state.name).path):
+    if holder_of(lease.run_lease(file.path, file.run_id, at.state.name).path):
         return "it is being uploaded"
     return ""
 
@@ -80,7 +85,9 @@ def _by_what_is_there(file: LogFile, at: Target) -> str:
     outcome = outcome_before(file.path, file.path.stat().st_size)
     if remote is None or outcome is None or not remote.shows(outcome):
         return "the server does not show how it ended"
-    content = Content(file.path, file.media, file.header.created, ref, at.destination)
+    known = cursor.load(at.state / "cursors", file.key)
+    start = Position(known.base if known else 0)
+    content = Content(file.path, file.media, file.header, ref, at.destination, file.key, start)
     return "" if content.compared().equal else "the server has other records"
 
 

@@ -161,14 +161,14 @@ def _bar(console: Console) -> Progress:
 
 def _progress(daemon: Daemon) -> tuple[int, int]:
     """Records in the files, records confirmed. Sizes stand for counts beyond what was read."""
-    confirmed = sum(run.confirmed.ordinal for run in daemon.runs.values())
+    confirmed = sum(run.records for run in daemon.runs.values())
     return sum(map(_estimate, daemon.runs.values())), confirmed
 
 
 def _estimate(run: Run) -> int:
     if not run.sent.offset:
         return run.size // 150  # bytes of a usual record; right as soon as some are read
-    return round(run.sent.ordinal * max(run.size, run.sent.offset) / run.sent.offset)
+    return round((run.sent.ordinal - run.base) * max(run.size, run.sent.offset) / run.sent.offset)
 
 
 def _all_ended(daemon: Daemon) -> bool:
@@ -181,7 +181,7 @@ def _verdict(
     for found in daemon.skipped_files:
         words = f"{found.path}: {found.problem}. {found.remedy}."
         console.print(words, style="red", markup=False, highlight=False)
-    confirmed = sum(run.confirmed.ordinal for run in daemon.runs.values())
+    confirmed = sum(run.records for run in daemon.runs.values())
     # a torn tail is no record until its writer, or who resumes the run, has ended it
     unsent = [
         key

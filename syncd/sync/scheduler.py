@@ -61,19 +61,22 @@ class FileSize:
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A session is open; the server holds the lines before `at`. ahead: see `Run`. outcome: of the
-    `end` record, where that is the last of these lines."""
+    """A session is open; the server holds the lines before `at`. ahead, base: see `Run`. outcome:
+    of the `end` record, where that is the last of these lines."""
 
     at: Position
     ahead: int = 0
     outcome: Outcome | None = None
+    base: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class AlreadyComplete:
-    """The server holds all lines, which end at `at`, and knows how the run ended."""
+    """The server holds all lines, which end at `at`, and knows how the run ended, or has a later
+    part of the run behind them. base: see `Run`."""
 
     at: Position
+    base: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,6 +217,7 @@ class Run:
     # for 20 of 60 records that never arrived; only `confirmed` is ever remembered or shown.
     confirmed: Position = field(default_factory=Position)
     sent: Position = field(default_factory=Position)
+    base: int = 0  # the line of the run that the file's first line is: 0, but for later parts
     # Two facts, and either may be there without the other: a file can end before the server is
     # told, and a crashed run that was told about can be resumed.
     outcome: Outcome | None = None  # how the run ended, as far as the file tells
@@ -233,6 +237,11 @@ class Run:
     confirm_at: float = 0.0  # when the count is asked next
     confirm_wait: float = 0.0  # between that and the question before it
     error: UploadError | None = None
+
+    @property
+    def records(self) -> int:
+        """Records of the file that the server holds."""
+        return max(0, self.confirmed.ordinal - self.base)
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,19 +287,20 @@ def _fields_after(
             # read to judge
             since = run.waits_since if needs_session(run) else now
             return replace(run, size=size, grown_at=now, waits_since=since)
-        case Opened(at, ahead, outcome):
+        case Opened(at, ahead, outcome, base):
             # Back to the server's count, whatever was believed: behind `confirmed` where the
             # server lost lines, before it where an earlier session's lines still arrived
             return replace(
-                run, confirmed=at, sent=at, scanned_to=at.offset, progress_at=now,
+                run, confirmed=at, sent=at, base=base, scanned_to=at.offset, progress_at=now,
                 confirm_wait=limits.confirm_first, ahead=ahead, send_at=now,
                 opened_at=now, opened_for=run.size, outcome=outcome or run.outcome,
                 ended=False,  # a session shows the run as running, whatever was told before
             )  # fmt: skip
-        case AlreadyComplete(at):
+        case AlreadyComplete(at, base):
             return replace(
-                run, confirmed=at, sent=at, scanned_to=at.offset, ended=True, failures=0, error=None
-            )
+                run, confirmed=at, sent=at, base=base, scanned_to=at.offset, ended=True,
+                failures=0, error=None,
+            )  # fmt: skip
         case Sent():
             return _after_sent(run, event, now, limits)
         case Confirmed(at, ahead):

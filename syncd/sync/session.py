@@ -5,6 +5,7 @@ An action that fails drops the session, so that what remains is what a crash wou
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -51,6 +52,14 @@ from syncd.state.notes import Notes
 from syncd.sync.at_end import KINDS, AtEnd, gathered
 from syncd.sync.content import Content
 from syncd.sync.outcome import CRASHED, outcome_before, outcome_of
+from syncd.sync.parts import (
+    Stillness,
+    await_claimed,
+    base_of,
+    followed,
+    may_have_parts,
+    written_elsewhere,
+)
 from syncd.sync.scheduler import (
     AlreadyComplete,
     Checked,
@@ -76,7 +85,7 @@ class Session:
 
     state: where the destination's state is. entity: where runs go to, as far as that is known by
     now. project: instead of the run's own. document: the file was made from an older document, and
-    has no writer.
+    has no writer. still_for, alive_for: see `parts.Stillness`.
     """
 
     def __init__(
@@ -88,8 +97,11 @@ class Session:
         entity: Callable[[], str],
         project: str = "",
         document: bool = False,
+        still_for: float = 5.0,
+        alive_for: float = 75.0,
     ) -> None:
         self.path = file.path  # changed by the loop when the file moves, between two actions
+        self.key = file.key
         self.header = file.header
         self._media = file.media
         self.project = project or file.header.project
@@ -100,7 +112,11 @@ class Session:
         # Asked anew each time: the account is known only once the server has answered, and a
         # session is made before that, from the file alone
         self._entity = entity
-        self._first_line_hash = file.first_line_hash
+        self.first_line_hash = file.first_line_hash
+        self._begin = tailer.START  # where the file's first line is in the run
+        self._placed = False  # that is known
+        self._still_for = still_for
+        self._stillness = Stillness(still_for, alive_for)
         self._document = document
         self._uploader: Uploader | None = None
         self._lease: Lock | None = None
@@ -108,7 +124,7 @@ class Session:
         # into one of them, and is turned into an offset by reading that part of the file again
         self._unconfirmed: list[tuple[Position, Position]] = []
         self._shown: Fingerprint | None = None  # what the file showed where the next read begins
-        self._notes = Notes(state / "notes", self.header.run_id)
+        self._notes = Notes(state / "notes", self.key)
         # Byte offsets of config records, each with the attempt that it begins: of the newest one
         # before `confirmed`, and of those behind it
         self._starts = [(0, 1)]
@@ -116,13 +132,19 @@ class Session:
         self._contradictions = 0  # sessions in a row that failed for one
         self._stopped = False  # somebody pressed Stop on the run's page
 
+    @property
+    def placed(self) -> bool:
+        """Whether its place in the run is known."""
+        return self._placed
+
     def initial(self, now: float) -> Run:
         """What is known before the server was asked."""
-        known = cursor.load(self._cursors, self.header.run_id)
+        known = cursor.load(self._cursors, self.key)
         if known is None or not self._speaks_of_here(known):
             # grown_at now, not at the file's mtime: two machines' clocks may disagree by hours,
             # and a writer must not be taken for dead because of it
             return Run(grown_at=now)
+        self._begin, self._placed = Position(known.base, 0), True
         # size as confirmed, not as it is: the scan that follows tells the true one, and a file
         # that has not grown is then no news, so that a restart opens no finished run
         at = known.confirmed
@@ -131,6 +153,7 @@ class Session:
             scanned_to=at.offset,
             confirmed=at,
             sent=at,
+            base=known.base,
             outcome=outcome_before(self.path, at.offset),
             ended=known.ended,
             grown_at=now,
@@ -224,20 +247,53 @@ class Session:
         remote, displaced = self._agreeing(remote)
         if remote and self._destination.counts:
             count = remote.count
+        base, is_new = self._base(remote, count, known)
+        if known and known.base != base:
+            known = None  # nothing of the file was confirmed where it was to begin
+        self._begin = Position(base, 0)
         at = self._locate(count, known)
+        if at.ordinal < count:
+            return self._followed(at, count, known)
         # Nothing to send and nothing to tell: a session would show the run as running again. Not
         # where the cursor is at the count and has seen no end told: that is then told again, with
         # the pictures and sounds that may be missing there
         at_cursor = known is not None and known.confirmed == at
         outcome = None if at_cursor or not remote else self._outcome_at(at)
-        # A count that no cursor of ours explains, or that the server's other answers deny
+        # A count that no cursor of ours explains, or that the server's other answers deny. Where
+        # other files may have the run's id, lines beyond the cursor may be theirs, too
         denied = displaced or self._contradictions > 0
-        in_doubt = at.ordinal and (known is None or denied)
+        beyond = known is None or (self._may_have_parts and not at_cursor)
+        in_doubt = at.offset and (beyond or denied)
         missing = self._lacks(at, cheaply=not denied) if in_doubt else None
         if outcome and remote and remote.shows(outcome) and missing is None:
-            self._save(at, ended=True)
-            self.drop()
-            return AlreadyComplete(at)
+            return self._complete(at)
+        config_at, attempt = self._start_before(at)
+        opened = self._open_uploader(at, known)
+        failpoint("open.after")
+        if opened != count:  # lines of a session before this one that were still on their way
+            if is_new:
+                raise RunTrouble("somebody else has written to the run just now")
+            at = self._locate(opened, known)
+            if at.ordinal < opened or self._start_before(at) != (config_at, attempt):
+                raise RunTrouble("the server's count moved past what could be expected")
+        if is_new:
+            at = self._claim(at)
+        self._bring(missing, at)
+        self._shown = fingerprint.fingerprint(self.path, at)
+        # Before anything is sent: a crash from here on finds a cursor that says "not ended", and
+        # ends the run again rather than believe that it was told
+        self._save(at, ended=False)
+        self._placed = True
+        return Opened(at, self._alive().ahead, outcome_before(self.path, at.offset), base)
+
+    def _complete(self, at: Position) -> Event:
+        self._save(at, ended=True)
+        self._placed = True
+        self.drop()
+        return AlreadyComplete(at, self._begin.ordinal)
+
+    def _open_uploader(self, at: Position, known: Cursor | None) -> int:
+        """Begin a session at the server. Returns the count that it begins with."""
         # The newest config, of a resumed run's last start: the SDK is told once, at its opening
         config_at, attempt = self._start_before(at)
         target = Target(
@@ -252,18 +308,85 @@ class Session:
         self._uploader = self._destination.uploader(target)
         # The uploader asks for the count itself, since what the SDK does depends on the answer that
         # it was given, not on ours of a moment ago
-        opened = self._uploader.open()
-        failpoint("open.after")
-        if opened != count:  # lines of a session before this one that were still on their way
-            at = self._locate(opened, known)
-            if self._start_before(at) != (config_at, attempt):
-                raise RunTrouble("the server's count moved past a new start of the run")
-        self._bring(missing, at)
-        self._shown = fingerprint.fingerprint(self.path, at)
-        # Before anything is sent: a crash from here on finds a cursor that says "not ended", and
-        # ends the run again rather than believe that it was told
-        self._save(at, ended=False)
-        return Opened(at, self._uploader.ahead, outcome_before(self.path, at.offset))
+        return self._uploader.open()
+
+    # --- the file's place in the run
+
+    @property
+    def _may_have_parts(self) -> bool:
+        return self._destination.counts and may_have_parts(self.header)
+
+    def _base(self, remote: RemoteRun | None, count: int, known: Cursor | None) -> tuple[int, bool]:
+        """The line of the run where the file's first one is, or is to be; and whether it has yet to
+        claim that. Raises RunTrouble while somebody else writes there."""
+        # One that nothing was confirmed for says nothing of what is there by now
+        if known and (known.confirmed.offset or not count or not self._may_have_parts):
+            return known.base, False
+        if not self._may_have_parts or remote is None:  # a run that isn't there is begun
+            return 0, False
+        if not count:
+            self._await_first_lines()
+            return 0, False
+        base = base_of(self._content(), count)
+        if base is not None:
+            return base, False
+        heartbeat = self._destination.heartbeat(self._ref())
+        if left := self._stillness.left(remote, heartbeat, time.monotonic()):
+            raise written_elsewhere(remote, str(self.path), left)
+        return count, True
+
+    def _await_first_lines(self) -> None:
+        """Another machine may have begun the run at this moment. Raises RunTrouble where it has."""
+        self._destination.pause(self._still_for)
+        remote = self._destination.remote_run(self._ref())
+        if remote and remote.count:
+            raise RunTrouble(
+                "the server has just got the run's first records",
+                meaning="Whose they are is looked at before anything is sent",
+            )
+
+    def _claim(self, at: Position) -> Position:
+        """Send the first line alone, and see that it is there before any other is sent."""
+        lines = tailer.read(self.path, at).lines.first(1)
+        self._look_at(self._alive().send(lines))
+        await_claimed(self._content(), at.ordinal, self._still_for)
+        for wait in _LATE_COUNT:
+            if (count := self._alive().confirm()) > at.ordinal:
+                break
+            self._destination.pause(wait)
+        if count != lines.end.ordinal:
+            raise RunTrouble(
+                f"the server counts {count:,} records, where {lines.end.ordinal:,} were expected",
+                meaning="Somebody else may write to the run; nothing is sent before that is clear",
+            )
+        return lines.end
+
+    def _followed(self, at: Position, count: int, known: Cursor | None) -> Event:
+        """All of the file is there, and behind it more: a later part of the run, or lines that no
+        record of ours explains. Sending ours over them would destroy the only copy of somebody's
+        data, so a person decides."""
+        if not self._may_have_parts or not followed(self._content(), at.ordinal):
+            raise self._remote_has_more(
+                count - self._begin.ordinal, at.ordinal - self._begin.ordinal
+            )
+        missing = self._lacks(at, count)
+        if missing is not None:
+            self._open_uploader(at, known)
+            self._bring(missing, at, count)
+        return self._complete(at)
+
+    def _content(self) -> Content:
+        return Content(
+            self.path,
+            self._media,
+            self.header,
+            self._ref(),
+            self._destination,
+            self.key,
+            self._begin,
+        )
+
+    # --- what goes there
 
     def _send(self, start: Position, most: int) -> Event:
         failpoint("read.before")
@@ -351,11 +474,12 @@ class Session:
         self.drop()
         return Closed(outcome is not None)
 
-    def _bring(self, missing: int | None, end: Position) -> None:
-        """Send again what is missing from a line on, if any is. Raises UploadError, OSError."""
+    def _bring(self, missing: int | None, end: Position, count: int | None = None) -> None:
+        """Send again what is missing from a line on, if any is. count: see `_lacks`. Raises
+        UploadError, OSError."""
         if missing is not None:
             self._send_again(missing, end)
-            missing = self._lacks(end)
+            missing = self._lacks(end, count)
         if missing is not None:
             raise RunTrouble(
                 f"the server counts {end.ordinal:,} records, and does not have record {missing:,}",
@@ -376,14 +500,15 @@ class Session:
             remote = self._destination.remote_run(self._ref())
         return remote, remote is not None and remote.last_step >= remote.count
 
-    def _lacks(self, end: Position, *, cheaply: bool = True) -> int | None:
-        """The first line before `end` that the server hasn't; None when it has them all. cheaply:
-        by its first and last row and the number of steps, where these are as they should be. Raises
-        RunRefused where it has others, UploadError, OSError."""
-        content = Content(
-            self.path, self._media, self.header.created, self._ref(), self._destination
-        )
-        if cheaply and content.looks_right(end, self._start_before(end)[1]):
+    def _lacks(
+        self, end: Position, count: int | None = None, *, cheaply: bool = True
+    ) -> int | None:
+        """The first line before `end` that the server hasn't; None when it has them all. count: of
+        the run's lines there, where the file's are not the last. cheaply: by its first and last row
+        and the number of steps, where these are as they should be. Raises RunRefused where it has
+        others, UploadError, OSError."""
+        content, attempt = self._content(), self._start_before(end)[1]
+        if cheaply and content.looks_right(end, attempt, count or end.ordinal):
             return None
         return content.first_missing(end.ordinal)
 
@@ -398,9 +523,9 @@ class Session:
                 meaning="The file has every record",
                 by_itself="The run is opened anew, and what is missing is sent again",
             )
-        at = tailer.place_of(self.path, first)
+        at = tailer.place_of(self.path, first, self._begin)
         events.sent_again(self.path, first, end.ordinal)
-        uploader.rewind(first, attempt_before(self.path, at))
+        uploader.rewind(first, attempt_before(self.path, at, self._begin))
         for lines in tailer.until(self.path, end.ordinal, at):
             uploader.send(lines)
 
@@ -412,7 +537,7 @@ class Session:
             if needs.seen == self._notes.count(end.ordinal):
                 return needs
         # Notes were lost or damaged, or the cursor is of a version that had none
-        return gathered(marked.marked_lines(self.path, _AT_END, end))
+        return gathered(marked.marked_lines(self.path, _AT_END, end, self._begin))
 
     def _outcome_at(self, at: Position) -> Outcome | None:
         """The outcome that the file ends with, if it ends there."""
@@ -428,7 +553,7 @@ class Session:
     def _check_first_line(self) -> None:
         """The file may have been replaced since it was found, before anything of it was sent:
         with no cursor yet, nothing else would tell."""
-        if fingerprint.digest(fingerprint.first_line(self.path)) != self._first_line_hash:
+        if fingerprint.digest(fingerprint.first_line(self.path)) != self.first_line_hash:
             raise FileChanged(
                 ProblemCode.REPLACED, "the file begins otherwise than when it was found"
             )
@@ -453,7 +578,7 @@ class Session:
             )
 
     def _cursor(self) -> Cursor | None:
-        known = cursor.load(self._cursors, self.header.run_id)
+        known = cursor.load(self._cursors, self.key)
         return known if known and self._speaks_of_here(known) else None
 
     def _speaks_of_here(self, known: Cursor) -> bool:
@@ -478,7 +603,7 @@ class Session:
                 meaning="It may be catching up",
                 by_itself="It's asked again by itself",
             )
-        run = self.header.run_id
+        run = self.key
         raise RemoteLostRecords(
             ProblemCode.LOST_AT_SERVER,
             what,
@@ -489,17 +614,20 @@ class Session:
         )
 
     def _locate(self, count: int, known: Cursor | None) -> Position:
-        """Where line `count` begins. From the cursor where the file is what it speaks of."""
+        """Where line `count` begins, or the file's lines end where there are fewer. From the cursor
+        where the file is what it speaks of."""
         # The cursor saves reading the file from its start, if the file is still the one that it
         # speaks of
         if known is not None:
             fingerprint.check(self.path, known.confirmed, known.fingerprint)
         if known is not None and known.confirmed.ordinal <= count:
             at, notes = known.confirmed, known.notes
-            attempt = known.attempt or attempt_before(self.path, at)  # older cursors lack it
+            attempt = known.attempt or attempt_before(
+                self.path, at, self._begin
+            )  # older cursors lack it
             self._starts = [(known.config_at, attempt)]
         else:
-            known, at, notes = None, tailer.START, 0
+            known, at, notes = None, self._begin, 0
             self._starts = [(0, 1)]
         self._begin_notes(at.ordinal, notes)
         for lines in tailer.until(self.path, count, at):
@@ -507,10 +635,6 @@ class Session:
             # before it kept them. Without one it may be a million, and parsing them takes seconds
             self._look_at([*(lines if known else marked.marked_or_odd(lines, _LATER))])
             at = lines.end
-        # Lines that no record of ours explains. Sending ours over them would destroy the only copy
-        # of somebody's data, so a person decides
-        if at.ordinal < count:
-            raise self._remote_has_more(count, at.ordinal)
         return at
 
     def _look_at(self, lines: Sequence[Line]) -> None:
@@ -543,7 +667,7 @@ class Session:
             where=self.path.name,
             meaning="What is uploaded stays as it is; nothing of this file is sent over it",
             remedy="Put the file back as it was and `karaoke-syncd retry "
-            f"{self.header.run_id}`, or upload it as a run of its own: "
+            f"{self.key}`, or upload it as a run of its own: "
             f"karaoke-syncd sync --as_new {self.path}",
         )
 
@@ -555,7 +679,7 @@ class Session:
             meaning="Somebody else wrote to the run, or the file lost its end; "
             "nothing is sent over what is there",
             remedy=f"Upload the file as a run of its own: karaoke-syncd sync --as_new {self.path}. "
-            f"Or leave it: karaoke-syncd forget {self.header.run_id}",
+            f"Or leave it: karaoke-syncd forget {self.key}",
         )
 
     def _unreadable(self, error: OSError) -> RunTrouble:
@@ -570,7 +694,7 @@ class Session:
         # A state folder that takes no writes must not stop the upload: the line is on the server as
         # a placeholder all the same
         try:
-            quarantine.add(self._quarantine, self.header.run_id, self.path, lines)
+            quarantine.add(self._quarantine, self.key, self.path, lines)
         except OSError as error:
             events.state_unwritable(self._quarantine.parent, error)
 
@@ -588,12 +712,13 @@ class Session:
         # Written after the server's answer and before the next send, so the cursor never says
         # more than the server; less is harmless, as equal lines replace each other
         known = Cursor(
-            run_id=self.header.run_id,
+            run_id=self.key,
             project=self.project,
             entity=self._entity(),
             path=str(self.path),
             fingerprint=fingerprint.fingerprint(self.path, at),
             confirmed=at,
+            base=self._begin.ordinal,
             notes=self._notes.count(at.ordinal),
             config_at=config_at,
             attempt=attempt,

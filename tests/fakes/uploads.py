@@ -55,6 +55,7 @@ class FakeRun:
     outcome: Outcome | None = None
     epochs: Sequence[Record] = ()
     shown: str = ""  # instead of the state that the outcome comes to
+    heartbeat: str = ""
 
     @property
     def state(self) -> str:
@@ -120,6 +121,9 @@ class FakeServer:
         if self.take("stale"):
             return RemoteRun(max(0, len(run.rows) - self.lag), max(-1, last - self.lag), state)
         return RemoteRun(len(run.rows), last, state)
+
+    def heartbeat(self, run_ref: RunRef) -> str:
+        return self.runs[run_ref.run_id].heartbeat
 
     def uploader(self, target: Target) -> FakeUploader:
         return FakeUploader(self, target)

@@ -75,6 +75,11 @@ query RunHistoryKeys($project: String!, $entity: String!, $name: String!) {
   project(name: $project, entityName: $entity) { run(name: $name) { historyKeys } }
 }
 """  # likewise
+_HEARTBEAT: Final = """
+query Run($project: String!, $entity: String!, $name: String!) {
+  project(name: $project, entityName: $entity) { run(name: $name) { heartbeatAt } }
+}
+"""  # likewise
 _CREATE_FILES: Final = """
 mutation CreateRunFiles($entity: String!, $project: String!, $run: String!, $files: [String!]!) {
   createRunFiles(input: {entityName: $entity, projectName: $project, runName: $run,
@@ -226,17 +231,25 @@ class Api:
         except (KeyError, TypeError, ValueError):
             return None
 
+    def heartbeat(self, ref: RunRef) -> str:
+        """When the server last heard of the run, in its own words; empty where it does not say.
+        Raises Unreachable or Refused."""
+        run = (self._ask(_HEARTBEAT, _named(ref)).get("project") or {}).get("run") or {}
+        return str(run.get("heartbeatAt") or "")
+
     def _row(self, text: object) -> dict[str, Any]:
         row = json.loads(text) if isinstance(text, str) else text
         if not isinstance(row, dict):
             raise self._no_server("its history is none")
         return row
 
-    def upsert(self, ref: RunRef, *, name: str, config: str, program: str, labels: Labels) -> None:
+    def upsert(self, ref: RunRef, *, name: str, config: str, program: str, labels: Labels) -> bool:
         """Make the run, or change its name, its config (JSON) and those labels that are given.
-        Raises Unreachable, Refused or Rejected."""
+        Returns whether the run was there already. Raises Unreachable, Refused or Rejected."""
         own = {"displayName": name, "config": config, "program": program or None}
-        self._ask(_UPSERT, {**_named(ref), **own, **_labelled(labels)}, rejecting=True)
+        asked = {**_named(ref), **own, **_labelled(labels)}
+        data = self._ask(_UPSERT, asked, rejecting=True)
+        return (data.get("upsertBucket") or {}).get("inserted") is False
 
     def label(self, ref: RunRef, labels: Labels) -> bool:
         """Change those labels of the run that are given; whether there is such a run. Raises

@@ -100,6 +100,10 @@ class WandbDestination:
         """The run as the server has it. Raises Unreachable or Refused."""
         return self._api.remote_run(run)
 
+    def heartbeat(self, run: RunRef) -> str:
+        """When the server last heard of the run. Raises Unreachable or Refused."""
+        return self._api.heartbeat(run)
+
     def uploader(self, target: Target) -> Uploader:
         """A session, not yet open."""
         target = replace(target, allowed_keys=self._allowed_keys)

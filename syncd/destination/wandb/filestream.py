@@ -125,7 +125,7 @@ class FileStream:
         made = self._rows(lines)
         # Before they are posted: a crash in between has it told again
         for line in made.special:
-            if line.at.ordinal and RecordType.of(line.record or {}) is RecordType.CONFIG:
+            if line.at.offset and RecordType.of(line.record or {}) is RecordType.CONFIG:
                 self._reconfigure(line.record or {})
         at = lines.start.ordinal
         for texts in self._in_posts(made.texts):
@@ -261,7 +261,7 @@ class FileStream:
         known = bucket.config if bucket else {}
         config = text(run_config(header, known, self._target.allowed_keys))
         try:
-            self._api.upsert(
+            was_there = self._api.upsert(
                 self._target.ref,
                 name=header.run_name,
                 config=config,
@@ -270,6 +270,12 @@ class FileStream:
             )
         except Rejected as rejected:
             raise self._run_refused(rejected) from None
+        if was_there and bucket is None:
+            raise RunTrouble(
+                "the run has just been begun by somebody else, or by a request of ours without an "
+                "answer",
+                meaning="Whose it is is looked at before anything is sent",
+            )
 
     def _reconfigure(self, record: Record) -> None:
         try:

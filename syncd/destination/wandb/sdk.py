@@ -169,7 +169,7 @@ class WandbSdk:
         special = special_lines(parsed)
         # Before they are sent: a crash in between has it told again
         for line in special:
-            if line.at.ordinal and line.record and RecordType.of(line.record) is RecordType.CONFIG:
+            if line.at.offset and line.record and RecordType.of(line.record) is RecordType.CONFIG:
                 self._reconfigure(line.record)
         self._call(Log(rows, self._target.media), HAND_OVER)
         return special

@@ -21,7 +21,7 @@ AT_NOON = 1705320000.0
 
 def line(record: dict[str, Any] | bytes, ordinal: int = 3) -> Line:
     raw = record if isinstance(record, bytes) else json.dumps(record).encode()
-    return parse_line(raw + b"\n", Position(ordinal, 99))
+    return parse_line(raw + b"\n", Position(ordinal, 99 * ordinal))
 
 
 def test_metrics_go_under_their_own_names_with_the_trainers_step() -> None:

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
 from syncd.errors import ProblemCode
+from syncd.source.fingerprint import digest
 from syncd.source.scanner import (
     FoundFile,
     LogFile,
     LogScanner,
+    Owner,
     UnusableFile,
     alias_key,
     header_of,
-    resolve_duplicates,
+    resolve_parts,
 )
 from tests.syncd.world import config_line, train_line
 
@@ -158,12 +161,63 @@ def test_the_first_of_several_is_the_runs_own_unless_another_was_uploaded(log: P
     copy = log.with_name("training_log_b.jsonl")
     shutil.copy(log, copy)
     found = list(LogScanner().scan([log.parent]))
-    assert copies(resolve_duplicates(found, {})) == [copy]
-    (first, second) = resolve_duplicates(found, {"run-1": str(copy)})
+    assert copies(resolve_parts(found, {})) == [copy]
+    (first, second) = resolve_parts(found, {"run-1": Owner(str(copy))})
     assert copies([first, second]) == [log]
     assert isinstance(first, UnusableFile)
     assert f"karaoke-syncd sync --as_new {log}" in first.remedy
-    assert copies(resolve_duplicates(found, {"run-1": "/gone"})) == [copy]
+    assert copies(resolve_parts(found, {"run-1": Owner("/gone")})) == [copy]
+
+
+def test_files_of_one_run_are_its_parts_and_keep_their_keys(log: Path) -> None:
+    first, second, third = parts = [log.with_name(f"training_log_{name}.jsonl") for name in "zyx"]
+    log.unlink()
+    for part, created in zip(parts, ("01", "02", "03"), strict=True):
+        part.write_bytes(config_line("job42", part=part.stem[-1], created=f"2024-01-{created}"))
+
+    def keys(*paths: Path, owners: Mapping[str, Owner] | None = None) -> dict[Path, str]:
+        found = map(LogScanner().look, paths)
+        listed = resolve_parts(found, owners or {})
+        return {file.path: file.key for file in listed if isinstance(file, LogFile)}
+
+    one = keys(*parts)
+    assert one[first] == "job42", "the one that began first, whatever its name"
+    assert all(one[path].startswith("job42.") for path in (second, third))
+    assert one[second] != one[third]
+    hashes = {path: digest(path.read_bytes()) for path in parts}
+    owners = {one[path]: Owner(str(path), hashes[path]) for path in parts}
+    assert keys(*parts, owners=owners) == one
+    assert keys(second, third, owners=owners) == {second: one[second], third: one[third]}
+    # The one that was found alone has the run's id as its key from then on
+    alone = {"job42": Owner(str(second), hashes[second])}
+    assert keys(second) == {second: "job42"}
+    late = keys(*parts, owners=alone)
+    assert late[second] == "job42"
+    assert all(late[path].startswith("job42.") for path in (first, third))
+
+
+def test_a_copy_of_a_part_is_a_copy_of_that_part(log: Path) -> None:
+    other = log.with_name("training_log_b.jsonl")
+    other.write_bytes(config_line("run-1", part="b"))
+    copy = log.with_name("training_log_c.jsonl")
+    shutil.copy(other, copy)
+    found = resolve_parts(LogScanner().scan([log.parent]), {})
+    assert copies(found) == [copy]
+    (problem,) = [file.problem for file in found if isinstance(file, UnusableFile)]
+    assert f"a copy of {other.name}" in problem
+
+
+def test_a_file_in_the_place_of_an_older_one_is_that_run_unless_it_says_otherwise(
+    log: Path,
+) -> None:
+    before = {"run-1": Owner(str(log), "f" * 32)}
+    (replaced,) = resolve_parts([LogScanner().look(log)], before)
+    assert isinstance(replaced, LogFile)
+    assert replaced.key == "run-1"
+    log.write_bytes(config_line("run-1", part="k3x9"))
+    (part,) = resolve_parts([LogScanner().look(log)], before)
+    assert isinstance(part, LogFile)
+    assert part.key.startswith("run-1.")
 
 
 def test_a_file_made_new_is_a_run_of_its_own_wherever_its_copy_is(log: Path) -> None:

@@ -159,9 +159,9 @@ def looked_at(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     seen: list[Path] = []
     look = LogScanner.look
 
-    def noted(scanner: LogScanner, path: Path) -> FoundFile:
+    def noted(scanner: LogScanner, path: Path, *, chosen: bool = False) -> FoundFile:
         seen.append(path)
-        return look(scanner, path)
+        return look(scanner, path, chosen=chosen)
 
     monkeypatch.setattr(LogScanner, "look", noted)
     return seen

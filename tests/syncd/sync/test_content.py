@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import pytest
 
+from karaoke_train.runlog.format import RunHeader
 from karaoke_train.runlog.timestamps import parse_timestamp
 from syncd.destination.base import Destination, RemoteRun, Row, RunRef
 from syncd.destination.rows import row
@@ -41,9 +42,9 @@ def content(folder: Path, *steps: int, lines: int = 6, other: int | None = None)
     if other is not None:
         rows[other] = {"_step": steps[other], "foreign": 1}
     shown = cast("Destination", Shown(rows))
-    return Content(
-        path, MediaFolder(folder / "media"), CREATED, RunRef("team", "songs", "run"), shown
-    )
+    header = RunHeader("run", "run", "songs", created=CREATED)
+    ref = RunRef("team", "songs", "run")
+    return Content(path, MediaFolder(folder / "media"), header, ref, shown, "run")
 
 
 @pytest.mark.parametrize(

@@ -98,6 +98,7 @@ def ask(lane: DirectLane) -> None:
     assert lane.api.files(ref)
     lane.api.steps(ref)
     assert lane.api.label(ref, Labels(("b",), notes="m"))
+    assert lane.api.heartbeat(ref)
 
 
 def test_no_request_has_anything_that_the_sdk_never_sent(seen: Seen) -> None:
@@ -110,8 +111,8 @@ def test_the_session_was_one_with_everything(seen: Seen) -> None:
     assert {str(kind) for kind in kinds} == {
         "POST graphql Viewer", "POST graphql RunResumeStatus", "POST graphql UpsertBucket",
         "POST graphql CreateRunFiles", "POST graphql RunFiles", "POST graphql HistoryPage",
-        "POST graphql RunHistoryKeys", "POST graphql ServerFeaturesQuery", "POST file_stream",
-        "PUT files",
+        "POST graphql RunHistoryKeys", "POST graphql Run", "POST graphql ServerFeaturesQuery",
+        "POST file_stream", "PUT files",
     }  # fmt: skip
     bodies = [request.body for request, _ in seen.of("file_stream")]
     assert {} in bodies

@@ -1,0 +1,242 @@
+"""A run id that is used again is one run that goes on: every record of every file once, in the
+order in which the files were begun, whichever machine has them and whatever is lost in between."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeGuard
+
+import pytest
+
+from karaoke_train.runlog import RunLog
+from syncd.errors import Exit
+from syncd.report.status import RunState, exit_code
+from syncd.report.verify import verify
+from syncd.source.scanner import FoundFile, LogFile, LogScanner
+from tests.fakes.wandb_server import WandbServer
+from tests.faults.rig import LANES, Playing, Rig, by_lane, comparable, expected_rows, played, write
+from tests.karaoke_train.runlog.files import lines_of
+from tests.patience import until
+
+
+@contextmanager
+def another(rig: Rig, name: str) -> Iterator[Rig]:
+    """A second machine with the same account: its own logs, state and daemon."""
+    with Rig(rig.folder / name, rig.server) as machine:
+        machine.go_by(rig.environment["KARAOKE_SYNCD_LANE"])
+        yield machine
+
+
+def part(rig: Rig, run_id: str, records: int, logs: Path | None = None) -> Path:
+    """A training from its start to its end, in a file of its own."""
+    with RunLog.create(logs or rig.logs, project="songs", run_id=run_id) as log:
+        write(log, records)
+    return log.path
+
+
+def eventually(condition: Callable[[], object], *rigs: Rig) -> None:
+    try:
+        until(condition)
+    except AssertionError:
+        raise AssertionError("\n".join(rig.said() for rig in rigs)) from None
+
+
+def await_parts(rig: Rig, run_id: str, parts: Sequence[Path]) -> None:
+    """Wait until the run has the records of these files, one after the other, and no others."""
+    expected = [row for path in parts for row in expected_rows(lines_of(path))]
+    expected = [{**row, "_step": step} for step, row in enumerate(expected)]
+
+    def rows() -> list[dict[str, object]]:
+        try:
+            return [comparable(row) for row in the(rig).history(run_id)]
+        except KeyError:
+            return []
+
+    eventually(lambda: len(rows()) >= len(expected), rig)
+    assert rows() == expected
+    run = the(rig).run(run_id)
+    assert (run["errors"], run["gaps"], run["overwrites"]) == ([], [], [])
+
+
+def await_ended(rig: Rig, *paths: Path) -> None:
+    """Wait until `status` of that machine has all of these files uploaded and ended."""
+
+    def states() -> set[RunState]:
+        return {run.state for run in rig.status().runs if Path(run.path) in paths}
+
+    eventually(lambda: states() == {RunState.UPLOADED}, rig)
+    found = {Path(run.path): run for run in rig.status().runs}
+    assert [found[path].uploaded for path in paths] == [len(lines_of(path)) for path in paths]
+
+
+def verified(rig: Rig, *paths: Path) -> bool:
+    """Whether `verify` finds every record of these files at the server, once and equal."""
+    destination = rig.destination()
+    entity = destination.account().entity
+    files = map(LogScanner().look, paths)
+    found = [verify(file, "songs", entity, destination) for file in files if is_log(file)]
+    destination.close()
+    assert len(found) == len(paths)
+    return all(one.equal for one in found)
+
+
+def is_log(file: FoundFile) -> TypeGuard[LogFile]:
+    return isinstance(file, LogFile)
+
+
+def lose_state(rig: Rig) -> None:
+    rig.close()
+    shutil.rmtree(rig.folder / "state")
+    rig.start()
+
+
+def on_two_machines(rig: Rig) -> None:
+    """A job that was requeued on another node, twice."""
+    rig.start()
+    first = part(rig, "requeued", 12)
+    await_parts(rig, "requeued", [first])
+    await_ended(rig, first)
+    with another(rig, "node2") as second, another(rig, "node3") as third:
+        begun = part(second, "requeued", 30)  # longer than the first
+        second.start()
+        await_parts(second, "requeued", [first, begun])
+        await_ended(second, begun)
+        last = part(third, "requeued", 5)
+        third.start()
+        await_parts(third, "requeued", [first, begun, last])
+        await_ended(third, last)
+        assert verified(rig, first, begun, last)
+        for machine in (rig, second, third):
+            lose_state(machine)
+        for machine, path in ((rig, first), (second, begun), (third, last)):
+            await_ended(machine, path)
+            assert exit_code(machine.status()) == Exit.OK
+        await_parts(rig, "requeued", [first, begun, last])
+        moved_together(rig, [first, begun, last])
+
+
+def moved_together(rig: Rig, parts: list[Path]) -> None:
+    """All files come to one machine, to its state or to none."""
+    rig.close()
+    for index, path in enumerate(parts[1:], 1):
+        target = rig.logs / f"training_log_moved_{index}.jsonl"
+        shutil.copy(path, target)
+        parts[index] = target
+    rig.start()
+    await_ended(rig, *parts)
+    lose_state(rig)
+    await_ended(rig, *parts)
+    await_parts(rig, "requeued", parts)
+    assert not rig.status().decisions
+
+
+def in_one_folder(rig: Rig) -> None:
+    """Found together, with nothing known of them: in the order of their beginnings."""
+    with another(rig, "elsewhere") as machine:
+        parts = []
+        for number in range(3):
+            made = part(machine, "together", 6 + number, machine.folder / f"made{number}")
+            # names that say the contrary
+            parts.append(made.rename(machine.logs / f"training_log_{9 - number}.jsonl"))
+        machine.start()
+        await_parts(machine, "together", parts)
+        await_ended(machine, *parts)
+        assert verified(machine, *parts)
+        assert exit_code(machine.status()) == Exit.OK
+
+
+def written_at_once(rig: Rig) -> None:
+    """Two trainings with one id: the second one waits, in words, until the first has ended."""
+    server, over = the(rig), threading.Event()
+    rig.start()
+    with another(rig, "rival") as rival:
+        with RunLog.create(rig.logs, project="songs", run_id="twice") as log:
+            write(log, 5)
+            rig.await_all(log)
+            living = threading.Thread(target=go_on_writing, args=(log, over))
+            living.start()
+            try:
+                waiting = part(rival, "twice", 8)
+                rival.start()
+                words = "records of another file at the server"
+                eventually(lambda: words in rival.run_status("twice").problem, rival)
+                seen = len(server.history("twice"))
+                eventually(lambda: len(server.history("twice")) > seen + 8, rig, rival)
+                assert words in rival.run_status("twice").problem
+            finally:
+                over.set()
+                living.join()
+        await_parts(rival, "twice", [log.path, waiting])
+        await_ended(rival, waiting)
+
+
+def go_on_writing(log: RunLog, over: threading.Event) -> None:
+    step = 5
+    while not over.wait(0.2):
+        write(log, 1, start=step)
+        step += 1
+
+
+def comes_back_from_the_dead(rig: Rig) -> None:
+    """A machine that was gone, whose run has gone on elsewhere meanwhile: what it still has is
+    for a person to decide about, and nothing is written over."""
+    rig.start()
+    log = RunLog.create(rig.logs, project="songs", run_id="undead")
+    write(log, 6)
+    rig.await_all(log)
+    rig.kill()
+    with another(rig, "heir") as heir:
+        rest = part(heir, "undead", 7)
+        heir.start()
+        before = shutil.copy(log.path, heir.folder / "before")
+        await_parts(heir, "undead", [Path(before), rest])
+        await_ended(heir, rest)
+        write(log, 20, start=6)
+        log.close()
+        rig.start()
+        eventually(lambda: rig.run_status("undead").state is RunState.BLOCKED, rig)
+        assert exit_code(rig.status()) == Exit.DECISION
+        assert "--as_new" in rig.run_status("undead").remedy
+        assert not verified(rig, log.path)
+        await_parts(rig, "undead", [Path(before), rest])
+
+
+def the(rig: Rig) -> WandbServer:
+    assert isinstance(rig.server, WandbServer)
+    return rig.server
+
+
+CASES: dict[str, Callable[[Rig], None]] = {
+    "on two machines, one after the other": on_two_machines,
+    "in one folder": in_one_folder,
+    "written at once": written_at_once,
+    "comes back from the dead": comes_back_from_the_dead,
+}
+WITH_THE_SDK = ("on two machines, one after the other", "written at once")
+SCENARIOS = {
+    f"{name}, {lane}": by_lane(lane, case)
+    for name, case in CASES.items()
+    for lane in LANES
+    if lane == "auto" or name in WITH_THE_SDK
+}
+
+
+@pytest.fixture(scope="module")
+def under_way(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Playing]:
+    def new_rig(folder: Path) -> Rig:
+        return Rig(folder, WandbServer(folder / "server"))
+
+    base = tmp_path_factory.mktemp("parts")
+    with played(request, "case", SCENARIOS, new_rig, base) as playing:
+        yield playing
+
+
+@pytest.mark.parametrize("case", SCENARIOS)
+def test_every_record_of_a_run_in_parts_is_there_once(under_way: Playing, case: str) -> None:
+    under_way.result(case)
