@@ -13,6 +13,7 @@ from karaoke_train.cli import completion, data, evaluate, train, transcribe
 from karaoke_train.cli.common import NAME, Group, stdout_has_no_reader
 from karaoke_train.cli.flags import given
 from karaoke_train.runlog import RunLogError
+from karaoke_train.runlog.plain_text import several_lines
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -80,7 +81,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (RunLogError, ValueError) as error:
         if not isinstance(error, RunLogError) and not _for_people(error):
             raise
-        print(f"{NAME}: {error}", file=sys.stderr)
+        print(several_lines(f"{NAME}: {error}"), file=sys.stderr)
         return 1
 
 

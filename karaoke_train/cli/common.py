@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from karaoke_train.cli.flags import spelled_out
+from karaoke_train.runlog.plain_text import one_line, several_lines
 
 if TYPE_CHECKING:
     from karaoke_train.inference.transcribe import VoiceToNotes
@@ -112,12 +113,17 @@ def write_end(formatter: click.HelpFormatter, examples: Examples, exits: Exits) 
 
 
 def say(text: str) -> None:
-    """Print a part of the result. Whoever reads may have left, as `| head` does: work that is
-    still to be done, such as files to write, goes on."""
+    """Print a part of the result, names in it as text. Whoever reads may have left, as `| head`
+    does: work that is still to be done, such as files to write, goes on."""
     try:
-        print(text, flush=True)
+        print(several_lines(text), flush=True)
     except BrokenPipeError:
         stdout_has_no_reader()
+
+
+def complain(text: str) -> None:
+    """Print a line on standard error, with names of files and songs in it as text."""
+    print(one_line(text), file=sys.stderr)
 
 
 def stdout_has_no_reader() -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Final
 
@@ -18,6 +17,7 @@ from karaoke_train.cli.common import (
     stdout_for_result,
 )
 from karaoke_train.cli.flags import PATH, Option, folders
+from karaoke_train.runlog.plain_text import json_text
 
 if TYPE_CHECKING:
     from karaoke_train.dataset.songs import Problem, Song
@@ -56,7 +56,7 @@ def _check(folder: str, notes_dir: str | None, corpus: str | None, as_json: bool
         from karaoke_train.dataset.check import check_songs, render
 
         rows = check_songs(*read_songs(folder, notes_dir, corpus))
-    say(json.dumps([asdict(row) for row in rows], indent=2) if as_json else render(rows))
+    say(json_text([asdict(row) for row in rows]) if as_json else render(rows))
     return 0 if rows and all(row.usable for row in rows) else 1
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from typing import TYPE_CHECKING, Final
 
@@ -13,6 +12,7 @@ from karaoke_train.cli.common import (
     USAGE,
     Command,
     before_torch,
+    complain,
     load_model,
     need_training,
     say,
@@ -20,6 +20,7 @@ from karaoke_train.cli.common import (
 )
 from karaoke_train.cli.data import dataset_flags, read_songs
 from karaoke_train.cli.flags import PATH, Option, count, device_flag, folders, model_flag, whole
+from karaoke_train.runlog.plain_text import json_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -50,16 +51,16 @@ def _evaluate(
     with stdout_for_result(alone=as_json):
         songs = _songs(folder, notes_dir, corpus, synthetic or 0, voices, seed)
         if not songs:
-            print(f"karaoke-train: no usable song in {folder}", file=sys.stderr)
+            complain(f"karaoke-train: no usable song in {folder}")
             return 1
         result = _scored(songs, model, device)
         others = _peers(songs) if peers and result.songs else {}
     if not result.songs:
-        print("karaoke-train: none of the songs could be read", file=sys.stderr)
+        complain("karaoke-train: none of the songs could be read")
         return 1
     if as_json:
         beside = {"peers": {name: other.as_json() for name, other in others.items()}}
-        say(json.dumps(result.as_json() | (beside if peers else {}), indent=2))
+        say(json_text(result.as_json() | (beside if peers else {})))
     else:
         say(result.as_table())
         if others:
@@ -82,7 +83,7 @@ def _songs(
         return list(synthetic_songs(synthetic, seed, voices=VALIDATION_VOICES[voices]))
     songs, problems = read_songs(folder, notes_dir, corpus)
     for problem in problems:
-        print(f"left out: {problem}", file=sys.stderr)
+        complain(f"left out: {problem}")
     return songs
 
 
@@ -93,7 +94,7 @@ def _scored(songs: Sequence[Song], model: str, device: str) -> Evaluation:
     loaded = load_model(model, device)
     result = evaluate_songs(loaded, songs, progress=sys.stderr.isatty())
     for problem in result.problems:
-        print(f"left out: {problem}", file=sys.stderr)
+        complain(f"left out: {problem}")
     return result
 
 

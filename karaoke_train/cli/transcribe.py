@@ -13,11 +13,13 @@ from karaoke_train.cli.common import (
     USAGE,
     Command,
     before_torch,
+    complain,
     load_model,
     need_training,
     say,
 )
 from karaoke_train.cli.flags import PATH, Option, device_flag, folders, model_flag, seconds
+from karaoke_train.runlog.plain_text import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -63,10 +65,10 @@ def _transcribe(
         try:
             found = _write_notes(loaded, path, targets, options, overwrite=overwrite)
         except (AudioError, OSError) as error:
-            print(f"karaoke-train: not transcribed: {error}", file=sys.stderr)
+            complain(f"karaoke-train: not transcribed: {error}")
             failed = 1
         else:
-            say(f"{path}: {found}; written to {', '.join(map(str, targets))}")
+            say(one_line(f"{path}: {found}; written to {', '.join(map(str, targets))}"))
     return failed
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from karaoke_train.audio.io import AudioError
 from karaoke_train.dataset.songs import FileSong, Problem, Song, read_folder
 from karaoke_train.notes import semitone
+from karaoke_train.runlog.plain_text import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -58,6 +59,7 @@ def check_songs(songs: Iterable[Song], problems: Iterable[Problem] = ()) -> list
 
 def render(rows: Sequence[Row]) -> str:
     """The rows as a text table with a line of totals."""
+    rows = [replace(row, name=one_line(row.name), problem=one_line(row.problem)) for row in rows]
     usable = [row for row in rows if row.usable]
     lines = []
     if usable:

@@ -15,6 +15,7 @@ from tqdm import tqdm
 from karaoke_train.audio.io import AudioError
 from karaoke_train.inference.metrics import Counts, count_notes, count_pitches, total
 from karaoke_train.model.decode import DecodeOptions, decode, frame_pitch
+from karaoke_train.runlog.plain_text import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -91,14 +92,15 @@ class Evaluation:
 
     def as_table(self) -> str:
         """For the terminal: one line per song, then the overall lines; F1, precision and recall."""
-        width = max([12, *(len(song.name) for song in self.songs)])
+        names = [one_line(song.name) for song in self.songs]
+        width = max([12, *map(len, names)])
         head = f"{'':{width}}  {'notes':>6} {'found':>6}" + "".join(
             f"  {NAMES[score]:>7} {'P':>5} {'R':>5}" for score in SCORES
         )
         lines = [head]
-        for song in self.songs:
+        for name, song in zip(names, self.songs, strict=True):
             sizes = f"{song.counts.reference:>6} {song.counts.estimated:>6}"
-            lines.append(f"{song.name:{width}}  {sizes}{_cells(song.metrics)}")
+            lines.append(f"{name:{width}}  {sizes}{_cells(song.metrics)}")
         counts = total(song.counts for song in self.songs)
         sizes = f"{counts.reference:>6} {counts.estimated:>6}"
         lines.append(f"{'mean of songs':{width}}  {sizes}{_cells(self.overall)}")

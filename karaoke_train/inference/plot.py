@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 
 from karaoke_train.atomic_file import replacing
 from karaoke_train.audio.units import FRAME_SECONDS
+from karaoke_train.runlog.plain_text import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -129,5 +130,10 @@ def _bar(axis: object, note: Note, colour: str, *, height: float, filled: bool) 
 
 def _save(figure: Figure, path: Path) -> None:
     """Whole or not at all. The canvas is made here: no window system, no global state."""
+    for axis in figure.axes:
+        legend = axis.get_legend()
+        for text in (axis.title, *(legend.get_texts() if legend else ())):
+            text.set_parse_math(False)  # a name with dollars in it is no formula
+            text.set_text(one_line(text.get_text()))
     with replacing(path) as file:
         FigureCanvasAgg(figure).print_png(file)

@@ -1,5 +1,5 @@
-"""What others wrote -> what a terminal, a log or a picture may show: the one place where text for
-people is cleaned.
+"""What others wrote -> what a terminal, a log, a picture or `--json` may show: the one place where
+text for people is cleaned.
 
 Names come from record logs, paths from other people's folders, words from servers. A terminal
 obeys control characters, and shows text in another order where bidirectional overrides say so.
@@ -7,8 +7,11 @@ obeys control characters, and shows text in another order where bidirectional ov
 
 from __future__ import annotations
 
+import json
+import math
 import re
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 
 from karaoke_train.runlog.secrets import cut
 
@@ -33,6 +36,22 @@ def one_line(text: str, most: int = 0) -> str:
 def several_lines(text: str) -> str:
     """The same where newlines and tabs are ours: a traceback's, say."""
     return _NOT_IN_TEXT.sub(_escape, cut(text))
+
+
+def json_text(value: Any, *, indent: int | None = 2) -> str:
+    """A value as strict JSON (RFC 8259) in ASCII, without secrets: NaN and the infinities are
+    texts, as in a record log, and so are the bytes of a file name that is no UTF-8."""
+    return json.dumps(_strict(value), indent=indent, allow_nan=False)
+
+
+def _strict(value: Any) -> Any:
+    if isinstance(value, str):
+        return cut(value.encode("utf-8", "backslashreplace").decode())
+    if isinstance(value, float) and not math.isfinite(value):
+        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+    if isinstance(value, Mapping):
+        return {_strict(str(key)): _strict(item) for key, item in value.items()}
+    return list(map(_strict, value)) if isinstance(value, list | tuple) else value
 
 
 def _escape(found: re.Match[str]) -> str:

@@ -8,6 +8,9 @@ import warnings
 
 def warn(text: str) -> None:
     """Warn; where warnings are errors, print instead: no trouble of the log may end training."""
+    from karaoke_train.runlog.plain_text import one_line  # not on each import of RunLog
+
+    text = one_line(text)
     try:
         warnings.warn(text, stacklevel=2)
     except UserWarning:  # `python -W error`, or a test suite's filter

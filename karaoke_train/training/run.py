@@ -18,6 +18,7 @@ from karaoke_train.dataset.load import Data, load_data
 from karaoke_train.inference.plot import curves_png, sparkline
 from karaoke_train.model.build import build_model
 from karaoke_train.runlog import RunLog
+from karaoke_train.runlog.plain_text import one_line, several_lines
 from karaoke_train.training import fit
 from karaoke_train.training.background_upload import BackgroundUpload
 from karaoke_train.training.callbacks import SHOWN
@@ -67,7 +68,7 @@ def _run(
     data = load_data(settings)
     if rank == 0:
         for problem in data.problems:
-            print(f"left out: {problem}", file=sys.stderr)
+            print(one_line(f"left out: {problem}"), file=sys.stderr)
     start = settings
     if resumable is not None and settings.init is not None:  # its start may be gone by now
         start = replace(settings, init=str(resumable.folder))
@@ -75,7 +76,7 @@ def _run(
     if settings.from_scratch is not None:  # a Whisper knows 30 s
         model.config.window_frames = data.longest_frames
     if rank == 0:
-        print(_opening(settings, data, model))
+        print(several_lines(_opening(settings, data, model)))
         return _logged_run(settings, logs, data, model, flags, resumable)
     outcome = fit.fit(
         settings,
@@ -101,7 +102,7 @@ def _logged_run(
     log, place = _open_log(settings, logs, config, resumable)
     upload = None if settings.offline or logs.no_wandb else BackgroundUpload(log.path)
     with log:
-        print(f"log         {log.path}")
+        print(one_line(f"log         {log.path}"))
         if upload is not None:
             upload.start()
         outcome = fit.fit(
@@ -118,8 +119,9 @@ def _logged_run(
     if upload is not None:
         upload.finish(logs.sync_timeout)
     elif settings.offline and not logs.no_wandb:
-        print(f"wandb       nothing sent; later: karaoke-syncd sync --log_dir {logs.log_dir}")
-    print(_closing(outcome, log.path, place))
+        words = f"wandb       nothing sent; later: karaoke-syncd sync --log_dir {logs.log_dir}"
+        print(one_line(words))
+    print(several_lines(_closing(outcome, log.path, place)))
     return _exit_code(outcome)
 
 
@@ -217,4 +219,4 @@ def _one_line_warning(
     line: str | None = None,
 ) -> None:
     """Our warnings are sentences for people; where in the code they arose is no help to them."""
-    print(f"warning: {message}", file=file or sys.stderr)
+    print(one_line(f"warning: {message}"), file=file or sys.stderr)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +11,7 @@ import click
 from click.shell_completion import CompletionItem
 from rich.console import Console
 
-from karaoke_train.runlog.secrets import cut
+from karaoke_train.runlog.plain_text import json_text
 from syncd import logging_setup, settings
 from syncd.errors import Exit, SyncError
 from syncd.report.terminal import Terminal
@@ -151,26 +149,10 @@ def command(
     return make
 
 
-def print_json(value: Any, *, indent: int | None = 2) -> None:
-    """Print a command's result as strict JSON (RFC 8259), in ASCII, without secrets: no NaN, and no
-    lone surrogates of a file name that is no UTF-8."""
-    print(json.dumps(_strict(value), indent=indent, allow_nan=False))
-
-
 def print_error_json(error: SyncError, code: Exit) -> None:
     """What --json prints where there is nothing but an error."""
     words = {"exit_code": int(code), "exit": code.name.lower(), "error": str(error)}
-    print_json(words, indent=None)
-
-
-def _strict(value: Any) -> Any:
-    if isinstance(value, str):
-        return cut(value.encode("utf-8", "backslashreplace").decode())
-    if isinstance(value, float):
-        return value if math.isfinite(value) else str(value)
-    if isinstance(value, Mapping):
-        return {_strict(str(key)): _strict(item) for key, item in value.items()}
-    return list(map(_strict, value)) if isinstance(value, list | tuple) else value
+    print(json_text(words, indent=None))
 
 
 def write_examples(examples: Examples, formatter: click.HelpFormatter) -> None:

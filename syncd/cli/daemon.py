@@ -10,8 +10,9 @@ from typing import Final
 import click
 from rich.console import Console
 
+from karaoke_train.runlog.plain_text import json_text
 from syncd import logging_setup
-from syncd.cli.common import Invocation, command, print_json
+from syncd.cli.common import Invocation, command
 from syncd.destination.base import Destination
 from syncd.destination.registry import connect, leave_to_env_file, login_files
 from syncd.errors import Exit
@@ -170,7 +171,7 @@ def status(call: Invocation, as_json: bool) -> Exit:
     settings = folders.in_force(call.settings)
     found = collect(settings, connect(settings))
     if as_json:
-        print_json(to_json(found))
+        print(json_text(to_json(found)))
     else:
         render(found, call.console)
     return exit_code(found)

@@ -7,7 +7,8 @@ from typing import Final
 import click
 from rich.markup import escape
 
-from syncd.cli.common import Invocation, command, print_json
+from karaoke_train.runlog.plain_text import json_text
+from syncd.cli.common import Invocation, command
 from syncd.destination.registry import connect
 from syncd.errors import Exit
 
@@ -52,5 +53,5 @@ def doctor(call: Invocation, as_json: bool) -> Exit:
                 words = f"{'':26}→ {escape(finding.remedy)}"
                 call.console.print(words, highlight=False, markup=True, soft_wrap=True)
     if as_json:
-        print_json(to_json(findings))
+        print(json_text(to_json(findings)))
     return exit_code(findings)

@@ -10,7 +10,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from syncd.cli.common import Invocation, command, print_error_json, print_json
+from karaoke_train.runlog.plain_text import json_text
+from syncd.cli.common import Invocation, command, print_error_json
 from syncd.destination.base import Destination
 from syncd.destination.registry import connect
 from syncd.errors import Exit, Refused, SyncError, Unreachable
@@ -73,7 +74,7 @@ def verify(call: Invocation, runs: Sequence[str], as_json: bool, repair: bool) -
         destination.close()
     code = Exit.OK if all(result.equal for _, result in compared) else Exit.DIFFERENT
     if as_json:
-        print_json(_to_json(compared, code))
+        print(json_text(_to_json(compared, code)))
     else:
         _render(compared, call.console)
     return code

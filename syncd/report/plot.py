@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
+from karaoke_train.runlog.plain_text import one_line
 from karaoke_train.runlog.timestamps import parse_timestamp
 from syncd.errors import SyncError, UsageError
 from syncd.report.curves import Curve, XAxis, curves, matching, smoothed, thinned
@@ -72,7 +73,7 @@ def plot(files: Sequence[LogFile], keys: Sequence[str], x: XAxis, smoothing: flo
     return Plot(
         x,
         [
-            Panel(title, list(_series(runs, members, smoothing)))
+            Panel(one_line(title), list(_series(runs, members, smoothing)))
             for title, members in _by_title(wanted).items()
         ],
         list(_lost(runs, wanted, x)),
@@ -109,9 +110,11 @@ def to_file(what: Plot, path: Path) -> None:
             (line,) = axis.plot(*_columns(series.points, _POINTS), label=series.label)
             if series.raw:
                 axis.plot(*_columns(series.raw, _POINTS), color=line.get_color(), alpha=0.25)
-        axis.set(title=panel.title, xlabel=_LABELS[what.x])
+        axis.set_title(panel.title, parse_math=False)  # a name with dollars in it is no formula
+        axis.set(xlabel=_LABELS[what.x])
         axis.grid(alpha=0.3)
-        axis.legend(fontsize=7)
+        for text in axis.legend(fontsize=7).get_texts():
+            text.set_parse_math(False)
     for axis in list(figure.axes)[len(what.panels) :]:
         axis.set_visible(False)
     part = path.with_name(f".{path.name}.part")  # whole or not at all
@@ -151,11 +154,15 @@ def _series(
     runs: Mapping[str, Mapping[str, Curve]], keys: Sequence[str], smoothing: float
 ) -> list[Series]:
     return [
-        _smooth(Series(key if len(runs) == 1 else f"{name}: {key}", _points(found[key])), smoothing)
+        _smooth(Series(_label(runs, name, key), _points(found[key])), smoothing)
         for name, found in runs.items()
         for key in keys
         if key in found and found[key].ys
     ]
+
+
+def _label(runs: Mapping[str, object], name: str, key: str) -> str:
+    return one_line(key if len(runs) == 1 else f"{name}: {key}")
 
 
 def _points(curve: Curve) -> list[tuple[float, float]]:

@@ -92,3 +92,11 @@ def test_any_songs_can_be_checked() -> None:
     (row,) = check_songs(synthetic_songs(1, 0, duration=3.0))
     assert row.usable
     assert row.duration == 3.0
+
+
+def test_names_of_songs_are_text() -> None:
+    rows = [Row("a\x1b[2J\nb", duration=1.0), Row("c\n\u202e", "odd\x07")]
+    shown = render(rows)
+    assert all(line.isprintable() for line in shown.splitlines())
+    assert r"a\x1b[2J\nb" in shown
+    assert r"not usable: c\n\u202e: odd\x07" in shown

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import math
+
 import pytest
 
-from karaoke_train.runlog.plain_text import one_line, several_lines
+from karaoke_train.runlog.plain_text import json_text, one_line, several_lines
 
 
 @pytest.mark.parametrize(
@@ -33,3 +36,18 @@ def test_secrets_are_cut_before_a_line_is_cut_short() -> None:
     words = "x" * 20 + " https://user:password@host"
     assert one_line(words, 30) == "x" * 20 + " https://*…"
     assert one_line("short", 30) == "short"
+
+
+def test_json_is_strict_ascii_and_without_secrets() -> None:
+    value = {
+        "a\udce9": [math.nan, -math.inf, 1.5, None, True],
+        "words": "\x1b[0m\u202e https://me:pw@host",
+        "t": ("x",),
+    }
+    text = json_text(value)
+    assert text.isascii()
+    assert json.loads(text, parse_constant=pytest.fail) == {
+        "a\\udce9": ["NaN", "-Infinity", 1.5, None, True],
+        "words": "\x1b[0m\u202e https://***@host",
+        "t": ["x"],
+    }

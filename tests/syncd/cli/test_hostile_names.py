@@ -21,7 +21,8 @@ from tests.syncd.world import config_line, train_line
 EVIL = "[/b]\x1b]0;owned\x07\x1b[2J\u202e[red]\nAll records are on the server"
 STATUSES = (["status"], ["status", "--json"])
 COMMANDS = (*STATUSES, ["sync"], ["doctor"], ["doctor", "--json"], ["verify"], ["verify", "--json"],
-            ["forget", "evil"], ["retry", "evil"], ["forget", EVIL])  # fmt: skip
+            ["forget", "evil"], ["retry", "evil"], ["forget", EVIL], ["plot", "evil"],
+            ["plot"])  # fmt: skip
 
 
 @pytest.fixture
