@@ -46,6 +46,11 @@ def state_unwritable(folder: Path, error: OSError) -> None:
     log.warning("the state folder %s can't be written: %s", folder, error.strerror)
 
 
+def state_unusable(path: Path, why: str) -> None:
+    """A file of our own that went bad."""
+    log.warning("%s can't be used (%s): what it said is found out, or asked, again", path, why)
+
+
 def unexpected(path: Path) -> None:
     """A bug, with its traceback. Called while the exception is handled."""
     log.debug("%s: unexpected", path, exc_info=True)

@@ -105,6 +105,10 @@ def _stop(settings: Settings, console: Console, timeout: float) -> Exit:
     if holder.host != socket.gethostname():
         console.print(f"The daemon is {holder}: stop it there.", highlight=False)
         return Exit.FAILED
+    if not 0 < holder.pid < 1 << 22:  # a signal to 0 or -1 goes to many processes
+        where = settings.state_dir / "daemon.lock"
+        console.print(f"A daemon runs, and which process it is can't be read in {where}.")
+        return Exit.FAILED
     for number, seconds in ((signal.SIGTERM, timeout), (signal.SIGKILL, 5.0)):
         os.kill(holder.pid, number)
         deadline = time.monotonic() + seconds

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, get_type_hints
 
 import orjson
 
+from syncd import events
 from syncd.failpoints import failpoint
+
+T = TypeVar("T")
 
 
 def write(path: Path, value: Any, *, sync: bool = True) -> None:
@@ -48,13 +53,38 @@ def write_bytes(path: Path, data: bytes, *, mode: int = 0o600, sync: bool = True
         _sync_folder(path.parent)
 
 
-def read(path: Path | str) -> Any:
-    """What the file holds; None when it's missing, unreadable or damaged."""
+def load(path: Path | str, decode: Callable[[Any], T]) -> T | None:
+    """What `decode` makes of the file's JSON; None when it is missing, and after a warning when it
+    can't be read, is no JSON, or nothing that `decode` takes.
+
+    A power cut, a full disk, another version or a person may have left anything in it, so `decode`
+    may fail as code does that is given odd values.
+    """
     try:
         with open(path, "rb", buffering=0) as file:  # noqa: PTH123  half of what Path takes
-            return orjson.loads(file.read())
-    except (OSError, ValueError):
+            return decode(orjson.loads(file.read()))
+    except (FileNotFoundError, NotADirectoryError):
         return None
+    except OSError as error:
+        events.state_unusable(Path(path), error.strerror or "can't be read")
+    except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError):
+        events.state_unusable(Path(path), "damaged")
+    return None
+
+
+def typed(cls: type[T], values: Any) -> T:
+    """The dataclass with these values, each text, number and truth value of the type that its field
+    says. Raises TypeError."""
+    hints = _hints(cls)
+    for name, value in values.items():
+        if hints.get(name) in (str, int, bool) and type(value) is not hints[name]:
+            raise TypeError(f"{name} is {type(value).__name__}")
+    return cls(**values)
+
+
+@cache
+def _hints(cls: Any) -> dict[str, Any]:
+    return get_type_hints(cls)  # it evaluates each: thousands of cursors are read at once
 
 
 def _sync_folder(folder: Path) -> None:

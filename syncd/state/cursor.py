@@ -13,7 +13,7 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import orjson
 
@@ -64,18 +64,22 @@ class Cursor:
 
 def load(folder: Path, run_id: str) -> Cursor | None:
     """The run's cursor; None when there's none, or a damaged one, or one from a newer version."""
-    data = atomic_json.read(f"{folder}/{run_id}.json")
-    # Anything may be in the file: zeros after a power cut, a person's edits, another run's copy.
-    # Whatever is odd counts as lost
-    try:
-        intact = data.pop("check") == _check(data)
-        if not intact or data.pop("version") != VERSION or data["run_id"] != run_id:
-            return None
-        confirmed = Position(**data.pop("confirmed"))
-        fingerprint = Fingerprint(**data.pop("fingerprint"))
-        return Cursor(confirmed=confirmed, fingerprint=fingerprint, **data)
-    except (AttributeError, KeyError, TypeError):
-        return None
+
+    def decode(data: Any) -> Cursor:
+        # Zeros after a power cut, a person's edits, another run's copy: whatever is odd is lost
+        if data.pop("check") != _check(data):
+            raise ValueError("its digest is another")
+        if data.pop("version") != VERSION or data["run_id"] != run_id:
+            raise ValueError("another version, or another run's")
+        confirmed = atomic_json.typed(Position, data.pop("confirmed"))
+        if min(confirmed.ordinal, confirmed.offset, data["config_at"]) < 0:
+            raise ValueError("a place before the file's start")
+        fingerprint = atomic_json.typed(Fingerprint, data.pop("fingerprint"))
+        return atomic_json.typed(
+            Cursor, {"confirmed": confirmed, "fingerprint": fingerprint, **data}
+        )
+
+    return atomic_json.load(f"{folder}/{run_id}.json", decode)
 
 
 def save(folder: Path, cursor: Cursor, *, sync: bool = True) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -41,19 +41,7 @@ def save(state: Path, report: DaemonReport) -> None:
 
 def load(state: Path) -> DaemonReport:
     """The last one; an empty one where it's missing, damaged, or a newer version's."""
-    data = atomic_json.read(state / NAME)
-    try:
-        return DaemonReport(
-            pid=int(data["pid"]),
-            connectivity=Connection(data["connectivity"]),
-            log_dir=tuple(map(str, _list(data["log_dir"]))),
-            **{
-                key: str(data[key])
-                for key in ("server", "login", "entity", "words", "remedy", "updated")
-            },
-        )
-    except (KeyError, TypeError, ValueError):
-        return DaemonReport()
+    return atomic_json.load(state / NAME, _decoded) or DaemonReport()
 
 
 def silence(report: DaemonReport, holder: Holder, now: datetime) -> float:
@@ -62,11 +50,16 @@ def silence(report: DaemonReport, holder: Holder, now: datetime) -> float:
     spoke = report.updated if report.pid == holder.pid else holder.since
     try:
         return max(0.0, (now - datetime.fromisoformat(spoke)).total_seconds())
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return 0.0
 
 
-def _list(value: Any) -> list[Any]:
-    if not isinstance(value, list):
-        raise TypeError("no list")
-    return value
+def _decoded(data: Any) -> DaemonReport:
+    if not isinstance(data["log_dir"], list):
+        raise TypeError("log_dir is no list")
+    known = {field.name: data[field.name] for field in fields(DaemonReport)}
+    made = {
+        "connectivity": Connection(data["connectivity"]),
+        "log_dir": tuple(map(str, data["log_dir"])),
+    }
+    return atomic_json.typed(DaemonReport, known | made)

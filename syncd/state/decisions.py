@@ -5,7 +5,9 @@ from __future__ import annotations
 
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
+from karaoke_train.runlog.format import RUN_ID
 from syncd.state import atomic_json, cursor
 
 
@@ -41,9 +43,8 @@ def assign_run_id(destination: Path, key: str, run_id: str) -> str:
     """Upload the file with this alias key as a run of its own. Returns the run's id, the same one
     when asked again."""
     path = destination / "aliases" / f"{key}.json"
-    known = atomic_json.read(path)
-    if isinstance(known, dict) and known.get("run_id"):
-        return str(known["run_id"])
+    if known := atomic_json.load(path, _run_id):
+        return known
     new = f"{run_id[:48]}-{key[:8]}"
     atomic_json.write(path, {"run_id": new})
     return new
@@ -51,9 +52,12 @@ def assign_run_id(destination: Path, key: str, run_id: str) -> str:
 
 def aliases(destination: Path) -> dict[str, str]:
     """alias key -> run_id of the files that were made runs of their own."""
-    found = {path.stem: atomic_json.read(path) for path in (destination / "aliases").glob("*.json")}
-    return {
-        key: str(value["run_id"])
-        for key, value in found.items()
-        if isinstance(value, dict) and value.get("run_id")
-    }
+    files = (destination / "aliases").glob("*.json")
+    found = {path.stem: atomic_json.load(path, _run_id) for path in files}
+    return {key: run_id for key, run_id in found.items() if run_id}
+
+
+def _run_id(data: Any) -> str:
+    if not RUN_ID.fullmatch(data["run_id"]):
+        raise ValueError("no run's id")
+    return str(data["run_id"])

@@ -53,7 +53,4 @@ def load_all(destination: Path) -> dict[str, Problem]:
 
 
 def _load(file: Path) -> Problem | None:
-    try:
-        return Problem(**atomic_json.read(file))
-    except TypeError:
-        return None
+    return atomic_json.load(file, lambda data: atomic_json.typed(Problem, data))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from karaoke_train.runlog.reader import Line
 from karaoke_train.runlog.secrets import cut
@@ -41,12 +41,12 @@ def run_ids(folder: Path) -> set[str]:
 
 def load(folder: Path, run_id: str) -> Quarantine:
     """The run's bad lines; none when the file is missing or damaged (they are found again)."""
-    data = atomic_json.read(folder / f"{run_id}.json")
-    try:
-        lines = tuple(BadLine(**line) for line in data["lines"])
-        return Quarantine(str(data["path"]), int(data["count"]), int(data["upto"]), lines)
-    except (TypeError, KeyError, ValueError):
-        return Quarantine()
+
+    def decode(data: Any) -> Quarantine:
+        lines = tuple(atomic_json.typed(BadLine, line) for line in data["lines"])
+        return atomic_json.typed(Quarantine, data | {"lines": lines})
+
+    return atomic_json.load(folder / f"{run_id}.json", decode) or Quarantine()
 
 
 def add(folder: Path, run_id: str, path: Path, lines: Sequence[Line]) -> None:

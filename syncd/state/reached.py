@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from syncd.state import atomic_json
 
@@ -18,8 +19,8 @@ def save(destination: Path) -> None:
 
 def seconds_ago(destination: Path, now: datetime) -> float | None:
     """How long ago it answered; None where that isn't known."""
-    data = atomic_json.read(destination / NAME)
-    try:
+
+    def decode(data: Any) -> float:
         return max(0.0, (now - datetime.fromisoformat(data["at"])).total_seconds())
-    except (KeyError, TypeError, ValueError):
-        return None
+
+    return atomic_json.load(destination / NAME, decode)

@@ -40,13 +40,17 @@ def history(login: Login, ref: RunRef, closed: threading.Event) -> Iterator[dict
         "path": f"{ref.entity}/{ref.project}/{ref.run_id}",
     }
     with tempfile.TemporaryDirectory(prefix="karaoke-syncd-") as scratch:
-        process = subprocess.Popen(
-            [sys.executable, "-c", _MAIN, scratch],
-            stdin=subprocess.PIPE,  # a key in the arguments would be there for all to see
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            cwd=scratch,
-        )
+        try:
+            process = subprocess.Popen(
+                [sys.executable, "-c", _MAIN, scratch],
+                stdin=subprocess.PIPE,  # a key in the arguments would be there for all to see
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                cwd=scratch,
+            )
+        except OSError as error:
+            words = f"the process that reads the history can't be started: {error.strerror}"
+            raise RunTrouble(words, where=ref.run_id) from None
         assert process.stdin
         assert process.stdout
         try:

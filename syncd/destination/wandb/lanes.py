@@ -136,10 +136,8 @@ class Lanes:
             return  # it is found out again the next time
 
     def _load(self) -> tuple[str, str]:
-        data: Any = atomic_json.read(self._path) if self._path else None
-        try:
+        def decode(data: Any) -> tuple[str, str]:
             age = self._clock() - float(data["at"])
-            lane, why = Lane(data["lane"]), str(data["why"])[:200]
-        except (KeyError, TypeError, ValueError):
-            return "", ""
-        return (lane, why) if 0 <= age < REMEMBERED else ("", "")
+            return (Lane(data["lane"]), str(data["why"])) if 0 <= age < REMEMBERED else ("", "")
+
+        return (atomic_json.load(self._path, decode) if self._path else None) or ("", "")

@@ -35,17 +35,23 @@ class Worker:
     """A process that runs the wandb SDK, and our end of the line to it."""
 
     def __init__(self) -> None:
+        self._answered = False
         ours, theirs = socket.socketpair()
         self._scratch = Path(tempfile.mkdtemp(prefix="karaoke-syncd-"))
         with theirs:
-            self._process = subprocess.Popen(
-                [sys.executable, "-c", _MAIN, str(theirs.fileno()), self._scratch],
-                pass_fds=[theirs.fileno()],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                cwd=self._scratch,  # a wandb/settings where the daemon runs is none of ours
-            )
+            try:
+                self._process = subprocess.Popen(
+                    [sys.executable, "-c", _MAIN, str(theirs.fileno()), self._scratch],
+                    pass_fds=[theirs.fileno()],
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    stderr=subprocess.DEVNULL,
+                    cwd=self._scratch,  # a wandb/settings where the daemon runs is none of ours
+                )
+            except OSError:
+                ours.close()
+                shutil.rmtree(self._scratch, ignore_errors=True)
+                raise
         self._line = Connection(ours.detach())
 
     @property
@@ -63,10 +69,21 @@ class Worker:
                 raise NoAnswer(f"wandb's SDK did not answer within {timeout:.0f} s")
             answer = self._line.recv()
         except (OSError, EOFError):
-            raise RunTrouble("the process that runs wandb's SDK has died") from None
+            raise RunTrouble(self._died()) from None
+        self._answered = True
         if isinstance(answer, Failure):
             raise WorkerFailed(answer.words)
         return int(answer)
+
+    def _died(self) -> str:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            code = self._process.wait(1.0)
+            if not self._answered and code > 0:
+                return (
+                    "the process that runs wandb's SDK can't be started: it ended with exit code "
+                    f"{code} at once; `{sys.executable} -c 'import wandb'` may say why"
+                )
+        return "the process that runs wandb's SDK has died"
 
     def signal_kill(self) -> None:
         """Kill the process, and wandb-core with it, from whichever thread; a call that waits for
@@ -80,6 +97,17 @@ class Worker:
         self._process.wait()
         self._line.close()
         shutil.rmtree(self._scratch, ignore_errors=True)
+
+
+def _started() -> Worker:
+    try:
+        return Worker()
+    except OSError as error:  # no room for its folder, too many processes or open files
+        raise RunTrouble(
+            f"the process that runs wandb's SDK can't be started: {error.strerror or error}",
+            meaning="The records are safe on disk",
+            remedy="See what this machine lacks (a full disk, limits of processes or open files)",
+        ) from None
 
 
 class WorkerPool:
@@ -101,7 +129,7 @@ class WorkerPool:
         with self._guard:
             if self._closing.is_set():
                 raise RunTrouble("the daemon is stopping")
-            worker = self._idle.pop() if self._idle else Worker()
+            worker = self._idle.pop() if self._idle else _started()
             self._lent.add(worker)
         return worker
 

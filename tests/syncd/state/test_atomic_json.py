@@ -5,16 +5,21 @@ from __future__ import annotations
 import os
 import stat
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from syncd.state import atomic_json
 
 
+def as_is(data: Any) -> Any:
+    return data
+
+
 def test_what_is_written_is_read_by_its_owner_alone(tmp_path: Path) -> None:
     path = tmp_path / "new" / "a.json"
     atomic_json.write(path, {"a": [1, "ü"]})
-    assert atomic_json.read(path) == {"a": [1, "ü"]}
+    assert atomic_json.load(path, as_is) == {"a": [1, "ü"]}
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
 
@@ -27,7 +32,7 @@ def test_a_crash_before_the_rename_leaves_the_old_file(
     monkeypatch.setattr(Path, "replace", _fails)
     with pytest.raises(OSError, match="crash"):
         atomic_json.write(path, {"n": 2})
-    assert atomic_json.read(path) == {"n": 1}
+    assert atomic_json.load(path, as_is) == {"n": 1}
 
 
 def test_a_full_disk_leaves_the_old_file_and_no_litter(
@@ -38,7 +43,7 @@ def test_a_full_disk_leaves_the_old_file_and_no_litter(
     monkeypatch.setattr(os, "fsync", _fails)
     with pytest.raises(OSError, match="crash"):
         atomic_json.write(path, {"n": 2})
-    assert atomic_json.read(path) == {"n": 1}
+    assert atomic_json.load(path, as_is) == {"n": 1}
     assert list(tmp_path.iterdir()) == [path]
 
 
@@ -74,12 +79,12 @@ def test_bytes_are_written_as_they_are_for_whom_they_are_meant(tmp_path: Path) -
 def test_a_damaged_file_reads_as_none(tmp_path: Path, data: bytes) -> None:
     path = tmp_path / "a.json"
     path.write_bytes(data)
-    assert atomic_json.read(path) is None
+    assert atomic_json.load(path, as_is) is None
 
 
 def test_what_is_not_there_or_no_file_reads_as_none(tmp_path: Path) -> None:
-    assert atomic_json.read(tmp_path / "none.json") is None
-    assert atomic_json.read(tmp_path) is None
+    assert atomic_json.load(tmp_path / "none.json", as_is) is None
+    assert atomic_json.load(tmp_path, as_is) is None
 
 
 def _fails(*_: object) -> None:
@@ -91,5 +96,5 @@ def test_what_may_be_lost_to_a_power_cut_is_not_waited_for(
 ) -> None:
     monkeypatch.setattr(os, "fsync", _fails)
     atomic_json.write(tmp_path / "a.json", {"a": 1}, sync=False)
-    assert atomic_json.read(tmp_path / "a.json") == {"a": 1}
+    assert atomic_json.load(tmp_path / "a.json", as_is) == {"a": 1}
     assert [path.name for path in tmp_path.iterdir()] == ["a.json"]

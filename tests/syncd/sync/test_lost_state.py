@@ -3,6 +3,7 @@ its own for it, and the command that it names resolves it."""
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -99,7 +100,7 @@ def test_a_lost_cursor_costs_a_re_read_and_no_words(
         case "future":
             file.write_bytes(whole.replace(b'"version": 1', b'"version": 9'))
         case "another run's":
-            atomic_json.write(file, {**atomic_json.read(file), "run_id": "run-2"})
+            atomic_json.write(file, {**json.loads(file.read_bytes()), "run_id": "run-2"})
     assert cursor.load(file.parent, "run-1") is None
     here.restart()
     here.train(2)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from syncd.destination.wandb import worker_pool
 from syncd.destination.wandb.worker import Log, Start
 from syncd.destination.wandb.worker_pool import Worker, WorkerFailed, WorkerPool
 from syncd.errors import RunTrouble
@@ -102,3 +103,24 @@ def test_the_sdk_is_started_before_a_server_is_asked(pool: WorkerPool) -> None:
     worker = pool.acquire()
     assert worker.call(Start(), patience(300)) == 0
     assert worker.call(Start(), patience(300)) == 0
+
+
+def test_a_worker_that_can_not_be_started_is_said_to_be_that(
+    pool: WorkerPool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(worker_pool.tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(worker_pool.sys, "executable", str(tmp_path / "no-python"))
+    with pytest.raises(RunTrouble, match="can't be started: No such file or directory"):
+        pool.acquire()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_worker_that_ends_before_it_answers_is_said_not_to_start(
+    pool: WorkerPool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker_pool, "_MAIN", "raise SystemExit(3)")
+    worker = pool.acquire()
+    worker._process.wait(patience(30))
+    with pytest.raises(RunTrouble, match="can't be started: it ended with exit code 3"):
+        worker.call(Log([], Path()), patience(30))
+    pool.kill(worker)
