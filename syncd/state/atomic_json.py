@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from contextlib import suppress
-from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar, get_type_hints
+from typing import Any, TypeVar
 
 import orjson
 
@@ -75,16 +74,11 @@ def load(path: Path | str, decode: Callable[[Any], T]) -> T | None:
 def typed(cls: type[T], values: Any) -> T:
     """The dataclass with these values, each text, number and truth value of the type that its field
     says. Raises TypeError."""
-    hints = _hints(cls)
+    declared = cls.__annotations__  # texts, by `from __future__ import annotations`
     for name, value in values.items():
-        if hints.get(name) in (str, int, bool) and type(value) is not hints[name]:
+        if declared.get(name) in ("str", "int", "bool") and type(value).__name__ != declared[name]:
             raise TypeError(f"{name} is {type(value).__name__}")
     return cls(**values)
-
-
-@cache
-def _hints(cls: Any) -> dict[str, Any]:
-    return get_type_hints(cls)  # it evaluates each: thousands of cursors are read at once
 
 
 def _sync_folder(folder: Path) -> None:
