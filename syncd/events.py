@@ -66,6 +66,16 @@ def began(server: str, key_source: str, folders: Sequence[Path]) -> None:
     )
 
 
+def event_command_failed(command: str, problem: str) -> None:
+    """`on_event`'s command was run, and did not do it."""
+    log.warning("on_event: %s: %s", command, problem)
+
+
+def event_left_out(kind: str) -> None:
+    """Events come faster than `on_event`'s command takes them."""
+    log.warning("on_event: its command is busy with others: %s was not told", kind)
+
+
 def settings_read(files: Sequence[Path]) -> None:
     """The settings are read again, by a signal or for files that have changed."""
     if files:

@@ -66,6 +66,8 @@ class Settings:
     allow_config_keys: tuple[str, ...] = ()
     rescan: float = 5.0  # seconds between looks at the folders, since events get lost
     log_level: str = "info"
+    on_event: str = ""  # a shell command that is given what happens to runs, as JSON
+    silent_after: float = 30.0  # minutes without a record, until a run counts as silent there
     limits: Limits = field(default_factory=Limits)
     origin: Mapping[str, str] = field(default_factory=dict)  # setting -> what set it
 
@@ -172,10 +174,10 @@ def _one_of(choices: tuple[str, ...]) -> Callable[[Any], str]:
     return read
 
 
-def _seconds(value: Any) -> float:
-    if not (seconds := float(value)) > 0:
+def _time(value: Any) -> float:
+    if not (time := float(value)) > 0:
         raise ValueError("it has to be more than 0")
-    return seconds
+    return time
 
 
 _READ: Final[Mapping[str, Callable[[Any], Any]]] = {
@@ -188,8 +190,10 @@ _READ: Final[Mapping[str, Callable[[Any], Any]]] = {
     "lane": _one_of(LANES),
     "confirm": _one_of(CONFIRM),
     "allow_config_keys": _names,
-    "rescan": _seconds,
+    "rescan": _time,
     "log_level": _one_of(LEVELS),
+    "on_event": str,
+    "silent_after": _time,
 }
 # what 0.1.0 called them: files and scripts that say so go on to work
 _RENAMED: Final = {

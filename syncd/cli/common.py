@@ -106,12 +106,14 @@ def command(
     examples: Examples = (),
     to_stdout: bool = False,
     quiet: bool = False,
+    daemon: bool = False,
 ) -> Callable[[Callable[..., Exit]], Command]:
     """Makes a command of a function: its docstring is the help, an Invocation its first argument,
     the settings' flags are its own.
 
     to_stdout: what it prints is its result. quiet: it says itself what came of it, so log records
-    below errors are left out unless --log_level wants them.
+    below errors are left out unless --log_level wants them. daemon: it starts one, and so takes
+    what only a daemon does.
     """
 
     def make(run: Callable[..., Exit]) -> Command:
@@ -122,12 +124,13 @@ def command(
             log_level: str | None,
             **own: Any,
         ) -> Exit:
-            flags = {
+            flags: dict[str, Any] = {
                 "log_dir": log_dir or None,
                 "project": project,
                 "entity": entity,
                 "log_level": log_level,
             }
+            flags |= {name: own.pop(name) for name in (_OF_A_DAEMON if daemon else ())}
 
             def load() -> Settings:
                 fresh = settings.load(flags)
@@ -140,7 +143,7 @@ def command(
         return Command(
             name=name,
             callback=call,
-            params=[*own_flags, *_setting_flags()],
+            params=[*own_flags, *_setting_flags(), *(_daemon_flags() if daemon else ())],
             help=run.__doc__,
             exits=exits,
             examples=examples,
@@ -153,6 +156,9 @@ def print_error_json(error: SyncError, code: Exit) -> None:
     """What --json prints where there is nothing but an error."""
     words = {"exit_code": int(code), "exit": code.name.lower(), "error": str(error)}
     print(json_text(words, indent=None))
+
+
+_OF_A_DAEMON: Final = ("on_event", "silent_after")
 
 
 def write_examples(examples: Examples, formatter: click.HelpFormatter) -> None:
@@ -182,6 +188,20 @@ def _setting_flags() -> list[click.Option]:
         click.Option(["--entity"], help="Upload to this wandb user or team."),
         click.Option(
             ["--log_level"], type=click.Choice(LEVELS), help="Which log lines to write to stderr."
+        ),
+    ]  # fmt: skip
+
+
+def _daemon_flags() -> list[click.Option]:
+    return [
+        click.Option(
+            ["--on_event"], metavar="COMMAND",
+            help="Run this with a JSON object on its standard input when a run ends, crashes or is "
+            "silent, or an upload waits for you.",
+        ),
+        click.Option(
+            ["--silent_after"], type=float, metavar="MINUTES",
+            help="Without a record for so long, a run is silent (default: 30).",
         ),
     ]  # fmt: skip
 

@@ -28,6 +28,7 @@ _timeout: Final = click.option(
 
 @command(
     "start",
+    daemon=True,
     exits={
         Exit.OK: "it was stopped by a signal; with --detach: it runs",
         Exit.FAILED: "it ended, or with --detach did not start; the message says why",
@@ -37,6 +38,7 @@ _timeout: Final = click.option(
         ("karaoke-syncd start --log_dir logs", "until Ctrl-C"),
         ("karaoke-syncd start --detach --log_dir a/logs --log_dir b/logs", "two log folders"),
         ("karaoke-syncd start --detach --log_level debug", "with much to read in its log file"),
+        ("karaoke-syncd start --on_event 'mail -s karaoke me@example.org'", "tell what happens"),
     ),
 )
 @click.option("--detach", is_flag=True, help="In the background, without systemd.")
@@ -123,6 +125,7 @@ def _stop(settings: Settings, console: Console, timeout: float) -> Exit:
 
 @command(
     "restart",
+    daemon=True,
     exits={
         Exit.OK: "a new daemon runs",
         Exit.FAILED: "the old one does not stop, or the new one does not start",

@@ -28,6 +28,7 @@ _REFUSED: Final = "there is no user manager here, or it refuses; the message say
 
 @command(
     "install",
+    daemon=True,
     to_stdout=True,
     exits={Exit.OK: "installed, enabled and running", Exit.FAILED: _REFUSED},
     examples=(

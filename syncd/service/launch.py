@@ -19,7 +19,7 @@ from syncd.state.lease import daemon_of
 VERSION_WAIT: Final = 60.0  # seconds that a program may take to say its version
 START_WAIT: Final = 15.0  # seconds until a daemon in the background holds its state folder
 # Settings that `start` takes as flags. Each goes on to the daemon that a unit or --detach starts.
-HANDED_ON: Final = ("log_dir", "project", "entity", "log_level")
+HANDED_ON: Final = ("log_dir", "project", "entity", "log_level", "on_event", "silent_after")
 
 
 def command() -> list[str]:

@@ -18,6 +18,7 @@ from syncd import events, paths
 from syncd.destination.base import Destination
 from syncd.destination.registry import stale_variables
 from syncd.errors import Exit, SyncError
+from syncd.service.alerts import Alerting
 from syncd.service.file_watch import FileWatch
 from syncd.service.network import AddressWatch
 from syncd.service.sd_notify import Notifier
@@ -164,6 +165,7 @@ def _iterations(
     daemon.on_progress = notifier.progress
     watcher = Watcher(daemon.file_changed, settings.watcher)
     network = AddressWatch()
+    alerting = Alerting(settings, destination)
     saved, saved_at = DaemonReport(), -math.inf
     try:
         while True:
@@ -173,6 +175,7 @@ def _iterations(
             if network.changed():
                 daemon.network_changed()
             daemon.tick()
+            alerting.look(daemon)
             report = report_of(daemon, settings, destination)
             if report != saved or now - saved_at > daemon_report.SAVE_EVERY:
                 _save(settings, report)
@@ -181,6 +184,7 @@ def _iterations(
             yield
             daemon.wait()
     finally:
+        alerting.close()
         network.close()
         watcher.stop()
 

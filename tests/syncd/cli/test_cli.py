@@ -134,7 +134,8 @@ SPELT_TWICE = [
 def test_an_option_may_be_written_with_hyphens(
     name: str, option: str, parameter: click.Option
 ) -> None:
-    value = [] if parameter.is_flag else ["debug"]
+    number = parameter.type is click.FLOAT
+    value = [] if parameter.is_flag else ["5"] if number else ["debug"]
     hyphened = parsed(name, [option.replace("_", "-"), *value])
     assert hyphened == parsed(name, [option, *value]) != parsed(name, [])
 

@@ -57,6 +57,7 @@ def flags() -> list[str]:
             continue
         assert not option.is_flag, "give it a value here, and hand it on"
         value = "debug" if isinstance(option.type, click.Choice) else "/some/thing"
+        value = "5.0" if option.type is click.FLOAT else value
         given += [f"{option.opts[0]}={value}"] * (2 if option.multiple else 1)
     return given
 

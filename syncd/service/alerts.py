@@ -1,0 +1,147 @@
+"""The daemon's runs -> `--on_event`'s command: looks at them now and then, remembers what was
+told."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+from karaoke_train.runlog.layout import lock_path
+from karaoke_train.runlog.lock import holder_of, this_host
+from syncd.destination.base import Destination, RunRef
+from syncd.errors import Refused
+from syncd.service.event_command import EventCommand
+from syncd.service.run_events import (
+    CRASHED,
+    LIVE,
+    EventKind,
+    Look,
+    Seen,
+    began,
+    first_look,
+    from_json,
+    news,
+    to_json,
+    words_of,
+)
+from syncd.settings import Settings
+from syncd.state import atomic_json
+from syncd.sync.loop import Daemon
+from syncd.sync.outcome import outcome_before
+from syncd.sync.scheduler import Phase
+
+NAME: Final = "events.json"
+_ALL: Final = ""  # in the place of a run's id: what keeps all of them from being uploaded
+_NOTHING: Final = Look(0, "")  # of it
+
+
+class Alerts:
+    """What was told of each run, and who is told. tell: is given each event, as a JSON object."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        destination: Destination,
+        tell: Callable[[dict[str, Any]], None],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._silent_after = settings.silent_after * 60
+        self._grace = settings.limits.writer_check_after
+        self._every = settings.rescan
+        self._file = settings.state_dir / NAME
+        self._destination = destination
+        self._tell = tell
+        self._clock = clock
+        seen = atomic_json.load(self._file, lambda data: from_json(data, clock()))
+        self._is_first = seen is None  # what was there before anybody asked is no news
+        self._seen: dict[str, Seen] = seen or {}
+        self._due = 0.0
+
+    def look(self, daemon: Daemon) -> None:
+        """Look at the runs, if it's time, and tell what has happened. Never waits."""
+        now = self._clock()
+        if now < self._due:
+            return
+        self._due = now + self._every
+        before = to_json(self._seen)
+        for key, look in self._looks(daemon, now):
+            seen = self._seen.get(key)
+            if seen is None and (self._is_first or key == _ALL):
+                seen = first_look(look if self._is_first else _NOTHING, now)
+            seen = seen or began(now)
+            self._seen[key], kinds = news(seen, look, now, self._silent_after)
+            for kind in kinds:
+                self._tell(self._event(kind, key, daemon, now))
+        self._is_first = False
+        if to_json(self._seen) != before:
+            with suppress(OSError):  # it is told once more after a restart, at worst
+                atomic_json.write(self._file, to_json(self._seen), sync=False)
+
+    def _looks(self, daemon: Daemon, now: float) -> Iterator[tuple[str, Look]]:
+        for key, run in daemon.runs.items():
+            path, size = daemon.sessions[key].path, run.size
+            blocked = run.error.what if run.phase is Phase.BLOCKED and run.error else ""
+            yield key, Look(size, self._state(key, path, size, now), blocked)
+        refused = daemon.connectivity.error
+        if isinstance(refused, Refused) or _ALL in self._seen:
+            words = str(refused) if isinstance(refused, Refused) else ""
+            yield _ALL, replace(_NOTHING, blocked=words)
+
+    def _state(self, key: str, path: Path, size: int, now: float) -> str:
+        seen = self._seen.get(key)
+        if seen and seen.look.state != LIVE and seen.look.size == size:
+            return seen.look.state  # without asking the disk for each of ten thousand
+        if holder_of(lock_path(path)):
+            return LIVE
+        if outcome := outcome_before(path, size):
+            return outcome.status
+        if self._is_first:  # crashed long ago, mostly; one that grows after all is seen to
+            return CRASHED
+        quiet_since = seen.grown_at if seen and seen.look.size == size else now
+        return CRASHED if now - quiet_since > self._grace else LIVE
+
+    def _event(self, kind: EventKind, key: str, daemon: Daemon, now: float) -> dict[str, Any]:
+        seen = self._seen[key]
+        session = daemon.sessions.get(key)
+        name = session.header.run_name if session else "every run"
+        event: dict[str, Any] = {
+            "event": kind,
+            "time": datetime.now(UTC).isoformat(timespec="seconds"),
+            "host": this_host(),
+            "words": words_of(kind, name, seen.look, now - seen.grown_at),
+        }
+        if session is None:
+            return event
+        entity = daemon.connectivity.entity
+        ref = RunRef(entity, session.project, session.header.run_id)
+        return event | {
+            "run_id": ref.run_id,
+            "run_name": name,
+            "project": session.project,
+            "path": str(session.path),
+            "status": seen.look.state,
+            "url": self._destination.url(ref) if entity else "",
+        }
+
+
+class Alerting:
+    """Alerts with their command, for as long as a daemon runs; nothing where none is asked for."""
+
+    def __init__(self, settings: Settings, destination: Destination) -> None:
+        self._command = EventCommand(settings.on_event) if settings.on_event else None
+        self._alerts = Alerts(settings, destination, self._command.tell) if self._command else None
+
+    def look(self, daemon: Daemon) -> None:
+        """See `Alerts.look`."""
+        if self._alerts:
+            self._alerts.look(daemon)
+
+    def close(self) -> None:
+        """Tell nothing more."""
+        if self._command:
+            self._command.close()

@@ -1,0 +1,138 @@
+"""The daemon's runs and what is told of them, by their files and locks."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from karaoke_train.runlog.layout import lock_path
+from karaoke_train.runlog.lock import Lock
+from syncd.errors import Connection, Refused, Unreachable
+from syncd.service.alerts import Alerts
+from tests.syncd.world import World, end_line
+
+
+class Told:
+    """A daemon over real files, and what is told of it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.world = World(folder)
+        self.events: list[dict[str, Any]] = []
+        self.alerts = self.start()
+
+    def start(self) -> Alerts:
+        self.alerts = Alerts(
+            replace(self.world.settings, silent_after=30.0),
+            self.world.server,
+            self.events.append,
+            self.world.clock,
+        )
+        return self.alerts
+
+    def after(self, seconds: float) -> list[str]:
+        """What is told in so many seconds."""
+        before = len(self.events)
+        for _ in range(3):
+            self.world.tick(seconds / 3)
+            self.world.server.deliver()
+            self.alerts.look(self.world.daemon)
+        return [str(event["event"]) for event in self.events[before:]]
+
+
+@pytest.fixture
+def told(tmp_path: Path) -> Told:
+    return Told(tmp_path)
+
+
+def writing(path: Path) -> Lock:
+    """A trainer holds the run."""
+    lock = Lock(lock_path(path))
+    lock.acquire()
+    return lock
+
+
+def test_a_run_that_ends_is_told_with_what_a_person_needs(told: Told) -> None:
+    assert told.after(30) == []
+    path = told.world.begin()
+    lock = writing(path)
+    told.world.train(3)
+    assert told.after(30) == []
+    told.world.append(end_line("failed", 2))
+    lock.release()
+    assert told.after(30) == ["run_ended"]
+    event = told.events[-1]
+    assert (event["run_id"], event["run_name"], event["status"]) == (
+        "run-1", "name of run-1", "failed",
+    )  # fmt: skip
+    assert event["path"] == str(path)
+    assert event["url"].endswith("/songs/runs/run-1")
+    assert "has ended: failed" in event["words"]
+    assert told.after(3600) == []
+
+
+def test_a_crash_is_told_while_the_server_is_down(told: Told) -> None:
+    told.world.server.down = Unreachable("no network")
+    told.after(10)
+    lock = writing(told.world.begin())
+    told.world.train(1)
+    assert told.after(30) == []
+    lock.release()
+    assert told.after(90) == []
+    assert told.after(300) == ["run_crashed"]
+    assert told.after(3600) == []
+
+
+def test_a_quiet_run_is_told_while_its_writer_lives(told: Told) -> None:
+    told.after(10)
+    lock = writing(told.world.begin())
+    assert told.after(25 * 60) == []
+    assert told.after(20 * 60) == ["run_silent"]
+    lock.release()
+
+
+def test_a_run_that_waits_for_a_person_is_told(told: Told) -> None:
+    told.after(10)
+    lock = writing(told.world.begin())
+    told.world.server.deleted.add("run-1")
+    assert told.after(60) == ["upload_blocked"]
+    assert "the run was deleted at the server" in told.events[-1]["words"]
+    assert told.after(600) == []
+    lock.release()
+
+
+def test_a_login_that_is_refused_is_told_for_all_runs(told: Told) -> None:
+    lock = writing(told.world.begin())
+    told.after(10)
+    told.world.server.down = Refused("no key", kind=Connection.NOT_LOGGED_IN, remedy="log in")
+    assert told.after(600) == ["upload_blocked"]
+    assert "run_id" not in told.events[-1]
+    assert told.after(300) == []
+    told.world.server.down = None
+    assert told.after(300) == []
+    lock.release()
+
+
+def test_what_was_there_when_it_was_first_asked_for_is_no_news(told: Told) -> None:
+    path = told.world.begin()  # crashed long ago
+    told.world.train(1)
+    told.world.begin("run-2", "training_log_b.jsonl")
+    told.world.append(end_line(), path.with_name("training_log_b.jsonl"))
+    assert told.after(600) == []
+
+
+def test_a_run_that_died_with_the_machine_is_told_after_the_restart(told: Told) -> None:
+    told.after(10)
+    lock = writing(told.world.begin())
+    told.world.train(1)
+    told.after(60)
+    lock.release()  # a power cut
+    told.world.restart()
+    told.start()
+    assert told.after(30) == []
+    assert told.after(300) == ["run_crashed"]
+    told.world.restart()
+    told.start()
+    assert told.after(600) == []
