@@ -8,6 +8,7 @@ checkpoint_dir/<run>/best/                the model alone, by `save_pretrained`;
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from transformers import TrainerCallback
 from karaoke_train.atomic_file import replacing
 from karaoke_train.model import pretrained
 from karaoke_train.model.model import READABLE, VoiceToNotesConfig, VoiceToNotesModel
+from karaoke_train.model.safe_files import code_problem, state_problem, weights_problem
 from karaoke_train.model.whisper import EncoderError, checksum, load_encoder
 
 if TYPE_CHECKING:
@@ -54,9 +56,10 @@ class Resumable:
     def _from_state(self, key: str) -> float | None:
         try:
             state = json.loads((self.folder / "trainer_state.json").read_text(encoding="utf-8"))
-            return float(state[key])
-        except (OSError, ValueError, KeyError, TypeError):
+            found = float(state[key])
+        except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
             return None
+        return found if math.isfinite(found) else None
 
 
 class RunFileCallback(TrainerCallback):
@@ -94,7 +97,7 @@ def find_resumable(place: Path) -> Resumable:
     try:
         content = json.loads(newest.read_text(encoding="utf-8"))
         return Resumable(newest.parent, Path(content["log"]), dict(content["flags"]))
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise CheckpointError(
             f"{newest} is damaged ({error}). Resume from another checkpoint beside it."
         ) from None
@@ -128,8 +131,10 @@ def load_model(folder: Path | str) -> VoiceToNotesModel:
             f"{folder} holds no model: no config.json in it. Give the folder that training named "
             f"at its end, such as checkpoints/<run>/best{_named()}."
         ) from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise CheckpointError(f"{folder}/config.json is damaged: {error}") from None
+    if not isinstance(described, dict):
+        raise CheckpointError(f"{folder}/config.json is damaged: it is no object")
     kind, version = described.get("model_type"), described.get("format")
     if kind != VoiceToNotesConfig.model_type:
         raise CheckpointError(
@@ -142,7 +147,18 @@ def load_model(folder: Path | str) -> VoiceToNotesModel:
             f"reads {' and '.join(map(str, READABLE))}. Use the version that wrote it, or train "
             "again."
         )
+    if problem := code_problem(described):
+        raise CheckpointError(f"{folder} is not loaded: {problem}.")
+    if problem := weights_problem(folder):
+        raise CheckpointError(f"{problem}.")
     return _loaded(folder)
+
+
+def check_state(folder: Path) -> None:
+    """Raises CheckpointError when training can't go on from the checkpoint's state, or should not:
+    it holds more than numbers."""
+    if problem := state_problem(folder):
+        raise CheckpointError(f"{problem}.")
 
 
 def _named() -> str:
@@ -154,7 +170,12 @@ def _loaded(folder: Path) -> VoiceToNotesModel:
     loaded: Any  # with output_loading_info, transformers gives a pair
     try:
         loaded = VoiceToNotesModel.from_pretrained(
-            folder, local_files_only=True, output_loading_info=True, dtype=torch.float32
+            folder,
+            local_files_only=True,
+            output_loading_info=True,
+            dtype=torch.float32,
+            use_safetensors=True,
+            trust_remote_code=False,
         )
     except Exception as error:  # safetensors and torch raise what they like on a damaged file
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

@@ -18,6 +18,7 @@ import torch
 from transformers import WhisperModel as PretrainedWhisper
 
 from karaoke_train.model.model import VoiceToNotesConfig
+from karaoke_train.model.safe_files import code_problem, weights_problem
 
 if TYPE_CHECKING:
     from transformers.models.whisper.modeling_whisper import WhisperEncoder
@@ -41,9 +42,13 @@ def load_encoder(name: str, *, offline: bool = False) -> WhisperEncoder:
         raise EncoderError(problem)
     try:
         whisper = PretrainedWhisper.from_pretrained(
-            name, local_files_only=offline, dtype=torch.float32
+            name,
+            local_files_only=offline,
+            dtype=torch.float32,
+            use_safetensors=True,
+            trust_remote_code=False,
         )
-    except (OSError, ValueError) as error:
+    except Exception as error:  # safetensors raises what it likes on a damaged file
         why = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise EncoderError(
             f"the Whisper encoder {name!r} can't be loaded: {why}\n{_WAYS}"
@@ -70,8 +75,14 @@ def _not_a_whisper(name: str) -> str:
         return f"there is no folder {name} to take a Whisper encoder from.\n{_WAYS}"
     try:
         described = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
+        described = None
+    if not isinstance(described, dict):
         return f"{folder} holds no Whisper: its config.json is missing or damaged.\n{_WAYS}"
+    if problem := code_problem(described):
+        return f"{folder} is not loaded: {problem}.\n{_WAYS}"
+    if problem := weights_problem(folder):
+        return f"{problem}.\n{_WAYS}"
     if described.get("model_type") == VoiceToNotesConfig.model_type:
         return (
             f"{folder} holds a model of karaoke-train: an encoder with heads and front-end, which "

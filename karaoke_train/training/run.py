@@ -17,6 +17,7 @@ import transformers
 from karaoke_train.dataset.load import Data, load_data
 from karaoke_train.inference.plot import curves_png, sparkline
 from karaoke_train.model.build import build_model
+from karaoke_train.model.checkpoints import check_state
 from karaoke_train.runlog import RunLog
 from karaoke_train.runlog.plain_text import one_line, several_lines
 from karaoke_train.training import fit
@@ -65,6 +66,8 @@ def _run(
         torch.set_num_threads(1)  # so small a model gains nothing from a second one (24 s, 23 s)
     _check_device(settings.device)
     rank = fit.rank(settings)
+    if resumable is not None:
+        check_state(resumable.folder)
     data = load_data(settings)
     if rank == 0:
         for problem in data.problems:
