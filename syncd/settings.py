@@ -16,6 +16,7 @@ from syncd.failpoints import VARIABLE
 
 PREFIX: Final = "KARAOKE_SYNCD_"  # KARAOKE_SYNCD_LOG_DIR=logs:other/logs
 WATCHERS: Final = ("auto", "inotify", "polling")
+DESTINATIONS: Final = ("wandb", "trackio")
 LANES: Final = ("auto", "direct", "sdk")
 CONFIRM: Final = ("count", "answer")
 LEVELS: Final = ("debug", "info", "warning", "error")
@@ -54,6 +55,8 @@ class Settings:
 
     log_dir: tuple[Path, ...] = (Path("logs"),)
     state_dir: Path = Path()
+    # where records go: each has cursors, connectivity and problems of its own
+    destinations: tuple[str, ...] = ("wandb",)
     base_url: str = ""
     entity: str = ""
     project: str = ""
@@ -157,6 +160,14 @@ def _folders(value: Any) -> tuple[Path, ...]:
     return tuple(Path(part) for part in value)
 
 
+def _destinations(value: Any) -> tuple[str, ...]:
+    names = value.replace(",", " ").split() if isinstance(value, str) else value
+    read = _one_of(DESTINATIONS)
+    if not names:
+        raise ValueError("at least one is needed")
+    return tuple(dict.fromkeys(read(name) for name in names))
+
+
 def _names(value: Any) -> tuple[str, ...]:
     """As a list, or as one text with colons between them, as folders are."""
     names = value.split(os.pathsep) if isinstance(value, str) else value
@@ -183,6 +194,7 @@ def _time(value: Any) -> float:
 _READ: Final[Mapping[str, Callable[[Any], Any]]] = {
     "log_dir": _folders,
     "state_dir": Path,
+    "destinations": _destinations,
     "base_url": str,
     "entity": str,
     "project": str,

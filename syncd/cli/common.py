@@ -15,7 +15,7 @@ from karaoke_train.runlog.plain_text import json_text
 from syncd import logging_setup, settings
 from syncd.errors import Exit, SyncError
 from syncd.report.terminal import Terminal
-from syncd.settings import LEVELS, Settings
+from syncd.settings import DESTINATIONS, LEVELS, Settings
 
 Exits = Mapping[Exit, str]  # exit code -> what it means for this command
 Examples = Sequence[tuple[str, str]]  # command line, what it is for
@@ -122,6 +122,7 @@ def command(
             project: str | None,
             entity: str | None,
             log_level: str | None,
+            destination: tuple[str, ...],
             **own: Any,
         ) -> Exit:
             flags: dict[str, Any] = {
@@ -129,6 +130,7 @@ def command(
                 "project": project,
                 "entity": entity,
                 "log_level": log_level,
+                "destinations": destination or None,
             }
             flags |= {name: own.pop(name) for name in (_OF_A_DAEMON if daemon else ())}
 
@@ -185,6 +187,10 @@ def _setting_flags() -> list[click.Option]:
             shell_complete=complete_folders, help="Log folder, repeatable (default: logs).",
         ),
         click.Option(["--project"], help="Upload to this project, not to the one a run names."),
+        click.Option(
+            ["--destination"], multiple=True, type=click.Choice(DESTINATIONS),
+            help="Where records go, repeatable (default: wandb).",
+        ),
         click.Option(["--entity"], help="Upload to this wandb user or team."),
         click.Option(
             ["--log_level"], type=click.Choice(LEVELS), help="Which log lines to write to stderr."

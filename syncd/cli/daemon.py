@@ -13,8 +13,7 @@ from rich.console import Console
 from karaoke_train.runlog.plain_text import json_text
 from syncd import logging_setup
 from syncd.cli.common import Invocation, command
-from syncd.destination.base import Destination
-from syncd.destination.registry import connect, leave_to_env_file, login_files
+from syncd.destination.registry import connect_all, leave_to_env_file, login_files
 from syncd.errors import Exit
 from syncd.settings import Settings
 
@@ -45,11 +44,11 @@ _timeout: Final = click.option(
 def start(call: Invocation, detach: bool) -> Exit:
     """Run the daemon, in the foreground."""
     from syncd.paths import config_file
-    from syncd.service.process import DaemonRuns, run_forever
+    from syncd.service.process import DaemonRuns, InForce, run_forever
 
-    def reload() -> tuple[Settings, Destination]:
+    def reload() -> InForce:
         fresh = call.reload()
-        return fresh, connect(fresh)
+        return fresh, connect_all(fresh)
 
     if detach:
         return _start_detached(call.settings, call.console)
@@ -58,7 +57,7 @@ def start(call: Invocation, detach: bool) -> Exit:
     try:
         return run_forever(
             call.settings,
-            connect(call.settings),
+            connect_all(call.settings),
             reload=reload,
             files=lambda: (config_file(), *login_files()),
         )
@@ -171,17 +170,17 @@ def restart(call: Invocation, timeout: float) -> Exit:
 @click.option("--json", "as_json", is_flag=True, help="A stable schema, for programs.")
 def status(call: Invocation, as_json: bool) -> Exit:
     """Is my data safe, what is left, what do I do."""
-    from syncd.report.render import render
-    from syncd.report.status import collect, exit_code, to_json
+    from syncd.report.render import render_all
+    from syncd.report.status import collect, exit_code_of, to_json_of
     from syncd.service import folders
 
     settings = folders.in_force(call.settings)
-    found = collect(settings, connect(settings))
+    found = [collect(*target) for target in connect_all(settings)]
     if as_json:
-        print(json_text(to_json(found)))
+        print(json_text(to_json_of(found)))
     else:
-        render(found, call.console)
-    return exit_code(found)
+        render_all(found, call.console)
+    return exit_code_of(found)
 
 
 @command(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from syncd.cli.common import Invocation, command
-from syncd.destination.registry import connect
+from syncd.destination.registry import connect_all
 from syncd.errors import Connection, Exit, UsageError
 from syncd.paths import destination_folder
 
@@ -38,15 +38,16 @@ def retry(call: Invocation, runs: Sequence[str]) -> Exit:
     """
     from syncd.state import daemon_report, decisions, failures
 
-    status, chosen, state = _find(call, runs)
-    watched = daemon_report.load(call.settings.state_dir).log_dir if status.running else ()
     codes = {Exit.OK}
-    for run in chosen:
-        failures.clear(state, run.run_id)
-        decisions.retry(state, run.run_id)
-        code, words = _what_follows(status, uploads=str(Path(run.path).parent) in watched)
-        call.console.print(f"{run.name} ({run.run_id}) {words}", highlight=False, markup=False)
-        codes.add(code)
+    for status, chosen, state in _find(call, runs):
+        watched = daemon_report.load(call.settings.state_dir).log_dir if status.running else ()
+        for run in chosen:
+            failures.clear(state, run.run_id)
+            decisions.retry(state, run.run_id)
+            code, words = _what_follows(status, uploads=str(Path(run.path).parent) in watched)
+            said = f"{run.name} ({run.run_id}) {words}"
+            call.console.print(said, highlight=False, markup=False)
+            codes.add(code)
     return max(codes)  # the login first: without one, a daemon would not help
 
 
@@ -66,36 +67,40 @@ def forget(call: Invocation, runs: Sequence[str]) -> Exit:
     """
     from syncd.state import decisions, failures
 
-    _, chosen, state = _find(call, runs)
-    for run in chosen:
-        failures.clear(state, run.run_id)
-        decisions.forget(state, run.run_id)
+    found = _find(call, runs)
+    for _, chosen, state in found:
+        for run in chosen:
+            failures.clear(state, run.run_id)
+            decisions.forget(state, run.run_id)
+    for run in found[0][1]:
         words = f"{run.name} ({run.run_id}) is left alone from now on"
         call.console.print(words, highlight=False, markup=False)
     return Exit.OK
 
 
-def _find(call: Invocation, runs: Sequence[str]) -> tuple[Status, list[RunStatus], Path]:
-    """How everything stands, the runs by their ids, and the folder in which decisions about them
-    are kept. Raises UsageError for an id that is no run's."""
+def _find(call: Invocation, runs: Sequence[str]) -> list[tuple[Status, list[RunStatus], Path]]:
+    """Per destination how everything stands, the runs by their ids, and the folder in which
+    decisions about them are kept. Raises UsageError for an id that is no run's."""
     from syncd.report.status import collect
     from syncd.service import folders
 
-    destination = connect(call.settings)
     # by its name a run is meant wherever it is: here, or where the daemon looks
-    watched = folders.in_force(call.settings).log_dir
-    both = tuple(dict.fromkeys((*call.settings.log_dir, *watched)))
-    status = collect(replace(call.settings, log_dir=both), destination)
-    known = {run.run_id: run for run in status.runs if run.run_id}
-    for run_id in runs:
-        if run_id not in known:
-            raise UsageError(
-                f"no run {run_id!r} is known here",
-                meaning="Nothing was decided",
-                remedy="`karaoke-syncd status --json` lists the run ids; name its --log_dir",
-            )
-    state = destination_folder(call.settings.state_dir, destination.identity.address)
-    return status, [known[run_id] for run_id in runs], state
+    watched = folders.in_force(call.settings)
+    both = tuple(dict.fromkeys((*call.settings.log_dir, *watched.log_dir)))
+    found = []
+    for settings, destination in connect_all(replace(watched, log_dir=both)):
+        status = collect(settings, destination)
+        known = {run.run_id: run for run in status.runs if run.run_id}
+        for run_id in runs:
+            if run_id not in known:
+                raise UsageError(
+                    f"no run {run_id!r} is known here",
+                    meaning="Nothing was decided",
+                    remedy="`karaoke-syncd status --json` lists the run ids; name its --log_dir",
+                )
+        state = destination_folder(settings.state_dir, destination.identity.address)
+        found.append((status, [known[run_id] for run_id in runs], state))
+    return found
 
 
 def _what_follows(status: Status, *, uploads: bool) -> tuple[Exit, str]:

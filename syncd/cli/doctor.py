@@ -9,7 +9,7 @@ from rich.markup import escape
 
 from karaoke_train.runlog.plain_text import json_text
 from syncd.cli.common import Invocation, command
-from syncd.destination.registry import connect
+from syncd.destination.registry import connect_all
 from syncd.errors import Exit
 
 _MARKS: Final = {
@@ -40,7 +40,9 @@ def doctor(call: Invocation, as_json: bool) -> Exit:
     from syncd.service import folders
 
     findings = []
-    for finding in examine(folders.in_force(call.settings), connect(call.settings)):
+    settings = folders.in_force(call.settings)
+    destinations = [destination for _, destination in connect_all(settings)]
+    for finding in examine(settings, *destinations):
         findings.append(finding)
         if not as_json:
             call.console.print(

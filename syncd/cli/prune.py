@@ -11,7 +11,7 @@ import click
 
 from syncd.cli.common import Invocation, command
 from syncd.destination.registry import connect
-from syncd.errors import Exit, Refused, SyncError, Unreachable, UploadError
+from syncd.errors import Exit, Refused, SyncError, Unreachable, UploadError, UsageError
 from syncd.paths import destination_folder
 
 if TYPE_CHECKING:
@@ -66,6 +66,12 @@ def prune(
     from syncd.report.chosen import chosen
     from syncd.sync.prune import Target
 
+    if len(call.settings.destinations) > 1:
+        raise UsageError(
+            "records go to several destinations, and one has to be named whose copy is enough",
+            meaning="Nothing was deleted",
+            remedy="Give --destination wandb or --destination trackio",
+        )
     destination = connect(call.settings)
     state = destination_folder(call.settings.state_dir, destination.identity.address)
     files = chosen(runs, call.settings, state)

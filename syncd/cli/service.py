@@ -10,7 +10,7 @@ from typing import Final
 import click
 
 from syncd.cli.common import Group, Invocation, command
-from syncd.destination.registry import connect
+from syncd.destination.registry import connect_all
 from syncd.errors import Exit, SyncError
 from syncd.paths import daemon_log
 
@@ -58,8 +58,11 @@ def install(call: Invocation, linger: bool) -> Exit:
         say(f"Lingering was refused: {problem}. Ask an administrator.", highlight=False)
     elif not systemd.lingers():
         say(systemd.LINGER_HINT, highlight=False)
-    identity = connect(call.settings).identity
-    if not identity.key_source or identity.key_from_environment:
+    identities = [destination.identity for _, destination in connect_all(call.settings)]
+    if any(
+        identity.needs_key and (not identity.key_source or identity.key_from_environment)
+        for identity in identities
+    ):
         say(
             "The service has no API key: it does not see this shell's WANDB_API_KEY. "
             "Run `wandb login`, or see docs/service.md for other places.",

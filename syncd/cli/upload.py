@@ -13,7 +13,7 @@ from rich.console import Console
 from karaoke_train.runlog.plain_text import one_line
 from syncd.cli.common import PATH, Invocation, command
 from syncd.destination.base import Destination, Labels
-from syncd.destination.registry import connect
+from syncd.destination.registry import connect_all
 from syncd.errors import Exit, SyncError, UsageError
 from syncd.paths import destination_folder
 from syncd.settings import Settings
@@ -76,17 +76,18 @@ def sync(
     if run_name and (len(paths) != 1 or paths[0].is_dir()):
         raise UsageError("--run_name names one run: give it with one file")
     given = _labels(labels)
-    destination = connect(call.settings)
+    targets = connect_all(call.settings)
     inputs = run_once.collect_inputs(paths or call.settings.log_dir, call.settings.state_dir)
     if dry_run:
         if as_new or sync_wandb_offline:
             raise UsageError("--dry_run is for record logs alone, as the runs that they are")
-        return _dry_run(call, destination, inputs, everything=not paths)
+        codes = [_dry_run(call, *target, inputs, everything=not paths) for target in targets]
+        return max(codes)
     if as_new:
-        _assign_run_ids(inputs.files, call.settings, destination)
+        for settings, destination in targets:
+            _assign_run_ids(inputs.files, settings, destination)
     code = run_once.sync(
-        call.settings,
-        destination,
+        targets,
         inputs,
         call.console,
         run_name=run_name or "",
@@ -100,14 +101,19 @@ def sync(
 
 
 def _dry_run(
-    call: Invocation, destination: Destination, inputs: SyncInputs, *, everything: bool
+    call: Invocation,
+    settings: Settings,
+    destination: Destination,
+    inputs: SyncInputs,
+    *,
+    everything: bool,
 ) -> Exit:
     from syncd.report.dry_run import plan
 
     console, waiting = call.console, 0
     for error in inputs.unusable:
         console.print(str(error), style="red")
-    planned = list(plan(call.settings, destination, inputs, everything=everything))
+    planned = list(plan(settings, destination, inputs, everything=everything))
     for one in planned:
         if one.stays:
             console.print(f"{one.path.name}: stays, as {one.stays}")

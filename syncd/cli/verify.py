@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -12,8 +13,8 @@ from rich.table import Table
 
 from karaoke_train.runlog.plain_text import json_text
 from syncd.cli.common import Invocation, command, print_error_json
-from syncd.destination.base import Destination
-from syncd.destination.registry import connect
+from syncd.destination.base import Destination, Identity
+from syncd.destination.registry import connect, connect_all
 from syncd.errors import Exit, Refused, SyncError, Unreachable
 from syncd.paths import destination_folder
 from syncd.settings import Settings
@@ -51,7 +52,45 @@ def verify(call: Invocation, runs: Sequence[str], as_json: bool, repair: bool) -
 
     RUN is a run id. Without one or a FILE: all runs in the log folders that are to be uploaded.
     """
-    settings, destination = call.settings, connect(call.settings)
+    results = [
+        _verified(runs, settings, destination, repair)
+        for settings, destination in connect_all(call.settings)
+    ]
+    code = next((result.code for result in results if result.code is not Exit.OK), Exit.OK)
+    if as_json:
+        first = results[0]
+        if first.error and len(results) == 1:
+            print_error_json(first.error, code)
+        else:
+            print(json_text(_to_json(results, code)))
+        return code
+    for result in results:
+        if len(results) > 1:
+            call.console.print(f"[bold]{result.identity.kind}[/]", highlight=False)
+        if result.error:
+            again = "Nothing was compared: run karaoke-syncd verify again"
+            words = result.error.without_daemon(again)
+            call.console.print(words, style="red", highlight=False)
+        else:
+            _render(result, call.console)
+    return code
+
+
+@dataclass(frozen=True, slots=True)
+class _Verified:
+    """What came of one destination: its runs with what was found, or why that isn't known."""
+
+    identity: Identity
+    code: Exit
+    compared: Compared = ()
+    error: Unreachable | Refused | None = None
+
+
+def _verified(
+    runs: Sequence[str], settings: Settings, destination: Destination, repair: bool
+) -> _Verified:
+    """Raises UsageError for what names no run, SyncError for a file that can't be read."""
+    identity = destination.identity
     chosen = _chosen(runs, settings, destination)
     try:
         compared = _compared(chosen, settings, destination)
@@ -62,22 +101,13 @@ def verify(call: Invocation, runs: Sequence[str], as_json: bool, repair: bool) -
             compared = _compared(chosen, settings, destination)
     except (Unreachable, Refused) as error:
         code = Exit.LOGIN if isinstance(error, Refused) else Exit.OFFLINE
-        if as_json:
-            print_error_json(error, code)
-        else:
-            words = error.without_daemon("Nothing was compared: run karaoke-syncd verify again")
-            call.console.print(words, style="red", highlight=False)
-        return code
+        return _Verified(identity, code, error=error)
     except OSError as error:
         raise SyncError(f"can't be read: {error.strerror}", where=str(error.filename)) from None
     finally:
         destination.close()
     code = Exit.OK if all(result.equal for _, result in compared) else Exit.DIFFERENT
-    if as_json:
-        print(json_text(_to_json(compared, code)))
-    else:
-        _render(compared, call.console)
-    return code
+    return _Verified(identity, code, compared)
 
 
 def _compared(
@@ -108,7 +138,12 @@ def _repair(damaged: Sequence[LogFile], settings: Settings) -> None:
     for file in damaged:
         decisions.retry(state, file.key)
     files = tuple(file.path for file in damaged)
-    sync(settings, destination, SyncInputs(files, (), ()), Terminal(stderr=True), everything=False)
+    sync(
+        [(settings, destination)],
+        SyncInputs(files, (), ()),
+        Terminal(stderr=True),
+        everything=False,
+    )
 
 
 def _chosen(wanted: Sequence[str], settings: Settings, destination: Destination) -> list[LogFile]:
@@ -120,19 +155,28 @@ def _chosen(wanted: Sequence[str], settings: Settings, destination: Destination)
     return found if wanted else [file for file in found if file.header.upload]
 
 
-def _to_json(compared: Compared, code: Exit) -> dict[str, Any]:
+def _to_json(results: Sequence[_Verified], code: Exit) -> dict[str, Any]:
+    errors = {result.identity.kind: str(result.error) for result in results if result.error}
     return {
         "schema": 1,
         "exit_code": int(code),
         "exit": code.name.lower(),
+        **({"errors": errors} if errors else {}),
         "runs": [
-            {"run_id": file.key, "path": str(file.path), **result.to_json()}
-            for file, result in compared
+            {
+                "run_id": file.key,
+                "path": str(file.path),
+                "destination": result.identity.kind,
+                **found.to_json(),
+            }
+            for result in results
+            for file, found in result.compared
         ],
     }
 
 
-def _render(compared: Compared, console: Console) -> None:
+def _render(verified: _Verified, console: Console) -> None:
+    compared = verified.compared
     table = Table(box=None, pad_edge=False)
     table.add_column("run")
     for heading in ("records", "server", "missing", "duplicate", "extra", "different", "waiting"):
@@ -153,7 +197,8 @@ def _render(compared: Compared, console: Console) -> None:
     equal = sum(result.equal for _, result in compared)
     records = sum(result.records for _, result in compared if result.equal)
     console.print(
-        f"{equal} of {len(compared)} runs are on the server as they are here: {records:,} records",
+        f"{equal} of {len(compared)} runs are {verified.identity.place} as they are here: "
+        f"{records:,} records",
         highlight=False,
     )
 

@@ -139,6 +139,8 @@ class Identity:
     address: str
     entity: str = ""
     key_source: str = ""
+    needs_key: bool = True  # a store on this machine asks nobody who they are
+    place: str = "on the server"  # where records are once they are there
     key_from_environment: bool = False  # of this shell, which a service does not see
     login_remedy: str = ""
     warning: str = ""  # a key that others on this machine can read, say

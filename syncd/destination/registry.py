@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import MutableMapping
+from dataclasses import replace
 from pathlib import Path
 
 from karaoke_train.runlog import secrets
@@ -14,9 +15,24 @@ from syncd.paths import destination_folder
 from syncd.settings import Settings
 
 
+def each(settings: Settings) -> tuple[Settings, ...]:
+    """The settings once per destination, each with that one alone."""
+    return tuple(_alone(settings, kind) for kind in settings.destinations)
+
+
+def connect_all(settings: Settings) -> tuple[tuple[Settings, Destination], ...]:
+    """Each destination that the settings name, with the settings for it alone. See `connect`."""
+    return tuple((one, connect(one)) for one in each(settings))
+
+
 def connect(settings: Settings) -> Destination:
-    """The destination that the settings name, with the login in force; nothing is asked of it
-    yet. Its key is cut out of whatever is shown, logged or kept from now on. Raises UsageError."""
+    """The first destination that the settings name, with the login in force; nothing is asked of
+    it yet. Its key is cut out of whatever is shown, logged or kept from now on. Raises
+    UsageError."""
+    if settings.destinations[0] == "trackio":
+        from syncd.destination.trackio.destination import TrackioDestination
+
+        return TrackioDestination(*stores(settings))
     login = credentials.find_login(base_url=settings.base_url, entity=settings.entity)
     secrets.hide(login.key)
     folder = destination_folder(settings.state_dir, login.base_url)
@@ -28,6 +44,21 @@ def connect(settings: Settings) -> Destination:
         counts=settings.confirm == "count",
         allowed_keys=settings.allow_config_keys,
     )
+
+
+def _alone(settings: Settings, kind: str) -> Settings:
+    # The entity is wandb's: a user or team there
+    entity = settings.entity if kind == "wandb" else ""
+    return replace(settings, destinations=(kind,), entity=entity)
+
+
+def stores(settings: Settings) -> tuple[Path, ...]:
+    """The folders on this machine that records go to."""
+    if "trackio" not in settings.destinations:
+        return ()
+    from syncd.destination.trackio.names import store_folder
+
+    return (store_folder(),)
 
 
 def login_files() -> tuple[Path, ...]:

@@ -41,11 +41,15 @@ SCHEMA: Final = 1
 Check = Callable[[Settings, Destination], Iterable[Finding]]
 
 
-def examine(settings: Settings, destination: Destination) -> Iterator[Finding]:
-    """All findings, as the checks come to them. A check that fails is a finding itself."""
-    for check in CHECKS:
+def examine(
+    settings: Settings, destination: Destination, *others: Destination
+) -> Iterator[Finding]:
+    """All findings, as the checks come to them. A check that fails is a finding itself. others:
+    further destinations, which are asked what they know themselves."""
+    first: list[tuple[Check, Destination]] = [(check, destination) for check in CHECKS]
+    for check, asked in [*first, *((_destination, other) for other in others)]:
         try:
-            yield from check(settings, destination)
+            yield from check(settings, asked)
         except Exception as error:
             name = check.__name__.strip("_")
             yield Finding(name, "warning", f"could not be checked: {one_line(repr(error), 200)}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from rich.console import Console, Group, RenderableType
@@ -42,6 +42,62 @@ def render(status: Status, console: Console) -> None:
     console.print(page, highlight=False, markup=True, soft_wrap=True)
 
 
+def render_all(statuses: Sequence[Status], console: Console) -> None:
+    """Print how every destination is; of several, each has a column."""
+    if len(statuses) == 1:
+        render(statuses[0], console)
+        return
+    first = statuses[0]
+    parts: list[RenderableType] = [
+        f"[bold]{status.destination:<8}[/] {_verdict(status)}" for status in statuses
+    ]
+    parts += ["", _daemon(first)]
+    for status in statuses:
+        parts += _server(status)
+    parts += _folders(first)
+    if first.runs:
+        parts += ["", _columns(statuses)]
+    troubled = dict.fromkeys(
+        _problem(run, status) for status in statuses for run in status.runs if run.problem
+    )
+    if troubled:
+        parts += ["", "[bold]What is wrong[/]", *troubled]
+    warnings = dict.fromkeys(warning for status in statuses for warning in status.warnings)
+    parts += [f"[yellow]Note[/]  {escape(warning)}" for warning in warnings]
+    parts += ["", *(f"[bold]Next[/]  {status.destination}: {_next(status)}" for status in statuses)]
+    console.print(Group(*parts), highlight=False, soft_wrap=True)
+
+
+def _columns(statuses: Sequence[Status]) -> Table:
+    """A row per run, and what each destination has of it."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("Run", overflow="fold")
+    table.add_column("Project")
+    table.add_column("Records", justify="right")
+    for status in statuses:
+        table.add_column(status.destination)
+    by_path = [{run.path: run for run in status.runs} for status in statuses]
+    done = [path for path in by_path[0] if all(map(_is_uploaded, _each(path, by_path)))]
+    for path, run in by_path[0].items():
+        if path in done[:-SHOWN]:
+            continue
+        cells = [f"{one.uploaded:,} {_state(one)}" for one in _each(path, by_path)]
+        table.add_row(escape(run.name), escape(run.project), f"{run.records:,}", *cells)
+    if len(done) > SHOWN:
+        table.caption = f"and {len(done) - SHOWN:,} more that are uploaded"
+    return table
+
+
+def _each(path: str, by_path: Sequence[Mapping[str, RunStatus]]) -> list[RunStatus]:
+    """What each destination has of the file. One that came between two looks is in all of them
+    the next time."""
+    return [runs.get(path, by_path[0][path]) for runs in by_path]
+
+
+def _is_uploaded(run: RunStatus) -> bool:
+    return run.state is RunState.UPLOADED
+
+
 def _page(status: Status, *, with_places: bool) -> RenderableType:
     parts: list[RenderableType] = [_verdict(status), ""]
     parts += list(_facts(status))
@@ -73,36 +129,51 @@ def _upload_verdict(status: Status) -> str:
     if status.pending:
         return (
             f"[bold yellow]{_some(status.pending, 'record')} wait[/], safe on disk; "
-            f"{uploaded:,} are on the server"
+            f"{uploaded:,} are {status.place}"
         )
     if any(run.state is RunState.BLOCKED for run in runs):
         return f"[bold yellow]A decision of yours is needed[/]; {uploaded:,} records were uploaded"
     ending = sum(run.state is RunState.ENDING for run in runs)
     if ending:
         return (
-            f"[bold yellow]All {uploaded:,} records are on the server[/]; how "
+            f"[bold yellow]All {uploaded:,} records are {status.place}[/]; how "
             f"{_some(ending, 'run')} ended is yet to be told"
         )
-    return f"[bold green]All {uploaded:,} records are on the server[/] ({_some(len(runs), 'run')})"
+    words = f"All {uploaded:,} records are {status.place}"
+    return f"[bold green]{words}[/] ({_some(len(runs), 'run')})"
 
 
 def _facts(status: Status) -> Iterable[str]:
+    yield _daemon(status)
+    yield from _server(status)
+    project = status.project or "as each run says"
+    yield f"Project  {escape(project)}{_set_by(status, 'project')}"
+    yield from _folders(status)
+
+
+def _daemon(status: Status) -> str:
     daemon = f"running ({escape(status.daemon)})" if status.running else "[yellow]not running[/]"
     silent = f", [red]without a word for {spoken(status.silent)}[/]" if status.silent else ""
-    yield f"Daemon   {daemon}{silent}"
+    return f"Daemon   {daemon}{silent}"
+
+
+def _server(status: Status) -> Iterable[str]:
     reach = _CONNECTIVITY[status.connectivity]
     if status.silent:  # what it said then
         reach += f" {spoken(status.silent)} ago"
     if status.connectivity_words and status.connectivity_words not in reach:
         reach += f": {escape(status.connectivity_words)}"
-    yield f"Server   {escape(status.server)}{_set_by(status, 'base_url')}  {reach}"
+    name = "Server" if status.needs_key else "Store "
+    yield f"{name}   {escape(status.server)}{_set_by(status, 'base_url')}  {reach}"
     if status.lane:
         yield f"Lane     {escape(status.lane)}"
-    login = f"key from {escape(status.login)}" if status.login else "no key"
-    entity = escape(status.entity or "the default entity")
-    yield f"Account  {entity}{_set_by(status, 'entity')}, {login}"
-    project = status.project or "as each run says"
-    yield f"Project  {escape(project)}{_set_by(status, 'project')}"
+    if status.needs_key:
+        login = f"key from {escape(status.login)}" if status.login else "no key"
+        entity = escape(status.entity or "the default entity")
+        yield f"Account  {entity}{_set_by(status, 'entity')}, {login}"
+
+
+def _folders(status: Status) -> Iterable[str]:
     yield f"Folders  {escape(', '.join(status.log_dirs))}{_set_by(status, 'log_dir')}"
     yield f"State    {escape(status.state_dir)}"
 
@@ -144,8 +215,10 @@ def _state(run: RunStatus) -> str:
     return f"[{_COLOURS.get(run.state, 'red')}]{words}[/]"
 
 
-def _problem(run: RunStatus) -> str:
-    parts = [f"{run.path}: {run.problem}", run.meaning, run.remedy]
+def _problem(run: RunStatus, status: Status | None = None) -> str:
+    """status: of the destination that is named, where there are several."""
+    of = f"{status.destination}: " if status else ""
+    parts = [f"{of}{run.path}: {run.problem}", run.meaning, run.remedy]
     return "  " + escape(" ".join(f"{part.rstrip('.')}." for part in parts if part))
 
 

@@ -5,7 +5,7 @@ Reads files alone, so it tells the truth with the daemon down and the network cu
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -95,6 +95,9 @@ class Status:
     silent: float = 0.0  # seconds since a running daemon reported, where that is too long
     elsewhere: str = ""  # the server or account that the daemon uploads to, where it's another
     lane: str = ""  # how lines go to the server, and why so
+    destination: str = "wandb"  # as the settings call it
+    place: str = "on the server"  # where records are once they are there
+    needs_key: bool = True
     origin: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -118,7 +121,9 @@ def collect(settings: Settings, destination: Destination) -> Status:
     identity = destination.identity
     state = destination_folder(settings.state_dir, identity.address)
     holder = lease.daemon_of(settings.state_dir)
-    report = daemon_report.load(settings.state_dir)
+    report = daemon_report.load(state)  # of the daemon for this destination, if there is one
+    if not holder or report.pid != holder.pid:
+        report = daemon_report.load(settings.state_dir)
     age = daemon_report.silence(report, holder, datetime.now(UTC)) if holder else 0.0
     elsewhere = _elsewhere(report, identity) if holder and report.pid == holder.pid else ""
     current = report if holder and not elsewhere else DaemonReport()
@@ -149,6 +154,9 @@ def collect(settings: Settings, destination: Destination) -> Status:
         silent=age if age > daemon_report.SILENT_AFTER else 0.0,
         elsewhere=elsewhere,
         lane=destination.lane,
+        destination=identity.kind,
+        place=identity.place,
+        needs_key=identity.needs_key,
         origin=settings.origin,
     )
 
@@ -193,6 +201,23 @@ def to_json(status: Status) -> dict[str, Any]:
     }
 
 
+def exit_code_of(statuses: Sequence[Status]) -> Exit:
+    """What several destinations come to: the first one's that is not well."""
+    codes = map(exit_code, statuses)
+    return next((code for code in codes if code is not Exit.OK), Exit.OK)
+
+
+def to_json_of(statuses: Sequence[Status]) -> dict[str, Any]:
+    """The schema of the first destination, with all of them in `destinations` where there are
+    several, and the exit code that they come to."""
+    first = to_json(statuses[0])
+    if len(statuses) == 1:
+        return first
+    code = exit_code_of(statuses)
+    both = {"exit_code": int(code), "exit": code.name.lower()}
+    return {**first, **both, "destinations": [to_json(status) for status in statuses]}
+
+
 def _renamed(values: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
     return {names.get(key, key): value for key, value in values.items()}
 
@@ -202,10 +227,10 @@ def _connectivity(
 ) -> tuple[Connection, str, str]:
     """The daemon's word, where one runs that had a login to ask with, or did without. ago: seconds
     since anybody reached the server."""
-    had_login = identity.key_source or report.login
+    had_login = identity.key_source or report.login or not identity.needs_key
     if report.updated and (had_login or report.connectivity is Connection.ONLINE):
         return report.connectivity, report.words, report.remedy
-    if identity.key_source:
+    if identity.key_source or not identity.needs_key:
         words = "nobody has asked the server yet" if ago is None else f"reached {spoken(ago)} ago"
         return Connection.UNKNOWN, words, ""
     return Connection.NOT_LOGGED_IN, "nobody is logged in", identity.login_remedy

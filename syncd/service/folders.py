@@ -1,30 +1,40 @@
-"""Which log folders a command means that names none: those of the daemon that runs, else those of
-the installed service, else the default."""
+"""Which log folders and destinations a command means that names none: those of the daemon that
+runs, else those of the installed service, else the defaults."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Final
 
 from syncd.service import unit_file
 from syncd.settings import Settings
 from syncd.state import daemon_report
 from syncd.state.lease import daemon_of
 
+_DAEMON: Final = "the running daemon"
+_SERVICE: Final = "the installed service"
+
 
 def in_force(settings: Settings) -> Settings:
-    """The settings, with the folders that are really watched where nobody named any."""
-    if "log_dir" in settings.origin:
-        return settings
+    """The settings, with the folders that are really watched where nobody named any, and with the
+    destinations that they are uploaded to."""
     holder = daemon_of(settings.state_dir)
     report = daemon_report.load(settings.state_dir)
-    if holder and report.pid == holder.pid and report.log_dir:
-        return _with(settings, [Path(folder) for folder in report.log_dir], "the running daemon")
-    if folders := unit_file.installed_log_dirs():
-        return _with(settings, folders, "the installed service")
+    runs = holder is not None and report.pid == holder.pid
+    if runs and report.destinations:
+        settings = _with(settings, "destinations", report.destinations, _DAEMON)
+    elif kinds := unit_file.installed("destination"):
+        settings = _with(settings, "destinations", tuple(kinds), _SERVICE)
+    if runs and report.log_dir:
+        return _with(settings, "log_dir", tuple(map(Path, report.log_dir)), _DAEMON)
+    if folders := unit_file.installed("log_dir"):
+        return _with(settings, "log_dir", tuple(map(Path, folders)), _SERVICE)
     return settings
 
 
-def _with(settings: Settings, folders: list[Path], source: str) -> Settings:
-    origin = {**settings.origin, "log_dir": source}
-    return replace(settings, log_dir=tuple(folders), origin=origin)
+def _with(settings: Settings, name: str, value: object, source: str) -> Settings:
+    if name in settings.origin:
+        return settings
+    origin = {**settings.origin, name: source}
+    return replace(settings, **{name: value}, origin=origin)  # type: ignore[arg-type]

@@ -19,7 +19,10 @@ from syncd.state.lease import daemon_of
 VERSION_WAIT: Final = 60.0  # seconds that a program may take to say its version
 START_WAIT: Final = 15.0  # seconds until a daemon in the background holds its state folder
 # Settings that `start` takes as flags. Each goes on to the daemon that a unit or --detach starts.
-HANDED_ON: Final = ("log_dir", "project", "entity", "log_level", "on_event", "silent_after")
+HANDED_ON: Final = (
+    *("log_dir", "project", "entity", "log_level", "destinations", "on_event", "silent_after"),
+)
+_FLAGS: Final = {"destinations": "destination"}  # of settings that hold several
 
 
 def command() -> list[str]:
@@ -62,7 +65,7 @@ def start_arguments(settings: Settings) -> list[str]:
     on from there, too, and by default, with their whole paths: the new process may run elsewhere.
     """
     return [
-        f"--{name}={value}"
+        f"--{_FLAGS.get(name, name)}={value}"
         for name in HANDED_ON
         if _is_handed_on(name, settings)
         for value in _values(getattr(settings, name))

@@ -8,14 +8,15 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
+from threading import Event
 from types import FrameType
 
 from karaoke_train.runlog.lock import Held, Holder
 from syncd import events, paths
-from syncd.destination.base import Destination
+from syncd.destination.base import Destination, Identity
 from syncd.destination.registry import stale_variables
 from syncd.errors import Exit, SyncError
 from syncd.service.alerts import Alerting
@@ -29,20 +30,22 @@ from syncd.source.watcher import Watcher
 from syncd.state import daemon_report, lease
 from syncd.state.daemon_report import DaemonReport
 from syncd.sync.assemble import build_daemon
-from syncd.sync.loop import Daemon
+from syncd.sync.loop import Daemon, wait_for
 
-InForce = tuple[Settings, Destination]
+Targets = Sequence[tuple[Settings, Destination]]  # each destination, with the settings for it alone
+InForce = tuple[Settings, Targets]
 
 
 def run_forever(
     settings: Settings,
-    destination: Destination,
+    targets: Targets,
     on_tick: Callable[[Daemon], None] | None = None,
     reload: Callable[[], InForce] | None = None,
     files: Callable[[], Iterable[Path]] = tuple,
 ) -> Exit:
-    """Upload until told to stop. reload: reads what is in force now, and may raise SyncError;
-    files: what it reads. Raises SyncError when another daemon holds the state folder."""
+    """Upload until told to stop, to every destination by its settings. on_tick: is given the first
+    destination's daemon. reload: reads what is in force now, and may raise SyncError; files: what
+    it reads. Raises SyncError when another daemon holds the state folder."""
     notifier = ServiceNotifier(Notifier.from_env(), settings.log_dir)
     lock = lease.state_lock(settings.state_dir)
     try:
@@ -57,34 +60,35 @@ def run_forever(
         ) from None
     try:
         with _signals() as signals:
-            return _run(settings, destination, notifier, signals, on_tick, reload, FileWatch(files))
+            return _run(settings, targets, notifier, signals, on_tick, reload, FileWatch(files))
     finally:
-        _save(settings, DaemonReport())
+        _save(settings.state_dir, DaemonReport())
         lock.release()
 
 
 def _run(
     settings: Settings,
-    destination: Destination,
+    targets: Targets,
     notifier: ServiceNotifier,
     signals: _Signals,
     on_tick: Callable[[Daemon], None] | None,
     reload: Callable[[], InForce] | None,
     files: FileWatch,
 ) -> Exit:
-    """One daemon after the other: with other settings, a new one starts from what the server
-    confirmed."""
+    """One daemon per destination, in one loop. With other settings, new ones start from what the
+    servers confirmed."""
     while True:
-        identity = destination.identity
-        events.began(identity.address, identity.key_source, settings.log_dir)
+        for _, destination in targets:
+            identity = destination.identity
+            events.began(identity.address, identity.key_source, settings.log_dir)
         _warn_of_read_only(settings)
-        with (
-            build_daemon(settings, destination) as daemon,
-            closing(_iterations(settings, destination, daemon, notifier)) as iterations,
-        ):
-            for _ in iterations:
+        with ExitStack() as stack:
+            news = Event()
+            daemons = [stack.enter_context(build_daemon(*target, news=news)) for target in targets]
+            iterations = _iterations(settings, targets, daemons, notifier)
+            for _ in stack.enter_context(closing(iterations)):
                 if on_tick:
-                    on_tick(daemon)
+                    on_tick(daemons[0])
                 if signals.stop:
                     notifier.stopping()
                     return Exit.OK
@@ -94,18 +98,18 @@ def _run(
                 changed = files.changed()
                 if reload and (signals.take_hangup() or changed):
                     notifier.reloading()
-                    fresh, there = _reloaded(reload, settings, destination, changed)
+                    fresh, there = _reloaded(reload, settings, targets, changed)
                     if notifier.managed and (names := stale_variables()):
                         events.needs_restart(paths.env_file(), names)
-                    if _differ(fresh, settings) or there.identity != destination.identity:
+                    if _differ(fresh, settings) or _identities(there) != _identities(targets):
                         break
-        settings, destination = fresh, there
+        settings, targets = fresh, there
 
 
 def _reloaded(
     reload: Callable[[], InForce],
     settings: Settings,
-    destination: Destination,
+    targets: Targets,
     changed: Sequence[Path],
 ) -> InForce:
     events.settings_read(changed)
@@ -113,11 +117,16 @@ def _reloaded(
         fresh, there = reload()
     except SyncError as error:
         events.settings_unreadable(error)
-        return settings, destination
+        return settings, targets
     if fresh.state_dir != settings.state_dir:
         events.state_folder_stays(settings.state_dir)
         fresh = replace(fresh, state_dir=settings.state_dir)
+        there = [(replace(one, state_dir=settings.state_dir), other) for one, other in there]
     return fresh, there
+
+
+def _identities(targets: Targets) -> list[Identity]:
+    return [destination.identity for _, destination in targets]
 
 
 def _differ(fresh: Settings, settings: Settings) -> bool:
@@ -152,6 +161,7 @@ def report_of(daemon: Daemon, settings: Settings, destination: Destination) -> D
         entity=known.entity,
         # one whose name leads elsewhere by now is not watched there, which `status` then says
         log_dir=tuple(str(folder) for folder in settings.log_dir if not moved(folder)),
+        destinations=settings.destinations,
         connectivity=known.state,
         words=known.error.what if known.error else "",
         remedy=known.error.remedy if known.error else "",
@@ -159,41 +169,56 @@ def report_of(daemon: Daemon, settings: Settings, destination: Destination) -> D
 
 
 def _iterations(
-    settings: Settings, destination: Destination, daemon: Daemon, notifier: ServiceNotifier
+    settings: Settings, targets: Targets, daemons: Sequence[Daemon], notifier: ServiceNotifier
 ) -> Generator[None, None, None]:
     """The loop, handed over after each tick and before it waits."""
-    daemon.on_progress = notifier.progress
-    watcher = Watcher(daemon.file_changed, settings.watcher)
+
+    def file_changed(path: Path) -> None:
+        for daemon in daemons:
+            daemon.file_changed(path)
+
+    for daemon in daemons:
+        daemon.on_progress = notifier.progress
+    watcher = Watcher(file_changed, settings.watcher)
     network = AddressWatch()
-    alerting = Alerting(settings, destination)
-    saved, saved_at = DaemonReport(), -math.inf
+    alerting = Alerting(*targets[0])  # of several destinations the first: an event is told once
+    saved: list[DaemonReport] = []
+    saved_at = -math.inf
     try:
         while True:
             now = time.monotonic()
-            if watcher.follow(settings.log_dir):
-                daemon.rescan()
-            if network.changed():
-                daemon.network_changed()
-            daemon.tick()
-            alerting.look(daemon)
-            report = report_of(daemon, settings, destination)
-            if report != saved or now - saved_at > daemon_report.SAVE_EVERY:
-                _save(settings, report)
-                saved, saved_at = report, now
-            notifier.tick_done(daemon)
+            other_folders, other_network = watcher.follow(settings.log_dir), network.changed()
+            for daemon in daemons:
+                if other_folders:
+                    daemon.rescan()
+                if other_network:
+                    daemon.network_changed()
+                daemon.tick()
+            alerting.look(daemons[0])
+            reports = [
+                report_of(daemon, settings, destination)
+                for daemon, (_, destination) in zip(daemons, targets, strict=True)
+            ]
+            if reports != saved or now - saved_at > daemon_report.SAVE_EVERY:
+                _save(settings.state_dir, reports[0])
+                for daemon, report in zip(daemons, reports, strict=True):
+                    _save(daemon.state, report)
+                saved, saved_at = reports, now
+            notifier.tick_done(*daemons)
             yield
-            daemon.wait()
+            wait_for(daemons)
     finally:
         alerting.close()
         network.close()
         watcher.stop()
 
 
-def _save(settings: Settings, report: DaemonReport) -> None:
+def _save(folder: Path, report: DaemonReport) -> None:
+    """Of the first destination in the state folder, and of each in its own part of it."""
     try:
-        daemon_report.save(settings.state_dir, report)
+        daemon_report.save(folder, report)
     except OSError as error:
-        events.state_unwritable(settings.state_dir, error)
+        events.state_unwritable(folder, error)
 
 
 class _Signals:

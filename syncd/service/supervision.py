@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -55,13 +55,9 @@ class ServiceNotifier:
         if not self._ready:
             self._notifier.extend(STARTING)
 
-    def tick_done(self, daemon: Daemon) -> None:
-        """The loop has done one whole tick."""
-        if (
-            words := summary(
-                daemon.connectivity, daemon.awake, len(daemon.runs) + len(daemon.finished)
-            )
-        ) != self._status:
+    def tick_done(self, *daemons: Daemon) -> None:
+        """The loop has done one whole tick of the daemon of each destination."""
+        if (words := " | ".join(_summaries(daemons))) != self._status:
             self._notifier.status(words)
             self._status = words
         if not self._ready:
@@ -107,6 +103,13 @@ def read_only(folder: Path) -> bool:
         return bool(os.statvfs(folder).f_flag & os.ST_RDONLY)
     except OSError:
         return False
+
+
+def _summaries(daemons: Sequence[Daemon]) -> Iterable[str]:
+    for daemon in daemons:
+        count = len(daemon.runs) + len(daemon.finished)
+        words = summary(daemon.connectivity, daemon.awake, count)
+        yield words if len(daemons) == 1 else f"{daemon.kind}: {words}"
 
 
 def summary(connectivity: Connectivity, runs: Mapping[str, Run], total: int) -> str:

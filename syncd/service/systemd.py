@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from syncd import paths
+from syncd.destination.registry import stores
 from syncd.errors import SyncError
 from syncd.service import launch, unit_file
 from syncd.settings import Settings
@@ -96,7 +97,8 @@ def install(settings: Settings, arguments: Sequence[str]) -> bool:
     nothing; with other arguments it replaces the unit. arguments: of `start`. Raises SyncError."""
     before = state()
     _refuse_rival(settings, before)
-    settings.state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    for folder in (settings.state_dir, *stores(settings)):
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     text = unit_file.render(unit_file.template(), installation(settings, arguments))
     changed = _write(unit_file.path(), text)
     _must("daemon-reload")
@@ -111,7 +113,7 @@ def installation(settings: Settings, arguments: Sequence[str]) -> unit_file.Inst
         command=launch.command(),
         arguments=arguments,
         # the state folder's parent, so that a lost state folder can be made again
-        writable=(settings.state_dir.parent, *settings.log_dir),
+        writable=(settings.state_dir.parent, *settings.log_dir, *stores(settings)),
         program=unit_file.program(),
         env_file=paths.env_file(),
         environment=unit_file.kept_environment(),

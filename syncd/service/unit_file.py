@@ -28,9 +28,9 @@ NEEDS_NAMESPACE: Final = frozenset(
 # Not secret, and the service has to see them as the commands of this shell do
 KEPT: Final = (
     *("XDG_CONFIG_HOME", "XDG_STATE_HOME"),
+    *("TRACKIO_DIR", "HF_HOME", "XDG_CACHE_HOME"),  # where the local dashboard's store is
     *("WANDB_BASE_URL", "WANDB_ENTITY", "WANDB_CONFIG_DIR", "NETRC"),
 )
-_LOG_DIR: Final = "--log_dir="
 _WORD: Final = re.compile(r'"(?:[^"\\]|\\.)*"|[^\s"]+')  # of a command line, as `quoted` writes it
 TEMPORARY: Final = (Path("/tmp"), Path("/var/tmp"))
 
@@ -133,10 +133,11 @@ def path() -> Path:
     return paths.unit_file(NAME)
 
 
-def installed_log_dirs() -> list[Path]:
-    """The log folders that the installed unit hands to its daemon; none where it can't be read."""
-    words = installed_command()
-    return [Path(word.removeprefix(_LOG_DIR)) for word in words if word.startswith(_LOG_DIR)]
+def installed(flag: str) -> list[str]:
+    """The values of a flag that the installed unit hands to its daemon, `log_dir` say; none where
+    it can't be read."""
+    start = f"--{flag}="
+    return [word.removeprefix(start) for word in installed_command() if word.startswith(start)]
 
 
 def installed_command() -> list[str]:

@@ -26,6 +26,7 @@ class DaemonReport:
     login: str = ""  # where its key was found
     entity: str = ""
     log_dir: tuple[str, ...] = ()
+    destinations: tuple[str, ...] = ()
     connectivity: Connection = Connection.UNKNOWN
     words: str = ""
     remedy: str = ""
@@ -57,9 +58,11 @@ def silence(report: DaemonReport, holder: Holder, now: datetime) -> float:
 def _decoded(data: Any) -> DaemonReport:
     if not isinstance(data["log_dir"], list):
         raise TypeError("log_dir is no list")
+    data = {"destinations": [], **data}  # which earlier versions did not tell
     known = {field.name: data[field.name] for field in fields(DaemonReport)}
     made = {
         "connectivity": Connection(data["connectivity"]),
         "log_dir": tuple(map(str, data["log_dir"])),
+        "destinations": tuple(map(str, data["destinations"])),
     }
     return atomic_json.typed(DaemonReport, known | made)

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Event
 from typing import Final
 
 from syncd.destination.base import Destination
@@ -25,9 +26,10 @@ def build_daemon(
     documents: Sequence[Path] = (),
     once: bool = False,
     run_name: str = "",
+    news: Event | None = None,
 ) -> Iterator[Daemon]:
     """A daemon that is ready to tick; leaving drops all its sessions at once, and closes the
-    destination."""
+    destination. news: see Daemon."""
     workers = min(destination.max_sessions, MOST_THREADS) + 1  # one more, for who asks the server
     with ThreadPoolExecutor(workers, "upload") as threads:
         daemon = Daemon(
@@ -39,6 +41,7 @@ def build_daemon(
             documents=documents,
             once=once,
             run_name=run_name,
+            news=news,
         )
         try:
             yield daemon

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import queue
 import random
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
@@ -64,7 +65,8 @@ class Daemon:
 
     state: where the destination's state is. files: upload these and nothing else, whatever their
     `upload` says. once: every run that isn't being written is ended at the server without waiting
-    for its writer's silence. run_name: the name at the server instead of the one in the file.
+    for its writer's silence. run_name: the name at the server instead of the one in the file. news:
+    set when something happened; daemons that are waited for together share it.
     """
 
     def __init__(
@@ -78,6 +80,7 @@ class Daemon:
         documents: Sequence[Path] = (),
         once: bool = False,
         run_name: str = "",
+        news: threading.Event | None = None,
         clock: Callable[[], float] = time.monotonic,
         jitter: Callable[[], float] = random.random,
     ) -> None:
@@ -111,14 +114,15 @@ class Daemon:
             state, lambda: self.settings.log_dir, files, lambda: self.on_progress()
         )
         self._inbox: queue.SimpleQueue[tuple[RunKey, Event] | Path | Probed] = queue.SimpleQueue()
-        self._prober = Prober(destination, threads, self._inbox.put)
+        self.news = news or threading.Event()
+        self._prober = Prober(destination, threads, self._post)
         self._rescan_at = 0.0
         self._rescan_all = False
         self._ticked_at = 0.0  # by the machine's clock, which waits go by
 
     def file_changed(self, path: Path) -> None:
         """This file may have news. Called from any thread."""
-        self._inbox.put(path)
+        self._post(path)
 
     def rescan(self) -> None:
         """Look at all folders, and at all that is in them, with the next tick."""
@@ -151,14 +155,23 @@ class Daemon:
         self._ticked_at = time.monotonic()
 
     def wait(self) -> None:
-        """Sleep until something happens, or the next tick is due. What happens within a moment of
-        the last tick shares the next one."""
-        busy = any(run.phase not in (Phase.IDLE, Phase.BLOCKED) for run in self.awake.values())
-        try:
-            self._take_in(self._inbox.get(timeout=TICK if busy else IDLE_TICK))
-        except queue.Empty:
-            return
-        time.sleep(max(0.0, self._ticked_at + TICKS_APART - time.monotonic()))
+        """Sleep until something happens, or the next tick is due."""
+        wait_for([self])
+
+    @property
+    def kind(self) -> str:
+        """What its destination is called in the settings."""
+        return self._destination.identity.kind
+
+    @property
+    def busy(self) -> bool:
+        """Whether a session is open, or an action under way."""
+        return any(run.phase not in (Phase.IDLE, Phase.BLOCKED) for run in self.awake.values())
+
+    @property
+    def next_tick_at(self) -> float:
+        """When the next tick may be at the earliest, by the machine's clock."""
+        return self._ticked_at + TICKS_APART
 
     def done(self) -> bool:
         """Whether all is uploaded that can be: what is left waits for somebody else."""
@@ -204,6 +217,10 @@ class Daemon:
             session.drop()
 
     # --- what others have to say
+
+    def _post(self, item: tuple[RunKey, Event] | Path | Probed) -> None:
+        self._inbox.put(item)
+        self.news.set()
 
     def _take_in(self, item: tuple[RunKey, Event] | Path | Probed) -> None:
         if isinstance(item, Path):
@@ -290,7 +307,7 @@ class Daemon:
             ActionKind.ABANDON: lambda: session.stalled(run.confirmed, run.sent),
         }
         self._threads.submit(act[kind]).add_done_callback(
-            lambda done: self._inbox.put((key, done.result()))
+            lambda done: self._post((key, done.result()))
         )
 
     # --- the files
@@ -406,6 +423,17 @@ class Daemon:
             act()
         except OSError as error:
             events.state_unwritable(self.state, error)
+
+
+def wait_for(daemons: Sequence[Daemon]) -> None:
+    """Sleep until something happens to one of these, or their next tick is due. What happens within
+    a moment of the last tick shares the next one. They share one `news`."""
+    news = daemons[0].news
+    if news.wait(TICK if any(daemon.busy for daemon in daemons) else IDLE_TICK):
+        next_tick = max(daemon.next_tick_at for daemon in daemons)
+        time.sleep(max(0.0, next_tick - time.monotonic()))
+    # Before the tick that takes in what was posted: what is posted from here on sets it again
+    news.clear()
 
 
 def _all_there(run: Run) -> bool:

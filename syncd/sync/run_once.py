@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -27,7 +29,7 @@ from syncd.source import legacy_documents
 from syncd.source.scanner import LogFile, LogScanner, UnusableFile
 from syncd.state.lease import daemon_of
 from syncd.sync.assemble import build_daemon
-from syncd.sync.loop import Daemon
+from syncd.sync.loop import Daemon, wait_for
 from syncd.sync.scheduler import Run
 
 _NO_LABELS: Final = Labels()
@@ -68,8 +70,7 @@ def collect_inputs(paths: Sequence[Path], state: Path) -> SyncInputs:
 
 
 def sync(
-    settings: Settings,
-    destination: Destination,
+    targets: Sequence[tuple[Settings, Destination]],
     inputs: SyncInputs,
     console: Console,
     *,
@@ -78,33 +79,54 @@ def sync(
     everything: bool = True,
     labels: Labels = _NO_LABELS,
 ) -> Exit:
-    """Upload once. everything: leave out runs that aren't to be uploaded, as the daemon does;
+    """Upload once, to each destination by its settings; one that is down holds back no other.
+
+    everything: leave out runs that aren't to be uploaded, as the daemon does;
     otherwise the files were named one by one, and all of them go. follow: go on until the runs
     have ended. labels: told of each run once its records are there, also if they were before."""
     for error in inputs.unusable:
         console.print(str(error), style="red", markup=False, highlight=False)
     files = [path for path in inputs.files if not everything or _wants_upload(path)]
-    with (
-        build_daemon(
-            settings,
-            destination,
-            files=files,
-            documents=inputs.documents,
-            once=not follow,
-            run_name=run_name,
-        ) as daemon,
-        _bar(console) as bar,
-    ):
-        task = bar.add_task("uploading", total=None)
-        while True:
+    news = threading.Event()
+    with ExitStack() as stack:
+        daemons = [
+            stack.enter_context(
+                build_daemon(
+                    settings,
+                    destination,
+                    files=files,
+                    documents=inputs.documents,
+                    once=not follow,
+                    run_name=run_name,
+                    news=news,
+                )
+            )
+            for settings, destination in targets
+        ]
+        _upload(daemons, stack.enter_context(_bar(console)), follow=follow)
+        unlabelled = [
+            _label(daemon, destination, labels) if labels else []
+            for daemon, (_, destination) in zip(daemons, targets, strict=True)
+        ]
+    codes = []
+    for daemon, (_, destination), left in zip(daemons, targets, unlabelled, strict=True):
+        identity = destination.identity
+        if len(targets) > 1:
+            console.print(f"[bold]{identity.kind}[/]", highlight=False)
+        codes.append(_verdict(daemon, inputs, console, left, identity.place))
+    return next((code for code in codes if code is not Exit.OK), Exit.OK)
+
+
+def _upload(daemons: Sequence[Daemon], bar: Progress, *, follow: bool) -> None:
+    tasks = [(daemon, bar.add_task("uploading", total=None)) for daemon in daemons]
+    while True:
+        for daemon, task in tasks:
             daemon.tick()
             total, confirmed = _progress(daemon)
             bar.update(task, total=total, completed=confirmed)
-            if daemon.done() and (not follow or _all_ended(daemon)):
-                break
-            daemon.wait()
-        unlabelled = _label(daemon, destination, labels) if labels else []
-    return _verdict(daemon, inputs, console, unlabelled)
+        if all(daemon.done() and (not follow or _all_ended(daemon)) for daemon in daemons):
+            return
+        wait_for(daemons)
 
 
 def _label(daemon: Daemon, destination: Destination, labels: Labels) -> list[UploadError]:
@@ -176,7 +198,11 @@ def _all_ended(daemon: Daemon) -> bool:
 
 
 def _verdict(
-    daemon: Daemon, inputs: SyncInputs, console: Console, unlabelled: Sequence[UploadError]
+    daemon: Daemon,
+    inputs: SyncInputs,
+    console: Console,
+    unlabelled: Sequence[UploadError],
+    place: str,
 ) -> Exit:
     for found in daemon.skipped_files:
         words = f"{found.path}: {found.problem}. {found.remedy}."
@@ -196,7 +222,7 @@ def _verdict(
     if unsent:
         words = f"{len(unsent)} of {_runs(daemon)} left with records to send, safe on disk"
     else:
-        words = f"All {confirmed:,} records of {_runs(daemon)} are on the server"
+        words = f"All {confirmed:,} records of {_runs(daemon)} are {place}"
         if untold := _untold(daemon):
             words += f"; how {len(untold)} of them ended could not be told"
     console.print(words, highlight=False)

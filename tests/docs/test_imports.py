@@ -78,12 +78,14 @@ LIBRARIES: Final = {
     "wandb": ("syncd.destination.wandb.worker", "syncd.destination.wandb.history"),
     "plotext": ("syncd.report.plot",),
     "tensorboardX": ("syncd.report.tensorboard", "syncd.imports.tensorboard"),
+    "trackio": ("syncd.destination.trackio.store",),
     "requests": (),
     "urllib3": ("syncd.destination.wandb.http",),
 }
 
 # Room behind a door -> the modules outside that may import from it.
 BEHIND: Final = {
+    "syncd.destination.trackio": {"syncd.destination.registry"},
     "syncd.destination.wandb": {
         "syncd.destination.registry",  # makes whichever destination the settings name
         "syncd.cli.upload",  # `sync` hands wandb's own offline runs to `wandb sync`

@@ -56,9 +56,10 @@ def flags() -> list[str]:
         if option.name == "detach":
             continue
         assert not option.is_flag, "give it a value here, and hand it on"
-        value = "debug" if isinstance(option.type, click.Choice) else "/some/thing"
-        value = "5.0" if option.type is click.FLOAT else value
-        given += [f"{option.opts[0]}={value}"] * (2 if option.multiple else 1)
+        choices = isinstance(option.type, click.Choice)
+        values = list(option.type.choices) if choices else ["/some/thing", "/another"]
+        values = ["5.0"] if option.type is click.FLOAT else values
+        given += [f"{option.opts[0]}={value}" for value in values[: 2 if option.multiple else 1]]
     return given
 
 

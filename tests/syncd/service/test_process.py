@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from syncd.errors import Exit, Unreachable, UsageError
+from syncd.report.status import collect
 from syncd.service import file_watch, process
 from syncd.service.network import AddressWatch
 from syncd.service.process import DaemonRuns, run_forever
@@ -73,8 +74,12 @@ def wait(daemon: Daemon) -> None:
     """One tick more."""
 
 
+def in_force(settings: Settings, *destinations: FakeServer) -> process.InForce:
+    return settings, [(settings, destination) for destination in destinations]
+
+
 def run(settings: Settings, script: Script, **how: object) -> Exit:
-    return run_forever(settings, FakeServer(), script, **how)  # type: ignore[arg-type]
+    return run_forever(*in_force(settings, FakeServer()), script, **how)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -95,8 +100,29 @@ def test_records_go_up_while_it_runs(settings: Settings) -> None:
     path.write_bytes(config_line() + end_line())
     script = Script(lambda daemon: server.count("run-1") == 2, send(signal.SIGTERM))
     here = replace(settings, limits=replace(settings.limits, confirm_first=0.01))
-    assert run_forever(here, PromptServer(server), script) == Exit.OK  # type: ignore[arg-type]
+    assert run_forever(here, [(here, PromptServer(server))], script) == Exit.OK  # type: ignore[arg-type]
     assert server.violations == []
+
+
+def test_a_destination_that_is_down_holds_back_no_other(settings: Settings) -> None:
+    down, well = FakeServer(), FakeServer(replace(FakeServer().identity, address="http://other"))
+    down.down = Unreachable("no network")
+    path = settings.log_dir[0] / "training_log_a.jsonl"
+    path.write_bytes(config_line() + end_line())
+    here = replace(settings, limits=replace(settings.limits, confirm_first=0.01))
+
+    def is_told(daemon: Daemon) -> bool:
+        first, second = (collect(here, server) for server in (down, well))
+        assert first.running
+        states = [status.runs[0].state for status in (first, second)]
+        return [first.connectivity, second.connectivity, *states] == [
+            "offline", "online", "waiting", "uploaded",
+        ]  # fmt: skip
+
+    script = Script(is_told, send(signal.SIGTERM))
+    targets = [(here, down), (here, PromptServer(well))]
+    assert run_forever(here, targets, script) == Exit.OK  # type: ignore[arg-type]
+    assert (down.runs, well.violations) == ({}, [])
 
 
 def test_a_second_one_is_refused_and_the_first_is_named(settings: Settings) -> None:
@@ -117,7 +143,7 @@ def test_other_settings_begin_a_new_daemon_in_the_same_process(
 ) -> None:
     (tmp_path / "more").mkdir()
     fresh = replace(settings, log_dir=(*settings.log_dir, tmp_path / "more"))
-    reads = iter([(fresh, FakeServer())])
+    reads = iter([in_force(fresh, FakeServer())])
     script = Script(send(signal.SIGHUP), lambda daemon: None, send(signal.SIGTERM))
     assert run(settings, script, reload=lambda: next(reads)) == Exit.OK
     assert [daemon.settings for daemon in script.daemons] == [settings, fresh]
@@ -127,7 +153,7 @@ def test_other_settings_begin_a_new_daemon_in_the_same_process(
 def test_settings_that_change_nothing_for_the_loop_keep_the_daemon(
     settings: Settings, change: dict[str, str]
 ) -> None:
-    reads = iter([(replace(settings, **change), FakeServer())])  # type: ignore[arg-type]
+    reads = iter([in_force(replace(settings, **change), FakeServer())])  # type: ignore[arg-type]
     script = Script(send(signal.SIGHUP), lambda daemon: None, send(signal.SIGTERM))
     assert run(settings, script, reload=lambda: next(reads)) == Exit.OK
     assert len(script.daemons) == 1
@@ -137,7 +163,7 @@ def test_settings_that_change_nothing_for_the_loop_keep_the_daemon(
 def test_another_account_begins_a_new_daemon(settings: Settings) -> None:
     there = FakeServer(replace(FakeServer().identity, entity="another"))
     script = Script(send(signal.SIGHUP), lambda daemon: None, send(signal.SIGTERM))
-    assert run(settings, script, reload=lambda: (settings, there)) == Exit.OK
+    assert run(settings, script, reload=lambda: in_force(settings, there)) == Exit.OK
     assert len(script.daemons) == 2
 
 
@@ -159,7 +185,7 @@ def test_another_state_folder_takes_a_restart_and_the_rest_is_in_force(
 ) -> None:
     fresh = replace(settings, state_dir=tmp_path / "elsewhere", rescan=0.5)
     script = Script(send(signal.SIGHUP), lambda daemon: None, send(signal.SIGTERM))
-    assert run(settings, script, reload=lambda: (fresh, FakeServer())) == Exit.OK
+    assert run(settings, script, reload=lambda: in_force(fresh, FakeServer())) == Exit.OK
     assert [daemon.settings.state_dir for daemon in script.daemons] == [settings.state_dir] * 2
     assert script.daemons[1].settings.rescan == 0.5
     assert f"{settings.state_dir} stays" in caplog.text
@@ -178,7 +204,7 @@ def test_a_file_that_has_changed_is_read_again_and_named_once(
 
     def reload() -> process.InForce:
         reads.append(fresh)
-        return fresh, FakeServer()
+        return in_force(fresh, FakeServer())
 
     def is_written(daemon: Daemon) -> None:
         file.write_text("machine x login y password z\n")
@@ -220,7 +246,7 @@ def test_variables_that_take_a_restart_are_named_where_a_manager_hands_them_over
         monkeypatch.setenv("NOTIFY_SOCKET", str(settings.log_dir[0] / "nobody-listens"))
     monkeypatch.setattr(process, "stale_variables", lambda: ["HTTPS_PROXY"])
     script = Script(send(signal.SIGHUP), wait, send(signal.SIGTERM))
-    assert run(settings, script, reload=lambda: (settings, FakeServer())) == Exit.OK
+    assert run(settings, script, reload=lambda: in_force(settings, FakeServer())) == Exit.OK
     assert ("HTTPS_PROXY in " in caplog.text) is managed
 
 
@@ -243,7 +269,7 @@ def test_another_network_has_the_server_asked(
 
     limits = replace(settings.limits, backoff_first=1e6, backoff_most=1e6)
     script = Script(comes_back, lambda daemon: daemon.connectivity.online, send(signal.SIGTERM))
-    assert run_forever(replace(settings, limits=limits), server, script) == Exit.OK  # type: ignore[arg-type]
+    assert run_forever(*in_force(replace(settings, limits=limits), server), script) == Exit.OK  # type: ignore[arg-type]
     assert caplog.text.count("network has changed") == 1
 
 

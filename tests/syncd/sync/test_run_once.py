@@ -47,7 +47,7 @@ class Rig:
         inputs = collect_inputs(paths or self.settings.log_dir, self.settings.state_dir)
         console = Console(file=self.out, width=200, color_system=None)
         there = PromptServer(self.server)
-        return sync(self.settings, there, inputs, console, everything=not paths, **how)
+        return sync([(self.settings, there)], inputs, console, everything=not paths, **how)
 
     def said(self) -> str:
         return self.out.getvalue()

@@ -1,0 +1,234 @@
+"""trackio's store on this machine: rows in, rows and counts out. The one place that imports it.
+
+Its public `log` takes no time of its own, so what is used here is its storage class, which is
+internal: hence one minor version alone, checked together with the functions before anything else.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import inspect
+import json
+import os
+import sqlite3
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from syncd.destination.trackio.names import log_id, project_name
+from syncd.errors import Connection, Refused, Unreachable
+
+VERSION: Final = "0.43"  # whose storage was looked at; pyproject.toml has it, too
+_USED: Final = {  # function of the storage -> what it has to take
+    "init_db": {"project"},
+    "bulk_log": {"project", "run", "metrics_list", "steps", "timestamps", "config", "log_ids",
+                 "run_id"},
+    "get_project_db_path": {"project"},
+    "get_project_metadata": {"project", "key"},
+    "set_project_metadata": {"project", "key", "value"},
+}  # fmt: skip
+_REMEDY: Final = "pip install 'karaoke-train[local]'"
+_WAIT: Final = 10.0  # seconds for another process that writes, as trackio itself waits
+# by their place in the file; what follows the last colon of a row's id is its line
+_ROWS: Final = """
+SELECT CAST(substr(log_id, ?) AS INTEGER) AS line, timestamp, metrics FROM metrics
+WHERE run_id = ? AND log_id LIKE ? || ':%' AND line >= ? AND line < ? ORDER BY line
+"""
+_LAST: Final = 1 << 62
+
+
+@dataclass(frozen=True, slots=True)
+class NewRow:
+    """A row as the store takes it. step: what the dashboard draws over; timestamp: ISO 8601."""
+
+    ordinal: int
+    step: int
+    timestamp: str
+    metrics: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A row as the store has it."""
+
+    ordinal: int
+    timestamp: str
+    metrics: Mapping[str, Any]
+
+
+class Store:
+    """The store in a folder. Everything fails with Refused where trackio is missing or another
+    version, and with Unreachable where the folder or a database can't be used."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._writing = threading.Lock()  # trackio's own lock asks ten times a second
+        self._ready: set[str] = set()
+        self._loaded: Any = None
+
+    def check(self) -> None:
+        """Whether it can be used. Raises Refused, Unreachable."""
+        with self._in_words():
+            self._storage()
+            self.folder.mkdir(parents=True, exist_ok=True)
+            if not os.access(self.folder, os.W_OK):
+                raise PermissionError(13, "Permission denied", str(self.folder))
+
+    def counts(self, project: str, run_id: str) -> tuple[int, int] | None:
+        """How many rows the run has, and the last one's line; None of a run that it hasn't."""
+        asked = "SELECT COUNT(*), MAX(CAST(substr(log_id, ?) AS INTEGER)) FROM metrics"
+        with self._reading(project) as database:
+            if database is None:
+                return None
+            count, last = database.execute(
+                f"{asked} WHERE run_id = ?", (len(run_id) + 2, run_id)
+            ).fetchone()
+        return (count, last or 0) if count else None
+
+    def add(
+        self,
+        project: str,
+        name: str,
+        run_id: str,
+        rows: Sequence[NewRow],
+        config: Mapping[str, Any],
+    ) -> None:
+        """Keep the rows, all or none; those that it has already stay as they are."""
+        with self._in_words(), self._writing:
+            self._storage().bulk_log(
+                project_name(project),
+                name,
+                [dict(row.metrics) for row in rows],
+                steps=[row.step for row in rows],
+                timestamps=[row.timestamp for row in rows],
+                log_ids=[log_id(run_id, row.ordinal) for row in rows],
+                config=dict(config),
+                run_id=run_id,
+            )
+
+    def update_config(self, project: str, run_id: str, changes: Mapping[str, Any]) -> bool:
+        """Change these of the run's settings, and no others. Whether there is such a run."""
+        with self._writing, self._reading(project) as database:
+            if database is None:
+                return False
+            asked = "SELECT config FROM configs WHERE run_id = ?"
+            found = database.execute(asked, (run_id,)).fetchone()
+            if found:
+                text = json.dumps(json.loads(found[0]) | dict(changes))
+                with database:
+                    database.execute("PRAGMA query_only = 0")
+                    database.execute(
+                        "UPDATE configs SET config = ? WHERE run_id = ?", (text, run_id)
+                    )
+        return found is not None
+
+    def rows(
+        self, project: str, run_id: str, start: int = 0, stop: int = _LAST
+    ) -> Iterator[Stored]:
+        """Rows by ascending line, start <= line < stop."""
+        with self._reading(project) as database:
+            if database is None:
+                return
+            values = (len(run_id) + 2, run_id, run_id, start, stop)
+            for line, timestamp, metrics in database.execute(_ROWS, values):
+                yield Stored(line, timestamp, json.loads(metrics))
+
+    def last_step(self, project: str, run_id: str) -> int:
+        """What the newest row is drawn over; 0 without one."""
+        asked = "SELECT step FROM metrics WHERE run_id = ? ORDER BY id DESC LIMIT 1"
+        with self._reading(project) as database:
+            found = database.execute(asked, (run_id,)).fetchone() if database else None
+        return found[0] if found else 0
+
+    def state(self, project: str, run_id: str) -> str:
+        """What was last kept of the run's state; empty where nothing was."""
+        with self._in_words():
+            found = self._storage().get_project_metadata(project_name(project), _state_key(run_id))
+        return str(found or "")
+
+    def set_state(self, project: str, run_id: str, state: str) -> None:
+        """Keep the run's state, in a table for whatever there is of a project: trackio has none."""
+        with self._in_words(), self._writing:
+            self._storage().set_project_metadata(project_name(project), _state_key(run_id), state)
+
+    def media_folder(self, project: str, run_id: str) -> Path:
+        """Where the run's pictures and sounds belong, below `media/`: by the run's id, since its
+        name may be another run's, too, or no name for a folder."""
+        return self.folder / "media" / project_name(project) / run_id
+
+    @contextmanager
+    def _reading(self, project: str) -> Iterator[sqlite3.Connection | None]:
+        with self._in_words():
+            name = project_name(project)
+            path = Path(self._storage().get_project_db_path(name))
+            if not path.exists():
+                yield None
+                return
+            if name not in self._ready:  # a database of an older version gets its columns
+                with self._writing:
+                    self._storage().init_db(name)
+                self._ready.add(name)
+            with closing(sqlite3.connect(path, timeout=_WAIT)) as database:
+                database.execute("PRAGMA query_only = 1")
+                yield database
+
+    @contextmanager
+    def _in_words(self) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, sqlite3.Error) as error:
+            said = getattr(error, "strerror", None) or str(error)
+            raise Unreachable(
+                f"the local store in {self.folder} can't be used: {said}", kind=Connection.TROUBLE
+            ) from None
+
+    def _storage(self) -> Any:
+        if self._loaded is None:
+            self._loaded = _load(self.folder)
+        return self._loaded
+
+
+def installed() -> str:
+    """trackio's version; empty where it is not installed. Does not import it."""
+    try:
+        return importlib.metadata.version("trackio")
+    except importlib.metadata.PackageNotFoundError:
+        return ""
+
+
+def unusable() -> str:
+    """What is wrong with the trackio that is installed, as far as its version tells."""
+    version = installed()
+    if not version:
+        return "trackio, which has the local dashboard, is not installed"
+    if not f"{version}.".startswith(f"{VERSION}."):
+        return f"trackio {version} is installed, and its store is known of {VERSION} alone"
+    return ""
+
+
+def refused(what: str) -> Refused:
+    """For the user: what is to be installed."""
+    return Refused(what, kind=Connection.REFUSED, remedy=_REMEDY)
+
+
+def _load(folder: Path) -> Any:
+    if what := unusable():
+        raise refused(what)
+    os.environ["TRACKIO_DIR"] = str(folder)  # read once, when it is imported
+    from trackio import utils
+    from trackio.sqlite_storage import SQLiteStorage
+
+    if Path(utils.TRACKIO_DIR) != folder:
+        raise refused(f"trackio was loaded with its store in {utils.TRACKIO_DIR}, not {folder}")
+    for name, takes in _USED.items():
+        there = getattr(SQLiteStorage, name, None)
+        if there is None or not takes <= inspect.signature(there).parameters.keys():
+            raise refused(f"trackio {installed()} has no `{name}` as it is used here")
+    return SQLiteStorage
+
+
+def _state_key(run_id: str) -> str:
+    return f"karaoke-syncd/{run_id}/state"

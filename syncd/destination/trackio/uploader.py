@@ -1,0 +1,193 @@
+"""A run's lines into the local store. What `send` hands over is kept when it returns, in one
+transaction; the count that confirms it is the store's own all the same."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+from karaoke_train.runlog.format import Record
+from karaoke_train.runlog.reader import Line
+from karaoke_train.runlog.timestamps import parse_timestamp
+from syncd.destination.base import Labels, Outcome, Target
+from syncd.destination.media_files import missing
+from syncd.destination.rows import Media, attempt_at, row
+from syncd.destination.trackio.store import NewRow, Store
+from syncd.errors import Connection, RunTrouble, Unreachable, UploadError
+from syncd.source.lines import Lines, special_lines
+from syncd.source.media_folder import MediaFolder
+
+STEP: Final = "trainer/step"
+MOST: Final = 5000  # lines of one transaction: about a second
+RUNNING: Final = "running"
+_AUDIO: Final = "trackio.audio"
+_IMAGE: Final = "trackio.image"
+_BIGGEST: Final = (1 << 63) - 1  # of SQLite's integers
+_SUFFIX: Final = re.compile(r"\.[a-z0-9]{1,8}")
+
+
+class TrackioUploader:
+    """See `syncd.destination.base.Uploader`."""
+
+    ahead = 0
+    most = MOST
+    stopped = False
+    rewinds = True
+
+    def __init__(self, target: Target, store: Store) -> None:
+        self._target = target
+        self._store = store
+        self._run = (target.project, target.header.run_id)
+        self._started = parse_timestamp(target.header.created, 0.0)
+        self._attempt = target.attempt
+        self._step = 0  # of the newest row that had one
+        self._config = {**target.header.config, **as_config(Labels.of(target.header))}
+        self._dead = False
+
+    def open(self) -> int:
+        """Begin. Returns the store's count of the run."""
+        self._store.check()
+        count = self.confirm()
+        self._step = self._store.last_step(*self._run)
+        if self._store.state(*self._run) not in ("", RUNNING):
+            self._store.set_state(*self._run, RUNNING)
+        return count
+
+    def send(self, lines: Lines) -> Sequence[Line]:
+        """Keep the next lines."""
+        self._alive()
+        parsed = list(lines)
+        rows = [self._row(line) for line in parsed]
+        project, run_id = self._run
+        self._store.add(project, self._target.header.run_name, run_id, rows, self._config)
+        self._config = {}  # once is enough
+        return special_lines(parsed)
+
+    def rewind(self, ordinal: int, attempt: int) -> None:
+        """Go back. Rows that are there stay as they are."""
+        self._attempt = attempt
+
+    def pause(self) -> float:
+        """A local store is always ready."""
+        return 0.0
+
+    def confirm(self) -> int:
+        """How many rows the store has."""
+        self._alive()
+        counts = self._store.counts(*self._run)
+        return counts[0] if counts else 0
+
+    def stalled(self, first: int, sent: int) -> UploadError:
+        """Something takes rows away as they come."""
+        return RunTrouble(
+            f"the local store has {first:,} of the {sent:,} records that it took",
+            meaning="The records are safe on disk; the session is opened anew",
+        )
+
+    def close(
+        self, outcome: Outcome | None, epochs: Sequence[Record], media: Sequence[Line] = ()
+    ) -> None:
+        """End the session, and with an outcome the run. Epochs are in its history, and the files
+        of pictures and sounds came with their rows."""
+        self._alive()
+        if outcome is not None and outcome.told:
+            state = "finished" if outcome.code == 0 else "failed"
+            self._store.set_state(*self._run, state)
+        self._dead = True
+
+    def abandon(self) -> None:
+        """Nothing is under way between two calls."""
+        self._dead = True
+
+    def _alive(self) -> None:
+        if self._dead:
+            raise Unreachable("the session has ended", kind=Connection.TROUBLE)
+
+    def _row(self, line: Line) -> NewRow:
+        self._attempt = attempt_at(line, self._attempt)
+        fields = row(line, self._started, self._attempt)
+        for key, value in fields.items():
+            if isinstance(value, Media):
+                fields[key] = self._reference(value, line.at.ordinal)
+        # A row without a step of its own, an epoch's summary say, stands where the one before does
+        step = fields.get(STEP)
+        if isinstance(step, (int, float)) and abs(step) <= _BIGGEST:
+            self._step = min(int(step), _BIGGEST)
+        stamp = fields.pop("_timestamp")
+        timestamp = _iso(stamp)
+        if parse_timestamp(timestamp, 0.0) != stamp:  # finer or farther off than the text can say
+            fields["_timestamp"] = stamp
+        return NewRow(line.at.ordinal, self._step, timestamp, fields)
+
+    def _reference(self, media: Media, ordinal: int) -> Any:
+        """What the row holds: where the store has the file, or why it hasn't."""
+        try:
+            digest, _ = self._target.media.digest(media.path)
+            name = digest[:20] + _suffix(media.path)
+            path = self._store.media_folder(*self._run) / str(ordinal) / name
+            _copy(self._target.media, media.path, path)
+        except (OSError, ValueError) as error:
+            return missing(media, error)
+        return {
+            "_type": _AUDIO if media.kind == "audio" else _IMAGE,
+            "file_path": path.relative_to(self._store.folder / "media").as_posix(),
+            "caption": media.caption,
+            "sha256": digest,
+        }
+
+
+def as_config(labels: Labels) -> dict[str, Any]:
+    """The labels that are given, among a run's settings: trackio has the group there, too, and the
+    others nowhere."""
+    given = {"_Group": labels.group, "tags": ", ".join(labels.tags)}
+    given |= {"job_type": labels.job_type, "notes": labels.notes}
+    return {key: value for key, value in given.items() if value}
+
+
+def as_row(ordinal: int, timestamp: str, metrics: dict[str, Any]) -> dict[str, Any]:
+    """A row of the store as a history row, in the words of `syncd.destination.comparison`."""
+    stamp = {"_timestamp": parse_timestamp(timestamp, 0.0)}
+    fields = {key: _as_reference(value) for key, value in metrics.items()}
+    return {"_step": ordinal, **stamp, **fields}
+
+
+def _as_reference(value: Any) -> Any:
+    kind = value.get("_type") if isinstance(value, dict) else None
+    if kind not in (_IMAGE, _AUDIO):
+        return value
+    return {
+        "_type": "audio-file" if kind == _AUDIO else "image-file",
+        "caption": value.get("caption"),
+        "sha256": value.get("sha256"),
+    }
+
+
+def _iso(stamp: float) -> str:
+    try:
+        return datetime.fromtimestamp(stamp, UTC).isoformat()
+    except (OverflowError, ValueError, OSError):  # a year that there isn't
+        return datetime.fromtimestamp(0, UTC).isoformat()
+
+
+def _suffix(name: str) -> str:
+    suffix = Path(name).suffix.lower()
+    return suffix if _SUFFIX.fullmatch(suffix) else ""
+
+
+def _copy(folder: MediaFolder, name: str, target: Path) -> None:
+    """Whole or not at all. target: named by its content, so that sending a line again leaves no
+    second file."""
+    if target.exists():
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    part = target.with_name(f".{target.name}.{os.getpid()}.part")
+    try:
+        with folder.open(name) as source, part.open("wb") as copy:
+            copy.writelines(folder.pieces(source))
+        part.replace(target)
+    finally:
+        part.unlink(missing_ok=True)
