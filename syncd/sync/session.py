@@ -109,6 +109,7 @@ class Session:
         self._place = state.name
         self._cursors = state / "cursors"
         self._quarantine = state / "quarantine"
+        self._opened_at = ""  # the entity that the open session's uploader was made for
         # Asked anew each time: the account is known only once the server has answered, and a
         # session is made before that, from the file alone
         self._entity = entity
@@ -201,6 +202,7 @@ class Session:
         # Also what is known of lines on their way: the next session learns from the count which of
         # them arrived
         self._unconfirmed.clear()
+        self._opened_at = ""
 
     def _guarded(self, act: Callable[[], Event]) -> Event:
         # Every way out of an action is one event: a thread of the pool's that raised would leave
@@ -305,6 +307,7 @@ class Session:
             confirmed=at.ordinal,
             attempt=attempt,
         )
+        self._opened_at = target.entity
         self._uploader = self._destination.uploader(target)
         # The uploader asks for the count itself, since what the SDK does depends on the answer that
         # it was given, not on ours of a moment ago
@@ -456,6 +459,7 @@ class Session:
         return end
 
     def _close(self, outcome: Outcome | None, confirmed: Position) -> Event:
+        uploader = self._alive()
         # Their places are kept, not the records: a session of a million records needs no more
         # memory than one of ten, and ending it does not read the million again
         needs = self._at_end(confirmed) if outcome else gathered(())
@@ -466,7 +470,7 @@ class Session:
         if outcome and confirmed.ordinal:
             self._bring(self._lacks(confirmed), confirmed)
         failpoint("close.before")
-        self._alive().close(outcome, needs.epochs, needs.media)
+        uploader.close(outcome, needs.epochs, needs.media)
         failpoint("close.after")
         self._uploader = None
         if outcome:  # only now: `close` has raised where the server could not be told
@@ -548,6 +552,12 @@ class Session:
         # behind; it learns from this failure, as from any other
         if self._uploader is None:
             raise RunTrouble("its session is gone", where=self.path.name)
+        if self._entity() not in ("", self._opened_at):
+            raise RunTrouble(
+                f"runs go to {self._entity()} now; this one's records went to {self._opened_at}",
+                meaning="What is there stays there; nothing more of the run is sent to it",
+                remedy=f"Nothing to do: the run is uploaded to {self._entity()} from its beginning",
+            )
         return self._uploader
 
     def _check_first_line(self) -> None:
@@ -714,7 +724,8 @@ class Session:
         known = Cursor(
             run_id=self.key,
             project=self.project,
-            entity=self._entity(),
+            # where it was really sent to: the account may have become another since
+            entity=self._opened_at or self._entity(),
             path=str(self.path),
             fingerprint=fingerprint.fingerprint(self.path, at),
             confirmed=at,

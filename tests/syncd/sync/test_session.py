@@ -67,7 +67,8 @@ def path(tmp_path: Path) -> Path:
 def session(path: Path, server: Destination, **how: Any) -> Session:
     file = LogScanner().look(path)
     assert isinstance(file, LogFile)
-    return Session(file, server, state=path.parent / "state", entity=lambda: "team", **how)
+    how = {"state": path.parent / "state", "entity": lambda: "team"} | how
+    return Session(file, server, **how)
 
 
 def at(ordinal: int) -> Position:
@@ -94,6 +95,33 @@ def brought(path: Path, server: FakeServer) -> Session:
     one.send(at(0), 99)
     server.deliver()
     return one
+
+
+def test_an_account_that_becomes_another_ends_the_session_which_starts_over_there(
+    path: Path, server: FakeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    accounts = ["team"]
+    one = session(path, server, entity=lambda: accounts[-1])
+    assert one.open() == Opened(at(0))
+    one.send(at(0), 99)
+    server.deliver()
+    count = FakeUploader.confirm
+
+    def changes_meanwhile(uploader: FakeUploader) -> int:
+        accounts.append("others")
+        return count(uploader)
+
+    monkeypatch.setattr(FakeUploader, "confirm", changes_meanwhile)
+    error = failed(one.confirm(at(0)))
+    assert "runs go to others now; this one's records went to team" in error.what
+    known = cursor.load(path.parent / "state" / "cursors", "run-1")
+    assert known is not None
+    assert known.entity == "team", "where the records are"
+    server.runs.clear()  # the other account has none of it
+    assert one.open() == Opened(at(0))
+    known = cursor.load(path.parent / "state" / "cursors", "run-1")
+    assert known is not None
+    assert (known.entity, known.confirmed.ordinal) == ("others", 0)
 
 
 def test_a_run_opened_sent_confirmed_and_closed(path: Path, server: FakeServer) -> None:
