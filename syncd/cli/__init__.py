@@ -22,6 +22,7 @@ from syncd.cli import (
     service,
     upload,
     verify,
+    view,
 )
 from syncd.cli.common import Group, print_error_json
 from syncd.errors import Exit, SyncError, UsageError
@@ -57,6 +58,7 @@ for _command in (
     daemon.watching,
     service.service,
     upload.sync,
+    view.view,
     plot.plot,
     upload.export,
     imports.import_,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import MutableMapping
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 
@@ -59,6 +60,16 @@ def stores(settings: Settings) -> tuple[Path, ...]:
     from syncd.destination.trackio.names import store_folder
 
     return (store_folder(),)
+
+
+def open_dashboard(
+    settings: Settings, project: str, port: int | None
+) -> AbstractContextManager[str]:
+    """The local store's page. See `trackio.dashboard.dashboard`."""
+    from syncd.destination.trackio.dashboard import dashboard
+    from syncd.destination.trackio.store import Store
+
+    return dashboard(Store(*stores(settings)), project, port)
 
 
 def login_files() -> tuple[Path, ...]:

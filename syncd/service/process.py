@@ -59,7 +59,7 @@ def run_forever(
             remedy="Make it writable, or set XDG_STATE_HOME",
         ) from None
     try:
-        with _signals() as signals:
+        with stop_signals() as signals:
             return _run(settings, targets, notifier, signals, on_tick, reload, FileWatch(files))
     finally:
         _save(settings.state_dir, DaemonReport())
@@ -244,7 +244,8 @@ class _Signals:
 
 
 @contextmanager
-def _signals() -> Iterator[_Signals]:
+def stop_signals() -> Iterator[_Signals]:
+    """SIGTERM, SIGINT and SIGHUP are noted meanwhile, and end nothing."""
     signals = _Signals()
     numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
     before = {number: signal.signal(number, signals.note) for number in numbers}
