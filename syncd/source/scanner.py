@@ -45,6 +45,11 @@ class LogFile:
         return self.header.run_id
 
     @property
+    def is_named(self) -> bool:
+        """Whether its first line, or a decision, says which run it is."""
+        return not _UNNAMED.fullmatch(self.run_id)
+
+    @property
     def began(self) -> float:
         """When the file was begun, in seconds since 1970; last where it doesn't say."""
         return parse_timestamp(self.header.created, math.inf)
@@ -61,6 +66,7 @@ class Owner:
 
     path: str
     first_line_hash: str = ""
+    project: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +84,7 @@ class UnusableFile:
 
 FoundFile = LogFile | UnusableFile
 _NOBODY: Final = Owner("")
+_UNNAMED: Final = re.compile(r"log-[0-9a-f]{16}")  # what `header_of` gives a first line without one
 _PART_LENGTH: Final = 8  # of the first line's hash: a run has a few parts
 
 
@@ -242,7 +249,7 @@ def resolve_parts(found: Iterable[FoundFile], owners: Mapping[str, Owner]) -> li
     """Each file under its key. Files of one run_id are its parts, told apart by their first lines,
     and files with one first line are copies of each other: the one that was uploaded so far, else
     the first by name, is the run's own. owners: key -> what was uploaded under it."""
-    files = list(found)
+    files = _with_remainders(list(found), owners)
     runs: dict[str, dict[str, list[LogFile]]] = {}
     for file in files:
         if isinstance(file, LogFile):
@@ -260,6 +267,31 @@ def resolve_parts(found: Iterable[FoundFile], owners: Mapping[str, Owner]) -> li
                     replace(file, part=part) if file is own else _copy(file, own.path)
                 )
     return [resolved.get(file.path, file) for file in files]
+
+
+def _with_remainders(files: list[FoundFile], owners: Mapping[str, Owner]) -> list[FoundFile]:
+    """The files; one whose first line names no run, in the place of an uploaded one that is gone,
+    as that run's. A log that is emptied under its writer (logrotate's copytruncate) goes on in the
+    middle, and would be another run of the folder's own project."""
+    if all(not isinstance(file, LogFile) or file.is_named for file in files):
+        return files
+    here = {file.first_line_hash for file in files if isinstance(file, LogFile)}
+    gone = {
+        owner.path: (key, owner)
+        for key, owner in owners.items()
+        if owner.first_line_hash and owner.first_line_hash not in here
+    }
+    return [
+        _as_run(file, *gone[str(file.path)])
+        if isinstance(file, LogFile) and not file.is_named and str(file.path) in gone
+        else file
+        for file in files
+    ]
+
+
+def _as_run(file: LogFile, key: str, owner: Owner) -> LogFile:
+    run_id = key.partition(".")[0]
+    return replace(file, header=replace(file.header, run_id=run_id, project=owner.project))
 
 
 def _first_part(

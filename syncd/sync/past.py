@@ -69,4 +69,5 @@ def owners(cursors: Iterable[Cursor]) -> dict[str, Owner]:
 def owner(known: Cursor) -> Owner:
     """The file that a cursor speaks of."""
     # at a file's start nothing of it was read yet
-    return Owner(known.path, known.fingerprint.first if known.confirmed.offset else "")
+    first = known.fingerprint.first if known.confirmed.offset else ""
+    return Owner(known.path, first, known.project)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import shlex
 import threading
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Final
 
@@ -64,6 +66,17 @@ def collect_inputs(paths: Sequence[Path], state: Path) -> SyncInputs:
                 unusable.append(error)
         elif not chosen and (problem := _unsafe(path)):
             unusable.append(problem)
+        elif chosen and not _is_log(path):
+            unusable.append(
+                SyncError(
+                    "this is no record log",
+                    where=str(path),
+                    meaning="Nothing of it is uploaded",
+                    remedy=f"Taken are {LOG_FILES} and files that begin with a config record. Of "
+                    "tables, TensorBoard's event files and other trainers' JSON lines, "
+                    f"{shlex.join(('karaoke-syncd', 'import', str(path)))} makes one",
+                )
+            )
         else:
             logs.append(path)
     return SyncInputs((*logs, *converted), tuple(converted), tuple(unusable))
@@ -162,6 +175,15 @@ def _unsafe(path: Path) -> SyncError | None:
     if isinstance(found, UnusableFile) and found.code is ProblemCode.UNSAFE:
         return SyncError(found.problem, where=str(path), remedy=found.remedy)
     return None
+
+
+def _is_log(path: Path) -> bool:
+    """Whether a file is a record log by its name or its first line; one that can't be read is
+    judged later."""
+    found = LogScanner().look(path, chosen=True)
+    if fnmatch(path.name, LOG_FILES):
+        return True
+    return found.is_named if isinstance(found, LogFile) else found.code is not None
 
 
 def _wants_upload(path: Path) -> bool:

@@ -266,3 +266,16 @@ def test_a_run_without_a_project_stays_where_it_was_uploaded_to(tmp_path: Path) 
     assert [file.header.project for file in files] == ["old", "new", "songs"]
     list(scanner.scan([after]))
     assert asked == ["run-1", "run-2"]
+
+
+def test_what_is_left_of_a_log_that_was_emptied_belongs_to_its_run(log: Path) -> None:
+    before = {"run-1": Owner(str(log), digest(config_line()), "songs")}
+    log.write_bytes(train_line(7))
+    (rest,) = resolve_parts([LogScanner().look(log)], before)
+    assert isinstance(rest, LogFile)
+    assert (rest.key, rest.header.project) == ("run-1", "songs")
+    moved = log.with_name("training_log_moved.jsonl")
+    moved.write_bytes(config_line())
+    both = resolve_parts([LogScanner().look(path) for path in (log, moved)], before)
+    assert [file.key for file in both if isinstance(file, LogFile)][1] == "run-1", "it was moved"
+    assert not [file for file in both[:1] if isinstance(file, LogFile) and file.is_named]

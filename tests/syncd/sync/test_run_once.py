@@ -191,6 +191,32 @@ def test_folders_files_and_documents_are_gathered_in_order(rig: Rig, tmp_path: P
     assert ["no such file" in str(error) for error in inputs.unusable] == [True]
 
 
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("metrics.csv", b"step,loss\n1,0.5\n"),
+        ("one.py", b"print('hello')\n"),
+        ("package.whl", b"PK\x03\x04\0\0\n\xff"),
+        ("notes.txt", b"just words\n"),
+        ("other.jsonl", b'{"step": 1, "loss": 0.5}\n'),
+        ("empty.jsonl", b""),
+    ],
+)
+def test_a_file_that_is_no_record_log_is_refused(rig: Rig, name: str, content: bytes) -> None:
+    path = rig.logs / name
+    path.write_bytes(content)
+    assert rig.sync(path) is Exit.FAILED
+    assert f"{name}: this is no record log. Nothing of it is uploaded." in rig.said()
+    assert f"karaoke-syncd import {path}" in rig.said()
+    assert not rig.server.runs
+
+
+def test_a_record_log_may_have_any_name(rig: Rig, tmp_path: Path) -> None:
+    path = rig.log("a", end_line()).rename(tmp_path / "my run.log")
+    assert rig.sync(path) is Exit.OK
+    assert rig.server.count("a") == 2
+
+
 def test_nothing_to_upload_asks_for_no_login(rig: Rig) -> None:
     rig.server.down = Refused("no key", kind=Connection.NOT_LOGGED_IN, remedy="log in")
     assert rig.sync() is Exit.OK
