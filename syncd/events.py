@@ -15,14 +15,55 @@ from syncd.errors import Leased, SyncError, UploadError
 log = logging.getLogger("syncd")
 
 
-def run_failed(error: UploadError) -> None:
-    """An action of a run failed. That another daemon has the run is no news while it lasts."""
-    log.log(logging.DEBUG if isinstance(error, Leased) else logging.WARNING, "%s", error)
+def run_opened(run_id: str, path: Path, count: int) -> None:
+    """A run's upload begins, or goes on after a failure. count: records that the server has."""
+    _of_run(run_id, logging.INFO, "%s: opened; the server has %s records", path.name, f"{count:,}")
 
 
-def sent_again(path: Path, first: int, end: int) -> None:
+def run_on_server(run_id: str, path: Path, url: str) -> None:
+    """The server has confirmed records of the run that were sent by this process."""
+    _of_run(run_id, logging.INFO, "%s: its records arrive: %s", path.name, url)
+
+
+def run_caught_up(run_id: str, path: Path, count: int) -> None:
+    """The server has confirmed all that the file has by now."""
+    words = "%s: caught up; all %s records are on the server"
+    _of_run(run_id, logging.INFO, words, path.name, f"{count:,}")
+
+
+def run_ended(run_id: str, path: Path, status: str, count: int) -> None:
+    """The server has all of the run, and knows how it ended."""
+    words = "%s: ended (%s); all %s records are on the server"
+    _of_run(run_id, logging.INFO, words, path.name, status, f"{count:,}")
+
+
+def run_failed(run_id: str, error: UploadError, *, alone: bool) -> None:
+    """An action of a run failed. alone: it is this run's trouble; everybody's is told as such.
+    That another daemon has the run is no news while it lasts."""
+    news = alone and not isinstance(error, Leased)
+    _of_run(run_id, logging.WARNING if news else logging.DEBUG, "%s", error)
+
+
+def run_retried(run_id: str) -> None:
+    """Somebody asked for another try."""
+    _of_run(run_id, logging.INFO, "%s: tried again, as it was asked for", run_id)
+
+
+def run_forgotten(run_id: str) -> None:
+    """Somebody said that the run is to be left as it is."""
+    _of_run(run_id, logging.INFO, "%s: left as it is, as it was asked for", run_id)
+
+
+def _of_run(run_id: str, level: int, words: str, *arguments: object) -> None:
+    # stacklevel: the journal's CODE_FUNC names what happened
+    log.log(level, words, *arguments, extra={"run_id": run_id}, stacklevel=2)
+
+
+def sent_again(run_id: str, path: Path, first: int, end: int) -> None:
     """Records that the server counts, and does not have."""
-    log.warning(
+    _of_run(
+        run_id,
+        logging.WARNING,
         "%s: the server counts %s records, and does not have record %s: all from there on are sent "
         "again",
         path.name,
@@ -96,6 +137,11 @@ def needs_restart(file: Path, names: Sequence[str]) -> None:
 def network_changed() -> None:
     """This machine has other addresses, and the server could not be reached before."""
     log.info("this machine's network has changed: the server is asked now")
+
+
+def stopped() -> None:
+    """The daemon was told to stop."""
+    log.info("stopped; what is not uploaded is safe on disk")
 
 
 def settings_unreadable(error: SyncError) -> None:

@@ -1,8 +1,8 @@
 """Log records -> the journal with fields, or lines on stderr; repeats held back, keys cut out.
 
 Under systemd, where stderr is the journal, a record goes there by the journal's own protocol: the
-journal keeps time and level itself, and `journalctl -o json` shows SYNCD_WHERE, SYNCD_REMEDY and
-the like as fields. Everywhere else a line has time, level and words.
+journal keeps time and level itself, and `journalctl -o json` shows SYNCD_RUN_ID, SYNCD_REMEDY and
+the like as fields. Everywhere else a line has time, level, words and run=ID.
 """
 
 from __future__ import annotations
@@ -86,15 +86,15 @@ def is_journal(stream: TextIO, env: Mapping[str, str] = os.environ) -> bool:
 class RepeatFilter(logging.Filter):
     """Lets a record pass when it's new, and its repeats at growing intervals with their count.
 
-    A repeat has the same logger, level, place and words, whatever the numbers in them. The interval
-    doubles from FIRST_SILENCE to LONGEST_SILENCE, and starts anew when a record stayed away for
-    as long as it would have been held back. Debug and critical records all pass.
+    A repeat has the same logger, level, run, place and words, whatever the numbers in them. The
+    interval doubles from FIRST_SILENCE to LONGEST_SILENCE, and starts anew when a record stayed
+    away for as long as it would have been held back. Debug and critical records all pass.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__()
         self._clock = clock
-        self._seen: OrderedDict[tuple[str, int, str, str], _Seen] = OrderedDict()
+        self._seen: OrderedDict[tuple[str, ...], _Seen] = OrderedDict()
         self._guard = threading.Lock()
 
     def filter(self, record: logging.LogRecord) -> bool:
@@ -107,9 +107,12 @@ class RepeatFilter(logging.Filter):
     def _passes(self, record: logging.LogRecord, now: float) -> bool:
         error = _error_of(record)
         words = _NUMBER.sub("#", error.what if error else record.getMessage())
-        key = (record.name, record.levelno, error.where if error else "", words)
+        where = error.where if error else ""
+        key = (record.name, record.levelname, run_id_of(record), where, words)
         seen = self._seen.get(key)
         if seen is None or now - seen.last > seen.silence:
+            if seen and seen.held_back:
+                record.held_back = seen.held_back
             self._seen[key] = _Seen(said=now, last=now)
             self._seen.move_to_end(key)
             while len(self._seen) > REMEMBERED:
@@ -133,6 +136,11 @@ class _Seen:
     held_back: int = 0
 
 
+def run_id_of(record: logging.LogRecord) -> str:
+    """The run that the record tells of; empty for none."""
+    return str(getattr(record, "run_id", ""))
+
+
 class _Words(logging.Formatter):
     """A record's words on one line, with the count of its held-back repeats; then its traceback.
     Without keys, and without what a terminal would obey."""
@@ -148,13 +156,21 @@ class _Words(logging.Formatter):
         return text
 
 
+class _Line(_Words):
+    """The same, with what else a journal has as fields, as logfmt writes it: run=ID."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802
+        run_id = one_line(run_id_of(record))
+        return super().formatMessage(record) + (f" run={run_id}" if run_id else "")
+
+
 class _Stderr(logging.StreamHandler):  # type: ignore[type-arg]
     """Lines on stderr."""
 
 
 def _stderr() -> _Stderr:
     handler = _Stderr(sys.stderr)
-    words = _Words("%(asctime)s %(levelname)-7s %(message)s", "%Y-%m-%dT%H:%M:%S%z")
+    words = _Line("%(asctime)s %(levelname)-7s %(message)s", "%Y-%m-%dT%H:%M:%S%z")
     handler.setFormatter(words)
     return handler
 
@@ -195,6 +211,7 @@ def fields(record: logging.LogRecord, words: str) -> dict[str, str]:
         "CODE_FILE": record.pathname,
         "CODE_LINE": str(record.lineno),
         "CODE_FUNC": record.funcName or "",
+        "SYNCD_RUN_ID": one_line(run_id_of(record)),
     }
     if error := _error_of(record):
         found["SYNCD_ERROR"] = type(error).__name__

@@ -91,6 +91,7 @@ def _run(
                     on_tick(daemons[0])
                 if signals.stop:
                     notifier.stopping()
+                    events.stopped()
                     return Exit.OK
                 if folder := notifier.folder_became_read_only():
                     events.folder_appeared(folder)

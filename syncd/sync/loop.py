@@ -50,6 +50,7 @@ from syncd.sync.scheduler import (
     waits_for_server,
 )
 from syncd.sync.session import Session
+from syncd.sync.story import Story
 
 TICK: Final = 0.25  # seconds between looks at the clock while something is under way
 IDLE_TICK: Final = 1.0
@@ -115,6 +116,7 @@ class Daemon:
         )
         self._inbox: queue.SimpleQueue[tuple[RunKey, Event] | Path | Probed] = queue.SimpleQueue()
         self.news = news or threading.Event()
+        self._story = Story()
         self._prober = Prober(destination, threads, self._post)
         self._rescan_at = 0.0
         self._rescan_all = False
@@ -231,8 +233,10 @@ class Daemon:
             self._apply(*item)
 
     def _apply(self, key: RunKey, event: Event) -> None:
-        now = self._clock()
-        self._keep(key, transition(self.runs[key], event, now, self._jitter(), self.limits))
+        now, before = self._clock(), self.runs[key]
+        after = transition(before, event, now, self._jitter(), self.limits)
+        self._keep(key, after)
+        self._story.tell(key, self.sessions[key], before, event, after)
         match event:
             case Failed(error) | Blocked(error):
                 self._run_failed(key, error, now)
@@ -242,8 +246,9 @@ class Daemon:
                 pass
 
     def _run_failed(self, key: RunKey, error: UploadError, now: float) -> None:
-        events.run_failed(error)
-        if isinstance(error, Unreachable | Refused):
+        everybodys = isinstance(error, Unreachable | Refused)
+        events.run_failed(self.sessions[key].header.run_id, error, alone=not everybodys)
+        if everybodys:
             self.connectivity = connectivity.suspected(self.connectivity, error, now)
             return
         self.connectivity = connectivity.hurried(self.connectivity, now)
@@ -263,7 +268,7 @@ class Daemon:
             self._remember(lambda: reached.save(self.state))
             self._server_answered(was, now)
             return
-        if str(probed.found) != str(was.error):
+        if was.in_doubt or str(probed.found) != str(was.error):
             events.went_offline(probed.found)
         jitter = self._jitter()
         self.connectivity = connectivity.failed(was, probed.found, now, jitter, self.limits)
@@ -272,6 +277,7 @@ class Daemon:
         if was.in_doubt:  # the server is fine: a run that says otherwise waits alone
             for key, run in self.runs.items():
                 if waits_for_server(run) and run.error:
+                    events.run_failed(self.sessions[key].header.run_id, run.error, alone=True)
                     self._keep_problem(key, run.error)
             return
         if not was.online:
@@ -315,6 +321,7 @@ class Daemon:
     def _refresh(self) -> None:
         """Look at all folders, and at what people decided."""
         for run_id in decisions.pop_retries(self.state):
+            events.run_retried(run_id)
             if run_id in self.runs:
                 self._retry(run_id)
             else:
@@ -338,6 +345,7 @@ class Daemon:
         for run_id in listing.forgotten & self.runs.keys():
             if self.runs[run_id].phase in _RESTING:
                 self.sessions[run_id].drop()
+                events.run_forgotten(run_id)
                 del self.runs[run_id], self.sessions[run_id]
                 del self._files[run_id]
                 self.awake.pop(run_id, None)

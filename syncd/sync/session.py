@@ -138,6 +138,11 @@ class Session:
         """Whether its place in the run is known."""
         return self._placed
 
+    @property
+    def url(self) -> str:
+        """The run's page."""
+        return self._destination.url(self._ref())
+
     def initial(self, now: float) -> Run:
         """What is known before the server was asked."""
         known = cursor.load(self._cursors, self.key)
@@ -528,7 +533,7 @@ class Session:
                 by_itself="The run is opened anew, and what is missing is sent again",
             )
         at = tailer.place_of(self.path, first, self._begin)
-        events.sent_again(self.path, first, end.ordinal)
+        events.sent_again(self.header.run_id, self.path, first, end.ordinal)
         uploader.rewind(first, attempt_before(self.path, at, self._begin))
         for lines in tailer.until(self.path, end.ordinal, at):
             uploader.send(lines)

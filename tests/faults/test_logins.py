@@ -11,8 +11,16 @@ import pytest
 from karaoke_train.runlog import RunLog
 from syncd.errors import Connection
 from tests.fakes.wandb_server import KEY, WandbServer
+from tests.fakes.wandb_world import World
 from tests.faults.rig import Rig, write
 from tests.patience import until
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[WandbServer]:
+    """Without late counts and rate limits: it is the login that is waited for."""
+    with WandbServer(tmp_path / "server", world=World.PROMPT) as running:
+        yield running
 
 
 @pytest.fixture

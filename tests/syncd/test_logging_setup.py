@@ -165,3 +165,31 @@ def test_lines_have_time_with_offset_level_and_words() -> None:
     assert time[10] == "T"
     assert time[-5] in "+-"
     assert (level, words) == ("ERROR", "oh\n")
+
+
+def test_a_line_and_a_journals_fields_have_the_runs_id(
+    journald: socket.socket, tmp_path: Path
+) -> None:
+    item = record("opened")
+    item.run_id = "run-1"
+    assert logging_setup.fields(item, "opened")["SYNCD_RUN_ID"] == "run-1"
+    assert "SYNCD_RUN_ID" not in logging_setup.fields(record("offline"), "offline")
+    line = logging_setup._stderr()
+    assert line.format(item).endswith("WARNING opened run=run-1")
+    assert line.format(record("offline")).endswith("WARNING offline")
+
+
+def test_another_runs_equal_words_are_no_repeat_and_held_back_ones_are_counted(
+    clock: Clock,
+) -> None:
+    repeats = logging_setup.RepeatFilter(clock)
+
+    def passes(run_id: str) -> int:
+        """The count of those held back before; -1 where it is held back."""
+        item = record("opened")
+        item.run_id = run_id
+        return getattr(item, "held_back", 0) if repeats.filter(item) else -1
+
+    assert [passes("7"), passes("8"), passes("7"), passes("7")] == [0, 0, -1, -1]
+    clock.now = 10 * logging_setup.FIRST_SILENCE
+    assert [passes("7"), passes("8")] == [2, 0]

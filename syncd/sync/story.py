@@ -1,0 +1,52 @@
+"""A run's events -> what is told of it, each once: that it was opened, that its first records are
+on the server, that all of them are, that it has ended. A failure begins the telling anew.
+"""
+
+from __future__ import annotations
+
+from syncd import events
+from syncd.sync.scheduler import Blocked, Closed, Confirmed, Event, Failed, Opened, Run, RunKey
+from syncd.sync.session import Session
+
+
+class Story:
+    """What was told of each run so far. A live run catches up each second, and one that takes turns
+    is opened each minute: neither is news."""
+
+    def __init__(self) -> None:
+        self._opened: set[RunKey] = set()
+        self._caught_up: set[RunKey] = set()
+        self._on_server: set[RunKey] = set()
+
+    def tell(self, key: RunKey, session: Session, before: Run, event: Event, after: Run) -> None:
+        """Tell what the event is news of."""
+        run_id, path = session.header.run_id, session.path
+        match event:
+            case Opened(at):
+                if _first(key, self._opened):
+                    events.run_opened(run_id, path, at.ordinal)
+            case Confirmed(at) if at.ordinal > before.confirmed.ordinal:
+                if _first(key, self._on_server):
+                    events.run_on_server(run_id, path, session.url)
+                if at.offset >= after.size and _first(key, self._caught_up):
+                    events.run_caught_up(run_id, path, at.ordinal)
+            case Closed(ended=True):
+                status = after.outcome.status if after.outcome else ""
+                events.run_ended(run_id, path, status, after.confirmed.ordinal)
+                self._begin_anew(key)
+            case Failed() | Blocked():
+                self._begin_anew(key)
+            case _:
+                pass
+
+    def _begin_anew(self, key: RunKey) -> None:
+        self._opened.discard(key)
+        self._caught_up.discard(key)
+
+
+def _first(key: RunKey, told: set[RunKey]) -> bool:
+    """Whether it was not told yet; it is now."""
+    if key in told:
+        return False
+    told.add(key)
+    return True
