@@ -9,6 +9,7 @@ handshake, too.
 from __future__ import annotations
 
 import heapq
+import os
 import socket
 import threading
 import time
@@ -48,7 +49,7 @@ class Watch:
         """The request goes over this socket."""
         with self._changed:
             self._let_go()
-            self._socket = opened.dup()
+            self._socket = socket.socket(fileno=os.dup(opened.fileno()))  # a TLS socket has no dup
             if self.was_cut:
                 self._shut()
 

@@ -10,12 +10,14 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from syncd.destination.wandb.http import Answer, BadRequest, Http
 from syncd.errors import Unreachable
+from tests.fakes.wandb_http import self_signed, tls_context
 from tests.patience import patience
 
 Serve = Callable[[socket.socket], None]
@@ -198,6 +200,33 @@ def test_connections_are_kept_alive() -> None:
         for _ in range(5):
             http.post("/x", b"{}")
     assert (len(seen), len(made)) == (5, 1)
+
+
+def test_over_tls_too_connections_are_kept_alive_and_answers_have_a_deadline(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    try:
+        certificate, _ = self_signed(tmp_path)
+    except OSError as error:
+        pytest.skip(f"no openssl: {error.strerror}")
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
+    tls, made, seen = tls_context(tmp_path), list[int](), list[bytes]()
+
+    def serve(connection: socket.socket) -> None:
+        made.append(1)
+        with tls.wrap_socket(connection, server_side=True) as secured:
+            for _ in range(2):
+                seen.append(whole_request(secured))
+                secured.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+            trickle(b"HTTP/1.1 200 OK\r\n\r\n")(secured)
+
+    with server(serve) as url:
+        http = Http(url.replace("http:", "https:"), "k", 2.0)
+        for _ in range(2):
+            assert http.post("/x", b"{}").json() == {}
+        with pytest.raises(Unreachable, match=r"127\.0\.0\.1 does not answer"):
+            http.post("/x", b"{}")
+    assert (len(seen), len(made)) == (2, 1)
 
 
 def test_a_redirect_is_an_answer_and_is_not_followed() -> None:
