@@ -18,7 +18,17 @@ from syncd.report.status import RunState, exit_code
 from syncd.report.verify import verify
 from syncd.source.scanner import FoundFile, LogFile, LogScanner
 from tests.fakes.wandb_server import WandbServer
-from tests.faults.rig import LANES, Playing, Rig, by_lane, comparable, expected_rows, played, write
+from tests.faults.rig import (
+    LANE,
+    LANES,
+    Playing,
+    Rig,
+    by_lane,
+    comparable,
+    expected_rows,
+    played,
+    write,
+)
 from tests.karaoke_train.runlog.files import lines_of
 from tests.patience import until
 
@@ -27,8 +37,13 @@ from tests.patience import until
 def another(rig: Rig, name: str) -> Iterator[Rig]:
     """A second machine with the same account: its own logs, state and daemon."""
     with Rig(rig.folder / name, rig.server) as machine:
-        machine.go_by(rig.environment["KARAOKE_SYNCD_LANE"])
+        machine.go_by(rig.environment[LANE])
         yield machine
+
+
+def named(run: str, rig: Rig) -> str:
+    """A rig plays a scenario once on each lane, with one server."""
+    return f"{run}-{rig.environment[LANE]}"
 
 
 def part(rig: Rig, run_id: str, records: int, logs: Path | None = None) -> Path:
@@ -97,17 +112,17 @@ def lose_state(rig: Rig) -> None:
 def on_two_machines(rig: Rig) -> None:
     """A job that was requeued on another node, twice."""
     rig.start()
-    first = part(rig, "requeued", 12)
-    await_parts(rig, "requeued", [first])
+    first = part(rig, named("requeued", rig), 12)
+    await_parts(rig, named("requeued", rig), [first])
     await_ended(rig, first)
     with another(rig, "node2") as second, another(rig, "node3") as third:
-        begun = part(second, "requeued", 30)  # longer than the first
+        begun = part(second, named("requeued", rig), 30)  # longer than the first
         second.start()
-        await_parts(second, "requeued", [first, begun])
+        await_parts(second, named("requeued", rig), [first, begun])
         await_ended(second, begun)
-        last = part(third, "requeued", 5)
+        last = part(third, named("requeued", rig), 5)
         third.start()
-        await_parts(third, "requeued", [first, begun, last])
+        await_parts(third, named("requeued", rig), [first, begun, last])
         await_ended(third, last)
         assert verified(rig, first, begun, last)
         for machine in (rig, second, third):
@@ -115,7 +130,7 @@ def on_two_machines(rig: Rig) -> None:
         for machine, path in ((rig, first), (second, begun), (third, last)):
             await_ended(machine, path)
             assert exit_code(machine.status()) == Exit.OK
-        await_parts(rig, "requeued", [first, begun, last])
+        await_parts(rig, named("requeued", rig), [first, begun, last])
         moved_together(rig, [first, begun, last])
 
 
@@ -130,7 +145,7 @@ def moved_together(rig: Rig, parts: list[Path]) -> None:
     await_ended(rig, *parts)
     lose_state(rig)
     await_ended(rig, *parts)
-    await_parts(rig, "requeued", parts)
+    await_parts(rig, named("requeued", rig), parts)
     assert not rig.status().decisions
 
 
@@ -139,11 +154,13 @@ def in_one_folder(rig: Rig) -> None:
     with another(rig, "elsewhere") as machine:
         parts = []
         for number in range(3):
-            made = part(machine, "together", 6 + number, machine.folder / f"made{number}")
+            made = part(
+                machine, named("together", rig), 6 + number, machine.folder / f"made{number}"
+            )
             # names that say the contrary
             parts.append(made.rename(machine.logs / f"training_log_{9 - number}.jsonl"))
         machine.start()
-        await_parts(machine, "together", parts)
+        await_parts(machine, named("together", rig), parts)
         await_ended(machine, *parts)
         assert verified(machine, *parts)
         assert exit_code(machine.status()) == Exit.OK
@@ -154,23 +171,23 @@ def written_at_once(rig: Rig) -> None:
     server, over = the(rig), threading.Event()
     rig.start()
     with another(rig, "rival") as rival:
-        with RunLog.create(rig.logs, project="songs", run_id="twice") as log:
+        with RunLog.create(rig.logs, project="songs", run_id=named("twice", rig)) as log:
             write(log, 5)
             rig.await_all(log)
             living = threading.Thread(target=go_on_writing, args=(log, over))
             living.start()
             try:
-                waiting = part(rival, "twice", 8)
+                waiting = part(rival, named("twice", rig), 8)
                 rival.start()
                 words = "records of another file at the server"
-                eventually(lambda: words in rival.run_status("twice").problem, rival)
-                seen = len(server.history("twice"))
-                eventually(lambda: len(server.history("twice")) > seen + 8, rig, rival)
-                assert words in rival.run_status("twice").problem
+                eventually(lambda: words in rival.run_status(named("twice", rig)).problem, rival)
+                seen = len(server.history(named("twice", rig)))
+                eventually(lambda: len(server.history(named("twice", rig))) > seen + 8, rig, rival)
+                assert words in rival.run_status(named("twice", rig)).problem
             finally:
                 over.set()
                 living.join()
-        await_parts(rival, "twice", [log.path, waiting])
+        await_parts(rival, named("twice", rig), [log.path, waiting])
         await_ended(rival, waiting)
 
 
@@ -185,24 +202,24 @@ def comes_back_from_the_dead(rig: Rig) -> None:
     """A machine that was gone, whose run has gone on elsewhere meanwhile: what it still has is
     for a person to decide about, and nothing is written over."""
     rig.start()
-    log = RunLog.create(rig.logs, project="songs", run_id="undead")
+    log = RunLog.create(rig.logs, project="songs", run_id=named("undead", rig))
     write(log, 6)
     rig.await_all(log)
     rig.kill()
     with another(rig, "heir") as heir:
-        rest = part(heir, "undead", 7)
+        rest = part(heir, named("undead", rig), 7)
         heir.start()
         before = shutil.copy(log.path, heir.folder / "before")
-        await_parts(heir, "undead", [Path(before), rest])
+        await_parts(heir, named("undead", rig), [Path(before), rest])
         await_ended(heir, rest)
         write(log, 20, start=6)
         log.close()
         rig.start()
-        eventually(lambda: rig.run_status("undead").state is RunState.BLOCKED, rig)
+        eventually(lambda: rig.run_status(named("undead", rig)).state is RunState.BLOCKED, rig)
         assert exit_code(rig.status()) == Exit.DECISION
-        assert "--as_new" in rig.run_status("undead").remedy
+        assert "--as_new" in rig.run_status(named("undead", rig)).remedy
         assert not verified(rig, log.path)
-        await_parts(rig, "undead", [Path(before), rest])
+        await_parts(rig, named("undead", rig), [Path(before), rest])
 
 
 def the(rig: Rig) -> WandbServer:
