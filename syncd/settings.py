@@ -43,6 +43,9 @@ class Limits:
     idle_session_timeout: float = math.inf
     turn: float = 10.0  # of a session's time, after which it gives way to a run that waits for one
     takeover: float = 5.0  # between looks at a run that another daemon uploads, in case it dies
+    largest_media: int = (
+        100 << 20
+    )  # bytes of a picture or sound; a larger one is left out, and named
     backoff_first: float = 1.0
     backoff_most: float = 300.0
     probe_every: float = 60.0  # between looks at a server that was reachable

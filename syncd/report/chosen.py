@@ -21,7 +21,11 @@ def chosen(wanted: Sequence[str], settings: Settings, state: Path) -> list[LogFi
     run ids are meant. Raises UsageError for what names none.
     """
     aliases, cursors = decisions.aliases(state), state / "cursors"
-    scanner = LogScanner(lambda: aliases, lambda run_id: cursor.project_of(cursors, run_id))
+    scanner = LogScanner(
+        lambda: aliases,
+        lambda run_id: cursor.project_of(cursors, run_id),
+        settings.limits.largest_media,
+    )
     found = resolve_parts(
         scanner.scan(settings.log_dir),
         owners(cursor.each(cursors)),

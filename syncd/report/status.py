@@ -16,8 +16,9 @@ from karaoke_train.runlog.lock import Holder
 from syncd.destination.base import Destination, Identity, RunRef
 from syncd.errors import Connection, Exit, ProblemCode
 from syncd.paths import destination_folder
+from syncd.report.oddities import oddities
 from syncd.settings import Settings
-from syncd.source.safe_open import open_log
+from syncd.source import tailer
 from syncd.source.scanner import LogFile, LogScanner, UnusableFile, resolve_parts
 from syncd.state import cursor, daemon_report, decisions, failures, lease, quarantine, reached
 from syncd.state.cursor import Cursor
@@ -150,7 +151,11 @@ def collect(settings: Settings, destination: Destination) -> Status:
         log_dirs=tuple(map(str, settings.log_dir)),
         state_dir=str(settings.state_dir),
         runs=runs,
-        warnings=(*_warnings(settings, identity, holder, report, elsewhere), *_stopped(runs)),
+        warnings=(
+            *_warnings(settings, identity, holder, report, elsewhere),
+            *_stopped(runs),
+            *oddities(settings.log_dir, state, runs, cursors),
+        ),
         silent=age if age > daemon_report.SILENT_AFTER else 0.0,
         elsewhere=elsewhere,
         lane=destination.lane,
@@ -351,15 +356,10 @@ def _belongs(known: Cursor, settings: Settings) -> bool:
 
 def lines_from(path: Path, offset: int) -> int:
     """Complete lines of the file from an offset on; 0 when it can't be read."""
-    count = 0
     try:
-        with open_log(path) as file:
-            file.seek(offset)
-            while data := file.read(1 << 20):
-                count += data.count(b"\n")
+        return tailer.count_lines(path, offset)
     except OSError:
         return 0
-    return count
 
 
 def _elsewhere(report: DaemonReport, identity: Identity) -> str:

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Final
 
+from syncd.settings import Limits
 from syncd.source.safe_open import open_strictly
 
-LARGEST: Final = 100 << 20  # bytes of a file, where no setting says otherwise
+LARGEST: Final = Limits().largest_media
 # Formats of pictures that are read, of the many that Pillow knows: EPS is a program, for which it
 # starts Ghostscript
 PICTURES: Final = ("PNG", "JPEG", "GIF", "WEBP", "BMP", "TIFF")
@@ -20,6 +21,14 @@ _READ: Final = 1 << 20  # bytes
 
 class Unusable(ValueError):
     """Why a file can't be uploaded, in words that are the same on every machine."""
+
+
+class TooLarge(Unusable):
+    """It is over the limit. size: in bytes."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__("it is larger than media may be")
+        self.size = size
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,10 +45,23 @@ class MediaFolder:
         if name.startswith("/") or ".." in name.split("/"):
             raise Unusable("outside of the run's media folder")
         file = open_strictly(self.path / name, own=True)
-        if os.fstat(file.fileno()).st_size > self.largest:
+        size = os.fstat(file.fileno()).st_size
+        if size > self.largest:
             file.close()
-            raise Unusable("it is larger than media may be")
+            raise TooLarge(size)
         return file
+
+    def problem(self, name: str) -> str:
+        """Why the file can't be opened, in words for this machine's user; empty if it can."""
+        try:
+            self.open(name).close()
+        except TooLarge as error:
+            return f"it has {error.size:,} bytes; media may have {self.largest:,} (largest_media)"
+        except OSError as error:
+            return error.strerror or "it can't be opened"
+        except ValueError as error:  # a name that is none
+            return str(error)
+        return ""
 
     def digest(self, name: str) -> tuple[str, int]:
         """SHA-256 in hex, and the size in bytes. Raises what `open` raises."""
@@ -57,5 +79,5 @@ class MediaFolder:
         while data := file.read(_READ):
             left -= len(data)
             if left < 0:
-                raise Unusable("it is larger than media may be")
+                raise TooLarge(self.largest - left)
             yield data

@@ -18,19 +18,18 @@ from karaoke_train.runlog.regular_file import UnsafeFile, check_regular
 from karaoke_train.runlog.timestamps import parse_timestamp
 from syncd.errors import ProblemCode
 from syncd.source.fingerprint import digest, first_line
-from syncd.source.media_folder import MediaFolder
+from syncd.source.media_folder import LARGEST, MediaFolder
 from syncd.source.safe_open import names_in, real
 
-_LEFT_OUT: Final[Mapping[str, object]] = {}  # one for all
+_NO_PROJECT: Final = ("", ".", "..")  # the dots: in an address they are no name, but a way up
 _IS_LOG: Final = re.compile(fnmatch.translate(LOG_FILES)).match
 
 
 @dataclass(frozen=True, slots=True)
 class LogFile:
-    """A file that holds a run, or a part of one. header: without its config and trainer, which an
-    upload reads anew: those of 10,000 runs take tens of MiB. first_line_hash: of the line that
-    named the run; media: the run's pictures and sounds. part: of a run that is in several files,
-    what tells a later one from its first."""
+    """A file that holds a run, or a part of one. header: a slim one; an upload reads the rest anew.
+    first_line_hash: of the line that named the run; media: the run's pictures and sounds. part: of
+    a run that is in several files, what tells a later one from its first."""
 
     path: Path
     size: int
@@ -105,15 +104,18 @@ class LogScanner:
     aliases: `alias_key` -> run_id of the files that were made runs of their own. uploaded_to:
     run_id -> the project that a run was uploaded to so far, empty for none; asked of runs whose
     file names no project, which would otherwise follow their file to a folder of another name.
+    largest_media: bytes of a picture or sound.
     """
 
     def __init__(
         self,
         aliases: Callable[[], Mapping[str, str]] = dict,
         uploaded_to: Callable[[str], str] = lambda run_id: "",
+        largest_media: int = LARGEST,
     ) -> None:
         self._aliases = aliases
         self._uploaded_to = uploaded_to
+        self._largest_media = largest_media
         self._known: dict[Path, _Known] = {}
 
     def scan(self, folders: Iterable[Path]) -> Iterator[FoundFile]:
@@ -190,12 +192,12 @@ class LogScanner:
         first = digest(line)
         if known is None or known.file.first_line_hash != first:
             alias, header = alias_key(path, line), header_of(line, path)
-            if not header.project:
+            if header.project in _NO_PROJECT:
                 run_id = self._aliases().get(alias, header.run_id)
                 project = self._uploaded_to(run_id) or default_project(path.parent)
                 header = replace(header, project=project)
-            media = MediaFolder(media_folder(Path(real(path)), header.run_id))
-            slim = replace(header, config=_LEFT_OUT, trainer=_LEFT_OUT)
+            media = MediaFolder(media_folder(Path(real(path)), header.run_id), self._largest_media)
+            slim = header.slim()
             known = _Known(mark, alias, header.run_id, LogFile(path, mark[-1], slim, first, media))
         known = replace(known, mark=mark, file=replace(known.file, size=mark[-1]))
         self._known[path] = known
@@ -237,7 +239,8 @@ def header_of(line: bytes, path: Path) -> RunHeader:
     except BadRecord:
         name = path.name.encode(errors="surrogateescape")
         identity = digest(name + b"\0" + line)[:16]
-        return RunHeader(run_id=f"log-{identity}", run_name=path.stem, project="")
+        shown = path.stem.encode(errors="surrogateescape").decode(errors="replace")
+        return RunHeader(run_id=f"log-{identity}", run_name=shown, project="")
 
 
 def alias_key(path: Path, line: bytes) -> str:

@@ -7,6 +7,8 @@ memory has to persist it, or loses it in a crash (Fluent Bit's tail input keeps 
 
 from __future__ import annotations
 
+import errno
+import math
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -23,6 +25,8 @@ from syncd.state.cursor import Fingerprint
 # Bytes per read. It has to be over MAX_LINE: then it holds a whole line, or shows by the lack of a
 # newline that the line is over-long. With less, a long line would look like a torn one for ever.
 CHUNK: Final = 2 << 20
+SEARCH: Final = 64 << 20  # bytes that are looked through for the end of an over-long line at a time
+MOST: Final = 20_000  # lines that are handed over at a time: a read may hold two million blank ones
 START: Final = Position()  # where every file's first line begins
 
 
@@ -35,11 +39,19 @@ class Chunk:
 
 
 def read(
-    path: Path, start: Position, limit: int = CHUNK, expect: Fingerprint | None = None
+    path: Path,
+    start: Position,
+    limit: int = CHUNK,
+    expect: Fingerprint | None = None,
+    *,
+    searched_to: int = 0,
+    search: float = math.inf,
 ) -> Chunk:
     """The complete lines from `start` on, about `limit` bytes of them.
 
-    expect: what the file has to show up to `start`. Raises FileChanged when it doesn't; OSError.
+    expect: what the file has to show up to `start`. search: bytes that are looked through for the
+    end of an over-long line, from `searched_to` on, before which an earlier read found none. Raises
+    FileChanged when the file shows something else; OSError.
     """
     # Opened anew each time: a descriptor kept open would go on reading a file that was replaced or
     # deleted, as `tail -f` does, and 10,000 runs would need 10,000 of them
@@ -56,8 +68,14 @@ def read(
         lines = Lines.of(data, start)
         # No newline in so many bytes: a line over the limit, which the writer of ours refuses to
         # write and others do not. It is one bad line, not the end of the file
-        if not lines and len(data) > MAX_LINE and (line := _long_line(file, start, data)):
-            lines = Lines.too_long(line)
+        if not lines and len(data) > MAX_LINE:
+            begin = max(start.offset + len(data), searched_to if searched_to <= size else 0)
+            newline, looked_to = _newline(file, begin, search)
+            if newline < 0:
+                # Until its newline is there it is no line at all: it may still be growing
+                return Chunk(lines, looked_to if looked_to - begin >= search else max(size, begin))
+            length = newline + 1 - start.offset
+            lines = Lines.too_long(overlong(start, length, data[:HEAD]))
         # A torn tail counts as looked at: only its newline, which makes the file longer, is news.
         # Without this a trainer that died in mid-line would have its file read for ever
         read_all = start.offset + len(data) >= size
@@ -79,7 +97,9 @@ def until(path: Path, ordinal: int, start: Position = START) -> Iterator[Lines]:
     file ends before. Raises OSError."""
     # Each with a new look at the file: the memory that this takes does not grow with it
     at = start
-    while at.ordinal < ordinal and (lines := read(path, at).lines.first(ordinal - at.ordinal)):
+    while at.ordinal < ordinal and (
+        lines := read(path, at).lines.first(min(MOST, ordinal - at.ordinal))
+    ):
         yield lines
         at = lines.end
 
@@ -93,14 +113,45 @@ def place_of(path: Path, ordinal: int, start: Position = START) -> Position:
     return at
 
 
-def _long_line(file: BinaryIO, start: Position, head: bytes) -> Line | None:
-    """The over-long line at `start`, once its newline is there. Its bytes are counted and let go:
-    a line may be longer than the memory."""
-    # Until its newline is there it is no line at all, whatever its length: it may still be growing
-    length = len(head)
-    while data := file.read(CHUNK):
-        newline = data.find(b"\n")
-        if newline >= 0:
-            return overlong(start, length + newline + 1, head[:HEAD])
-        length += len(data)
-    return None
+def count_lines(path: Path, offset: int) -> int:
+    """How many complete lines there are from a line's start on, up to one of more than SEARCH
+    bytes, which is not looked through for its end. Raises OSError."""
+    count, end = 0, offset
+    with open_log(path) as file:
+        for at, data in _pieces(file, offset):
+            if newlines := data.count(b"\n"):
+                count += newlines
+                end = at + data.rfind(b"\n") + 1
+            elif at - end > SEARCH:
+                break
+    return count
+
+
+def _newline(file: BinaryIO, begin: int, search: float) -> tuple[int, int]:
+    """Where the next newline from `begin` on is, -1 for none; and how far was looked. Its bytes are
+    let go: a line may be longer than the memory."""
+    looked_to = begin
+    for at, data in _pieces(file, begin):
+        if (found := data.find(b"\n")) >= 0:
+            return at + found, at + found + 1
+        looked_to, search = at + len(data), search - len(data)
+        if search <= 0:
+            return -1, looked_to
+    return -1, looked_to
+
+
+def _pieces(file: BinaryIO, offset: int) -> Iterator[tuple[int, bytes]]:
+    """What the file holds from `offset` on, with the places, without its holes: they take no disk,
+    and may be a terabyte of zeros, among which no line ends."""
+    while True:
+        try:
+            offset = os.lseek(file.fileno(), offset, os.SEEK_DATA)
+        except OSError as error:
+            if error.errno == errno.ENXIO:  # nothing more but a hole
+                return
+            # EINVAL: a file system that can't be asked
+        data = os.pread(file.fileno(), CHUNK, offset)
+        if not data:
+            return
+        yield offset, data
+        offset += len(data)

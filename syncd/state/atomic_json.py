@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,7 +21,16 @@ T = TypeVar("T")
 def write(path: Path, value: Any, *, sync: bool = True) -> None:
     """Replace the file at `path` by the value as JSON, for its owner alone. Raises OSError, and
     then the old file stands. sync: see `write_bytes`."""
-    write_bytes(path, orjson.dumps(value, option=orjson.OPT_INDENT_2), sync=sync)
+    write_bytes(path, encode(value), sync=sync)
+
+
+def encode(value: Any, *, sort_keys: bool = False) -> bytes:
+    """The value as JSON, dataclasses included."""
+    option = orjson.OPT_SORT_KEYS if sort_keys else orjson.OPT_INDENT_2
+    try:
+        return orjson.dumps(value, option=option)
+    except TypeError:  # the name of a file that is no UTF-8, which only escapes can spell
+        return json.dumps(value, default=asdict, sort_keys=sort_keys).encode()
 
 
 def write_bytes(path: Path, data: bytes, *, mode: int = 0o600, sync: bool = True) -> None:
@@ -61,12 +72,12 @@ def load(path: Path | str, decode: Callable[[Any], T]) -> T | None:
     """
     try:
         with open(path, "rb", buffering=0) as file:  # noqa: PTH123  half of what Path takes
-            return decode(orjson.loads(file.read()))
+            return decode(_decode(file.read()))
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
         events.state_unusable(Path(path), error.strerror or "can't be read")
-    except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError):
+    except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError):
         events.state_unusable(Path(path), "damaged")
     return None
 
@@ -79,6 +90,15 @@ def typed(cls: type[T], values: Any) -> T:
         if declared.get(name) in ("str", "int", "bool") and type(value).__name__ != declared[name]:
             raise TypeError(f"{name} is {type(value).__name__}")
     return cls(**values)
+
+
+def _decode(data: bytes) -> Any:
+    try:
+        return orjson.loads(data)
+    except ValueError:
+        if b"\\ud" not in data:
+            raise
+        return json.loads(data)  # see `encode`
 
 
 def _sync_folder(folder: Path) -> None:

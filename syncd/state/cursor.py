@@ -15,8 +15,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
-import orjson
-
 from karaoke_train.runlog.reader import Position
 from syncd.state import atomic_json
 
@@ -121,4 +119,4 @@ def _check(data: Mapping[str, object]) -> str:
     """A digest of the cursor's own content."""
     # A flipped bit in an offset would otherwise look like a log that was rewritten, and a person
     # would be asked to decide about a file that is fine
-    return hashlib.sha256(orjson.dumps(data, option=orjson.OPT_SORT_KEYS)).hexdigest()[:16]
+    return hashlib.sha256(atomic_json.encode(data, sort_keys=True)).hexdigest()[:16]

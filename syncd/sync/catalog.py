@@ -53,6 +53,7 @@ class Catalog:
         folders: Callable[[], Iterable[Path]],
         named: Sequence[Path] | None,
         on_progress: Callable[[], None],
+        largest_media: int,
     ) -> None:
         self._destination = destination
         self._folders = folders
@@ -68,7 +69,9 @@ class Catalog:
         self._unreadable: Mapping[Path, ProblemCode | None] = {}
         self._missing: frozenset[Path] = frozenset()  # files of runs, that a look did not find
         cursors = destination / "cursors"
-        self._scanner = LogScanner(lambda: self._aliases, partial(cursor.project_of, cursors))
+        self._scanner = LogScanner(
+            lambda: self._aliases, partial(cursor.project_of, cursors), largest_media
+        )
         self._past = Past(cursor.each(cursors))
         self._parts: dict[Path, LogFile] = {}  # the later parts of runs, as last listed
 

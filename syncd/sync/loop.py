@@ -112,7 +112,11 @@ class Daemon:
         self._clock = clock
         self._jitter = jitter
         self._catalog = Catalog(
-            state, lambda: self.settings.log_dir, files, lambda: self.on_progress()
+            state,
+            lambda: self.settings.log_dir,
+            files,
+            lambda: self.on_progress(),
+            limits.largest_media,
         )
         self._inbox: queue.SimpleQueue[tuple[RunKey, Event] | Path | Probed] = queue.SimpleQueue()
         self.news = news or threading.Event()
@@ -307,7 +311,7 @@ class Daemon:
             return
         act: dict[ActionKind, Callable[[], Event]] = {
             ActionKind.OPEN: session.open,
-            ActionKind.SEND: lambda: session.send(run.sent, self.limits.batch),
+            ActionKind.SEND: lambda: session.send(run.sent, self.limits.batch, run.scanned_to),
             ActionKind.CONFIRM: lambda: session.confirm(run.confirmed),
             ActionKind.CLOSE: lambda: session.close(action.outcome, run.confirmed),
             ActionKind.ABANDON: lambda: session.stalled(run.confirmed, run.sent),

@@ -51,6 +51,7 @@ from syncd.state.cursor import Cursor, Fingerprint
 from syncd.state.notes import Notes
 from syncd.sync.at_end import KINDS, AtEnd, gathered
 from syncd.sync.content import Content
+from syncd.sync.left_out import judged
 from syncd.sync.outcome import CRASHED, outcome_before, outcome_of
 from syncd.sync.parts import (
     Stillness,
@@ -76,6 +77,8 @@ from syncd.sync.scheduler import (
 # that lag look for a while like a server that lost data; neither says which it is.
 LOST_TRIES: Final = 5
 _LATE_COUNT: Final = (1.0, 2.0, 4.0)  # seconds between looks: counts were seen 2 to 4 s behind
+# Of a run's header what its newest config record says, and a slim header lacks
+_NEWEST: Final = ("config", "trainer", "tags", "group", "job_type", "notes", "allow_config_keys")
 _AT_END: Final = marked.mark_of(*KINDS)
 _LATER: Final = marked.mark_of(*KINDS, RecordType.CONFIG)
 
@@ -169,11 +172,12 @@ class Session:
         """Take the run's lease, ask the server for its count, and begin there."""
         return self._guarded(self._open)
 
-    def send(self, start: Position, most: int) -> Event:
-        """Hand over the lines from `start` on, at most `most` of them."""
+    def send(self, start: Position, most: int, searched_to: int = 0) -> Event:
+        """Hand over the lines from `start` on, at most `most` of them. searched_to: bytes of the
+        file that were looked at, for the end of an over-long line."""
         # `start` comes from the scheduler, not from memory here: after a failure it goes back to
         # what was confirmed, and a position kept in two places would disagree
-        return self._guarded(lambda: self._send(start, most))
+        return self._guarded(lambda: self._send(start, most, searched_to))
 
     def confirm(self, confirmed: Position) -> Event:
         """Ask the server's count; remember in the cursor what it confirms."""
@@ -396,11 +400,13 @@ class Session:
 
     # --- what goes there
 
-    def _send(self, start: Position, most: int) -> Event:
+    def _send(self, start: Position, most: int, searched_to: int) -> Event:
         failpoint("read.before")
         # Looked at again at each read, not at the opening alone: editors and `sed -i` put another
         # file in a log's place while a session is open
-        chunk = tailer.read(self.path, start, expect=self._shown)
+        chunk = tailer.read(
+            self.path, start, expect=self._shown, searched_to=searched_to, search=tailer.SEARCH
+        )
         failpoint("read.after")
         # `most` bounds what a failure costs: lines not yet confirmed are sent again
         lines = chunk.lines.first(min(most, self._alive().most))
@@ -550,7 +556,11 @@ class Session:
 
     def _outcome_at(self, at: Position) -> Outcome | None:
         """The outcome that the file ends with, if it ends there."""
-        return None if tailer.read(self.path, at).lines else outcome_before(self.path, at.offset)
+        return (
+            None
+            if tailer.read(self.path, at, search=0).lines
+            else outcome_before(self.path, at.offset)
+        )
 
     def _alive(self) -> Uploader:
         # A drop between two actions (a retry, a file that moved) leaves the scheduler one action
@@ -653,7 +663,7 @@ class Session:
         return at
 
     def _look_at(self, lines: Sequence[Line]) -> None:
-        self._keep_bad(lines)
+        self._keep_bad([*judged(lines, self._media)])
         self._note_configs(lines)
         try:
             self._notes.add(line.at for line in lines if _is(line, *KINDS))
@@ -765,6 +775,5 @@ def _merged(header: RunHeader, path: Path, config_at: int) -> RunHeader:
     for offset in (config_at, 0):
         with suppress(BadRecord):
             newest = RunHeader.of(_record_at(path, offset))
-            shown = ("config", "trainer", "tags", "group", "job_type", "notes")
-            return replace(header, **{name: getattr(newest, name) for name in shown})
+            return replace(header, **{name: getattr(newest, name) for name in _NEWEST})
     return header

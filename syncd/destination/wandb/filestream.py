@@ -80,7 +80,8 @@ class FileStream:
         self._count_stable_for = count_stable_for
         self._started = parse_timestamp(target.header.created, 0.0)
         self._attempt = target.attempt  # of the newest line that was made a row
-        self._labels = Labels()  # as the server was told, or has them from an earlier session
+        # Of those that the server was told, or has from an earlier session: notes may be long
+        self._labels = hash(Labels())
         self._summary = Summary()
         self._media = MediaFiles(target.media)
         self._began = 0  # the server's count at the opening
@@ -109,10 +110,13 @@ class FileStream:
         count = self._stable_count(bucket) if self._counts else self._target.confirmed
         if bucket:
             self._summary = Summary(bucket.summary)
-        self._labels = Labels.of(self._target.header)
+        labels = Labels.of(self._target.header)
+        self._labels = hash(labels)
         # Told with the file's first line alone: what people change on the page is to stay
-        told = Labels() if self._target.confirmed else self._labels
+        told = Labels() if self._target.confirmed else labels
         self._configure(self._target.header, bucket, told)
+        # Told once: a session that kept the config would take a hundred times what it needs
+        self._target = replace(self._target, header=self._target.header.slim())
         self._began = self._next = count
         self._last.begin(self._target.ref)
         self._alive = True
@@ -284,9 +288,9 @@ class FileStream:
             return  # it is in the history all the same
         # a run that was renamed while it was resumed keeps its first name
         header = replace(header, run_name=self._target.header.run_name)
-        news = Labels.of(header) != self._labels
-        self._labels = Labels.of(header)
-        told = self._labels if news else Labels()
+        labels = Labels.of(header)
+        told = labels if hash(labels) != self._labels else Labels()
+        self._labels = hash(labels)
         self._configure(header, self._api.bucket(self._target.ref), told)
 
     # --- posting

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -136,3 +137,97 @@ def test_a_fingerprint_stays_while_the_file_grows_and_tells_what_changed(log: Pa
         with pytest.raises(fingerprint.FileChanged) as changed:
             fingerprint.check(log, at, known)
         assert changed.value.code == code
+
+
+@pytest.fixture
+def read_bytes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many bytes each look beyond a read's own takes."""
+    sizes: list[int] = []
+    real = os.pread
+
+    def pread(descriptor: int, length: int, offset: int) -> bytes:
+        data = real(descriptor, length, offset)
+        sizes.append(len(data))
+        return data
+
+    monkeypatch.setattr(os, "pread", pread)
+    return sizes
+
+
+def test_the_end_of_a_long_line_is_looked_for_a_part_at_a_time_and_no_part_twice(
+    log: Path, read_bytes: list[int]
+) -> None:
+    line = b"x" * (9 * tailer.CHUNK) + b"\n"
+    log.write_bytes(line + b'{"b":2}\n')
+    searched_to, looks = 0, 0
+    while not (
+        chunk := tailer.read(log, START, searched_to=searched_to, search=tailer.CHUNK)
+    ).lines:
+        assert chunk.scanned_to > searched_to
+        searched_to, looks = chunk.scanned_to, looks + 1
+    assert looks > 3
+    assert chunk.lines.end == Position(1, len(line))
+    assert sum(read_bytes) <= len(line) + tailer.CHUNK
+    assert [line.record for line in tailer.read(log, chunk.lines.end).lines] == [{"b": 2}]
+
+
+def test_a_line_that_never_ends_is_news_only_where_it_grew(
+    log: Path, read_bytes: list[int]
+) -> None:
+    log.write_bytes(b"x" * (2 * tailer.CHUNK))
+    scanned = tailer.read(log, START).scanned_to
+    assert scanned == log.stat().st_size
+    with log.open("ab") as file:
+        file.write(b"y" * 10)
+    read_bytes.clear()
+    assert tailer.read(log, START, searched_to=scanned).scanned_to == scanned + 10
+    assert sum(read_bytes) == 10
+
+
+def test_a_file_that_became_shorter_is_looked_through_anew(log: Path) -> None:
+    line = b"x" * (tailer.CHUNK + 5) + b"\n"
+    log.write_bytes(line)
+    assert tailer.read(log, START, searched_to=1 << 40).lines.end == Position(1, len(line))
+
+
+def test_the_holes_of_a_terabyte_are_not_read(log: Path, read_bytes: list[int]) -> None:
+    log.write_bytes(b'{"a":1}\n')
+    with log.open("ab") as file:
+        file.truncate(1 << 40)
+    if _holes_are_told(log):
+        begin = tailer.read(log, START).lines.end
+        assert tailer.read(log, begin).scanned_to == 1 << 40
+        assert tailer.count_lines(log, 0) == 1
+        assert sum(read_bytes) < 8 * tailer.CHUNK
+
+
+def _holes_are_told(path: Path) -> bool:
+    with path.open("rb") as file:
+        try:
+            return os.lseek(file.fileno(), 1 << 30, os.SEEK_DATA) != 1 << 30
+        except OSError:
+            return True
+
+
+def test_lines_behind_a_hole_are_counted(log: Path) -> None:
+    with log.open("wb") as file:
+        file.seek(tailer.CHUNK * 3)
+        file.write(b"\n{}\n")
+    assert tailer.count_lines(log, 0) == 2
+    assert [line.at.ordinal for line in read_all(log)[0]] == [0, 1]
+
+
+def test_lines_are_counted_up_to_one_that_does_not_end(
+    log: Path, monkeypatch: pytest.MonkeyPatch, read_bytes: list[int]
+) -> None:
+    monkeypatch.setattr(tailer, "SEARCH", 2 * tailer.CHUNK)
+    log.write_bytes(b"{}\n" * 5 + b"x" * (9 * tailer.CHUNK))
+    assert tailer.count_lines(log, 3) == 4
+    assert sum(read_bytes) <= 4 * tailer.CHUNK
+
+
+def test_blank_lines_without_number_are_handed_over_a_part_at_a_time(log: Path) -> None:
+    log.write_bytes(b"\n" * 50_000)
+    parts = list(tailer.until(log, 50_000))
+    assert [len(part) for part in parts] == [tailer.MOST, tailer.MOST, 10_000]
+    assert parts[-1].end == Position(50_000, 50_000)

@@ -98,3 +98,14 @@ def test_what_may_be_lost_to_a_power_cut_is_not_waited_for(
     atomic_json.write(tmp_path / "a.json", {"a": 1}, sync=False)
     assert atomic_json.load(tmp_path / "a.json", as_is) == {"a": 1}
     assert [path.name for path in tmp_path.iterdir()] == ["a.json"]
+
+
+def test_the_name_of_a_file_that_is_no_utf_8_comes_back_as_it_was(tmp_path: Path) -> None:
+    name = os.fsdecode(b"training_log_\xff\n.jsonl")
+    atomic_json.write(tmp_path / "a.json", {"path": name, "count": 3})
+    assert atomic_json.load(tmp_path / "a.json", as_is) == {"path": name, "count": 3}
+
+
+def test_escapes_that_spell_no_character_damage_nothing_but_their_file(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_bytes(b'{"\\ud800": ' + b"[" * 100_000)
+    assert atomic_json.load(tmp_path / "a.json", as_is) is None

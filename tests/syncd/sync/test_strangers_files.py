@@ -3,11 +3,14 @@ the machine, and each thing is named."""
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
 import pytest
 
+from syncd.report.status import to_json
+from syncd.state import quarantine
 from tests.syncd.world import World, config_line, end_line, train_line
 
 SECRET = b"machine api.example.org login user password secret\n"
@@ -115,3 +118,94 @@ def test_a_log_folder_that_is_a_link_is_uploaded_from_where_it_led(
         here.server.deliver()
     assert here.server.count("run-1") == 5
     assert set(here.server.runs) == {"run-1"}
+
+
+def test_a_file_whose_name_is_no_utf_8_is_uploaded(here: World) -> None:
+    odd = here.logs / os.fsdecode(b"training_log_\xff\xfe.jsonl")
+    odd.write_bytes(b"no config\n" + train_line(0))
+    here.begin()
+    here.train(3)
+    here.run_on()
+    here.whole()
+    (run_id,) = set(here.server.runs) - {"run-1"}
+    here.whole(run_id)
+    assert here.run_status(run_id).name == "training_log_\ufffd\ufffd"
+    json.dumps(to_json(here.status()))
+
+
+@pytest.mark.parametrize("project", [".", ".."])
+def test_a_project_that_would_be_a_way_up_in_an_address_is_none(here: World, project: str) -> None:
+    here.begin(project=project)
+    here.run_on()
+    assert here.run_status().project == here.logs.parent.name
+
+
+def test_a_picture_that_cannot_be_uploaded_is_counted_and_named(here: World) -> None:
+    media = here.logs / "media" / "run-1"
+    media.mkdir(parents=True)
+    with (media / "big.png").open("wb") as file:
+        file.truncate(5 << 30)
+    (media / "link.png").symlink_to("/etc/hostname")
+    (media / "good.png").write_bytes(b"PNG")
+    here.begin()
+    for name in ("big.png", "link.png", "good.png", "none.png"):
+        here.append(media_line(name))
+    here.run_on()
+    here.whole()
+    assert here.run_status().bad == 3
+    kept = quarantine.load(here.destination / "quarantine", "run-1").lines
+    assert [(line.ordinal, line.problem) for line in kept] == [
+        (1, "big.png was left out: it has 5,368,709,120 bytes; media may have 104,857,600 "
+            "(largest_media)"),
+        (2, f"link.png was left out: it is no regular file but {LINK}"),
+        (4, "none.png was left out: No such file or directory"),
+    ]  # fmt: skip
+    (words,) = [words for words in here.status().warnings if "big.png" in words]
+    assert words.startswith("of name of run-1, 3 lines could not be uploaded as they are")
+
+
+def media_line(name: str) -> bytes:
+    record = {"type": "media", "step": 1, "key": "k", "path": name, "kind": "image"}
+    return json.dumps(record).encode() + b"\n"
+
+
+def test_a_last_line_that_never_ends_is_named_with_the_way_out(here: World) -> None:
+    here.begin()
+    here.append(b"x" * (3 << 20))
+    here.run_on()
+    (words,) = here.status().warnings
+    assert f"the last line of {here.path} has no end so far" in words
+    assert f"echo >> {here.path}" in words
+    here.append(b"\n")
+    here.train(1)
+    here.run_on()
+    here.whole()
+    assert "has no end" not in " ".join(here.status().warnings)
+
+
+def test_a_terabyte_of_nothing_is_uploaded_around(here: World) -> None:
+    here.begin()
+    here.append(b"")
+    huge = here.logs / "training_log_huge.jsonl"
+    huge.write_bytes(config_line("huge"))
+    with huge.open("ab") as file:
+        file.truncate(1 << 40)
+    here.intact = False  # the test's own look would read it all
+    for _ in range(20):
+        here.tick(6)
+        here.server.deliver()
+    assert {run_id: here.server.count(run_id) for run_id in here.server.runs} == {
+        "huge": 1,
+        "run-1": 1,
+    }
+    assert any(str(huge) in words for words in here.status().warnings)
+
+
+def test_what_is_no_lock_is_named(here: World) -> None:
+    (here.logs / ".locks").mkdir()
+    os.mkfifo(here.logs / ".locks" / "run-1.lock")
+    (here.elsewhere / ".locks").symlink_to("/tmp")
+    assert list(here.status().warnings) == [
+        f"{here.logs}/.locks/run-1.lock is no lock: it is no regular file but a FIFO. Remove it",
+        f"{here.elsewhere}/.locks is a symbolic link: no lock is taken there. Remove it",
+    ]

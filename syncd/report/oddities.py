@@ -1,0 +1,93 @@
+"""What is odd in log folders and in their runs' files, in words for `status`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
+from pathlib import Path
+from typing import Final, Protocol
+
+from karaoke_train.runlog.format import MAX_LINE
+from karaoke_train.runlog.layout import LOCKS
+from karaoke_train.runlog.regular_file import UnsafeFile, check_regular
+from syncd.source.safe_open import open_log
+from syncd.state import quarantine
+from syncd.state.cursor import Cursor
+
+MOST: Final = 10  # of each kind; a stranger could make any number
+
+
+class Shown(Protocol):
+    """A run, as far as it is asked about here. bad: lines that are in quarantine."""
+
+    @property
+    def run_id(self) -> str: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def path(self) -> str: ...
+    @property
+    def bad(self) -> int: ...
+
+
+def oddities(
+    folders: Iterable[Path], state: Path, runs: Iterable[Shown], known: Mapping[str, Cursor]
+) -> Iterator[str]:
+    """At most a few of each kind. Never raises for what is in the folders."""
+    runs = tuple(runs)
+    yield from islice(_left_out(state, runs), MOST)
+    yield from islice(_endless(runs, known), MOST)
+    for folder in folders:
+        yield from islice(_no_locks(folder), MOST)
+
+
+def _left_out(state: Path, runs: Iterable[Shown]) -> Iterator[str]:
+    for run in runs:
+        if not run.bad:
+            continue
+        kept = quarantine.load(state / "quarantine", run.run_id).lines
+        first = f": the first is line {kept[0].ordinal}, {kept[0].problem}" if kept else ""
+        lines = "1 line" if run.bad == 1 else f"{run.bad:,} lines"
+        yield f"of {run.name}, {lines} could not be uploaded as they are{first}"
+
+
+def _endless(runs: Iterable[Shown], known: Mapping[str, Cursor]) -> Iterator[str]:
+    for run in runs:
+        offset = known[run.run_id].confirmed.offset if run.run_id in known else 0
+        try:
+            torn = _torn(Path(run.path), offset)
+        except OSError:
+            continue
+        if torn:
+            yield (
+                f"the last line of {run.path} has no end so far, and is too long for a record: "
+                "what is behind it is uploaded once it has one. If its writer is gone: "
+                f"echo >> {run.path}"
+            )
+
+
+def _torn(path: Path, offset: int) -> bool:
+    """Whether the file ends in an over-long line without an end, behind a line's start."""
+    with open_log(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        if size - offset <= MAX_LINE:
+            return False
+        file.seek(size - MAX_LINE - 1)
+        return b"\n" not in file.read(MAX_LINE + 1)
+
+
+def _no_locks(folder: Path) -> Iterator[str]:
+    place = folder / LOCKS
+    if place.is_symlink():
+        yield f"{place} is a symbolic link: no lock is taken there. Remove it"
+        return
+    try:
+        with os.scandir(place) as entries:
+            for entry in entries:
+                try:
+                    check_regular(entry.stat(follow_symlinks=False))
+                except UnsafeFile as error:
+                    yield f"{entry.path} is no lock: {error.strerror}. Remove it"
+    except OSError:
+        return
