@@ -43,6 +43,7 @@ def _around_whisper(settings: TrainSettings) -> VoiceToNotesModel:
         features={"mel_bands": encoder.config.num_mel_bins},
         encoder_source=str(folder.resolve()) if folder.is_dir() else settings.encoder,
         encoder_checksum=checksum(encoder),
+        contour=not settings.freeze_encoder or settings.unfreeze_layers > 0,
     )
     model = VoiceToNotesModel(config)
     model.encoder.load_state_dict(encoder.state_dict())

@@ -54,6 +54,8 @@ class VoiceToNotesConfig(PreTrainedConfig):
     encoder: a WhisperConfig (or its dict); its decoder's part is not used.
     features: FeatureSettings as a dict, under its names of today or of format 1.
     pitch_frontend: whether the log-frequency spectrogram is used at all.
+    contour: whether what the front-end sees is added to the encoder's embeddings, too; around a
+        frozen encoder it is not, so that the encoder's states never change.
     salience_channels: width of the front-end's convolutions.
     head_width: width of the two convolutions in front of the onset, offset and voicing outputs.
     dropout: in the heads.
@@ -71,6 +73,7 @@ class VoiceToNotesConfig(PreTrainedConfig):
         encoder: WhisperConfig | dict[str, Any] | None = None,
         features: dict[str, int] | None = None,
         pitch_frontend: bool = True,
+        contour: bool = True,
         salience_channels: int = 16,
         head_width: int = 128,
         dropout: float = 0.1,
@@ -86,6 +89,7 @@ class VoiceToNotesConfig(PreTrainedConfig):
         named = {_FORMAT_1.get(name, name): value for name, value in (features or {}).items()}
         self.features = asdict(FeatureSettings(**named))
         self.pitch_frontend = pitch_frontend
+        self.contour = contour
         self.salience_channels = salience_channels
         self.head_width = head_width
         self.dropout = dropout
@@ -186,7 +190,9 @@ class VoiceToNotesModel(PreTrainedModel):
             HarmonicSalience(settings, config.salience_channels) if config.pitch_frontend else None
         )
         self.contour = (
-            Contour(settings.pitch_classes, width, 5, padding=2) if config.pitch_frontend else None
+            Contour(settings.pitch_classes, width, 5, padding=2)
+            if config.pitch_frontend and config.contour
+            else None
         )
         self.heads = NoteHeads(width, settings.pitch_classes, config)
         self.post_init()
@@ -210,16 +216,21 @@ class VoiceToNotesModel(PreTrainedModel):
         offset: Tensor | None = None,
         voicing: Tensor | None = None,
         midi: Tensor | None = None,
+        encoded: Tensor | None = None,
     ) -> FramePosteriors:
         """Logits of a padded batch, and the loss when targets are given.
 
         mel: (batch, bands, 2 * frames); log_frequency: (batch, frequency bins, frames);
         lengths: (batch,) frames that are not padding. Targets: (batch, frames) each; onset and
         offset in 0..1, voicing 0 or 1, midi the note's pitch (any value where voicing is 0).
+        encoded: what `encode` gave for this batch; None: the encoder runs.
         """
         salience = None if self.salience is None else self.salience(log_frequency)
-        embeddings = self._embed(mel, salience)
-        states = self._attend(embeddings, lengths)
+        if encoded is None:
+            embeddings = self._embed(mel, salience)
+            states = self._attend(embeddings, lengths)
+        else:
+            states, embeddings = encoded.chunk(2, dim=-1)
         events, pitches = self.heads(states, embeddings)
         if salience is not None:
             pitches = pitches + salience
@@ -231,6 +242,22 @@ class VoiceToNotesModel(PreTrainedModel):
                 logits, targets, lengths, self.config.feature_settings
             )
         return output
+
+    @torch.no_grad()
+    def encode(self, mel: Tensor, lengths: Tensor) -> Tensor:
+        """Encoder states and embeddings side by side, (batch, frames, 2 * width), float32.
+
+        For a model without contour, whose encoder nothing trains: they depend on the sound alone.
+        """
+        assert self.contour is None
+        embeddings = self._embed(mel, None)
+        return torch.cat([self._attend(embeddings, lengths), embeddings], dim=-1)
+
+    @property
+    def has_fixed_states(self) -> bool:
+        """Whether training leaves what the encoder makes of a sound as it is."""
+        trained = any(weight.requires_grad for weight in self.encoder.parameters())
+        return self.contour is None and not trained and not self.encoder.dropout
 
     def _embed(self, mel: Tensor, salience: Tensor | None) -> Tensor:
         """Whisper's two convolutions, plus the projected pitch contour: (batch, frames, width)."""

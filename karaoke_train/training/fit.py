@@ -23,6 +23,7 @@ from karaoke_train.model.checkpoints import RunFileCallback, save_model
 from karaoke_train.model.model import VoiceToNotesModel
 from karaoke_train.settings import TrainSettings
 from karaoke_train.training.callbacks import Patience, ProgressBar, StopOnSignal
+from karaoke_train.training.encoded import EncodedCache
 from karaoke_train.training.trainer import NoteTrainer
 
 if TYPE_CHECKING:
@@ -68,14 +69,16 @@ def fit(
     features = model.config.feature_settings
     run_file = RunFileCallback(log_path, flags or {})
     stop, bar = StopOnSignal(), ProgressBar()
+    heard = dataset(data.train, features, settings, augments=settings.augment)
     trainer = NoteTrainer(
         model=model,
         args=_arguments(settings, run_dir, data),
-        train_dataset=dataset(data.train, features, settings, augments=settings.augment),
+        train_dataset=heard,
         eval_dataset=dataset(data.val, features, settings) if data.val else None,
         data_collator=collate,
         callbacks=[*callbacks, run_file, stop, bar],
         features=features,
+        cache=EncodedCache() if model.has_fixed_states and heard.augment is None else None,
     )
     trainer.remove_callback(PrinterCallback)
     trainer.add_callback(_EpochOrder(trainer))

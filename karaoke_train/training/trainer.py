@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from transformers.trainer_utils import EvalLoopOutput
 
     from karaoke_train.audio.features import FeatureSettings
+    from karaoke_train.training.encoded import EncodedCache
 
 
 @dataclass(frozen=True)
@@ -38,11 +39,18 @@ class NoteTrainer(Trainer):
     Counts are summed over ranks; a segment that the distributed sampler doubled counts once.
     """
 
-    def __init__(self, *args: Any, features: FeatureSettings, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *args: Any,
+        features: FeatureSettings,
+        cache: EncodedCache | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(*args, **kwargs)
         # The loss is a mean over its batch: the Trainer must divide it by the accumulated steps.
         self.model_accepts_loss_kwargs = False
         self.features = features
+        self.cache = cache
         self.shown: Shown | None = None
         self._train_counts = Counts()
         self._val_counts: dict[int, Counts] = {}
@@ -56,6 +64,9 @@ class NoteTrainer(Trainer):
     ) -> Any:
         """The model's loss; the pitch metrics of a training batch are counted as well."""
         batch = {k: v for k, v in inputs.items() if k not in ("index", "notes")}
+        if self.cache is not None:
+            whole = self.accelerator.unwrap_model(model)
+            batch["encoded"] = self.cache.encoded(whole, batch, inputs["index"])
         outputs = model(**batch)
         if model.training:
             pitch = outputs.pitch.detach().float().softmax(-1).cpu().numpy()

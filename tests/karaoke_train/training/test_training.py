@@ -24,9 +24,14 @@ from karaoke_train.dataset.batches import SegmentDataset, collate
 from karaoke_train.dataset.load import DataError, load_data
 from karaoke_train.inference.metrics import Counts, count_notes, count_pitches
 from karaoke_train.model.build import build_model
-from karaoke_train.model.checkpoints import CheckpointError, find_resumable, load_model
+from karaoke_train.model.checkpoints import (
+    CheckpointError,
+    find_resumable,
+    load_model,
+    save_model,
+)
 from karaoke_train.model.decode import decode, frame_pitch
-from karaoke_train.model.model import unpack_posteriors
+from karaoke_train.model.model import VoiceToNotesModel, unpack_posteriors
 from karaoke_train.runlog import RunLog
 from karaoke_train.settings import FAST_DEV, TrainSettings
 from karaoke_train.synth import VALIDATION_VOICES, synthetic_songs
@@ -164,6 +169,36 @@ def test_a_new_training_starts_from_an_old_model(tmp_path: Path) -> None:
     was, now = load_model(str(old.best)), load_model(str(new.best))
     for name, weight in was.state_dict().items():
         torch.testing.assert_close(weight, now.state_dict()[name], atol=1e-6, rtol=0)
+
+
+def test_a_frozen_encoder_hears_each_segment_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = build_model(TrainSettings(**{**QUICK.as_config(), "seed": 1}))
+    start.config.contour = False
+    start.contour = None
+    save_model(start, tmp_path / "start")
+    changes = {"from_scratch": None, "init": str(tmp_path / "start"), "freeze_encoder": True}
+    encoded = []
+    encode = VoiceToNotesModel.encode
+
+    def counted(self: VoiceToNotesModel, mel: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+        encoded.append(len(mel))
+        return encode(self, mel, lengths)
+
+    monkeypatch.setattr(VoiceToNotesModel, "encode", counted)
+    once, _ = trained(tmp_path / "once", [], epochs=3, **changes)
+    data = load_data(QUICK)
+    assert sum(encoded) == len(data.train) + len(data.val)
+
+    monkeypatch.setattr(VoiceToNotesModel, "has_fixed_states", False)
+    anew, _ = trained(tmp_path / "anew", [], epochs=3, **changes)
+    assert sum(encoded) == len(data.train) + len(data.val)
+    losses = [
+        [entry["eval_loss"] for entry in outcome.history if "eval_loss" in entry]
+        for outcome in (once, anew)
+    ]
+    assert losses[0] == pytest.approx(losses[1], rel=2e-3)  # kept as half floats
 
 
 def test_validation_has_every_style_that_training_does_not_hear() -> None:
