@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from karaoke_train.audio.features import FeatureSettings
 
 HELD = 1.5  # semitones; a voice within them of its note still holds it
+SURE = 0.7  # of the pitch posterior within them
 LEGATO = 0.15  # s, the gap that --legato closes; longer ones are breaths and rests
 
 
@@ -40,29 +41,31 @@ class Posteriors:
 
 @dataclass(frozen=True)
 class DecodeOptions:
-    """The decoder's settings. The weights were fitted on synthetic validation songs alone, by
-    `benchmarks/fit_decoder.py`; they multiply log-odds, in nats.
+    """The decoder's settings. They were fitted on synthetic validation songs alone, by
+    `benchmarks/fit_decoder.py`; `hold` hardly matters there, and is on since people's notes end
+    later. Weights multiply log-odds, in nats.
 
     onset_weight: of the onset at a note's start; an onset inside a note speaks against it by
     `inner_weight` of that. offset_weight: of the offset where silence follows. voicing_weight: per
     frame of a note. semitone_cost: per frame and semitone off the note's pitch.
     note_cost: of each note; higher gives fewer notes.
     min_duration: seconds; shorter notes are dropped.
-    hold: 0..1; a note before a gap goes on while at least so much of the pitch posterior lies
-    within 1.5 semitones of it, up to `longest_hold` seconds. Over 1: never.
+    hold: 0..1; a note before a gap goes on while voicing is at least this high and the pitch stays
+    within 1.5 semitones of it, up to `longest_hold` seconds: a voice that fades is still heard
+    where none would be found to begin. Over 1: never.
     legato: seconds; gaps between notes up to this long are closed, as many corpora are labelled.
     onset_at: "attack", where the onset is heard; "voice", where a phrase's first note is
     first voiced at its pitch, before the attack is complete.
     """
 
-    onset_weight: float = 1.0
-    inner_weight: float = 0.3
-    offset_weight: float = 0.0
-    voicing_weight: float = 0.5
+    onset_weight: float = 1.5
+    inner_weight: float = 1.0
+    offset_weight: float = 0.25
+    voicing_weight: float = 1.0
     semitone_cost: float = 1.0
-    note_cost: float = 3.0
+    note_cost: float = 5.0
     min_duration: float = 0.06
-    hold: float = 0.9
+    hold: float = 0.3
     longest_hold: float = 0.3
     legato: float = 0.0
     onset_at: Literal["attack", "voice"] = "attack"
@@ -157,7 +160,6 @@ class _Times:
         """Seconds: where the voice comes to the note's pitch, at its onset at the latest."""
         first = max(0, span.start - self._longest_hold)
         before = self._holds(slice(first, span.start), pitch)
-        before &= self.posteriors.voicing[first : span.start] >= 0.1
         run = int(np.argmin([*before[::-1], False]))
         return self.onset(span) if run == 0 else (span.start - run) * FRAME_SECONDS
 
@@ -181,13 +183,14 @@ class _Times:
         return span.end * FRAME_SECONDS
 
     def _holds(self, frames: slice, pitch: float) -> np.ndarray:
-        """Whether enough of the pitch posterior lies near `pitch`, (frames,)."""
+        """Whether the voice still sounds, and at `pitch`, (frames,)."""
         low, high = (
             round((pitch + reach - self.settings.midi_min) * self.settings.bins_per_semitone)
             for reach in (-HELD, HELD)
         )
         near = self.posteriors.pitch[frames, max(0, low) : max(0, high) + 1]
-        return np.asarray(near.sum(axis=1, dtype=np.float32) >= self.options.hold)
+        stays = near.sum(axis=1, dtype=np.float32) >= SURE
+        return np.asarray(stays & (self.posteriors.voicing[frames] >= self.options.hold))
 
     @property
     def _longest_hold(self) -> int:

@@ -88,17 +88,23 @@ def test_a_wavering_pitch_is_one_note_and_a_step_is_two(step: float, count: int)
 
 
 def faded(pitch_to: float) -> Posteriors:
-    """A note from 0.2 to 0.6 s, whose pitch is heard until `pitch_to` although it is not voiced."""
+    """A note from 0.2 to 0.6 s that fades: its pitch is heard until `pitch_to`, hardly voiced."""
     sung, heard = perfect([Note(0.2, 0.6, 60.0)]), perfect([Note(0.2, pitch_to, 60.0)])
-    return Posteriors(sung.onset, np.zeros_like(sung.offset), sung.voicing, heard.pitch)
+    return Posteriors(sung.onset, np.zeros_like(sung.offset), voiced_after(sung, 0.35), heard.pitch)
+
+
+def voiced_after(sung: Posteriors, least: float) -> np.ndarray:
+    """The voicing, but never under `least`."""
+    return np.maximum(sung.voicing, np.float32(least))
 
 
 def test_a_note_goes_on_for_as_long_as_the_voice_holds_its_pitch() -> None:
     for pitch_to, offset in ((0.6, 0.6), (0.72, 0.72), (2.0, 0.9)):  # at most 0.3 s longer
-        [note] = decode(faded(pitch_to), SETTINGS, DecodeOptions(hold=0.9, longest_hold=0.3))
+        [note] = decode(faded(pitch_to), SETTINGS, DecodeOptions(hold=0.3, longest_hold=0.3))
         assert note.offset == pytest.approx(offset, abs=0.021)
-    [note] = decode(faded(0.72), SETTINGS, DecodeOptions(hold=2.0))
-    assert note.offset == pytest.approx(0.6, abs=0.021)
+    for never in (0.4, 2.0):
+        [note] = decode(faded(0.72), SETTINGS, DecodeOptions(hold=never))
+        assert note.offset == pytest.approx(0.6, abs=0.021)
 
 
 def test_legato_closes_gaps_to_the_next_onset_up_to_its_length() -> None:
