@@ -35,6 +35,9 @@ if TYPE_CHECKING:
     from karaoke_train.model.model import VoiceToNotesModel
     from karaoke_train.notes import Note
 
+# Peak of full scale, -80 dB. A spectrogram that is scaled to its loudest point shows what lies
+# below as loud as a voice.
+SILENT = 1e-4
 EDGE = 100  # frames, 2 s given up at each inner edge of a window; less where it is short
 
 
@@ -138,6 +141,10 @@ class VoiceToNotes:
         wanted = (part.end - part.start) * FRAME
         # A header may promise more than the file holds: what's missing is silence.
         samples = np.pad(samples[:wanted], (0, max(0, wanted - len(samples))))
+        kept = part.keep_to - part.keep_from
+        if np.abs(samples).max() < SILENT:
+            none, classes = np.zeros((3, kept), np.float32), self.settings.pitch_classes
+            return Posteriors(*none, np.full((kept, classes), 1 / classes, np.float16))
         features = extract(samples, self.settings)
         with torch.inference_mode():
             output = self.model(

@@ -15,6 +15,7 @@ from karaoke_train.audio.features import FeatureSettings
 from karaoke_train.dataset.targets import frame_targets
 from karaoke_train.inference.metrics import count_notes
 from karaoke_train.inference.transcribe import FileSound, VoiceToNotes, windows
+from karaoke_train.model.model import VoiceToNotesModel
 from karaoke_train.notes import Note
 from tests.karaoke_train.conftest import Ran
 
@@ -44,7 +45,7 @@ class Clock:
             ((self.duration if end is None else min(end, self.duration)) - start) * 16_000
         )
         self.start = start
-        return np.zeros(count, np.float32)
+        return np.full(count, 0.1, np.float32)
 
 
 class Oracle(torch.nn.Module):
@@ -85,6 +86,22 @@ def test_short_windows_cover_everything_too(size: int) -> None:
     assert [p.keep_to for p in parts[:-1]] == [p.keep_from for p in parts[1:]]
     assert (parts[0].keep_from, parts[-1].keep_to) == (0, 1234)
     assert all(0 < part.end - part.start <= size for part in parts)
+
+
+@pytest.mark.parametrize("level", [0.0, 5e-5])
+def test_silence_has_no_notes_whatever_a_model_would_hear_in_it(
+    level: float, tiny_model: VoiceToNotesModel
+) -> None:
+    class Quiet(Clock):
+        def load(self, start: float = 0.0, end: float | None = None) -> np.ndarray:
+            sound = super().load(start, end)
+            return np.full_like(sound, level)
+
+    with torch.no_grad():
+        tiny_model.heads.events.bias.fill_(5.0)  # it hears voice everywhere
+    model = VoiceToNotes(tiny_model, "cpu")
+    assert model.transcribe(Quiet(70.0)) == []
+    assert len(model.posteriors(Quiet(70.0)).pitch) == 3500
 
 
 def test_long_note_through_a_joint_stays_one() -> None:

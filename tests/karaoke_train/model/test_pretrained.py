@@ -1,0 +1,31 @@
+"""The models in the package: there, small enough, described, and able to hear unseen singing."""
+
+from __future__ import annotations
+
+import pytest
+
+from benchmarks.make_model import LARGEST
+from karaoke_train.inference.evaluate import evaluate
+from karaoke_train.inference.transcribe import VoiceToNotes
+from karaoke_train.model import pretrained
+from karaoke_train.settings import MODEL
+from karaoke_train.synth import HELD_OUT_VOICES, synthetic_songs
+
+
+def test_the_default_model_is_in_the_package() -> None:
+    assert MODEL in pretrained.names()
+
+
+@pytest.mark.parametrize("name", pretrained.names())
+def test_a_model_is_small_and_has_a_card_with_scores_and_limits(name: str) -> None:
+    folder = pretrained.folder_of(name)
+    assert (folder / "model.safetensors").stat().st_size <= LARGEST
+    card = (folder / "README.md").read_text(encoding="utf-8")
+    for heading in ("## How it was made", "## Scores", "## Limits"):
+        assert heading in card
+
+
+def test_the_default_model_hears_singers_that_it_never_heard() -> None:
+    songs = synthetic_songs(4, 8_888, voices=HELD_OUT_VOICES)
+    reached = evaluate(VoiceToNotes.from_pretrained(device="cpu"), songs).pooled
+    assert reached["onset_pitch_f1"] > 0.6  # 0.8 over many songs; its card has them
