@@ -143,8 +143,8 @@ class VoiceToNotes:
         samples = np.pad(samples[:wanted], (0, max(0, wanted - len(samples))))
         kept = part.keep_to - part.keep_from
         if np.abs(samples).max() < SILENT:
-            none, classes = np.zeros((3, kept), np.float32), self.settings.pitch_classes
-            return Posteriors(*none, np.full((kept, classes), 1 / classes, np.float16))
+            none, classes = np.zeros(kept, np.float32), self.settings.pitch_classes
+            return Posteriors(none, none, none, np.full((kept, classes), 1 / classes, np.float16))
         features = extract(samples, self.settings)
         with torch.inference_mode():
             output = self.model(
