@@ -14,7 +14,7 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import BinaryIO, Final
 
 from karaoke_train.runlog.regular_file import UnsafeFile, open_regular
@@ -33,7 +33,14 @@ def resolved(folder: Path) -> Path:
 
 def real(path: Path) -> str:
     """The log's place, links in its folder's path followed as `resolved` does. Raises OSError."""
-    return f"{resolved(path.parent)}/{path.name}"
+    folder, slash, name = str(path).rpartition("/")
+    return f"{_resolved(folder or slash or '.')}/{name}"
+
+
+@cache
+def _resolved(folder: str) -> Path:
+    """The same by the folder's text: a Path's hash and parts take longer than opening the file."""
+    return resolved(Path(folder))
 
 
 def moved(folder: Path) -> bool:
@@ -47,14 +54,19 @@ def moved(folder: Path) -> bool:
 def open_log(path: Path, *, own: bool = False) -> BinaryIO:
     """The record log at `path`, to be read. own: it has to be one of the user's own, where others
     may write in its folder. Raises UnsafeFile, OSError."""
-    return open_strictly(Path(real(path)), own=own)
+    return _open(real(path), own=own)
 
 
 def open_strictly(path: Path, *, own: bool) -> BinaryIO:
     """The file at an absolute path without any link in it. own: see `open_log`. Raises UnsafeFile,
     OSError, ValueError for a path that is none."""
-    with _folder(path.parent) as folder:
-        descriptor = open_regular(path.name, dir_fd=folder)
+    return _open(str(path), own=own)
+
+
+def _open(path: str, *, own: bool) -> BinaryIO:
+    around, _, name = path.rpartition("/")
+    with _folder(around) as folder:
+        descriptor = open_regular(name, dir_fd=folder)
         try:
             if own:
                 _check_own(os.fstat(descriptor), os.fstat(folder))
@@ -66,7 +78,7 @@ def open_strictly(path: Path, *, own: bool) -> BinaryIO:
 
 def names_in(folder: Path) -> list[str]:
     """What the folder holds. Raises UnsafeFile, OSError."""
-    with _folder(resolved(folder)) as descriptor:
+    with _folder(str(resolved(folder))) as descriptor:
         # A descriptor of O_PATH can't be listed
         listed = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=descriptor)
         try:
@@ -76,12 +88,11 @@ def names_in(folder: Path) -> list[str]:
 
 
 @contextmanager
-def _folder(path: PurePath) -> Iterator[int]:
+def _folder(path: str) -> Iterator[int]:
     """A descriptor of a folder, reached from the root without following a link."""
-    root, *parts = path.parts
-    descriptor = os.open(root, _FOLDER)
+    descriptor = os.open("/", _FOLDER)
     try:
-        for part in parts:
+        for part in filter(None, path.split("/")):
             deeper = _step(descriptor, part)
             os.close(descriptor)
             descriptor = deeper

@@ -199,7 +199,8 @@ class LogScanner:
             media = MediaFolder(media_folder(Path(real(path)), header.run_id), self._largest_media)
             slim = header.slim()
             known = _Known(mark, alias, header.run_id, LogFile(path, mark[-1], slim, first, media))
-        known = replace(known, mark=mark, file=replace(known.file, size=mark[-1]))
+        else:
+            known = replace(known, mark=mark, file=replace(known.file, size=mark[-1]))
         self._known[path] = known
         return known
 

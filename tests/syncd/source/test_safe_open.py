@@ -237,3 +237,20 @@ def test_a_path_is_taken_as_it_is_written(tmp_path: Path) -> None:
     (tmp_path / "x").mkdir()
     with pytest.raises(UnsafeFile, match="leads out"):
         open_strictly(tmp_path / "x" / ".." / "a", own=False)
+
+
+@pytest.mark.parametrize("name", ["log.jsonl", "./log.jsonl", "sub/../sub/log.jsonl"])
+def test_a_relative_path_is_the_one_from_here(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(safe_open, "resolved", lambda folder: folder.resolve(strict=True))
+    safe_open._resolved.cache_clear()
+    path = Path(name)
+    (tmp_path / path).resolve().parent.mkdir(exist_ok=True)
+    (tmp_path / path).resolve().write_bytes(b"line\n")
+    try:
+        with safe_open.open_log(path) as file:
+            assert file.read() == b"line\n"
+    finally:
+        safe_open._resolved.cache_clear()
