@@ -16,9 +16,9 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
-from benchmarks import live, upload
+from benchmarks import live, many, record_log, upload
 from benchmarks.measure import ROOT, table
 
 PAGE: Final = ROOT / "docs" / "benchmarks.md"
@@ -36,6 +36,14 @@ LIVE: Final = (
     live.Case(runs=1, rate=100),
     live.Case(client="wandb"),
 )
+RECORD_LOG: Final = record_log.Case(records=1_000_000)
+MANY: Final = (
+    many.Case(),
+    *(many.Case(runs=runs, what="status") for runs in (10, 1_000, 10_000)),
+)
+TABLES: Final = ("upload", "live", "log", "many")
+# Measured together with all else, and so under one machine's line; others have a line each
+TOGETHER: Final = ("upload", "live")
 SENTENCE: Final = """\
 Uploading 20,000 records takes {whole} s of CPU, and {whole_wandb} s with `wandb sync`; it takes
 {wall} s until the server's own count has confirmed them, which `wandb sync` ({wall_wandb} s) does
@@ -51,13 +59,15 @@ def main() -> None:
     """Measure, and print or write."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--full", action="store_true", help="the page's sizes; writes the page")
-    parser.add_argument("--only", choices=("upload", "live"), help="one of the two tables")
+    parser.add_argument("--only", choices=TABLES, help="one of the tables")
     options = parser.parse_args()
     tables = dict(_tables(options.full, options.only))
     if options.full:
         page = PAGE.read_text("utf-8")
-        for name, text in {**tables, "machine": machine()}.items():
+        for name, text in tables.items():
             page = put(page, name, text)
+            place = "machine" if name in TOGETHER else f"{name} machine"
+            page = put(page, place, machine())
         PAGE.write_text(page, "utf-8")
         README.write_text(put(README.read_text("utf-8"), "figures", sentence(page)), "utf-8")
     else:
@@ -71,11 +81,27 @@ def _tables(full: bool, only: str | None) -> Iterator[tuple[str, str]]:
     if only in ("live", None):
         lives = LIVE if full else tuple(replace(case, seconds=12) for case in LIVE)
         yield "live", table(live.HEAD, [_said(live.row(case)) for case in lives])
+    if only in ("log", None):
+        log = RECORD_LOG if full else smaller(RECORD_LOG)
+        yield "log", table(record_log.HEAD, map(_said, record_log.rows(log)))
+    if only in ("many", None):
+        cases = MANY if full else tuple(map(fewer, MANY))
+        yield "many", table(many.HEAD, [_said(row) for case in cases for row in many.rows(case)])
 
 
-def smaller(case: upload.Case) -> upload.Case:
-    many = case.records > 100_000
-    return replace(case, records=case.records // SMALL, rounds=1) if many else case
+Sized = TypeVar("Sized", upload.Case, record_log.Case)
+
+
+def smaller(case: Sized) -> Sized:
+    """With fewer records, where there are very many."""
+    if case.records <= 100_000:
+        return case
+    return replace(case, records=case.records // SMALL, rounds=1)
+
+
+def fewer(case: many.Case) -> many.Case:
+    """With fewer runs, where there are very many."""
+    return replace(case, runs=min(case.runs, 500), seconds=20, rounds=3)
 
 
 def _said(row: list[str]) -> list[str]:

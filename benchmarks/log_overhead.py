@@ -24,34 +24,36 @@ from benchmarks.metrics import metrics
 from karaoke_train.runlog import RunLog
 
 Log = Callable[[int], object]
+Metrics = dict[str, float]
 
 
-def run_log(folder: Path, stack: ExitStack) -> Log:
-    """RunLog.train: one line, in the page cache when it returns."""
+def run_log(folder: Path, stack: ExitStack, fixed: Metrics | None = None) -> Log:
+    """RunLog.train: one line, in the page cache when it returns. fixed: log these each time."""
     log = stack.enter_context(RunLog.create(folder, config={"lr": 3e-4}))
-    return lambda step: log.train(step, step / 100, metrics(step))
+    return lambda step: log.train(step, step / 100, fixed or metrics(step))
 
 
-def plain_json(folder: Path, stack: ExitStack) -> Log:
+def plain_json(folder: Path, stack: ExitStack, fixed: Metrics | None = None) -> Log:
     """json.dump and flush: the shortest way without a library."""
     file = stack.enter_context((folder / "plain.jsonl").open("w"))
 
     def log(step: int) -> None:
-        json.dump({"type": "train", "time": time.time(), "step": step} | metrics(step), file)
+        record = {"type": "train", "time": time.time(), "step": step}
+        json.dump(record | (fixed or metrics(step)), file)
         file.write("\n")
         file.flush()
 
     return log
 
 
-def wandb_offline(folder: Path, stack: ExitStack) -> Log:
+def wandb_offline(folder: Path, stack: ExitStack, fixed: Metrics | None = None) -> Log:
     """wandb's run.log in mode="offline"; a service process does the writing."""
     import wandb
 
     settings = wandb.Settings(silent=True, console="off", x_disable_stats=True)
     run = wandb.init(mode="offline", project="bench", dir=str(folder), settings=settings)
     stack.callback(run.finish)
-    return lambda step: run.log(metrics(step))
+    return lambda step: run.log(fixed or metrics(step))
 
 
 def nothing(folder: Path, stack: ExitStack) -> Log:

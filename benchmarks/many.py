@@ -172,7 +172,8 @@ def _started(env: dict[str, str], home: Path) -> Iterator[subprocess.Popen[bytes
         ) as daemon:
             try:
                 while b"READY=1" not in told.recv(4096):
-                    pass
+                    if daemon.poll() is not None:
+                        raise RuntimeError(f"the daemon ended with {daemon.returncode}")
                 told.setblocking(False)
                 yield daemon
             finally:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from benchmarks import figures, live, upload
+from benchmarks import figures, live, many, record_log, upload
 
 PAGE = figures.PAGE.read_text("utf-8")
 README = figures.README.read_text("utf-8")
@@ -26,6 +26,14 @@ def test_each_row_has_the_command_that_makes_it() -> None:
         assert commands == [f"`{case.command}`" for case in cases]
 
 
+def test_each_table_of_many_rows_has_the_commands_that_make_it() -> None:
+    commands = [row["command"] for row in figures.rows(PAGE, "many")]
+    assert list(dict.fromkeys(commands)) == [f"`{case.command}`" for case in figures.MANY]
+    made = {row["command"] for row in figures.rows(PAGE, "log")}
+    assert made == {f"`{figures.RECORD_LOG.command}`"}
+
+
 def test_the_columns_are_those_of_the_code() -> None:
-    for name, head in (("upload", upload.HEAD), ("live", live.HEAD)):
+    heads = {"upload": upload.HEAD, "live": live.HEAD, "log": record_log.HEAD, "many": many.HEAD}
+    for name, head in heads.items():
         assert tuple(figures.rows(PAGE, name)[0]) == head
