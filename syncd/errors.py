@@ -24,6 +24,7 @@ class Exit(IntEnum):
     ERRORS = 10  # `doctor` found what keeps records from arriving
     SILENT = 11  # a daemon runs and has not reported for a while: hung, or it can't write its state
     ELSEWHERE = 12  # records wait, and the daemon uploads to another server or account
+    TROUBLE = 13  # a run or folder is in trouble of its own; `status` names it, with what to do
     INTERRUPTED = 130
 
 

@@ -161,25 +161,49 @@ def restart(call: Invocation, timeout: float) -> Exit:
         Exit.DECISION: "a run waits for a decision of yours; it is named with what you can do",
         Exit.SILENT: "the daemon has not reported for 30 s: it hangs, or can't write its state",
         Exit.ELSEWHERE: "records wait, and the daemon uploads to another server or account",
+        Exit.TROUBLE: "a run, file or folder is in trouble; it is named, with what to do",
     },
     examples=(
         ("karaoke-syncd status", "for the daemon's log folders, or ./logs"),
+        ("karaoke-syncd status --filter waiting --all", "every run of a state, or a name"),
         ("karaoke-syncd status --json --log_dir logs", "for a script"),
     ),
 )
 @click.option("--json", "as_json", is_flag=True, help="A stable schema, for programs.")
-def status(call: Invocation, as_json: bool) -> Exit:
+@click.option("--all", "everything", is_flag=True, help="Every run, however many there are.")
+@click.option(
+    "--limit", type=click.IntRange(min=0), metavar="N",
+    help="At most so many runs (default: what fits, 20 at most).",
+)  # fmt: skip
+@click.option(
+    "--filter", "wanted", multiple=True, metavar="STATE|NAME",
+    help="Runs of a state (waiting, …), live or trouble; or a part of a name. Repeatable.",
+)  # fmt: skip
+@click.option("--links", is_flag=True, help="The runs' addresses in full, to copy.")
+def status(
+    call: Invocation,
+    as_json: bool,
+    everything: bool,
+    limit: int | None,
+    wanted: tuple[str, ...],
+    links: bool,
+) -> Exit:
     """Is my data safe, what is left, what do I do."""
-    from syncd.report.render import render_all
-    from syncd.report.status import collect, exit_code_of, to_json_of
+    from syncd.report.collect import collect
+    from syncd.report.render import View, fitting, render_all
+    from syncd.report.selection import select
+    from syncd.report.status import exit_code_of, to_json_of
     from syncd.service import folders
 
     settings = folders.in_force(call.settings)
     found = [collect(*target) for target in connect_all(settings)]
     if as_json:
-        print(json_text(to_json_of(found)))
+        most = None if everything else limit
+        runs = [select(one.runs, wanted, most, in_order=False).shown for one in found]
+        print(json_text(to_json_of(found, runs)))
     else:
-        render_all(found, call.console)
+        fits = fitting(call.console) if limit is None else limit
+        render_all(found, call.console, View(wanted, None if everything else fits, links))
     return exit_code_of(found)
 
 

@@ -81,7 +81,7 @@ def forget(call: Invocation, runs: Sequence[str]) -> Exit:
 def _find(call: Invocation, runs: Sequence[str]) -> list[tuple[Status, list[RunStatus], Path]]:
     """Per destination how everything stands, the runs by their ids, and the folder in which
     decisions about them are kept. Raises UsageError for an id that is no run's."""
-    from syncd.report.status import collect
+    from syncd.report.collect import collect
     from syncd.service import folders
 
     # by its name a run is meant wherever it is: here, or where the daemon looks

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from syncd.destination.base import Destination, RunRef
 from syncd.paths import destination_folder
-from syncd.report.status import lines_from
+from syncd.report.collect import lines_from
 from syncd.settings import Settings
 from syncd.source.scanner import LogFile, LogScanner, resolve_parts
 from syncd.state import cursor, decisions

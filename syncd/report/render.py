@@ -1,20 +1,27 @@
-"""Status -> what a person reads: is my data safe, what is left, what is wrong, what do I do."""
+"""Status -> what a person reads: is my data safe, what do I do, what is left, what is wrong."""
 
 from __future__ import annotations
 
-import shlex
+import textwrap
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
 from typing import Final
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
-from syncd.errors import Connection, Exit
-from syncd.report.status import RunState, RunStatus, Status, exit_code, spoken
+from syncd.errors import Connection
+from syncd.report.selection import Selection, rank, select
+from syncd.report.status import RunState, RunStatus, Status, spoken
+from syncd.report.verdict import Verdict, verdict, what_is_wrong
 
-WIDE: Final = 110  # columns of a terminal that has room for links and paths
-SHOWN: Final = 20  # finished runs in the table; those with something to do are all shown
+SHOWN: Final = 20  # runs in the table, and problems below it, where nothing else is asked for
+FEWEST: Final = 5  # the same on a low terminal
+_BESIDE: Final = 18  # lines of a page beside the table
+NARROW: Final = 72  # columns of a terminal with room for a project and all numbers
 
 _CONNECTIVITY: Final = {
     Connection.ONLINE: "[green]online[/]",
@@ -26,66 +33,95 @@ _CONNECTIVITY: Final = {
     Connection.UNKNOWN: "[dim]not known[/]",
 }
 
-_NOT_UPLOADED: Final = (RunState.LOCAL, RunState.FORGOTTEN, RunState.COPY, RunState.EMPTY)
 _COLOURS: Final = {
     RunState.UPLOADED: "green",
     RunState.ENDING: "yellow",
     RunState.WAITING: "yellow",
+    RunState.ELSEWHERE: "yellow",
     RunState.LOCAL: "dim",
     RunState.FORGOTTEN: "dim",
 }
+_LEVELS: Final = {"ok": "bold green", "warning": "bold yellow", "error": "bold red"}
 
 
-def render(status: Status, console: Console) -> None:
+@dataclass(frozen=True, slots=True)
+class View:
+    """What of a status is shown. wanted: the runs, as `selection` has it; limit: how many, None for
+    all; links: the addresses of the runs in full, below the table."""
+
+    wanted: Sequence[str] = ()
+    limit: int | None = SHOWN
+    links: bool = False
+
+
+def fitting(console: Console) -> int:
+    """The rows that a table may have, so that a terminal shows the whole page."""
+    return max(FEWEST, min(SHOWN, console.height - _BESIDE)) if console.is_terminal else SHOWN
+
+
+def render(status: Status, console: Console, view: View = View()) -> None:
     """Print the status."""
-    page = _page(status, with_places=console.width >= WIDE)
-    console.print(page, highlight=False, markup=True, soft_wrap=True)
+    found = verdict(status)
+    _say_folded(console, _head(found))
+    _say(console, f"[bold]Next[/]  {escape(found.advice)}", "")
+    _say(console, *_facts(status))
+    chosen = select(status.runs, view.wanted, view.limit)
+    _say_table(console, table(chosen, console.width), chosen, view)
+    _say_problems(console, [status], view)
 
 
-def render_all(statuses: Sequence[Status], console: Console) -> None:
+def render_all(
+    statuses: Sequence[Status],
+    console: Console,
+    view: View = View(),
+) -> None:
     """Print how every destination is; of several, each has a column."""
     if len(statuses) == 1:
-        render(statuses[0], console)
+        render(statuses[0], console, view)
         return
-    first = statuses[0]
-    parts: list[RenderableType] = [
-        f"[bold]{status.destination:<8}[/] {_verdict(status)}" for status in statuses
-    ]
-    parts += ["", _daemon(first)]
+    found = [(status.destination, verdict(status)) for status in statuses]
+    for name, words in found:
+        _say_folded(console, f"[bold]{name:<8}[/] {_head(words)}")
+    _say(console, *(f"[bold]Next[/]  {name}: {escape(words.advice)}" for name, words in found), "")
+    _say(console, _daemon(statuses[0]))
     for status in statuses:
-        parts += _server(status)
-    parts += _folders(first)
-    if first.runs:
-        parts += ["", _columns(statuses)]
-    troubled = dict.fromkeys(
-        _problem(run, status) for status in statuses for run in status.runs if run.problem
-    )
-    if troubled:
-        parts += ["", "[bold]What is wrong[/]", *troubled]
-    warnings = dict.fromkeys(warning for status in statuses for warning in status.warnings)
-    parts += [f"[yellow]Note[/]  {escape(warning)}" for warning in warnings]
-    parts += ["", *(f"[bold]Next[/]  {status.destination}: {_next(status)}" for status in statuses)]
-    console.print(Group(*parts), highlight=False, soft_wrap=True)
-
-
-def _columns(statuses: Sequence[Status]) -> Table:
-    """A row per run, and what each destination has of it."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("Run", overflow="fold")
-    table.add_column("Project")
-    table.add_column("Records", justify="right")
-    for status in statuses:
-        table.add_column(status.destination)
+        _say(console, *_server(status))
+    _say(console, *_folders(statuses[0]))
     by_path = [{run.path: run for run in status.runs} for status in statuses]
-    done = [path for path in by_path[0] if all(map(_is_uploaded, _each(path, by_path)))]
-    for path, run in by_path[0].items():
-        if path in done[:-SHOWN]:
-            continue
-        cells = [f"{one.uploaded:,} {_state(one)}" for one in _each(path, by_path)]
-        table.add_row(escape(run.name), escape(run.project), f"{run.records:,}", *cells)
-    if len(done) > SHOWN:
-        table.caption = f"and {len(done) - SHOWN:,} more that are uploaded"
-    return table
+    pressing = [min(_each(path, by_path), key=rank) for path in by_path[0]]
+    chosen = select(pressing, view.wanted, view.limit)
+    _say_table(console, _columns(statuses, chosen, by_path), chosen, view)
+    _say_problems(console, statuses, view)
+
+
+def _head(found: Verdict) -> str:
+    rest = "".join(f"; {escape(part)}" for part in found.rest)
+    return f"[{_LEVELS[found.level]}]{escape(found.head)}[/]{rest}"
+
+
+def _say_folded(console: Console, markup: str) -> None:
+    for line in folded(console.render_str(markup, markup=True), console.width):
+        console.print(line, highlight=False, soft_wrap=True)
+
+
+def _say_table(console: Console, made: Table, chosen: Selection, view: View) -> None:
+    if chosen.shown:
+        console.print("")
+        console.print(made, highlight=False, markup=True)
+    _say(console, *_below(chosen, console, view))
+
+
+def _say_problems(console: Console, statuses: Sequence[Status], view: View) -> None:
+    words = [
+        what_is_wrong(run, status.destination if len(statuses) > 1 else "")
+        for status in statuses
+        for run in select(status.runs, view.wanted, None).shown
+        if run.troubled or run.decision
+    ]
+    if words:
+        _say(console, "", "[bold]What is wrong[/]", *_problems(words, view.limit))
+    warnings = dict.fromkeys(warning for status in statuses for warning in status.warnings)
+    _say(console, *(f"[yellow]Note[/]  {escape(warning)}" for warning in warnings))
 
 
 def _each(path: str, by_path: Sequence[Mapping[str, RunStatus]]) -> list[RunStatus]:
@@ -94,53 +130,20 @@ def _each(path: str, by_path: Sequence[Mapping[str, RunStatus]]) -> list[RunStat
     return [runs.get(path, by_path[0][path]) for runs in by_path]
 
 
-def _is_uploaded(run: RunStatus) -> bool:
-    return run.state is RunState.UPLOADED
+def folded(text: Text, width: int) -> Iterable[Text]:
+    """The text in lines that end between words, however long a word is: rich alone would break or
+    cut that."""
+    lines = textwrap.wrap(text.plain, width, break_long_words=False, break_on_hyphens=False)
+    ends = accumulate(len(line) + 1 for line in lines[:-1])
+    for line in text.divide(list(ends)):
+        line.rstrip()
+        yield line
 
 
-def _page(status: Status, *, with_places: bool) -> RenderableType:
-    parts: list[RenderableType] = [_verdict(status), ""]
-    parts += list(_facts(status))
-    if status.runs:
-        parts += ["", _table(status, with_places=with_places)]
-    troubled = [run for run in status.runs if run.problem]
-    if troubled:
-        parts += ["", "[bold]What is wrong[/]"]
-        parts += [_problem(run) for run in troubled]
-    parts += [f"[yellow]Note[/]  {escape(warning)}" for warning in status.warnings]
-    parts += ["", f"[bold]Next[/]  {_next(status)}"]
-    return Group(*parts)
-
-
-def _verdict(status: Status) -> str:
-    if status.silent:
-        return (
-            f"[bold red]The daemon has not reported for {spoken(status.silent)}[/]: "
-            f"{_upload_verdict(status)}"
-        )
-    return _upload_verdict(status)
-
-
-def _upload_verdict(status: Status) -> str:
-    runs = [run for run in status.runs if run.state not in _NOT_UPLOADED]
-    uploaded = sum(run.uploaded for run in runs)
-    if not status.runs:
-        return "[bold]No runs yet[/] in " + escape(", ".join(status.log_dirs))
-    if status.pending:
-        return (
-            f"[bold yellow]{_some(status.pending, 'record')} wait[/], safe on disk; "
-            f"{uploaded:,} are {status.place}"
-        )
-    if any(run.state is RunState.BLOCKED for run in runs):
-        return f"[bold yellow]A decision of yours is needed[/]; {uploaded:,} records were uploaded"
-    ending = sum(run.state is RunState.ENDING for run in runs)
-    if ending:
-        return (
-            f"[bold yellow]All {uploaded:,} records are {status.place}[/]; how "
-            f"{_some(ending, 'run')} ended is yet to be told"
-        )
-    words = f"All {uploaded:,} records are {status.place}"
-    return f"[bold green]{words}[/] ({_some(len(runs), 'run')})"
+def _say(console: Console, *lines: str) -> None:
+    """Lines that a terminal may fold, and that are pasted whole: commands, paths and links."""
+    for line in lines:
+        console.print(line, highlight=False, markup=True, soft_wrap=True)
 
 
 def _facts(status: Status) -> Iterable[str]:
@@ -183,78 +186,82 @@ def _set_by(status: Status, setting: str) -> str:
     return f" [dim](set by {escape(source)})[/]" if source else ""
 
 
-def _table(status: Status, *, with_places: bool) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("Run", overflow="fold")
-    table.add_column("Project")
-    for column in ("Records", "Uploaded", "Left", "Bad"):
-        table.add_column(column, justify="right")
-    table.add_column("State")
-    if with_places:
-        table.add_column("Where", overflow="fold")
-    active = [run for run in status.runs if run.state is not RunState.UPLOADED]
-    done = [run for run in status.runs if run.state is RunState.UPLOADED]
-    for run in [*active, *done[-SHOWN:]]:
-        table.add_row(
-            escape(run.name),
-            escape(run.project),
-            f"{run.records:,}",
-            f"{run.uploaded:,}",
-            f"{run.pending:,}",
-            f"{run.bad:,}" if run.bad else "",
+def table(chosen: Selection, width: int) -> Table:
+    """The runs in rows. Names that do not fit are cut, numbers and states never."""
+    wide = width >= NARROW
+    bad = any(run.bad for run in chosen.shown)
+    made = Table(box=None, pad_edge=False, header_style="bold")
+    # ellipsis without no_wrap: these give way first, and fold between words alone
+    made.add_column("Run", overflow="ellipsis", min_width=8)
+    if wide:
+        made.add_column("Project", overflow="ellipsis", min_width=7)
+        made.add_column("Records", justify="right", no_wrap=True)
+    for column in ("Uploaded", "Left", *(["Bad"] if bad else [])):
+        made.add_column(column, justify="right", no_wrap=True)
+    made.add_column("State", no_wrap=True)
+    for run in chosen.shown:
+        unknown = run.state is RunState.ELSEWHERE
+        made.add_row(
+            _linked(run),
+            *([escape(run.project), f"{run.records:,}"] if wide else []),
+            "?" if unknown else f"{run.uploaded:,}",
+            "?" if unknown else f"{run.pending:,}",
+            *([f"{run.bad:,}" if run.bad else ""] if bad else []),
             _state(run),
-            *([escape(run.url or run.path)] if with_places else []),
         )
-    if len(done) > SHOWN:
-        table.caption = f"and {len(done) - SHOWN:,} more that are uploaded"
-    return table
+    return made
+
+
+def _columns(
+    statuses: Sequence[Status], chosen: Selection, by_path: Sequence[Mapping[str, RunStatus]]
+) -> Table:
+    """A row per run, and what each destination has of it."""
+    made = Table(box=None, pad_edge=False, header_style="bold")
+    made.add_column("Run", overflow="ellipsis", min_width=8)
+    made.add_column("Records", justify="right", no_wrap=True)
+    for status in statuses:
+        made.add_column(status.destination, no_wrap=True)
+    for run in chosen.shown:
+        cells = [f"{one.uploaded:,} {_state(one)}" for one in _each(run.path, by_path)]
+        made.add_row(_linked(run), f"{run.records:,}", *cells)
+    return made
+
+
+def _linked(run: RunStatus) -> str:
+    """Its name, which leads to its page where the terminal has links (OSC 8)."""
+    return f"[link={run.url}]{escape(run.name)}[/link]" if run.url else escape(run.name)
 
 
 def _state(run: RunStatus) -> str:
-    words = "kept local" if run.state is RunState.LOCAL else run.state
-    return f"[{_COLOURS.get(run.state, 'red')}]{words}[/]"
-
-
-def _problem(run: RunStatus, status: Status | None = None) -> str:
-    """status: of the destination that is named, where there are several."""
-    of = f"{status.destination}: " if status else ""
-    parts = [f"{of}{run.path}: {run.problem}", run.meaning, run.remedy]
-    return "  " + escape(" ".join(f"{part.rstrip('.')}." for part in parts if part))
-
-
-def _next(status: Status) -> str:
-    code = exit_code(status)
-    if code is Exit.SILENT:
-        return (
-            "it hangs or is stopped, or its state folder takes no writes (a full disk?): look at "
-            "its log, then karaoke-syncd restart"
-        )
-    if code is Exit.ELSEWHERE:
-        return escape(
-            f"the daemon uploads to {status.elsewhere}: restart it from this shell "
-            f"(karaoke-syncd restart), or once: {_upload_command(status)}"
-        )
-    if code is Exit.LOGIN:
-        return escape(f"{status.connectivity_remedy}. Then: {_upload_command(status)}")
-    if code is Exit.DECISION:
-        return "decide about the runs under “What is wrong”; each says how"
-    if code is Exit.NOT_RUNNING:
-        return escape(_upload_command(status))
-    if code is Exit.OFFLINE:
-        return "nothing to do: the records go up as soon as the server can be reached"
-    if status.waits:
-        return "nothing to do: the records are being uploaded"
-    return "nothing to do"
-
-
-def _upload_command(status: Status) -> str:
-    folders = " ".join(f"--log_dir {shlex.quote(folder)}" for folder in status.log_dirs)
-    if status.running:
-        return f"nothing more, the daemon goes on by itself (or karaoke-syncd sync {folders})"
-    return (
-        f"karaoke-syncd sync {folders}   (once), or karaoke-syncd start {folders}   (keeps at it)"
+    words = {RunState.LOCAL: "kept local", RunState.ELSEWHERE: "another daemon's"}.get(
+        run.state, str(run.state)
+    )
+    trouble = run.troubled and run.state is not RunState.UNREADABLE
+    colour = "red" if trouble else _COLOURS.get(run.state, "red")
+    return f"[{colour}]{words}{', in trouble' if trouble else ''}[/]" + (
+        " [green]live[/]" if run.live else ""
     )
 
 
-def _some(count: int, what: str) -> str:
-    return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"
+def _below(chosen: Selection, console: Console, view: View) -> Iterable[str]:
+    if words := str(chosen):
+        yield f"[dim]{words} (--all shows them, --filter STATE|NAME those of a kind)[/]"
+    linked = [run for run in chosen.shown if run.url]
+    if linked and view.links:
+        yield ""
+        yield "[bold]Links[/]"
+        yield from (f"  {escape(run.url)}  {escape(run.name)}" for run in linked)
+    elif linked and not has_links(console):
+        yield "[dim]their pages: karaoke-syncd status --links[/]"
+
+
+def has_links(console: Console) -> bool:
+    """Whether names in it can lead somewhere."""
+    return console.is_terminal and not console.is_dumb_terminal and bool(console.color_system)
+
+
+def _problems(words: Sequence[str], limit: int | None) -> Iterable[str]:
+    shown = len(words) if limit is None else limit
+    yield from (f"  {escape(one)}" for one in words[:shown])
+    if len(words) > shown:
+        yield f"  [dim]and {len(words) - shown:,} more: --all --filter trouble shows them[/]"

@@ -107,8 +107,11 @@ def load_all(folder: Path) -> dict[str, Cursor]:
 
 
 def each(folder: Path) -> Iterator[Cursor]:
-    """All cursors of a destination, one after the other."""
-    names = os.listdir(folder) if folder.is_dir() else []  # noqa: PTH208  no Path for each
+    """All cursors of a destination, one after the other; of a folder that can't be read, none."""
+    try:
+        names = os.listdir(folder)  # noqa: PTH208  no Path for each
+    except OSError:
+        return
     for name in names:
         run_id, suffix = os.path.splitext(name)  # noqa: PTH122
         if suffix == ".json" and (known := load(folder, run_id)):

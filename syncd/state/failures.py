@@ -12,7 +12,8 @@ from syncd.state import atomic_json
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """A failure of one run, in its four parts. decision: it waits for the user, by `code`."""
+    """A failure of one run, in its four parts. decision: it waits for the user, by `code`. during:
+    the phase of the upload that failed, empty where that isn't known."""
 
     run_id: str
     path: str
@@ -22,21 +23,22 @@ class Problem:
     remedy: str
     decision: bool
     since: str
+    during: str = ""
 
 
-def save(destination: Path, run_id: str, path: Path, error: UploadError) -> None:
+def save(destination: Path, run_id: str, path: Path, error: UploadError, during: str = "") -> None:
     """Remember the run's failure; the first time of an unchanged one stands. Raises OSError."""
     file = destination / "problems" / f"{run_id}.json"
     decision = isinstance(error, RunRefused)
     code = error.code if isinstance(error, RunRefused) else ProblemCode.TROUBLE
     since = datetime.now(UTC).isoformat(timespec="seconds")
     old = _load(file)
-    if old and (old.code, old.what) == (code, error.what):
+    if old and (old.code, old.what, old.during) == (code, error.what, during):
         return
     if old and old.code == code:
         since = old.since
     problem = Problem(
-        run_id, str(path), code, error.what, error.meaning, error.remedy, decision, since
+        run_id, str(path), code, error.what, error.meaning, error.remedy, decision, since, during
     )
     atomic_json.write(file, asdict(problem))
 
@@ -44,6 +46,14 @@ def save(destination: Path, run_id: str, path: Path, error: UploadError) -> None
 def clear(destination: Path, run_id: str) -> None:
     """The run is fine again."""
     (destination / "problems" / f"{run_id}.json").unlink(missing_ok=True)
+
+
+def over(destination: Path, run_id: str, phase: str) -> None:
+    """This phase has gone well: what failed in it is over, what failed behind it may fail again."""
+    file = destination / "problems" / f"{run_id}.json"
+    known = _load(file)
+    if known and known.during in ("", phase):
+        file.unlink(missing_ok=True)
 
 
 def load_all(destination: Path) -> dict[str, Problem]:

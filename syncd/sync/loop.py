@@ -32,6 +32,7 @@ from syncd.sync.scheduler import (
     ActionKind,
     AlreadyComplete,
     Blocked,
+    Closed,
     Confirmed,
     Event,
     Failed,
@@ -102,6 +103,7 @@ class Daemon:
         self.sessions: dict[RunKey, Session] = {}
         self._files: dict[RunKey, LogFile] = {}
         self._earlier: Mapping[RunKey, Sequence[LogFile]] = {}  # of later parts of runs
+        self._failed_during: dict[RunKey, Phase] = {}  # of the runs' last failures
         self.connectivity = Connectivity(entity=settings.entity)
         self.skipped_files: tuple[UnusableFile, ...] = ()
         self.on_progress: Callable[[], None] = lambda: None  # after each file of a long pass
@@ -243,9 +245,14 @@ class Daemon:
         self._story.tell(key, self.sessions[key], before, event, after)
         match event:
             case Failed(error) | Blocked(error):
+                self._failed_during[key] = before.phase
                 self._run_failed(key, error, now)
-            case Opened() | AlreadyComplete() | Confirmed():
+            case AlreadyComplete() | Closed(ended=True):
                 self._remember(lambda: failures.clear(self.state, key))
+            case Opened() | Confirmed() if after.confirmed != before.confirmed:
+                self._remember(lambda: failures.clear(self.state, key))
+            case Opened():  # what failed behind its opening may fail there again
+                self._remember(lambda: failures.over(self.state, key, Phase.OPENING))
             case _:
                 pass
 
@@ -262,7 +269,8 @@ class Daemon:
     def _keep_problem(self, key: RunKey, error: UploadError) -> None:
         """For `status`: what is wrong with this run."""
         path = self.sessions[key].path
-        self._remember(lambda: failures.save(self.state, key, path, error))
+        during = self._failed_during.get(key, "")
+        self._remember(lambda: failures.save(self.state, key, path, error, during))
 
     def _probe_finished(self, probed: Probed) -> None:
         self._prober.answered()
@@ -352,6 +360,7 @@ class Daemon:
                 events.run_forgotten(run_id)
                 del self.runs[run_id], self.sessions[run_id]
                 del self._files[run_id]
+                self._failed_during.pop(run_id, None)
                 self.awake.pop(run_id, None)
                 self._earlier = earlier_parts(self._files.values())
         for run_id in listing.forgotten & self.finished.keys():

@@ -26,7 +26,8 @@ from syncd.destination.wandb.credentials import find_login
 from syncd.destination.wandb.destination import WandbDestination
 from syncd.failpoints import VARIABLE
 from syncd.paths import destination_folder
-from syncd.report.status import RunStatus, Status, collect
+from syncd.report.collect import collect
+from syncd.report.status import RunStatus, Status
 from syncd.state import cursor
 from tests.fakes.wandb_process import WandbProcess
 from tests.fakes.wandb_server import KEY, WandbServer

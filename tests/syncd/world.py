@@ -13,7 +13,8 @@ from karaoke_train.runlog.timestamps import parse_timestamp
 from syncd.destination.rows import row
 from syncd.errors import RunTrouble
 from syncd.paths import destination_folder
-from syncd.report.status import RunStatus, Status, collect
+from syncd.report.collect import collect
+from syncd.report.status import RunStatus, Status
 from syncd.settings import Limits, Settings
 from syncd.state import cursor, decisions
 from syncd.sync.loop import Daemon

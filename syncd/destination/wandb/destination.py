@@ -11,6 +11,7 @@ from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
+from urllib.parse import quote
 
 from syncd.destination.base import (
     Account,
@@ -172,7 +173,8 @@ class WandbDestination:
     def url(self, run: RunRef) -> str:
         """The run's page."""
         app = APP if self._login.base_url == DEFAULT_URL else self._login.base_url
-        return f"{app}/{run.entity}/{run.project}/runs/{run.run_id}"
+        place = (quote(part, safe="") for part in (run.entity, run.project, "runs", run.run_id))
+        return "/".join((app, *place))
 
     def checks(self) -> Iterator[Finding]:
         """For `doctor`."""

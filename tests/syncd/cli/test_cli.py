@@ -174,6 +174,25 @@ def test_status_says_what_waits_and_what_to_do(
     assert KEY not in out
 
 
+def test_status_shows_the_runs_that_are_asked_for(
+    log: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number in range(30):
+        other = log.with_name(f"training_log_b{number}.jsonl")
+        other.write_bytes(config_line(run_id=f"other-{number}"))
+
+    def rows(*words: str) -> int:
+        main(["status", *words])
+        return capsys.readouterr().out.count("name of ")
+
+    assert (rows(), rows("--all"), rows("--limit", "3"), rows("--limit", "0")) == (20, 31, 3, 0)
+    assert (rows("--filter", "run-1"), rows("--filter", "uploaded")) == (1, 0)
+    assert rows("--filter", "waiting", "--all") == 31
+    main(["status", "--json", "--filter", "other-2*"])
+    found = json.loads(capsys.readouterr().out)
+    assert (len(found["runs"]), found["left"]) == (11, 33)
+
+
 def test_status_says_that_nobody_is_logged_in(
     log: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -397,7 +416,7 @@ def test_a_state_folder_that_cannot_be_is_said_without_a_traceback(
     assert main(["start"]) == Exit.FAILED
     assert "the state folder can't be written" in capsys.readouterr().err
     assert main(["start", "--detach"]) == Exit.FAILED
-    assert main(["status"]) == Exit.NOT_RUNNING
+    assert main(["status"]) == Exit.TROUBLE
 
 
 def test_interrupted_is_a_code_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:

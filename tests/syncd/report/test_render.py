@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import io
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from rich.console import Console
 
 from syncd.errors import Connection
-from syncd.report.render import render
+from syncd.report.render import FEWEST, SHOWN, View, fitting, render, render_all
 from syncd.report.status import RunState, RunStatus, Status
 from tests.syncd.report.test_status import BLOCKED, STATUS, WAITS
 
@@ -18,9 +19,10 @@ DONE = RunStatus(
 )
 
 
-def shown(status: Status) -> str:
+def shown(status: Status, view: View | None = None, **console: Any) -> str:
     out = io.StringIO()
-    render(status, Console(file=out, width=200, color_system=None))
+    usual = {"width": 200, "color_system": None}
+    render(status, Console(file=out, **(usual | console)), view or View())
     return out.getvalue()
 
 
@@ -54,7 +56,7 @@ def first_and_next(status: Status) -> tuple[str, str]:
         (replace(STATUS, runs=(WAITS,), running=False, log_dirs=("/a b", "/it's")),
          "3 records wait", "Next  karaoke-syncd sync --log_dir '/a b' --log_dir '/it'\"'\"'s'"),
         (replace(STATUS, runs=(replace(DONE, state=RunState.ENDING),)),
-         "All 5 records are on the server; how 1 run ended is yet to be told",
+         "1 run's end is yet to be told; 5 records are on the server",
          "Next  nothing to do: the records are being uploaded"),
         (replace(STATUS, runs=(BLOCKED,)), "3 records wait",
          "Next  decide about the runs under “What is wrong”"),
@@ -81,16 +83,86 @@ def test_names_with_brackets_are_names() -> None:
     assert "[red]x[/]" in text
 
 
-def test_many_finished_runs_are_counted_and_those_with_work_all_shown() -> None:
+def test_of_many_runs_those_that_wait_are_shown_and_the_others_counted() -> None:
     runs = [replace(DONE, name=f"done-{n}") for n in range(30)]
     runs += [replace(WAITS, name=f"waits-{n}") for n in range(30)]
     text = shown(replace(STATUS, runs=tuple(runs)))
-    assert "and 10 more that are uploaded" in text
-    assert "waits-29" in text
-    assert "done-29" in text
-    assert "done-9 " not in text
+    assert "and 40 more: 30 uploaded, 10 waiting" in text
+    assert text.count("waits-") == SHOWN
+    assert "done-" not in text
 
 
 def test_a_run_that_waits_for_a_decision_is_not_called_uploaded() -> None:
     lost = replace(BLOCKED, pending=0, code="lost_at_server", problem="the server holds 0 records")
     assert "All" not in first_and_next(replace(STATUS, runs=(lost,)))[0]
+
+
+LONG = replace(
+    DONE, name="a-very-long-name-of-a-run-that-somebody-gave-it", project="singing-in-the-rain",
+    records=1_234_567, uploaded=1_234_567,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 120])
+def test_a_narrow_terminal_folds_no_name_and_cuts_no_number(width: int) -> None:
+    page = shown(replace(STATUS, runs=(LONG, WAITS)), width=width)
+    rows = page.partition("\nRun ")[2].splitlines()[1:3]
+    assert all(len(row) <= width for row in rows)
+    assert rows[1].startswith("a-very-l")
+    assert "1,234,567" in rows[1]
+
+
+def test_the_verdict_folds_between_words_alone() -> None:
+    head = shown(replace(STATUS, runs=(WAITS, LONG)), width=30).partition("\nNext")[0]
+    assert head.splitlines() == ["3 records wait, safe on disk;", "1,234,569 are on the server"]
+
+
+def test_names_lead_to_their_pages_where_the_terminal_has_links() -> None:
+    link = "\x1b]8;"
+    status = replace(STATUS, runs=(DONE,))
+    assert link in shown(status, force_terminal=True, color_system="standard")
+    plain = shown(status)
+    assert link not in plain
+    assert "http://x/runs/r" not in plain
+    assert "karaoke-syncd status --links" in plain
+
+
+def test_links_are_told_in_full_however_narrow_it_is() -> None:
+    run = replace(DONE, url="http://x/" + "y" * 90)
+    lines = shown(replace(STATUS, runs=(run,)), View(links=True), width=40).splitlines()
+    assert f"  {run.url}  n" in lines
+
+
+def test_a_low_terminal_has_room_for_the_verdict() -> None:
+    def room(height: int) -> int:
+        return fitting(Console(force_terminal=True, height=height, width=100))
+
+    assert (room(10), room(24), room(200)) == (FEWEST, 6, SHOWN)
+    assert fitting(Console(file=io.StringIO())) == SHOWN
+
+
+def test_of_many_problems_the_first_are_told_and_the_others_counted() -> None:
+    runs = tuple(replace(BLOCKED, path=f"/logs/{n}", problem="it's shorter") for n in range(30))
+    text = shown(replace(STATUS, runs=runs))
+    assert text.count("it's shorter") == SHOWN
+    assert "and 10 more: --all --filter trouble shows them" in text
+    assert shown(replace(STATUS, runs=runs), View(limit=None)).count("it's shorter") == 30
+
+
+def test_of_two_destinations_each_has_its_verdict_and_a_column() -> None:
+    there = replace(STATUS, runs=(DONE,))
+    here = replace(
+        there, destination="trackio", place="in the store", needs_key=False,
+        runs=(replace(WAITS, path=DONE.path, problem="no room"),),
+    )  # fmt: skip
+    out = io.StringIO()
+    render_all([there, here], Console(file=out, width=200, color_system=None))
+    lines = out.getvalue().splitlines()
+    assert lines[0] == "wandb    All 5 records are on the server (1 run)"
+    assert lines[1].startswith("trackio  3 records wait, safe on disk; 2 are in the store; 1 run")
+    assert lines[2:4] == [
+        "Next  wandb: nothing to do", "Next  trackio: n: nothing to do, it is tried again by itself"
+    ]  # fmt: skip
+    row = next(line for line in lines if line.startswith("n "))
+    assert row.split() == ["n", "5", "5", "uploaded", "2", "waiting,", "in", "trouble"]
+    assert "  trackio: /logs/a: no room." in lines

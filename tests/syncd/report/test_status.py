@@ -15,12 +15,12 @@ from syncd.destination.wandb.credentials import Login
 from syncd.destination.wandb.destination import WandbDestination
 from syncd.errors import Connection, Exit, RunTrouble
 from syncd.paths import destination_folder
+from syncd.report.collect import collect
 from syncd.report.status import (
     SCHEMA,
     RunState,
     RunStatus,
     Status,
-    collect,
     exit_code,
     to_json,
 )
@@ -274,3 +274,30 @@ def test_one_servers_state_is_in_one_folder_with_a_tame_name(tmp_path: Path) -> 
     assert destination_folder(tmp_path, "https://ü:1").name == "__1"
     assert destination_folder(tmp_path, "https://user:password@wandb.lab").name == "wandb.lab"
     assert asdict(STATUS)["runs"] == ()
+
+
+def test_an_end_that_cannot_be_told_stays_said_while_it_is_tried_again(here: World) -> None:
+    here.begin()
+    here.append(end_line())
+    here.server.faults = ["close"] * 3
+    said: set[str] = set()
+    for _ in range(40):
+        here.tick(5.0)
+        here.server.deliver()
+        if here.server.faults.count("close") in (1, 2):  # it has failed, and is tried again
+            said.add(here.run_status().problem)
+    assert said == {"the close was not answered"}
+    assert here.server.faults == []
+    here.run_on()
+    assert (here.run_status().problem, here.run_status().state) == ("", "uploaded")
+
+
+def test_trouble_with_the_lines_is_over_when_more_of_them_are_confirmed(here: World) -> None:
+    here.begin()
+    here.run_on()
+    failures.save(here.destination, "run-1", here.path, RunTrouble("no answer"), "sending")
+    here.tick()
+    assert here.run_status().problem == "no answer"
+    here.train(1)
+    here.run_on()
+    assert here.run_status().problem == ""

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from syncd.errors import Exit, Unreachable, UsageError
-from syncd.report.status import collect
+from syncd.report.collect import collect
 from syncd.service import file_watch, process
 from syncd.service.network import AddressWatch
 from syncd.service.process import DaemonRuns, run_forever

@@ -53,3 +53,24 @@ def test_a_damaged_file_is_no_problem(tmp_path: Path, data: bytes) -> None:
     assert failures.load_all(tmp_path) == {}
     failures.save(tmp_path, "run-1", LOG, REFUSED)
     assert len(failures.load_all(tmp_path)) == 1
+
+
+def test_what_failed_behind_a_phase_outlasts_it(tmp_path: Path) -> None:
+    failures.save(tmp_path, "run-1", LOG, RunTrouble("no end"), "closing")
+    failures.over(tmp_path, "run-1", "opening")
+    assert failures.load_all(tmp_path)["run-1"].what == "no end"
+    failures.save(tmp_path, "run-1", LOG, RunTrouble("no end"), "opening")
+    failures.over(tmp_path, "run-1", "opening")
+    failures.over(tmp_path, "run-1", "opening")
+    assert failures.load_all(tmp_path) == {}
+
+
+def test_of_an_earlier_version_a_problem_has_no_phase(tmp_path: Path) -> None:
+    failures.save(tmp_path, "run-1", LOG, REFUSED)
+    file = tmp_path / "problems" / "run-1.json"
+    known = json.loads(file.read_bytes())
+    del known["during"]
+    atomic_json.write(file, known)
+    assert failures.load_all(tmp_path)["run-1"].what == "it's shorter"
+    failures.over(tmp_path, "run-1", "opening")
+    assert failures.load_all(tmp_path) == {}

@@ -1,0 +1,323 @@
+"""The state folder and the log folders -> Status.
+
+Reads files alone, so it tells the truth with the daemon down and the network cut.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Callable, Container, Iterable, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from karaoke_train.runlog.layout import lock_path
+from karaoke_train.runlog.lock import Holder, holder_of
+from karaoke_train.runlog.timestamps import parse_timestamp
+from syncd.destination.base import Destination, Identity, RunRef
+from syncd.errors import Connection, ProblemCode
+from syncd.paths import destination_folder
+from syncd.report.oddities import oddities
+from syncd.report.status import RunState, RunStatus, Status, spoken
+from syncd.settings import Settings
+from syncd.source import tailer
+from syncd.source.scanner import LogFile, LogScanner, UnusableFile, resolve_parts
+from syncd.state import cursor, daemon_report, decisions, failures, lease, quarantine, reached
+from syncd.state.cursor import Cursor
+from syncd.state.daemon_report import DaemonReport
+from syncd.state.failures import Problem
+from syncd.sync.outcome import outcome_before
+from syncd.sync.past import owners
+
+
+def collect(settings: Settings, destination: Destination) -> Status:
+    """Look at the state folder and the log folders. Never raises for what is in them."""
+    identity = destination.identity
+    state = destination_folder(settings.state_dir, identity.address)
+    holder = lease.daemon_of(settings.state_dir)
+    report = daemon_report.load(state)  # of the daemon for this destination, if there is one
+    if not holder or report.pid != holder.pid:
+        report = daemon_report.load(settings.state_dir)
+    age = daemon_report.silence(report, holder, datetime.now(UTC)) if holder else 0.0
+    elsewhere = _elsewhere(report, identity) if holder and report.pid == holder.pid else ""
+    current = report if holder and not elsewhere else DaemonReport()
+    ago = reached.seconds_ago(state, datetime.now(UTC))
+    connectivity, words, remedy = _connectivity(current, identity, ago)
+    entity = current.entity or identity.entity
+    cursors = {
+        run_id: known
+        for run_id, known in cursor.load_all(state / "cursors").items()
+        if not entity or known.entity == entity  # what another account has is not here
+    }
+    runs = (
+        *_unreadable_state(settings.state_dir),
+        *_runs(settings, state, cursors, destination.url, holder),
+    )
+    return Status(
+        running=holder is not None,
+        daemon=str(holder) if holder else "",
+        server=identity.address,
+        entity=entity,
+        project=settings.project,
+        # the daemon may have a key that this shell hasn't: a credential of its service, say
+        login=identity.key_source or (f"{current.login} (the daemon's)" if current.login else ""),
+        connectivity=connectivity,
+        connectivity_words=words,
+        connectivity_remedy=remedy,
+        log_dirs=tuple(map(str, settings.log_dir)),
+        state_dir=str(settings.state_dir),
+        runs=runs,
+        warnings=(
+            *_warnings(settings, identity, holder, report, elsewhere),
+            *_stopped(runs),
+            *oddities(settings.log_dir, state, runs, cursors),
+        ),
+        silent=age if age > daemon_report.SILENT_AFTER else 0.0,
+        elsewhere=elsewhere,
+        lane=destination.lane,
+        destination=identity.kind,
+        place=identity.place,
+        needs_key=identity.needs_key,
+        origin=settings.origin,
+        unwatched=tuple(_unwatched(settings, report)) if holder and current.updated else (),
+    )
+
+
+def _connectivity(
+    report: DaemonReport, identity: Identity, ago: float | None
+) -> tuple[Connection, str, str]:
+    """The daemon's word, where one runs that had a login to ask with, or did without. ago: seconds
+    since anybody reached the server."""
+    had_login = identity.key_source or report.login or not identity.needs_key
+    if report.updated and (had_login or report.connectivity is Connection.ONLINE):
+        return report.connectivity, report.words, report.remedy
+    if identity.key_source or not identity.needs_key:
+        words = "nobody has asked the server yet" if ago is None else f"reached {spoken(ago)} ago"
+        return Connection.UNKNOWN, words, ""
+    return Connection.NOT_LOGGED_IN, "nobody is logged in", identity.login_remedy
+
+
+def _runs(
+    settings: Settings,
+    state: Path,
+    cursors: Mapping[str, Cursor],
+    url: Callable[[RunRef], str],
+    daemon: Holder | None,
+) -> Iterable[RunStatus]:
+    aliases = decisions.aliases(state)
+    ignored = decisions.forgotten(state)
+    problems = failures.load_all(state)
+    projects = {run_id: known.project for run_id, known in cursors.items()}
+    scanner = LogScanner(lambda: aliases, lambda run_id: projects.get(run_id, ""))
+    files = resolve_parts(scanner.scan(settings.log_dir), owners(cursors.values()))
+    quarantined = state / "quarantine"
+    with_bad_lines = quarantine.run_ids(quarantined)
+    here: dict[str, str] = {}
+    unseen = {str(file.path) for file in files if isinstance(file, UnusableFile)}
+    by_path = {known.path: known for known in cursors.values()}
+    for file in files:
+        if isinstance(file, UnusableFile):
+            yield _unusable(file, by_path.get(str(file.path)), settings, ignored)
+            continue
+        run_id = file.key
+        here[run_id] = str(file.path)
+        bad = quarantine.load(quarantined, run_id).count if run_id in with_bad_lines else 0
+        known = cursors.get(run_id)
+        run = _run(file, known, problems.get(run_id), run_id in ignored, settings, url)
+        yield _attended(replace(run, bad=bad), known, daemon, state.name)
+    made_new = {here[run_id] for run_id in aliases.values() if run_id in here}
+    for run_id in cursors.keys() - here.keys() - ignored:
+        path = cursors[run_id].path
+        if path in made_new:  # the user has decided about it
+            continue
+        if path in unseen or str(Path(path).parent) in unseen:  # it may well be there
+            continue
+        if not cursors[run_id].ended and _belongs(cursors[run_id], settings):
+            yield _missing(cursors[run_id])
+
+
+def _run(
+    file: LogFile,
+    known: Cursor | None,
+    problem: Problem | None,
+    ignored: bool,
+    settings: Settings,
+    url: Callable[[RunRef], str],
+) -> RunStatus:
+    header = file.header
+    project = settings.project or header.project
+    mine = known if known and known.project == project else None
+    uploaded, offset = (mine.records, mine.confirmed.offset) if mine else (0, 0)
+    pending = lines_from(file.path, offset) if file.size > offset else 0
+    state = _state(header.upload, ignored, problem, pending)
+    live = (known is None or not known.ended) and holder_of(lock_path(file.path)) is not None
+    if state is RunState.UPLOADED and mine and not mine.ended:
+        # a run that crashed has no end in its file: that it can't be told is a problem of the run's
+        crashed = problem is not None and not live
+        state = RunState.ENDING if crashed or outcome_before(file.path, offset) else state
+    to_upload = state in (RunState.WAITING, RunState.BLOCKED)
+    run = RunStatus(
+        file.key, header.run_name, project, str(file.path), state,
+        records=uploaded + pending, uploaded=uploaded, pending=pending if to_upload else 0,
+        url=url(RunRef(mine.entity, project, header.run_id)) if mine else "",
+        stopped=mine is not None and mine.stopped, created=header.created,
+        live=live,
+    )  # fmt: skip
+    # an uploaded run can have one, too: its pictures may be missing
+    if problem is None or not (to_upload or state in (RunState.UPLOADED, RunState.ENDING)):
+        return run
+    return replace(
+        run,
+        problem=problem.what,
+        meaning=problem.meaning,
+        remedy=problem.remedy,
+        code=problem.code,
+    )
+
+
+def _attended(
+    run: RunStatus, known: Cursor | None, daemon: Holder | None, destination: str
+) -> RunStatus:
+    """The run with who uploads it. daemon: the one whose state this is; destination: as leases have
+    it."""
+    if not run.waits:
+        return run
+    run_id = run.run_id.partition(".")[0]  # the parts of a run have one lease
+    uploader = holder_of(lease.run_lease(Path(run.path), run_id, destination).path)
+    if uploader is None or (daemon and (uploader.host, uploader.pid) == (daemon.host, daemon.pid)):
+        return run
+    run = replace(run, holder=str(uploader))
+    # `sync` keeps its cursors in this state folder, too: one that moved since it took the run
+    if known and _time(known.updated) >= _time(uploader.since) > 0:
+        return run
+    return replace(run, state=RunState.ELSEWHERE)
+
+
+def _time(text: str) -> float:
+    return parse_timestamp(text, 0.0)
+
+
+def _unreadable_state(folder: Path) -> Iterable[RunStatus]:
+    """Without the state folder everything looks as if it were yet to be uploaded."""
+    try:
+        with os.scandir(folder):
+            return
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        yield RunStatus(
+            "", str(folder), "", str(folder), RunState.UNREADABLE,
+            problem=f"the state folder can't be read: {error.strerror}",
+            meaning="What is uploaded isn't known without it: records may be counted as waiting "
+            "that are on the server",
+            remedy="Make it readable for this user, or set XDG_STATE_HOME",
+            code=ProblemCode.UNREADABLE,
+        )  # fmt: skip
+
+
+def _state(upload: bool, ignored: bool, problem: Problem | None, pending: int) -> RunState:
+    if ignored:
+        return RunState.FORGOTTEN
+    if problem and problem.decision:
+        return RunState.BLOCKED
+    if not pending:
+        return RunState.UPLOADED
+    return RunState.WAITING if upload else RunState.LOCAL
+
+
+def _unusable(
+    file: UnusableFile, known: Cursor | None, settings: Settings, ignored: Container[str]
+) -> RunStatus:
+    """known: of the run that was uploaded from there, where that isn't told by the file."""
+    header = file.header
+    run_id = header.run_id if header else known.run_id if known else ""
+    state = RunState(file.code) if file.code else RunState.EMPTY
+    state = RunState.FORGOTTEN if run_id in ignored else state
+    if header is None:
+        name = str(file.path) if file.path in settings.log_dir else file.path.stem
+        run = RunStatus(run_id, name, known.project if known else "", str(file.path), state)
+        if known:
+            at = known.records
+            run = replace(run, records=at, uploaded=at)
+    else:
+        project = settings.project or header.project
+        records = lines_from(file.path, 0)
+        run = RunStatus(
+            header.run_id, header.run_name, project, str(file.path), state, records=records,
+            created=header.created,
+        )  # fmt: skip
+    return replace(run, problem=file.problem, remedy=file.remedy, code=file.code or "")
+
+
+def _missing(known: Cursor) -> RunStatus:
+    return RunStatus(
+        known.run_id,
+        Path(known.path).stem,
+        known.project,
+        known.path,
+        RunState.MISSING,
+        records=known.records,
+        uploaded=known.records,
+        problem="the file is gone before its run ended",
+        meaning=f"{known.records:,} records are on the server; later ones can't be sent",
+        remedy=f"Put the file back, or karaoke-syncd forget {known.run_id}",
+        code=ProblemCode.MISSING,
+    )
+
+
+def _belongs(known: Cursor, settings: Settings) -> bool:
+    return Path(known.path).parent in settings.log_dir
+
+
+def lines_from(path: Path, offset: int) -> int:
+    """Complete lines of the file from an offset on; 0 when it can't be read."""
+    try:
+        return tailer.count_lines(path, offset)
+    except OSError:
+        return 0
+
+
+def _unwatched(settings: Settings, report: DaemonReport) -> Iterable[str]:
+    return (str(folder) for folder in settings.log_dir if str(folder) not in report.log_dir)
+
+
+def _elsewhere(report: DaemonReport, identity: Identity) -> str:
+    """Where the daemon uploads to, if that isn't where this shell would."""
+    if report.server and report.server != identity.address:
+        return report.server
+    if report.entity and identity.entity and report.entity != identity.entity:
+        return f"{report.server} as {report.entity}"
+    return ""
+
+
+def _place(identity: Identity) -> str:
+    return f"{identity.address} as {identity.entity}" if identity.entity else identity.address
+
+
+def _stopped(runs: Iterable[RunStatus]) -> Iterable[str]:
+    for run in runs:
+        if run.stopped:
+            yield (
+                f"somebody pressed Stop on the page of {run.name}: its training was not stopped by "
+                "it, and its records go on being uploaded"
+            )
+
+
+def _warnings(
+    settings: Settings,
+    identity: Identity,
+    holder: Holder | None,
+    report: DaemonReport,
+    elsewhere: str,
+) -> Iterable[str]:
+    if identity.warning:
+        yield identity.warning
+    if elsewhere:
+        yield f"the daemon uploads to {elsewhere}, this shell would to {_place(identity)}"
+    for folder in settings.log_dir:
+        if not folder.is_dir():
+            yield f"{folder} does not exist yet; it is watched as soon as it does"
+        elif holder and str(folder) not in report.log_dir:
+            flag = f"--log_dir {shlex.quote(str(folder))}"
+            yield f"{folder} is not watched by the daemon: start it with {flag}"

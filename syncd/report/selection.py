@@ -1,0 +1,69 @@
+"""Which runs the table shows: what lives, is in trouble or waits first, then the newest; pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Final
+
+from syncd.report.status import RunState, RunStatus
+
+LIVE: Final = "live"  # what --filter takes beside the states
+TROUBLE: Final = "trouble"
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """The runs of a table, and how many were left out, by state."""
+
+    shown: tuple[RunStatus, ...]
+    left_out: tuple[tuple[str, int], ...] = ()
+
+    def __str__(self) -> str:
+        """What was left out, in words; empty where nothing was."""
+        count = sum(number for _, number in self.left_out)
+        states = ", ".join(f"{number:,} {state}" for state, number in self.left_out)
+        return f"and {count:,} more: {states}" if count else ""
+
+
+def select(
+    runs: Iterable[RunStatus], wanted: Sequence[str], limit: int | None, *, in_order: bool = True
+) -> Selection:
+    """The first `limit` of the runs that match one of `wanted`; of all where nothing is wanted.
+    in_order: what lives, is in trouble or waits first, then the newest."""
+    chosen = matching(runs, wanted)
+    if in_order:
+        chosen.sort(key=lambda run: (run.created, run.path), reverse=True)
+        chosen.sort(key=rank)
+    cut = len(chosen) if limit is None else limit
+    return Selection(
+        tuple(chosen[:cut]), tuple(Counter(str(run.state) for run in chosen[cut:]).most_common())
+    )
+
+
+def matching(runs: Iterable[RunStatus], wanted: Sequence[str]) -> list[RunStatus]:
+    """Those that match one of `wanted`: a state, `live`, `trouble`, or a part of a name or run id,
+    or a glob over one. All where nothing is wanted."""
+    return [run for run in runs if not wanted or any(_matches(run, word) for word in wanted)]
+
+
+def _matches(run: RunStatus, word: str) -> bool:
+    if word in (*RunState, LIVE, TROUBLE):
+        return (
+            word == run.state
+            or (word == LIVE and run.live)
+            or (word == TROUBLE and (run.troubled or run.decision))
+        )
+    pattern = word if set(word) & set("*?[") else f"*{word}*"
+    return fnmatchcase(run.name, pattern) or fnmatchcase(run.run_id, pattern)
+
+
+def rank(run: RunStatus) -> int:
+    """How soon it is shown: 0 is first."""
+    if run.troubled or run.decision:
+        return 0
+    if run.live:
+        return 1
+    return 2 if run.waits or run.state is RunState.ELSEWHERE else 3

@@ -1,0 +1,53 @@
+"""Which runs the table shows, in which order, and what it says of the others."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from syncd.report.selection import select
+from syncd.report.status import RunState, RunStatus
+
+RUN = RunStatus("id", "name", "p", "/logs/a", RunState.UPLOADED, records=5, uploaded=5)
+OLD = replace(RUN, name="old", run_id="aaa", created="2024-01-15T10:00:00+00:00")
+NEW = replace(RUN, name="new", run_id="bbb", created="2024-03-15T10:00:00+00:00")
+WAITS = replace(RUN, name="waits", run_id="ccc", state=RunState.WAITING, pending=2)
+LIVE = replace(RUN, name="lives", run_id="ddd", live=True)
+TROUBLED = replace(WAITS, name="ill", run_id="eee", problem="HTTP 403")
+COPY = replace(RUN, name="copy", run_id="fff", state=RunState.COPY, problem="a copy")
+RUNS = [OLD, NEW, WAITS, LIVE, TROUBLED, COPY]
+
+
+def names(*wanted: str, limit: int | None = None) -> list[str]:
+    return [run.name for run in select(RUNS, wanted, limit).shown]
+
+
+def test_troubled_live_and_waiting_runs_come_first_then_the_newest() -> None:
+    assert names() == ["ill", "copy", "lives", "waits", "new", "old"]
+
+
+def test_what_is_left_out_is_counted_by_state() -> None:
+    chosen = select(RUNS, (), 2)
+    assert [run.name for run in chosen.shown] == ["ill", "copy"]
+    assert str(chosen) == "and 4 more: 3 uploaded, 1 waiting"
+    assert str(select(RUNS, (), 6)) == str(select(RUNS, (), None)) == ""
+
+
+@pytest.mark.parametrize(
+    ("wanted", "found"),
+    [
+        (("waiting",), ["ill", "waits"]),
+        (("live",), ["lives"]),
+        (("trouble",), ["ill", "copy"]),
+        (("new",), ["new"]),
+        (("aaa",), ["old"]),
+        (("l*",), ["lives"]),
+        (("new", "live"), ["lives", "new"]),
+        (("nobody",), []),
+    ],
+)
+def test_a_filter_is_a_state_or_a_part_of_a_name_or_id(
+    wanted: tuple[str, ...], found: list[str]
+) -> None:
+    assert names(*wanted) == found

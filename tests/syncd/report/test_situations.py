@@ -1,0 +1,57 @@
+"""In each situation, `status` says what is true: its first line, its exit code, what to do."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from syncd.report.render import render
+from syncd.report.status import exit_code, to_json
+from syncd.report.verdict import verdict
+from tests.syncd.report.situations import SITUATIONS, Scene, Situation
+
+
+@pytest.fixture
+def scene(tmp_path: Path) -> Iterator[Scene]:
+    made = Scene(tmp_path)
+    with made.held:
+        yield made
+    made.world.daemon.drop()
+
+
+@pytest.mark.parametrize("situation", SITUATIONS, ids=lambda situation: situation.truth)
+def test_status_says_what_is_true(scene: Scene, situation: Situation) -> None:
+    situation.play(scene)
+    status = scene.status()
+    places = {"logs": scene.world.logs, "state": scene.world.settings.state_dir}
+    found = verdict(status)
+    assert str(found) == situation.says.format(**places)
+    assert found.advice.startswith(situation.advice.format(**places))
+    assert exit_code(status) is situation.code
+    data = to_json(status)
+    assert (data["exit_code"], data["exit"]) == (situation.code, situation.code.name.lower())
+    assert {key: data[key] for key in situation.json} == situation.json
+    if situation.run:
+        assert {key: data["runs"][0][key] for key in situation.run} == situation.run
+    page = io.StringIO()
+    render(status, Console(file=page, width=500, color_system=None))
+    first, then, *rest = page.getvalue().splitlines()
+    assert first == str(found)
+    assert then == f"Next  {found.advice}"
+    for words in situation.tells:
+        assert words.format(**places) in "\n".join(rest)
+
+
+def test_all_is_on_the_server_is_said_only_where_it_is_so() -> None:
+    """Neither while anything waits, nor in trouble, nor where the server isn't known to have it."""
+    fine = {situation.truth for situation in SITUATIONS if "All" in situation.says}
+    assert fine == {
+        "everything is uploaded, ends included",
+        "a run goes on; all that it has is uploaded",
+        "a line is no record",
+        "somebody pressed Stop on the run's page",
+    }
