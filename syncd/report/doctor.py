@@ -34,6 +34,9 @@ PACKAGES: Final = (
 LOW_SPACE: Final = 1 << 30  # bytes
 NO_SPACE: Final = 50 << 20
 FEW_WATCHES: Final = 1024
+_MORE_INOTIFY: Final = (
+    "sudo sysctl fs.inotify.max_user_watches=65536 fs.inotify.max_user_instances=128"
+)
 LEVELS: Final = ("ok", "warning", "error")
 SCHEMA: Final = 1
 
@@ -132,9 +135,11 @@ def _inotify(settings: Settings, destination: Destination) -> Iterable[Finding]:
         int((limits / name).read_text()) for name in ("max_user_watches", "max_user_instances")
     )
     words = f"{watches:,} watches and {instances:,} instances are allowed"
-    if watches < FEW_WATCHES or instances < 16:
-        remedy = "sudo sysctl fs.inotify.max_user_watches=65536 fs.inotify.max_user_instances=128"
-        yield Finding("inotify", "warning", f"only {words}; polling stands in", remedy)
+    if problem := watcher.no_inotify():
+        yield Finding("inotify", "warning", f"{problem}: folders are polled", _MORE_INOTIFY)
+    elif watches < FEW_WATCHES or instances < 16:
+        words = f"only {words}; polling stands in"
+        yield Finding("inotify", "warning", words, _MORE_INOTIFY)
     else:
         yield Finding("inotify", "ok", words)
 

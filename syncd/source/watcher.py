@@ -5,6 +5,7 @@ Events only say where to look; a slow rescan finds what they missed.
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -84,13 +85,16 @@ class Watcher:
             self._observers.clear()
 
     def _watch(self, folder: Path, identity: tuple[int, int]) -> _Watched:
-        observer = self._observer(method(folder) if self._how == "auto" else self._how)
+        how = method(folder) if self._how == "auto" else self._how
         try:
-            watch = observer.schedule(self._handler, str(folder), event_filter=NEWS)
-        except OSError as error:  # the inotify limit, mostly
+            return self._watched_by(how, folder, identity)
+        except OSError as error:  # a limit of the kernel's: of instances (EMFILE), watches (ENOSPC)
             events.polled_instead(folder, error)
-            observer = self._observer("polling")
-            watch = observer.schedule(self._handler, str(folder), event_filter=NEWS)
+            return self._watched_by("polling", folder, identity)
+
+    def _watched_by(self, how: str, folder: Path, identity: tuple[int, int]) -> _Watched:
+        observer = self._observer(how)
+        watch = observer.schedule(self._handler, str(folder), event_filter=NEWS)
         return _Watched(identity, observer, watch)
 
     def _observer(self, how: str) -> BaseObserver:
@@ -116,7 +120,7 @@ class _Handler(FileSystemEventHandler):
 
     def on_any_event(self, event: FileSystemEvent) -> None:
         for name in (event.src_path, event.dest_path):
-            path = Path(name.decode() if isinstance(name, bytes) else name)
+            path = Path(os.fsdecode(name))
             if path.match(LOG_FILES):
                 self._on_news(path)
 
@@ -128,6 +132,18 @@ def _identity(folder: Path) -> tuple[int, int] | None:
     except OSError:
         return None
     return (stat.st_dev, stat.st_ino) if S_ISDIR(stat.st_mode) else None
+
+
+def no_inotify() -> str:
+    """Why this process could not watch a folder by inotify; empty where it could."""
+    try:
+        made = Observer()
+        made.start()  # and stopped below: one that never ran does not close what it has opened
+    except OSError as error:
+        return error.strerror or str(error)
+    made.stop()
+    made.join(timeout=5)
+    return ""
 
 
 def method(folder: Path) -> str:

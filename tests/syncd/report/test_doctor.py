@@ -372,3 +372,14 @@ def test_json_is_a_schema_and_the_exit_code_in_it_is_the_exit_code(
         "findings": [{"check": "log_dir", "level": "warning", "what": "gone", "remedy": "make it"}],
     }
     assert code == Exit.WARNINGS
+
+
+def test_no_inotify_at_all_is_a_warning_that_says_what_stands_in(
+    find: Find, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(doctor.watcher, "no_inotify", lambda: "inotify instance limit reached")
+    found = find()["inotify"]
+    assert (found.level, found.what) == (
+        "warning",
+        "inotify instance limit reached: folders are polled",
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import queue
 import shutil
 import time
@@ -136,15 +137,23 @@ def test_a_folder_that_was_replaced_between_two_looks_is_watched_again(
     assert watched.hears_of(logs / NAME, go_on)
 
 
+@pytest.mark.parametrize(
+    ("where", "code"), [("__init__", errno.EMFILE), ("schedule", errno.ENOSPC)]
+)
 def test_where_inotify_has_no_room_polling_stands_in(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    where: str,
+    code: int,
 ) -> None:
+    """Of watches, which are counted per folder, or of instances, one of which a process needs."""
     from watchdog.observers import Observer
 
     def full(*_: object, **__: object) -> None:
-        raise OSError(28, "inotify watch limit reached")
+        raise OSError(code, "inotify limit reached")
 
-    monkeypatch.setattr(Observer, "schedule", full)
+    monkeypatch.setattr(Observer, where, full)
     monkeypatch.setattr(watcher, "POLL_EVERY", 0.05)
     made = Watched("inotify")
     try:
