@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _runs: Final = click.argument("runs", nargs=-1, required=True, metavar="RUN...")
 _EXAMPLE_IDS: Final = ("karaoke-syncd status --json", "has the run ids, as run_id")
+SHOWN: Final = 5  # runs that a word may mean
 
 
 @command(
@@ -34,7 +35,8 @@ _EXAMPLE_IDS: Final = ("karaoke-syncd status --json", "has the run ids, as run_i
 def retry(call: Invocation, runs: Sequence[str]) -> Exit:
     """Take a run as it is now, and try at once.
 
-    RUN is a run id. A run that was forgotten is uploaded again.
+    RUN is a run id, a name, or the beginning of either if no other run begins so. A run that was
+    forgotten is uploaded again.
     """
     from syncd.state import daemon_report, decisions, failures
 
@@ -63,7 +65,8 @@ def retry(call: Invocation, runs: Sequence[str]) -> Exit:
 def forget(call: Invocation, runs: Sequence[str]) -> Exit:
     """Leave a run alone for good.
 
-    RUN is a run id. The file stays, and so does what the server has.
+    RUN is a run id, a name, or the beginning of either if no other run begins so. The file stays,
+    and so does what the server has.
     """
     from syncd.state import decisions, failures
 
@@ -79,8 +82,8 @@ def forget(call: Invocation, runs: Sequence[str]) -> Exit:
 
 
 def _find(call: Invocation, runs: Sequence[str]) -> list[tuple[Status, list[RunStatus], Path]]:
-    """Per destination how everything stands, the runs by their ids, and the folder in which
-    decisions about them are kept. Raises UsageError for an id that is no run's."""
+    """Per destination how everything stands, the runs that are meant, and the folder in which
+    decisions about them are kept. Raises UsageError for a word that means no run, or several."""
     from syncd.report.collect import collect
     from syncd.service import folders
 
@@ -90,17 +93,32 @@ def _find(call: Invocation, runs: Sequence[str]) -> list[tuple[Status, list[RunS
     found = []
     for settings, destination in connect_all(replace(watched, log_dir=both)):
         status = collect(settings, destination)
-        known = {run.run_id: run for run in status.runs if run.run_id}
-        for run_id in runs:
-            if run_id not in known:
-                raise UsageError(
-                    f"no run {run_id!r} is known here",
-                    meaning="Nothing was decided",
-                    remedy="`karaoke-syncd status --json` lists the run ids; name its --log_dir",
-                )
+        chosen = {run.run_id: run for word in runs for run in [_meant(word, status)]}
         state = destination_folder(settings.state_dir, destination.identity.address)
-        found.append((status, [known[run_id] for run_id in runs], state))
+        found.append((status, list(chosen.values()), state))
     return found
+
+
+def _meant(word: str, status: Status) -> RunStatus:
+    """The one run that a word means. Raises UsageError."""
+    from syncd.report.selection import named
+
+    found = named(status.runs, word)
+    if len(found) == 1:
+        return found[0]
+    if found:
+        some = ", ".join(f"{run.run_id} ({run.name})" for run in found[:SHOWN])
+        more = " …" if len(found) > SHOWN else ""
+        raise UsageError(
+            f"{word!r} may be any of {len(found):,} runs: {some}{more}",
+            meaning="Nothing was decided",
+            remedy="Name the run by its id, or more of its name",
+        )
+    raise UsageError(
+        f"no run {word!r} is known here",
+        meaning="Nothing was decided",
+        remedy="`karaoke-syncd status --all` lists the runs; name its --log_dir",
+    )
 
 
 def _what_follows(status: Status, *, uploads: bool) -> tuple[Exit, str]:

@@ -49,6 +49,18 @@ def matching(runs: Iterable[RunStatus], wanted: Sequence[str]) -> list[RunStatus
     return [run for run in runs if not wanted or any(_matches(run, word) for word in wanted)]
 
 
+def named(runs: Iterable[RunStatus], word: str) -> list[RunStatus]:
+    """The runs that a word may mean, of different ids: the one with this id, else those of this
+    name, else those whose id or name begins so. A run has one that can be told if it is alone."""
+    by_id = {run.run_id: run for run in runs if run.run_id}
+    if word in by_id:
+        return [by_id[word]]
+    called = [run for run in by_id.values() if run.name == word]
+    begins = [run for run in by_id.values() if run.name.startswith(word)]
+    begins += [run for run in by_id.values() if run.run_id.startswith(word) and run not in begins]
+    return called or begins
+
+
 def _matches(run: RunStatus, word: str) -> bool:
     if word in (*RunState, LIVE, TROUBLE):
         return (

@@ -361,6 +361,20 @@ def test_a_mistyped_run_among_several_leaves_all_as_they_were(
     assert decided(home, "forgotten") == ["run-1"]
 
 
+def test_a_run_is_named_by_its_name_or_a_beginning_that_no_other_has(
+    log: Path, home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log.with_name("training_log_b.jsonl").write_bytes(config_line(run_id="run-22"))
+    assert main(["forget", "run-2"]) == Exit.OK
+    assert decided(home, "forgotten") == ["run-22"]
+    assert main(["forget", "name of run-1"]) == Exit.OK
+    assert decided(home, "forgotten") == ["run-1", "run-22"]
+    capsys.readouterr()
+    assert main(["retry", "name of"]) == Exit.USAGE
+    assert "may be any of 2 runs: run-1 (name of run-1), run-22 (" in capsys.readouterr().err
+    assert decided(home) == []
+
+
 @pytest.mark.parametrize("command", ["retry", "forget"])
 def test_a_decision_that_cannot_be_kept_is_said_without_a_traceback(
     command: str, log: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from syncd.report.selection import select
+from syncd.report.selection import named, select
 from syncd.report.status import RunState, RunStatus
 
 RUN = RunStatus("id", "name", "p", "/logs/a", RunState.UPLOADED, records=5, uploaded=5)
@@ -51,3 +51,23 @@ def test_a_filter_is_a_state_or_a_part_of_a_name_or_id(
     wanted: tuple[str, ...], found: list[str]
 ) -> None:
     assert names(*wanted) == found
+
+
+@pytest.mark.parametrize(
+    ("word", "found"),
+    [
+        ("aaa", ["old"]),  # an id
+        ("new", ["new"]),  # a name, though another begins so
+        ("newe", ["newer"]),  # a unique beginning of a name
+        ("bb", ["new"]),  # and of an id
+        ("ne", ["new", "newer"]),
+        ("nobody", []),
+        ("", ["old", "new", "newer", "called aaa"]),
+    ],
+)
+def test_a_run_is_meant_by_its_id_its_name_or_the_beginning_of_either(
+    word: str, found: list[str]
+) -> None:
+    newer = replace(NEW, name="newer", run_id="ggg")
+    other = replace(NEW, name="called aaa", run_id="hhh")
+    assert [run.name for run in named([OLD, NEW, newer, other], word)] == found
