@@ -20,6 +20,7 @@ GROWING_DELAYS: Final = 254  # the systemd that knows RestartSteps
 NEEDS_NAMESPACE: Final = frozenset(
     {
         *("PrivateUsers", "PrivateMounts", "ProtectSystem", "ProtectHome", "ReadWritePaths"),
+        *("TemporaryFileSystem", "BindPaths", "BindReadOnlyPaths"),
         *("InaccessiblePaths", "PrivateTmp", "PrivateDevices", "DevicePolicy", "ProtectHostname"),
         *("ProtectClock", "ProtectControlGroups", "ProtectKernelLogs", "ProtectKernelModules"),
         *("ProtectKernelTunables", "CapabilityBoundingSet"),
@@ -82,6 +83,8 @@ def _lines(key: str, line: str, installation: Installation) -> list[str]:
         case "PrivateTmp" if shown := list(filter(_is_temporary, installation.program)):
             bound = [quoted(str(path), dollars=False) for path in shown]
             return [line, f"BindReadOnlyPaths={' '.join(bound)}"]  # or nothing could be run
+        case "TemporaryFileSystem" if any(map(_is_of_the_session, installation.writable)):
+            return ["# not hidden: a log folder is in there"]
         case "RestartSec" if installation.systemd >= GROWING_DELAYS:
             return [line, "RestartSteps=6", "RestartMaxDelaySec=5min"]
         case _:
@@ -169,6 +172,11 @@ def _without_login(url: str) -> str:
         return paths.without_login(url)
     except ValueError:  # no address, which the daemon says
         return url
+
+
+def _is_of_the_session(folder: Path) -> bool:
+    runtime = os.environ.get("XDG_RUNTIME_DIR", "")
+    return runtime != "" and folder.is_relative_to(runtime)
 
 
 def _is_temporary(folder: Path) -> bool:

@@ -34,6 +34,17 @@ FORBIDDEN = {
     "ProtectSystem": "assert not os.statvfs('/usr').f_flag & os.ST_RDONLY",
     "ProtectHome": "Path(HOME, 'new').touch()",
     "InaccessiblePaths": "Path(HOME, '.ssh/id').read_text()",
+    "InaccessiblePaths: passwords": "Path(HOME, '.git-credentials').read_text()",
+    "TemporaryFileSystem: the session bus": "connect(RUNTIME + '/bus')",
+    "TemporaryFileSystem: the user manager": "connect(RUNTIME + '/systemd/private')",
+    "TemporaryFileSystem: systemd-run --user": "run('systemd-run', '--user', '--no-block', 'true')",
+    "TemporaryFileSystem: write": "Path(RUNTIME, 'new').touch()",
+    "UnsetEnvironment": "assert 'DBUS_SESSION_BUS_ADDRESS' in os.environ",
+    "SystemCallFilter: ptrace": "libc(libc_.ptrace(0, 0, 0, 0))",
+    "PrivateUsers: another process's files": "os.listdir(f'/proc/{os.getppid()}/root')",
+    "PrivateUsers: another process's memory": "open(f'/proc/{os.getppid()}/mem', 'rb')",
+    "ProtectHome: a unit of its own": "Path(HOME, '.config/systemd/user/mine.service').touch()",
+    "ProtectHome: a shell's start": "Path(HOME, '.bashrc').touch()",
     "PrivateTmp": "Path(OUTSIDE).read_text()",
     "PrivateDevices": "assert len(os.listdir('/dev')) > 20",
     "ProtectControlGroups": "assert not os.statvfs('/sys/fs/cgroup').f_flag & os.ST_RDONLY",
@@ -50,6 +61,10 @@ ALLOWED = {
     "read the login": "Path(HOME, '.netrc').read_text()",
     "inotify": "libc(libc_.inotify_init1(0))",
     "names and connections": "socket.getaddrinfo('localhost', 80); socket.socket()",
+    "tell the manager": "socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM).sendto(b'STATUS=here', "
+    "os.environ['NOTIFY_SOCKET'])",
+    # what a user manager can't take from it: SECURITY.md says so
+    "listen": "socket.create_server(('127.0.0.1', 0))",
     "run programs": "subprocess.run([sys.executable, '-c', ''], check=True)",
 }
 PROBE = """
@@ -62,12 +77,17 @@ libc_ = ctypes.CDLL(None, use_errno=True)
 def libc(result):
     if result < 0:
         raise OSError(ctypes.get_errno(), "refused")
+RUNTIME = os.environ["XDG_RUNTIME_DIR"]
+def connect(path):
+    socket.socket(socket.AF_UNIX).connect(path)
+def run(*words):
+    assert subprocess.run(words, capture_output=True, timeout=20).returncode == 0
 done = {}
 for name, code in json.loads(Path(WHAT).read_text()).items():
     try:
         exec(code)
         done[name] = "done"
-    except (OSError, AssertionError, ValueError) as error:
+    except (OSError, AssertionError, ValueError, subprocess.TimeoutExpired) as error:
         done[name] = f"{error!r}"
 Path(OUT).write_text(json.dumps(done))
 """
@@ -79,6 +99,7 @@ def test_each_directive_forbids_what_it_says_and_the_daemons_work_is_allowed(
     logs = box.folder("logs")
     box.write(".netrc", "machine x login y password z\n")
     box.write(".ssh/id", "secret")
+    box.write(".git-credentials", "https://me:secret@example.org")
     probe = box.write("probe.py", PROBE)
     what = box.write("what.json", json.dumps({**FORBIDDEN, **ALLOWED}))
     box.folder(".local/state")
@@ -107,8 +128,9 @@ def test_every_sandbox_directive_is_probed_or_can_not_be_seen_from_inside() -> N
     sandbox = unit_file.template().partition("# Sandbox")[2].partition("[Install]")[0]
     there = set(re.findall(r"^(\w+)=", sandbox, re.MULTILINE))
     unseen = {"SystemCallArchitectures", "SystemCallErrorNumber", "KeyringMode", "PrivateMounts",
-              "DevicePolicy", "AmbientCapabilities", "ReadWritePaths"}  # fmt: skip
-    assert there - {name.partition("=")[0] for name in FORBIDDEN} == unseen
+              "DevicePolicy", "AmbientCapabilities", "ReadWritePaths", "BindPaths",
+              "BindReadOnlyPaths"}  # fmt: skip
+    assert there - {re.split("[=:]", name)[0] for name in FORBIDDEN} == unseen
 
 
 def test_systemd_has_no_word_against_the_unit_and_finds_it_tight(box: Sandbox) -> None:

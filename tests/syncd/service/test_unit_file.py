@@ -45,6 +45,14 @@ def test_log_folder_in_tmp_is_not_hidden_from_the_service() -> None:
     assert "PrivateTmp=yes" not in rendered(writable=[Path("/tmp/run/logs")])
 
 
+def test_the_sessions_folder_is_hidden_unless_a_log_folder_is_in_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", "/run/user/7")
+    assert "TemporaryFileSystem=%t:ro" in rendered(writable=[Path("/run/user/70/logs")])
+    assert "TemporaryFileSystem=%t:ro" not in rendered(writable=[Path("/run/user/7/logs")])
+
+
 def test_without_namespaces_nothing_is_asked_that_would_keep_it_from_starting() -> None:
     keys = {line.partition("=")[0] for line in rendered(namespaces=False)}
     assert keys & unit_file.NEEDS_NAMESPACE == set()
@@ -165,6 +173,4 @@ def test_a_program_in_a_temporary_folder_stays_in_sight() -> None:
         unit_file.template(), unit_file.Installation(command=["x"], program=programs)
     )
     assert 'PrivateTmp=yes\nBindReadOnlyPaths="/tmp/a b/venv"\n' in text
-    assert "BindReadOnlyPaths" not in unit_file.render(
-        unit_file.template(), unit_file.Installation(["x"])
-    )
+    assert "venv" not in unit_file.render(unit_file.template(), unit_file.Installation(["x"]))
