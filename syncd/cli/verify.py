@@ -30,10 +30,10 @@ Compared = Sequence[tuple[LogFile, "Comparison"]]
     "verify",
     to_stdout=True,
     exits={
-        Exit.OK: "the server has every record of the files, once and equal",
+        Exit.OK: "what the server has is what the files have; what waits is counted",
         Exit.OFFLINE: "the server can't be reached, so nothing is known",
         Exit.LOGIN: "nobody is logged in, or the server refuses the account",
-        Exit.DIFFERENT: "the server has not all of it, or has other records",
+        Exit.DIFFERENT: "records are missing or lost at the server, or it has others",
     },
     examples=(
         ("karaoke-syncd verify", "all runs in ./logs that are to be uploaded"),
@@ -94,7 +94,7 @@ def _verified(
     chosen = _chosen(runs, settings, destination)
     try:
         compared = _compared(chosen, settings, destination)
-        if repair and (damaged := [file for file, found in compared if not found.equal]):
+        if repair and (damaged := [file for file, found in compared if not found.consistent]):
             destination.close()
             _repair(damaged, settings)
             destination = connect(settings)
@@ -106,7 +106,7 @@ def _verified(
         raise SyncError(f"can't be read: {error.strerror}", where=str(error.filename)) from None
     finally:
         destination.close()
-    code = Exit.OK if all(result.equal for _, result in compared) else Exit.DIFFERENT
+    code = Exit.OK if all(result.consistent for _, result in compared) else Exit.DIFFERENT
     return _Verified(identity, code, compared)
 
 
@@ -115,15 +115,19 @@ def _compared(
 ) -> list[tuple[LogFile, Comparison]]:
     """Each with what was found. Raises Unreachable, Refused, OSError."""
     from syncd.report import verify as report
+    from syncd.state import cursor
 
     entity = destination.account().entity
-    return [
-        (
-            file,
-            report.verify(file, settings.project or file.header.project, entity, destination),
-        )
-        for file in chosen
-    ]
+    cursors = destination_folder(settings.state_dir, destination.identity.address) / "cursors"
+    compared = []
+    for file in chosen:
+        project = settings.project or file.header.project
+        found = report.verify(file, project, entity, destination)
+        known = cursor.load(cursors, file.key)
+        if known and (known.project, known.entity) == (project, entity):
+            found = report.with_lost(found, known.records, known.base)
+        compared.append((file, found))
+    return compared
 
 
 def _repair(damaged: Sequence[LogFile], settings: Settings) -> None:
@@ -201,6 +205,12 @@ def _render(verified: _Verified, console: Console) -> None:
         f"{records:,} records",
         highlight=False,
     )
+    on_the_way = [result for _, result in compared if result.consistent and result.waiting]
+    if on_the_way:
+        total = sum(result.records for result in on_the_way)
+        there = total - sum(result.waiting for result in on_the_way)
+        runs = "1 run is" if len(on_the_way) == 1 else f"{len(on_the_way)} runs are"
+        console.print(f"{runs} on the way: {there:,} of {total:,} records", highlight=False)
 
 
 def _verdict(result: Comparison) -> str:

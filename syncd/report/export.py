@@ -15,13 +15,20 @@ from syncd.source import tailer
 def export(path: Path, form: str) -> tuple[str, int]:
     """The file in the form json or csv, and how many bad lines were left out of it.
 
-    Raises SyncError when it can't be read.
+    Raises SyncError when it can't be read, or is no record log.
     """
     bad: list[int] = []
     try:
         records = list(_records(path, bad))
     except OSError as error:
         raise SyncError(f"can't be read: {error.strerror}", where=str(path)) from None
+    if not any(isinstance(record.get("type"), str) for record in records):
+        raise SyncError(
+            "this is no record log: none of its lines is a record",
+            where=str(path),
+            meaning="Nothing was written",
+            remedy="Name a training_log_*.jsonl; karaoke-syncd status lists the runs",
+        )
     if form == "csv":
         return to_csv(records), len(bad)
     return json.dumps(to_document(records), indent=2, ensure_ascii=False) + "\n", len(bad)

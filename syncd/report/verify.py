@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from karaoke_train.runlog.reader import Position
 from syncd.destination.base import Destination, RunRef
-from syncd.destination.comparison import Comparison
+from syncd.destination.comparison import SHOWN, Comparison
 from syncd.source.scanner import LogFile
 from syncd.sync.content import Content
 from syncd.sync.parts import base_of, may_have_parts
@@ -24,3 +24,17 @@ def verify(file: LogFile, project: str, entity: str, destination: Destination) -
         # where none of it is there, all that is there is of other parts
         content = replace(content, start=Position(remote.count if base is None else base, 0))
     return content.compared()
+
+
+def with_lost(found: Comparison, confirmed: int, base: int = 0) -> Comparison:
+    """What the server once confirmed, and lacks at the run's end: that is missing, and does not
+    wait. confirmed: records of the file, by its cursor; base: the file's first line in the run."""
+    there = found.records - found.waiting
+    lost = min(max(0, confirmed - there), found.waiting)
+    first = base + there
+    return replace(
+        found,
+        waiting=found.waiting - lost,
+        missing=found.missing + lost,
+        missing_at=[*found.missing_at, *range(first, first + lost)][:SHOWN],
+    )

@@ -119,7 +119,9 @@ def test_a_record_that_is_there_twice_is_named(said: dict[str, Any]) -> None:
 
 
 def test_records_that_are_not_there_are_named(said: dict[str, Any]) -> None:
-    assert (said["lost"]["missing_at"], said["lost"]["waiting"]) == ([5, 6], 1)
+    """Also the last one: it was confirmed, so it does not wait."""
+    last = said["lost"]["records"] - 1
+    assert (said["lost"]["missing_at"], said["lost"]["waiting"]) == ([5, 6, last], 0)
 
 
 def test_rows_of_somebody_else_are_named(uploaded: Uploaded, said: dict[str, Any]) -> None:
@@ -129,8 +131,9 @@ def test_rows_of_somebody_else_are_named(uploaded: Uploaded, said: dict[str, Any
     )
 
 
-def test_a_run_that_the_server_lost_waits(uploaded: Uploaded, said: dict[str, Any]) -> None:
-    assert (said["gone"]["rows"], said["gone"]["waiting"]) == (0, uploaded.count("gone"))
+def test_a_run_that_the_server_lost_is_missing(uploaded: Uploaded, said: dict[str, Any]) -> None:
+    gone = said["gone"]
+    assert (gone["rows"], gone["missing"], gone["waiting"]) == (0, uploaded.count("gone"), 0)
 
 
 def test_a_table_says_it_to_people(uploaded: Uploaded) -> None:

@@ -47,6 +47,17 @@ def test_a_log_longer_than_a_read_is_exported_whole(log: Path) -> None:
     assert len(json.loads(export(log, "json")[0])["train_metrics"]) == 20_000
 
 
+@pytest.mark.parametrize(
+    "data", [b"", b"# A heading\n\nWords.\n", b'{"a": 1}\n{"b": 2}\n', b"\x00\xff\n"]
+)
+@pytest.mark.parametrize("form", ["json", "csv"])
+def test_what_is_no_log_is_refused(tmp_path: Path, data: bytes, form: str) -> None:
+    path = tmp_path / "README.md"
+    path.write_bytes(data)
+    with pytest.raises(SyncError, match="this is no record log: none of its lines is a record"):
+        export(path, form)
+
+
 def test_a_file_that_is_not_there_is_said_to_be_so(tmp_path: Path) -> None:
     with pytest.raises(SyncError, match="can't be read: No such file") as error:
         export(tmp_path / "none.jsonl", "json")

@@ -1,0 +1,51 @@
+"""`verify` of runs that are on the way, and of runs that the server lost the end of."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from syncd.cli.verify import _render, _verified
+from syncd.errors import Exit
+from tests.syncd.world import World
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> Iterator[World]:
+    made = World(tmp_path)
+    yield made
+    made.daemon.drop()
+
+
+def verified(here: World) -> tuple[Exit, str]:
+    """Its exit code, and what it says last."""
+    found = _verified([], here.settings, here.server, repair=False)
+    page = io.StringIO()
+    _render(found, Console(file=page, width=200))
+    return found.code, page.getvalue().splitlines()[-1]
+
+
+def test_what_merely_waits_is_no_difference(here: World) -> None:
+    here.begin()
+    here.train(3)
+    assert verified(here) == (Exit.OK, "1 run is on the way: 0 of 4 records")
+    here.run_on()
+    assert verified(here) == (Exit.OK, "1 of 1 runs are on the server as they are here: 4 records")
+    here.train(6)
+    assert verified(here) == (Exit.OK, "1 run is on the way: 4 of 10 records")
+
+
+def test_what_was_confirmed_and_is_not_there_is_missing(here: World) -> None:
+    here.begin()
+    here.train(3)
+    here.run_on()
+    here.train(2)
+    here.server.lose("run-1", keep=2)
+    found = _verified([], here.settings, here.server, repair=False)
+    assert found.code is Exit.DIFFERENT
+    ((_, run),) = found.compared
+    assert (run.missing, run.missing_at, run.waiting) == (2, [2, 3], 2)
