@@ -58,6 +58,7 @@ class Settings:
 
     log_dir: tuple[Path, ...] = (Path("logs"),)
     state_dir: Path = Path()
+    lock_dir: Path | None = None  # of the runs' leases; beside the logs where none is set
     # where records go: each has cursors, connectivity and problems of its own
     destinations: tuple[str, ...] = ("wandb",)
     base_url: str = ""
@@ -96,6 +97,7 @@ def load(flags: Mapping[str, Any], env: Mapping[str, str] = os.environ) -> Setti
         settings,
         log_dir=tuple(map(_absolute, settings.log_dir)),
         state_dir=_absolute(settings.state_dir),
+        lock_dir=_absolute(settings.lock_dir) if settings.lock_dir else None,
     )
 
 
@@ -197,6 +199,7 @@ def _time(value: Any) -> float:
 _READ: Final[Mapping[str, Callable[[Any], Any]]] = {
     "log_dir": _folders,
     "state_dir": Path,
+    "lock_dir": lambda value: Path(value) if str(value) else None,
     "destinations": _destinations,
     "base_url": str,
     "entity": str,

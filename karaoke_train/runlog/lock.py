@@ -14,7 +14,7 @@ import fcntl
 import os
 import time
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
@@ -24,7 +24,12 @@ import orjson
 
 from karaoke_train.runlog.format import RunLogError
 from karaoke_train.runlog.layout import LOCKS
-from karaoke_train.runlog.regular_file import UnsafeFile, check_regular, open_regular
+from karaoke_train.runlog.regular_file import (
+    UnsafeFile,
+    check_regular,
+    open_regular,
+    user_name,
+)
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock, SoftFileLease
@@ -46,9 +51,12 @@ class Holder:
     host: str = field(default_factory=lambda: this_host())
     pid: int = field(default_factory=os.getpid)
     since: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
+    # Whose the lock's file is, where it is another user's: what is written in it is then their word
+    user: str = ""
 
     def __str__(self) -> str:
-        return f"process {self.pid} on {self.host}, since {self.since}"
+        by = f" of {self.user}" if self.user else ""
+        return f"process {self.pid or '(unknown)'}{by} on {self.host}, since {self.since}"
 
 
 class LockKind(StrEnum):
@@ -158,7 +166,7 @@ def holder_of(path: Path) -> Holder | None:
         os.close(descriptor)
     if not taken:
         return None
-    return read_holder(path) or Holder(host="unknown host", pid=0, since="unknown")
+    return read_holder(path) or _unknown(path)
 
 
 def read_holder(path: Path) -> Holder | None:
@@ -168,9 +176,26 @@ def read_holder(path: Path) -> Holder | None:
     except OSError:
         return None
     try:
-        return _signed(descriptor)
+        holder = _signed(descriptor)
+        owner = os.fstat(descriptor).st_uid
     finally:
         os.close(descriptor)
+    return replace(holder, user=_other_user(owner)) if holder else None
+
+
+def _unknown(path: Path) -> Holder:
+    """Whoever holds a lock that says nothing: since when its file was last changed, and whose."""
+    since, user = "unknown", ""
+    with suppress(OSError, ValueError, OverflowError):
+        found = path.lstat()
+        user = _other_user(found.st_uid)
+        since = datetime.fromtimestamp(found.st_mtime, UTC).isoformat(timespec="seconds")
+    return Holder(host="unknown host", pid=0, since=since, user=user)
+
+
+def _other_user(owner: int) -> str:
+    """The name of the user; empty for this one, and for root, which trains in containers."""
+    return "" if owner in (os.geteuid(), 0) else user_name(owner)
 
 
 def _signed(descriptor: int) -> Holder | None:
@@ -209,7 +234,9 @@ def _check_place(path: Path) -> None:
 
 
 def _signature() -> bytes:
-    return orjson.dumps(asdict(Holder()))
+    signed = asdict(Holder())
+    del signed["user"]  # the file system says it
+    return orjson.dumps(signed)
 
 
 def _lease_lives(path: Path) -> bool:

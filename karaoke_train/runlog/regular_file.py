@@ -51,3 +51,13 @@ def check_regular(found: os.stat_result) -> None:
     if not stat.S_ISREG(found.st_mode):
         kind = _KINDS.get(stat.S_IFMT(found.st_mode), "something else")
         raise UnsafeFile(errno.EINVAL, f"it is no regular file but {kind}")
+
+
+def user_name(user: int) -> str:
+    """What people call the user with this number, and the number."""
+    import pwd
+
+    try:
+        return f"{pwd.getpwuid(user).pw_name} (user {user})"
+    except KeyError:
+        return f"user {user}"

@@ -77,7 +77,7 @@ def prune(
     files = chosen(runs, call.settings, state)
     try:
         entity = destination.account().entity
-        target = Target(destination, entity, call.settings.project, state)
+        target = Target(destination, entity, call.settings.project, state, call.settings.lock_dir)
         return _prune(call, files, target, older_than, "" if dry_run else how or "")
     except (Unreachable, Refused) as error:
         call.console.print(str(error), style="red")

@@ -125,7 +125,7 @@ def _runs(
         bad = quarantine.load(quarantined, run_id).count if run_id in with_bad_lines else 0
         known = cursors.get(run_id)
         run = _run(file, known, problems.get(run_id), run_id in ignored, settings, url)
-        yield _attended(replace(run, bad=bad), known, daemon, state.name)
+        yield _attended(replace(run, bad=bad), known, daemon, state.name, settings.lock_dir)
     made_new = {here[run_id] for run_id in aliases.values() if run_id in here}
     for run_id in cursors.keys() - here.keys() - ignored:
         path = cursors[run_id].path
@@ -177,14 +177,18 @@ def _run(
 
 
 def _attended(
-    run: RunStatus, known: Cursor | None, daemon: Holder | None, destination: str
+    run: RunStatus,
+    known: Cursor | None,
+    daemon: Holder | None,
+    destination: str,
+    lock_dir: Path | None,
 ) -> RunStatus:
     """The run with who uploads it. daemon: the one whose state this is; destination: as leases have
     it."""
     if not run.waits:
         return run
     run_id = run.run_id.partition(".")[0]  # the parts of a run have one lease
-    uploader = holder_of(lease.run_lease(Path(run.path), run_id, destination).path)
+    uploader = holder_of(lease.run_lease(Path(run.path), run_id, destination, lock_dir).path)
     if uploader is None or (daemon and (uploader.host, uploader.pid) == (daemon.host, daemon.pid)):
         return run
     run = replace(run, holder=str(uploader))

@@ -26,6 +26,7 @@ from syncd.service import supervision, systemd, unit_file
 from syncd.settings import Settings
 from syncd.source import watcher
 from syncd.state import daemon_report, lease
+from syncd.state.lease import lease_folder
 
 PACKAGES: Final = (
     *("karaoke-train", "wandb", "click", "filelock", "orjson", "pillow", "platformdirs", "rich"),
@@ -36,6 +37,10 @@ NO_SPACE: Final = 50 << 20
 FEW_WATCHES: Final = 1024
 _MORE_INOTIFY: Final = (
     "sudo sysctl fs.inotify.max_user_watches=65536 fs.inotify.max_user_instances=128"
+)
+_LOCKS_OF_OTHERS: Final = (
+    "If that is no daemon of yours, it keeps yours from uploading: set lock_dir to a folder in "
+    "which you alone may write, and restart the daemon"
 )
 LEVELS: Final = ("ok", "warning", "error")
 SCHEMA: Final = 1
@@ -123,7 +128,7 @@ def _log_folders(settings: Settings, destination: Destination) -> Iterable[Findi
         )
         words = f"{folder} is on {kind}, {why}: watched by {how}"
         yield Finding("log_dir", "ok", words if settings.watcher == "auto" else f"{words} (set)")
-        yield from _lock(folder / ".locks", "log_dir_lock", folder)
+        yield from _lock(lease_folder(folder, settings.lock_dir), "log_dir_lock", folder)
         yield _space(folder, "log_dir_space")
 
 
@@ -253,11 +258,16 @@ def _daemon(settings: Settings, destination: Destination) -> Iterable[Finding]:
 def _leases(settings: Settings, destination: Destination) -> Iterable[Finding]:
     """Runs that other machines' daemons upload."""
     ours = lease.daemon_of(settings.state_dir)
-    for folder in settings.log_dir:
-        for path in sorted(folder.glob(".locks/*.lease")):
+    for folder in dict.fromkeys(lease_folder(at, settings.lock_dir) for at in settings.log_dir):
+        for path in sorted(folder.glob("*.lease")):
             holder = holder_of(path)
-            if holder and (ours is None or (holder.host, holder.pid) != (ours.host, ours.pid)):
-                yield Finding("leases", "ok", f"{_run_and_place(path)} by {holder}")
+            if not holder or (ours and (holder.host, holder.pid) == (ours.host, ours.pid)):
+                continue
+            words = f"{_run_and_place(path)} by {holder}"
+            if holder.user:
+                yield Finding("leases", "warning", words, _LOCKS_OF_OTHERS)
+            else:
+                yield Finding("leases", "ok", words)
 
 
 def _run_and_place(path: Path) -> str:

@@ -97,7 +97,7 @@ def install(settings: Settings, arguments: Sequence[str]) -> bool:
     nothing; with other arguments it replaces the unit. arguments: of `start`. Raises SyncError."""
     before = state()
     _refuse_rival(settings, before)
-    for folder in (settings.state_dir, *stores(settings)):
+    for folder in (settings.state_dir, *stores(settings), *_lock_dir(settings)):
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     text = unit_file.render(unit_file.template(), installation(settings, arguments))
     changed = _write(unit_file.path(), text)
@@ -107,13 +107,22 @@ def install(settings: Settings, arguments: Sequence[str]) -> bool:
     return changed
 
 
+def _lock_dir(settings: Settings) -> tuple[Path, ...]:
+    return (settings.lock_dir,) if settings.lock_dir else ()
+
+
 def installation(settings: Settings, arguments: Sequence[str]) -> unit_file.Installation:
     """What the unit has to name of this machine and environment."""
     return unit_file.Installation(
         command=launch.command(),
         arguments=arguments,
         # the state folder's parent, so that a lost state folder can be made again
-        writable=(settings.state_dir.parent, *settings.log_dir, *stores(settings)),
+        writable=(
+            settings.state_dir.parent,
+            *settings.log_dir,
+            *stores(settings),
+            *_lock_dir(settings),
+        ),
         program=unit_file.program(),
         env_file=paths.env_file(),
         environment=unit_file.kept_environment(),

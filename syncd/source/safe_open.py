@@ -17,7 +17,7 @@ from functools import cache
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from karaoke_train.runlog.regular_file import UnsafeFile, open_regular
+from karaoke_train.runlog.regular_file import UnsafeFile, open_regular, user_name
 
 # O_PATH: passing through a folder takes no more than the right to (where there is none, to read it)
 _FOLDER: Final = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -123,7 +123,7 @@ def _check_own(file: os.stat_result, folder: os.stat_result) -> None:
     shared = _others_may_write(folder)
     # root's as well: what trains in a container often writes as root, which needs no such trick
     if shared and file.st_uid not in (user, _ROOT):
-        words = f"it belongs to {_name_of(file.st_uid)}, and others may write in its folder"
+        words = f"it belongs to {user_name(file.st_uid)}, and others may write in its folder"
         raise UnsafeFile(errno.EPERM, words)
     if file.st_nlink > 1 and (shared or folder.st_uid not in (user, _ROOT)):
         words = "it has a second name (a hard link), and others may write in its folder"
@@ -152,12 +152,3 @@ def _is_private(group: int) -> bool:
         and set(found.gr_mem) <= {user.pw_name}
         and (found.gr_name == user.pw_name)
     )
-
-
-def _name_of(user: int) -> str:
-    import pwd
-
-    try:
-        return f"{pwd.getpwuid(user).pw_name} (user {user})"
-    except KeyError:
-        return f"user {user}"

@@ -18,10 +18,16 @@ def daemon_of(state: Path) -> Holder | None:
     return holder_of(state_lock(state).path)
 
 
-def run_lease(log: Path, run_id: str, destination: str) -> Lock:
-    """The lease of a run at one destination, beside its file: daemons of several machines share a
-    log folder. destination: the name of its state folder. The run's id has no dot in it."""
-    return Lock(log.parent / LOCKS / f"{run_id}.{destination}.lease")
+def lease_folder(log_dir: Path, lock_dir: Path | None) -> Path:
+    """Where the leases of a log folder's runs are: beside the logs, as daemons of several machines
+    share them, or where the setting `lock_dir` says."""
+    return lock_dir or log_dir / LOCKS
+
+
+def run_lease(log: Path, run_id: str, destination: str, lock_dir: Path | None = None) -> Lock:
+    """The lease of a run at one destination. destination: the name of its state folder. lock_dir:
+    see `lease_folder`. The run's id has no dot in it."""
+    return Lock(lease_folder(log.parent, lock_dir) / f"{run_id}.{destination}.lease")
 
 
 def take(lease: Lock) -> bool:

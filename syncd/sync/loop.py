@@ -418,6 +418,7 @@ class Daemon:
             state=self.state,
             entity=lambda: self.connectivity.entity,
             project=self.settings.project,
+            lock_dir=self.settings.lock_dir,
             document=file.path in self._documents,
             still_for=self.limits.count_stable_for,
             alive_for=self.limits.heartbeat_timeout,

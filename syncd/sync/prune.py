@@ -43,6 +43,7 @@ class Target:
     entity: str
     project: str
     state: Path
+    lock_dir: Path | None = None
 
 
 def why_kept(file: LogFile, at: Target, older_than: float, now: float) -> str:
@@ -74,7 +75,7 @@ def _by_what_is_here(file: LogFile, at: Target, older_than: float, now: float) -
 def _in_use(file: LogFile, known: Cursor, at: Target) -> str:
     if holder_of(lock_path(file.path)):
         return "its writer lives"
-    if holder_of(lease.run_lease(file.path, file.run_id, at.state.name).path):
+    if holder_of(lease.run_lease(file.path, file.run_id, at.state.name, at.lock_dir).path):
         return "it is being uploaded"
     return ""
 

@@ -99,6 +99,7 @@ class Session:
         state: Path,
         entity: Callable[[], str],
         project: str = "",
+        lock_dir: Path | None = None,
         document: bool = False,
         still_for: float = 5.0,
         alive_for: float = 75.0,
@@ -110,6 +111,7 @@ class Session:
         self.project = project or file.header.project
         self._destination = destination
         self._place = state.name
+        self._lock_dir = lock_dir
         self._cursors = state / "cursors"
         self._quarantine = state / "quarantine"
         self._opened_at = ""  # the entity that the open session's uploader was made for
@@ -589,7 +591,7 @@ class Session:
     def _take_lease(self) -> None:
         # Beside the log, not in the state folder: login nodes of a cluster share the one, and each
         # has its own of the other. Where the file moves, its lease does
-        run_lease = lease.run_lease(self.path, self.header.run_id, self._place)
+        run_lease = lease.run_lease(self.path, self.header.run_id, self._place, self._lock_dir)
         if self._lease is None or self._lease.path != run_lease.path:
             self._lease = run_lease  # kept: it's the time between its tries that shows a dead host
         # Courtesy, not safety: on a file system without locks two daemons may both believe they

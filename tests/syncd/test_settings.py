@@ -123,3 +123,11 @@ def test_every_setting_can_be_given_each_way(env: dict[str, str]) -> None:
     named = {f"KARAOKE_SYNCD_{key.upper()}": value for key, value in values.items()}
     assert settings.load({}, env | named).rescan == 2.0
     assert set(settings.load(values, env).origin) == set(values)
+
+
+def test_leases_are_beside_the_logs_unless_a_folder_is_named(tmp_path: Path) -> None:
+    home = {"HOME": str(tmp_path), "XDG_CONFIG_HOME": str(tmp_path)}
+    assert settings.load({}, home).lock_dir is None
+    assert settings.load({}, {**home, "KARAOKE_SYNCD_LOCK_DIR": ""}).lock_dir is None
+    named = {**home, "KARAOKE_SYNCD_LOCK_DIR": str(tmp_path / "locks")}
+    assert settings.load({}, named).lock_dir == tmp_path / "locks"

@@ -270,3 +270,26 @@ def test_of_an_endless_lock_a_bounded_part_is_read(path: Path) -> None:
         file.truncate(1 << 40)
     assert read_holder(path) is None
     assert holder_of(path) is None
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+@pytest.mark.parametrize("text", ["", '{"host": "h", "pid": 1, "since": "then"}'])
+def test_a_lock_in_another_users_file_names_the_user(path: Path, text: str) -> None:
+    path.parent.mkdir()
+    path.write_text(text)
+    os.chown(path, 12345, 12345)
+    with path.open("rb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        holder = holder_of(path)
+    assert holder is not None
+    assert holder.user == "user 12345"
+    assert str(holder).startswith(f"process {1 if text else '(unknown)'} of user 12345 on ")
+
+
+def test_a_lock_that_says_nothing_is_held_since_its_file_was_changed(path: Path) -> None:
+    path.parent.mkdir()
+    path.touch()
+    os.utime(path, (86_400, 86_400))
+    with path.open("rb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        assert str(holder_of(path)).endswith("since 1970-01-02T00:00:00+00:00")

@@ -155,6 +155,21 @@ def test_folder_that_the_daemon_does_not_watch_and_lease_of_another(
     other.release()
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_a_lease_in_another_users_file_is_a_warning_with_the_way_out(
+    find: Find, settings: Settings
+) -> None:
+    other = lease.run_lease(settings.log_dir[0] / "x.jsonl", "run-1", "wandb.here")
+    other.acquire()
+    os.chown(other.path, 12345, 12345)
+    found = find()["leases"]
+    assert found.level == "warning"
+    assert "of user 12345" in found.what
+    assert "lock_dir" in found.remedy
+    assert "leases" not in find(given=replace(settings, lock_dir=settings.state_dir / "locks"))
+    other.release()
+
+
 def test_password_of_a_proxy_is_not_shown(find: Find, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("http_proxy", "http://user:hunter2@127.0.0.1:9")
     monkeypatch.setenv("no_proxy", "")

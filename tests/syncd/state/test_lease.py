@@ -45,3 +45,15 @@ def test_a_state_folder_is_locked_in_it(tmp_path: Path) -> None:
     lock.acquire()
     assert holder_of(tmp_path / "state" / "daemon.lock") is not None
     lock.release()
+
+
+def test_leases_are_where_the_setting_says(tmp_path: Path) -> None:
+    own = tmp_path / "own"
+    mine = lease.run_lease(tmp_path / "a.jsonl", "run-1", "here", own)
+    theirs = lease.run_lease(tmp_path / "a.jsonl", "run-1", "here")
+    assert lease.take(theirs)
+    assert lease.take(mine)
+    assert [path.name for path in own.iterdir()] == ["run-1.here.lease"]
+    assert not lease.take(lease.run_lease(tmp_path / "a.jsonl", "run-1", "here", own))
+    mine.release()
+    theirs.release()

@@ -3,13 +3,16 @@ the machine, and each thing is named."""
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
+import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from syncd.report.status import to_json
+from syncd.report.status import RunState, to_json
 from syncd.state import quarantine
 from tests.syncd.world import World, config_line, end_line, train_line
 
@@ -199,6 +202,27 @@ def test_a_terabyte_of_nothing_is_uploaded_around(here: World) -> None:
         "run-1": 1,
     }
     assert any(str(huge) in words for words in here.status().warnings)
+
+
+def test_a_lease_that_somebody_holds_is_named_and_a_lock_dir_is_the_way_out(here: World) -> None:
+    path = here.begin()
+    here.train(3)
+    place = here.logs / ".locks" / f"run-1.{here.destination.name}.lease"
+    place.parent.mkdir()
+    place.write_text("nothing of ours")
+    with place.open("rb") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        for _ in range(3):
+            here.tick(6)
+        run = here.run_status()
+        assert (run.state, here.server.count("run-1")) == (RunState.ELSEWHERE, 0)
+        assert re.fullmatch(r"process \(unknown\) on unknown host, since \d{4}-.*", run.holder)
+        here.settings = replace(here.settings, lock_dir=path.parent.parent / "own")
+        here.restart()
+        here.run_on()
+        here.whole()
+        assert here.run_status().state is not RunState.ELSEWHERE
+    assert place.read_text() == "nothing of ours"
 
 
 def test_what_is_no_lock_is_named(here: World) -> None:
