@@ -12,6 +12,7 @@ from syncd.errors import Exit, UsageError
 
 _WIDEST = 120  # columns: wider curves are no easier to read
 _HEIGHT = 15  # rows of a panel
+_NAMED = 6  # keys that are not drawn
 _AXES = ("step", "epoch", "time")
 
 
@@ -83,9 +84,8 @@ def plot(
     for note in what.notes:
         call.console.print(note, style="yellow", highlight=False, markup=False, soft_wrap=True)
     if what.others and not keys:
-        others = ", ".join(what.others)
-        call.console.print(
-            f"Not drawn: {others}. To see them: --keys GLOB", style="dim", highlight=False,
-            markup=False, soft_wrap=True,
-        )  # fmt: skip
+        named = ", ".join(what.others[:_NAMED])
+        more = f" and {len(what.others) - _NAMED} more" if len(what.others) > _NAMED else ""
+        words = f"Not drawn: {named}{more}. To see them: --keys GLOB"
+        call.console.print(words, style="dim", highlight=False, markup=False, soft_wrap=True)
     return Exit.OK

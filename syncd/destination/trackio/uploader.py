@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -15,7 +15,7 @@ from karaoke_train.runlog.reader import Line
 from karaoke_train.runlog.timestamps import parse_timestamp
 from syncd.destination.base import Labels, Outcome, Target
 from syncd.destination.media_files import missing
-from syncd.destination.rows import Media, attempt_at, row
+from syncd.destination.rows import ATTEMPT, RUNTIME, Media, attempt_at, row
 from syncd.destination.trackio.store import NewRow, Store
 from syncd.errors import Connection, RunTrouble, Unreachable, UploadError
 from syncd.source.lines import Lines, special_lines
@@ -24,6 +24,8 @@ from syncd.source.media_folder import MediaFolder
 STEP: Final = "trainer/step"
 MOST: Final = 5000  # lines of one transaction: about a second
 RUNNING: Final = "running"
+ROW: Final = "syncd/row"  # where a row's own marks are in the store
+_NO_METRICS: Final = frozenset({ATTEMPT, RUNTIME, STEP, "end/exit_code", "end/status"})
 _AUDIO: Final = "trackio.audio"
 _IMAGE: Final = "trackio.image"
 _BIGGEST: Final = (1 << 63) - 1  # of SQLite's integers
@@ -121,7 +123,7 @@ class TrackioUploader:
         timestamp = _iso(stamp)
         if parse_timestamp(timestamp, 0.0) != stamp:  # finer or farther off than the text can say
             fields["_timestamp"] = stamp
-        return NewRow(line.at.ordinal, self._step, timestamp, fields)
+        return NewRow(line.at.ordinal, self._step, timestamp, _apart(fields))
 
     def _reference(self, media: Media, ordinal: int) -> Any:
         """What the row holds: where the store has the file, or why it hasn't."""
@@ -151,8 +153,20 @@ def as_config(labels: Labels) -> dict[str, Any]:
 def as_row(ordinal: int, timestamp: str, metrics: dict[str, Any]) -> dict[str, Any]:
     """A row of the store as a history row, in the words of `syncd.destination.comparison`."""
     stamp = {"_timestamp": parse_timestamp(timestamp, 0.0)}
-    fields = {key: _as_reference(value) for key, value in metrics.items()}
-    return {"_step": ordinal, **stamp, **fields}
+    fields = {key: _as_reference(value) for key, value in metrics.items() if key != ROW}
+    return {"_step": ordinal, **stamp, **fields, **metrics.get(ROW, {})}
+
+
+def _apart(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """The row with what is no metric in a mapping of its own: the dashboard draws every number
+    otherwise, and these first."""
+    hidden = {
+        key: value
+        for key, value in fields.items()
+        if key in _NO_METRICS or key.startswith("syncd/")
+    }
+    shown = {key: value for key, value in fields.items() if key not in hidden}
+    return {**shown, ROW: hidden} if hidden else shown
 
 
 def _as_reference(value: Any) -> Any:
