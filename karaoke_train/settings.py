@@ -75,7 +75,8 @@ class TrainSettings:
 class LogSettings:
     """Where a run is logged, under which names, and who uploads it.
 
-    no_wandb: the run is marked as never to be uploaded. sync_timeout: seconds to wait at the end
+    no_wandb: the run is marked as never to be uploaded. no_system_metrics: what the machine is busy
+    with is not logged. sync_timeout: seconds to wait at the end
     for an upload beside the training. wandb_tags: separated by commas, as in WANDB_TAGS.
     """
 
@@ -87,6 +88,7 @@ class LogSettings:
     wandb_job_type: str = ""
     wandb_notes: str = ""
     no_wandb: bool = False
+    no_system_metrics: bool = False
     sync_timeout: float = 30.0
 
     @property

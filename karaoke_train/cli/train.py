@@ -178,6 +178,8 @@ def _run_flags() -> list[click.Parameter]:
                help="nothing tries the network now; karaoke-syncd uploads the log later"),
         Option(["--no_wandb"], is_flag=True, section=section,
                help="mark the run as never to be uploaded unless asked for by name"),
+        Option(["--no_system_metrics"], is_flag=True, section=section,
+               help="leave out what the machine is busy with: CPU, memory, disk, network, GPUs"),
         Option(["--sync_logs"], is_flag=True, section=section,
                help="train nothing: upload what is pending in --log_dir, and exit"),
         Option(["--sync_timeout"], type=seconds, metavar="S", section=section,

@@ -128,6 +128,19 @@ SPECS: Final[Mapping[RecordType, RecordSpec]] = {
             Field("caption", "text", "a line below it, or nothing"),
         ),
     ),
+    RecordType.SYSTEM: RecordSpec(
+        "every 15 seconds, where system metrics are asked for",
+        (
+            _TIMESTAMP,
+            Field(
+                "system/*",
+                "number",
+                "of the trainer's machine: `cpu_percent`, `memory_percent`, `disk_percent`, "
+                "`process_cpu_percent` (100 per core), `process_memory_mb`, "
+                "`disk_read_mb_per_s`, `network_sent_mb_per_s`, `gpu0/percent`, …",
+            ),
+        ),
+    ),
     RecordType.END: RecordSpec(
         "when the run ends; a writer that was killed leaves none",
         (

@@ -21,6 +21,7 @@ class RecordType(StrEnum):
     VAL = "val"
     EPOCH_SUMMARY = "epoch_summary"
     MEDIA = "media"
+    SYSTEM = "system"
     END = "end"
 
     @classmethod

@@ -78,6 +78,7 @@ class RunLog:
         self._ended: str | None = None
         self._goes_on = False  # whether a record after the end is taken, too
         self._at_exit_status: tuple[str, int] | None = None
+        self._over = threading.Event()  # the run was closed for good
         # Held while the run is ended, reopened, or its config written anew. Reentrant: a signal
         # handler that ends the run may have interrupted one of these
         self._mutex = threading.RLock()
@@ -379,6 +380,21 @@ class RunLog:
             line = _placeholder(record, str(error))
         self._write(line)
 
+    def append_if_open(self, record: Mapping[str, Any]) -> bool:
+        """Write one record, unless the run has ended: with this one it does not go on. Whether it
+        was written."""
+        return self._sink.write(encode(record))
+
+    def log_system_metrics(self, every: float = 15.0) -> bool:
+        """Write a `system` record each so many seconds until the run is closed: CPU, memory, disk
+        and network by psutil, GPUs by nvidia-ml-py where that is installed. A thread of low
+        priority does it. Returns False, with a warning, without psutil, and on other ranks."""
+        if isinstance(self._sink, NoSink):
+            return False
+        from karaoke_train.runlog import system_metrics
+
+        return system_metrics.start(self.append_if_open, self.path.parent, self._over, every)
+
     def close(
         self, status: str = "finished", exit_code: int | None = None, *, final: bool = True
     ) -> None:
@@ -408,6 +424,8 @@ class RunLog:
                 self._release()
             elif final:
                 self._goes_on = False
+            if final:
+                self._over.set()
 
     def finish(self, exit_code: int = 0) -> None:
         """End the run by an exit code, as `wandb.finish` does: 0 finished, 130 interrupted, any

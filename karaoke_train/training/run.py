@@ -106,6 +106,8 @@ def _logged_run(
     upload = None if settings.offline or logs.no_wandb else BackgroundUpload(log.path)
     with log:
         print(one_line(f"log         {log.path}"))
+        if not logs.no_system_metrics:
+            log.log_system_metrics()
         if upload is not None:
             upload.start()
         outcome = fit.fit(

@@ -12,18 +12,18 @@ from karaoke_train.runlog.reader import Line
 from karaoke_train.runlog.record_types import RecordType
 from karaoke_train.runlog.timestamps import parse_timestamp
 
+RUNTIME: Final = "trainer/runtime"  # seconds since the run's start, as the record log tells it
 # metric pattern -> its x axis, both as wandb shows them
 AXES: Final = {
     "train/*": "trainer/step",
     "val/*": "trainer/step",
     "test/*": "trainer/step",  # in `val` records, of an evaluation on test data
     "epoch_summary/*": "epoch",
+    "system/*": RUNTIME,
 }
-RUNTIME: Final = "trainer/runtime"  # seconds since the run's start, as the record log tells it
 ATTEMPT: Final = "attempt"
 PART: Final = "syncd/part"
-# All x axes. That of the time is one to choose on the page: no metric has it by default
-AXIS_KEYS: Final = (*dict.fromkeys(AXES.values()), RUNTIME)
+AXIS_KEYS: Final = tuple(dict.fromkeys(AXES.values()))  # all x axes
 EPOCH_TABLE: Final = "epoch_summaries"
 
 _OWN_FIELDS: Final = frozenset({"type", "timestamp", "step"})
@@ -140,6 +140,7 @@ _ROWS: Final[Mapping[RecordType, Callable[[Record], dict[str, Any]]]] = {
     RecordType.VAL: _metrics,
     RecordType.EPOCH_SUMMARY: _epoch_summary,
     RecordType.MEDIA: _media,
+    RecordType.SYSTEM: _metrics,
     RecordType.END: _end,
 }
 

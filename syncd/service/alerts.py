@@ -30,6 +30,7 @@ from syncd.service.run_events import (
     words_of,
 )
 from syncd.settings import Settings
+from syncd.source.safe_open import open_log
 from syncd.state import atomic_json
 from syncd.sync.loop import Daemon
 from syncd.sync.outcome import outcome_before
@@ -37,6 +38,8 @@ from syncd.sync.scheduler import Phase
 
 NAME: Final = "events.json"
 _ALL: Final = ""  # in the place of a run's id: what keeps all of them from being uploaded
+_SYSTEM: Final = b'{"type":"system"'  # as our writer begins such a line
+_READ: Final = 1 << 20  # bytes since the last look that are looked at for that
 _NOTHING: Final = Look(0, "")  # of it
 
 
@@ -84,13 +87,29 @@ class Alerts:
 
     def _looks(self, daemon: Daemon, now: float) -> Iterator[tuple[str, Look]]:
         for key, run in daemon.runs.items():
-            path, size = daemon.sessions[key].path, run.size
+            path = daemon.sessions[key].path
+            size = self._spoken(key, path, run.size)
             blocked = run.error.what if run.phase is Phase.BLOCKED and run.error else ""
             yield key, Look(size, self._state(key, path, size, now), blocked)
         refused = daemon.connectivity.error
         if isinstance(refused, Refused) or _ALL in self._seen:
             words = str(refused) if isinstance(refused, Refused) else ""
             yield _ALL, replace(_NOTHING, blocked=words)
+
+    def _spoken(self, key: str, path: Path, size: int) -> int:
+        """The file's size, or that of the last look where nothing but system records came since:
+        they are a thread's, which goes on while a training hangs."""
+        seen = self._seen.get(key)
+        before = seen.look.size if seen else 0
+        if not before < size <= before + _READ:
+            return size
+        try:
+            with open_log(path) as file:
+                file.seek(before)
+                lines = file.read(size - before).splitlines()
+        except OSError:
+            return size
+        return before if all(line.startswith(_SYSTEM) for line in lines) else size
 
     def _state(self, key: str, path: Path, size: int, now: float) -> str:
         seen = self._seen.get(key)

@@ -23,7 +23,7 @@ FLAGS = [
     "--grad_accum_steps", "--epochs", "--patience", "--max_samples", "--cache_features",
     "--checkpoint_dir", "--seed", "--resume", "--device", "--encoder", "--freeze_encoder",
     "--unfreeze_layers", "--synthetic", "--sync_timeout", "--wandb_tags", "--wandb_group",
-    "--wandb_job_type", "--wandb_notes",
+    "--wandb_job_type", "--wandb_notes", "--no_system_metrics",
 ]
 # fmt: on
 COMMANDS = [[], ["train"], ["data"], ["data", "check"], ["evaluate"], ["transcribe"]]

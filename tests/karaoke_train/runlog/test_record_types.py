@@ -13,6 +13,7 @@ from karaoke_train.runlog.layout import media_folder
 from karaoke_train.runlog.lock import LockKind
 from karaoke_train.runlog.record_fields import SPECS
 from karaoke_train.runlog.record_types import RecordType
+from karaoke_train.runlog.timestamps import timestamp_now
 from karaoke_train.runlog.writer import STATUSES
 from tests.karaoke_train.runlog.files import records_of
 
@@ -30,6 +31,9 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
         log.val(1, 0.5, {"val/loss": 1.0})
         log.epoch_summary(1, train_loss=1.0)
         log.media(1, "val/notes", picture)
+        log.append_if_open(
+            {"type": "system", "timestamp": timestamp_now(), "system/cpu_percent": 1}
+        )
     RunLog.resume(log.path, step=1).close()
     assert (media_folder(log.path, log.run_id) / "val%2Fnotes_1.png").exists()
     return records_of(log.path)

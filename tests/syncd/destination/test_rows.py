@@ -170,5 +170,5 @@ def test_an_epoch_done_again_shows_its_last_summary() -> None:
 
 
 def test_axes_name_keys_that_rows_have() -> None:
-    assert set(AXES.values()) == {"trainer/step", "epoch"}
+    assert set(AXES.values()) == {"trainer/step", "epoch", "trainer/runtime"}
     assert AXIS_KEYS == ("trainer/step", "epoch", "trainer/runtime")

@@ -93,6 +93,19 @@ def test_a_quiet_run_is_told_while_its_writer_lives(told: Told) -> None:
     lock.release()
 
 
+def test_a_training_that_hangs_is_silent_though_its_machine_is_logged(told: Told) -> None:
+    told.after(10)
+    lock = writing(told.world.begin())
+    for _ in range(3):
+        told.world.append(b'{"type":"system","system/cpu_percent":1.0}\n')
+        assert told.after(9 * 60) == []
+    told.world.append(b'{"type":"system","system/cpu_percent":1.0}\n')
+    assert told.after(9 * 60) == ["run_silent"]
+    told.world.train(1)
+    assert told.after(9 * 60) == []
+    lock.release()
+
+
 def test_a_run_that_waits_for_a_person_is_told(told: Told) -> None:
     told.after(10)
     lock = writing(told.world.begin())
