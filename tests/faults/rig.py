@@ -4,6 +4,7 @@ the stand-in holds with what the file holds. Whatever is started here is ended h
 from __future__ import annotations
 
 import contextlib
+import itertools
 import math
 import os
 import queue
@@ -12,6 +13,8 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +34,7 @@ from syncd.report.status import RunStatus, Status
 from syncd.state import cursor
 from tests.fakes.wandb_process import WandbProcess
 from tests.fakes.wandb_server import KEY, WandbServer
+from tests.fakes.wandb_world import World
 from tests.karaoke_train.runlog.files import lines_of
 from tests.measured import MEASURED
 from tests.patience import patience, until
@@ -52,6 +56,8 @@ FAST = {  # the daemon's times, in seconds
     "BACKOFF_MOST": "1",
     "PROBE_EVERY": "1",
 }
+# Half of the scenarios are played beside a server that accepts gaps, and counts lines past them
+WORLDS = (World.DEFAULT, replace(World.DEFAULT, offsets="gaps"))
 Server = WandbServer | WandbProcess
 WAV = (  # 8 kHz, mono, two silent samples
     b"RIFF\x28\0\0\0WAVEfmt \x10\0\0\0\x01\0\x01\0\x40\x1f\0\0\x80\x3e\0\0\x02\0\x10\0"
@@ -385,12 +391,21 @@ def played(
     the tests, which names them."""
     with pytest.MonkeyPatch.context() as patch:  # three git processes a run
         patch.setattr(provenance, "provenance", lambda argv: {"host": "here", "pid": os.getpid()})
-        chosen = {name: scenarios[name] for name in _selected(request, parameter)}
+        names = _selected(request, parameter)
+        worlds = dict(zip(scenarios, itertools.cycle(WORLDS), strict=False))
+        chosen = {name: partial(in_world, worlds[name], scenarios[name]) for name in names}
         under_way = Playing(chosen, make_rig, base, width)
         try:
             yield under_way
         finally:
             under_way.close()
+
+
+def in_world(world: World, scenario: Callable[[Rig], None], rig: Rig) -> None:
+    """The scenario, beside such a server, until it asks for another."""
+    if isinstance(rig.server, WandbServer):
+        rig.server.change_world(world)
+    scenario(rig)
 
 
 def by_lane(lane: str, scenario: Callable[[Rig], None]) -> Callable[[Rig], None]:
