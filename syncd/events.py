@@ -16,8 +16,14 @@ log = logging.getLogger("syncd")
 
 
 def run_opened(run_id: str, path: Path, count: int) -> None:
-    """A run's upload begins, or goes on after a failure. count: records that the server has."""
+    """A run's upload begins. count: records that the server has."""
     _of_run(run_id, logging.INFO, "%s: opened; the server has %s records", path.name, f"{count:,}")
+
+
+def run_went_on(run_id: str, path: Path, count: int) -> None:
+    """The same after a failure. In words of its own: an opening of a moment ago is no repeat."""
+    words = "%s: goes on; the server has %s records"
+    _of_run(run_id, logging.INFO, words, path.name, f"{count:,}")
 
 
 def run_on_server(run_id: str, path: Path, url: str) -> None:
@@ -77,9 +83,14 @@ def went_offline(error: UploadError) -> None:
     log.warning("%s", error)
 
 
-def came_back(entity: str) -> None:
-    """The destination answers again, and knows us."""
+def reached(entity: str) -> None:
+    """The destination answers for the first time, and knows us."""
     log.info("the server can be reached; runs go to %s", entity)
+
+
+def came_back(entity: str) -> None:
+    """It answers again."""
+    log.info("the server can be reached again; runs go to %s", entity)
 
 
 def state_unwritable(folder: Path, error: OSError) -> None:

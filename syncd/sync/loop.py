@@ -293,7 +293,8 @@ class Daemon:
                     self._keep_problem(key, run.error)
             return
         if not was.online:
-            events.came_back(self.connectivity.entity)
+            tell = events.came_back if was.error else events.reached
+            tell(self.connectivity.entity)
         if self.connectivity.entity != was.entity:
             self._start_over(now)
         for key in [key for key, run in self.runs.items() if waits_for_server(run)]:

@@ -15,6 +15,7 @@ class Story:
 
     def __init__(self) -> None:
         self._opened: set[RunKey] = set()
+        self._failed: set[RunKey] = set()
         self._caught_up: set[RunKey] = set()
         self._on_server: set[RunKey] = set()
 
@@ -24,7 +25,10 @@ class Story:
         match event:
             case Opened(at):
                 if _first(key, self._opened):
-                    events.run_opened(run_id, path, at.ordinal)
+                    again = key in self._failed
+                    tell = events.run_went_on if again else events.run_opened
+                    tell(run_id, path, at.ordinal)
+                    self._failed.discard(key)
             case Confirmed(at) if at.ordinal > before.confirmed.ordinal:
                 if _first(key, self._on_server):
                     events.run_on_server(run_id, path, session.url)
@@ -36,6 +40,7 @@ class Story:
                 self._begin_anew(key)
             case Failed() | Blocked():
                 self._begin_anew(key)
+                self._failed.add(key)
             case _:
                 pass
 

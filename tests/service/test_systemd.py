@@ -78,6 +78,9 @@ def test_install_start_upload_twice_other_folder_uninstall(
     box.append("my logs/training_log_20240115_143022.jsonl", lines(0, 50))
     assert_exactly_once(server, 50)
     until(lambda: box.show("StatusText") == "online; 1 run; all uploaded")
+    until(lambda: "caught up" in box.journal("-o", "cat", "SYNCD_RUN_ID=run"))
+    story = box.journal("-o", "cat", "SYNCD_RUN_ID=run").splitlines()
+    assert ["opened" in story[0], "arrive" in story[1], "caught up" in story[2]] == [True] * 3
 
     again = box.syncd("service", "install", f"--log_dir={logs}")
     assert (again.returncode, box.show("MainPID")) == (0, pid)
