@@ -46,10 +46,7 @@ def _left_out(state: Path, runs: Iterable[Shown]) -> Iterator[str]:
     for run in runs:
         if not run.bad:
             continue
-        kept = quarantine.load(state / "quarantine", run.run_id).lines
-        first = f": the first is line {kept[0].ordinal}, {kept[0].problem}" if kept else ""
-        lines = "1 line" if run.bad == 1 else f"{run.bad:,} lines"
-        yield f"of {run.name}, {lines} could not be uploaded as they are{first}"
+        yield quarantine.words_of(run.name, quarantine.load(state / "quarantine", run.run_id))
 
 
 def _endless(runs: Iterable[Shown], known: Mapping[str, Cursor]) -> Iterator[str]:

@@ -49,6 +49,16 @@ def load(folder: Path, run_id: str) -> Quarantine:
     return atomic_json.load(folder / f"{run_id}.json", decode) or Quarantine()
 
 
+def words_of(name: str, kept: Quarantine) -> str:
+    """What people are told of a run's bad lines; empty where there are none."""
+    if not kept.count:
+        return ""
+    first = kept.lines[0] if kept.lines else None
+    lines = "1 line" if kept.count == 1 else f"{kept.count:,} lines"
+    which = f": the first is line {first.ordinal}, {first.problem}" if first else ""
+    return f"of {name}, {lines} could not be uploaded as they are{which}"
+
+
 def add(folder: Path, run_id: str, path: Path, lines: Sequence[Line]) -> None:
     """Keep the bad ones of these consecutive lines. Lines seen before count once.
 

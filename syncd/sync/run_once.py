@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from fnmatch import fnmatch
@@ -29,6 +29,7 @@ from syncd.errors import (
 from syncd.settings import Settings
 from syncd.source import legacy_documents
 from syncd.source.scanner import LogFile, LogScanner, UnusableFile
+from syncd.state import quarantine
 from syncd.state.lease import daemon_of
 from syncd.sync.assemble import build_daemon
 from syncd.sync.loop import Daemon, wait_for
@@ -248,6 +249,8 @@ def _verdict(
         if untold := _untold(daemon):
             words += f"; how {len(untold)} of them ended could not be told"
     console.print(words, highlight=False)
+    for left_out in _left_out(daemon):
+        console.print(left_out, style="yellow", markup=False, highlight=False)
     errors = [*(run.error for run in daemon.runs.values() if run.error), *unlabelled]
     if not daemon.connectivity.online and daemon.connectivity.error:
         errors = [daemon.connectivity.error]
@@ -269,6 +272,14 @@ def _code(
         return Exit.DECISION
     left = unsent or errors or inputs.unusable or _untold(daemon)
     return Exit.FAILED if left else Exit.OK
+
+
+def _left_out(daemon: Daemon) -> Iterator[str]:
+    """Of each run what is there as a placeholder alone: bad lines, media that are gone."""
+    for key, session in daemon.sessions.items():
+        kept = quarantine.load(daemon.state / "quarantine", key)
+        if words := quarantine.words_of(session.header.run_name, kept):
+            yield f"{words[0].upper()}{words[1:]}"
 
 
 def _untold(daemon: Daemon) -> list[str]:

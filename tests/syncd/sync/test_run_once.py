@@ -151,6 +151,17 @@ def test_a_copy_waits_for_a_decision_and_its_run_goes_up(rig: Rig) -> None:
     assert rig.server.count("a") == 2
 
 
+def test_a_picture_that_is_gone_and_a_bad_line_are_said(rig: Rig) -> None:
+    gone = b'{"type":"media","step":1,"key":"roll","path":"roll_1.png","kind":"image"}\n'
+    rig.log("a", gone, b"{broken}\n", end_line())
+    rig.log("b", end_line())
+    assert rig.sync() is Exit.OK
+    words = "Of name of a, 2 lines could not be uploaded as they are: the first is line 1, "
+    assert f"{words}roll_1.png was left out: No such file or directory" in rig.said()
+    assert "name of b" not in rig.said()
+    assert rig.server.count("a") == 4
+
+
 def test_a_refused_run_is_told_with_its_remedy(rig: Rig) -> None:
     rig.log("a", end_line())
     rig.server.deleted.add("a")
