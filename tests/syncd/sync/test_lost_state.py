@@ -70,7 +70,7 @@ def as_new(here: World, path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[in
     """`sync --as_new PATH`, with the destination in the server's place; its code and new run."""
     known = set(here.server.runs)
     prompt = PromptServer(here.server)
-    monkeypatch.setattr("syncd.cli.upload.connect", lambda _: prompt)
+    monkeypatch.setattr("syncd.destination.registry.connect", lambda _: prompt)
     monkeypatch.setenv("KARAOKE_SYNCD_CONFIRM_FIRST", "0.01")
     code = command(here, "sync", "--as_new", str(path))
     new = set(here.server.runs) - known
