@@ -4,6 +4,7 @@
 # make lint     formatting, lint, types        make check    lint and test, what CI runs
 # make coverage the suite with branches measured, in its subprocesses, too: a table, and HTML
 # make model    the package's model, from nothing: an hour on two cores, resumed when broken off
+# make fuzz     anything in files and answers: minutes   make audit  known vulnerabilities
 # make faults   the long fault runs            make bench    the benchmarks; FULL=1 writes docs/benchmarks.md
 # KARAOKE_TEST_PATIENCE=3 make …    three times the time for everything that tests wait for
 VENV   ?= .venv
@@ -14,7 +15,7 @@ tests  := $(bin)/pytest -n 4 --dist loadfile
 # `quick` is content with less, where not everything is installed yet
 least  := $(if $(wildcard $(VENV)/ready),$(VENV)/ready,$(VENV)/ready-for-quick)
 
-.PHONY: check demo quick test lint coverage model faults bench clean
+.PHONY: check demo quick test lint coverage model faults fuzz audit bench clean
 
 check: lint test
 
@@ -58,6 +59,17 @@ model: $(VENV)/ready
 
 faults: $(VENV)/ready
 	KARAOKE_FAULT_ROUNDS=200 $(bin)/pytest tests/faults
+
+# SEED=… repeats a run. What is found is printed with the way to repeat it, and belongs into
+# tests/corpus
+fuzz: $(VENV)/ready
+	seed=$${SEED:-$$(date +%s)}; echo "SEED=$$seed"; KARAOKE_FUZZ=$${EXAMPLES:-1000} \
+	    $(tests) --hypothesis-seed=$$seed --timeout=1800 tests/fuzz
+
+# What is installed, against the vulnerabilities that PyPI knows; needs PyPI itself, not a mirror
+audit: $(VENV)/ready
+	$(bin)/pip install --quiet 'pip-audit>=2.9'
+	$(bin)/pip-audit --strict --skip-editable --progress-spinner=off -r constraints.txt --no-deps
 
 bench: $(VENV)/ready
 	$(bin)/python -m benchmarks.figures $(if $(FULL),--full)

@@ -5,6 +5,7 @@ leaves out."""
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from importlib.machinery import ModuleSpec
@@ -26,7 +27,13 @@ settings.register_profile(
     print_blob=True,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
-settings.load_profile("steady")
+if "KARAOKE_FUZZ" in os.environ:  # `make fuzz`: so many examples per test, from the seed given
+    many = int(os.environ["KARAOKE_FUZZ"])
+    steady = settings.get_profile("steady")
+    settings.register_profile("fuzz", parent=steady, derandomize=False, max_examples=many)
+    settings.load_profile("fuzz")
+else:
+    settings.load_profile("steady")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

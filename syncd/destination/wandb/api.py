@@ -10,9 +10,10 @@ import gzip
 import json
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, BinaryIO, Final
+from functools import wraps
+from typing import Any, BinaryIO, Concatenate, Final, ParamSpec, TypeVar
 from urllib.parse import quote, urlsplit
 
 import orjson
@@ -23,6 +24,13 @@ from syncd.destination.wandb.credentials import Login, host_flag, login_remedy
 from syncd.destination.wandb.http import Answer, BadRequest, Http, retry_after
 from syncd.errors import Connection, Refused, Unreachable, UploadError
 
+P = ParamSpec("P")
+T = TypeVar("T")
+
+# What Python says of a part that is missing, of another type, out of range or nested too deep
+_ODD: Final = (
+    *(AttributeError, LookupError, TypeError, ValueError, ArithmeticError, RecursionError),
+)
 TIMEOUT: Final = 15.0  # seconds that a server may take to answer
 PAGE: Final = 1000  # rows per question
 WORDS: Final = 200  # characters of what the server says that are passed on
@@ -140,6 +148,20 @@ class Upload:
     headers: Mapping[str, str]
 
 
+def _understood(ask: Callable[Concatenate[Api, P], T]) -> Callable[Concatenate[Api, P], T]:
+    """Of an answer that only looks like a W&B server's, any part may be missing, of another type,
+    or out of range: then it is no such server's."""
+
+    @wraps(ask)
+    def asked(api: Api, /, *arguments: P.args, **named: P.kwargs) -> T:
+        try:
+            return ask(api, *arguments, **named)
+        except _ODD:
+            raise api.no_server("its answer is of another form") from None
+
+    return asked
+
+
 class Api:
     """One W&B server as one account. Thread-safe: every question is a request of its own."""
 
@@ -154,6 +176,7 @@ class Api:
         """Ask nothing more: every further question fails at once."""
         self.http.close()
 
+    @_understood
     def viewer(self) -> str:
         """The entity that runs go to by default. Raises Unreachable or Refused."""
         viewer = self._ask(_VIEWER, {}).get("viewer")
@@ -161,6 +184,7 @@ class Api:
             raise self._not_logged_in(f"{self.host} does not know this API key")
         return str(self.login.entity or viewer.get("entity") or viewer.get("username") or "")
 
+    @_understood
     def remote_run(self, ref: RunRef) -> RemoteRun | None:
         """The run as the server has it now; None when it has none of that name.
 
@@ -171,14 +195,18 @@ class Api:
 
     def _remote(self, run: Mapping[str, Any]) -> RemoteRun:
         try:
+            count = int(run["historyLineCount"] or 0)
+            if not 0 <= count < 1 << 53:
+                raise ValueError("no count")
             return RemoteRun(
-                count=int(run["historyLineCount"] or 0),
+                count=count,
                 last_step=_last_step(run.get("historyTail")),
                 state=str(run.get("state") or ""),
             )
-        except (AttributeError, KeyError, TypeError, ValueError):
-            raise self._no_server("its answer has no line count") from None
+        except (AttributeError, KeyError, TypeError, ValueError, OverflowError):
+            raise self.no_server("its answer has no line count") from None
 
+    @_understood
     def files(self, ref: RunRef) -> set[str]:
         """The names of the run's files that were uploaded. Raises Unreachable or Refused."""
         names: set[str] = set()
@@ -198,9 +226,10 @@ class Api:
             after = str(page.get("endCursor") or "")
             news = after != (asked["fileCursor"] or "") and known < len(seen) < MOST_FILES
             if not news:  # it would be asked for ever
-                raise self._no_server("its list of files does not end")
+                raise self.no_server("its list of files does not end")
             asked["fileCursor"] = after
 
+    @_understood
     def bucket(self, ref: RunRef) -> Bucket | None:
         """The run with its config and summary; None when there is none of that name. Raises
         Unreachable or Refused."""
@@ -210,6 +239,7 @@ class Api:
         texts = _texted(run, "config"), _texted(run, "summaryMetrics")
         return Bucket(str(run.get("id") or ""), self._remote(run), *texts)
 
+    @_understood
     def rows(self, ref: RunRef, start: int, stop: int) -> list[dict[str, Any]]:
         """The history rows with start <= `_step` < stop. Raises Unreachable or Refused."""
         rows: list[dict[str, Any]] = []
@@ -221,6 +251,7 @@ class Api:
             rows += map(self._row, run.get("history") or [])
         return rows
 
+    @_understood
     def steps(self, ref: RunRef) -> int | None:
         """How many history rows have a `_step`, by the server's digest of the history; None where
         it has none. Raises Unreachable or Refused."""
@@ -231,6 +262,7 @@ class Api:
         except (KeyError, TypeError, ValueError):
             return None
 
+    @_understood
     def heartbeat(self, ref: RunRef) -> str:
         """When the server last heard of the run, in its own words; empty where it does not say.
         Raises Unreachable or Refused."""
@@ -240,9 +272,10 @@ class Api:
     def _row(self, text: object) -> dict[str, Any]:
         row = json.loads(text) if isinstance(text, str) else text
         if not isinstance(row, dict):
-            raise self._no_server("its history is none")
+            raise self.no_server("its history is none")
         return row
 
+    @_understood
     def upsert(self, ref: RunRef, *, name: str, config: str, program: str, labels: Labels) -> bool:
         """Make the run, or change its name, its config (JSON) and those labels that are given.
         Returns whether the run was there already. Raises Unreachable, Refused or Rejected."""
@@ -251,6 +284,7 @@ class Api:
         data = self._ask(_UPSERT, asked, rejecting=True)
         return (data.get("upsertBucket") or {}).get("inserted") is False
 
+    @_understood
     def label(self, ref: RunRef, labels: Labels) -> bool:
         """Change those labels of the run that are given; whether there is such a run. Raises
         Unreachable, Refused or Rejected."""
@@ -262,6 +296,7 @@ class Api:
         self._ask(_UPSERT, asked, rejecting=True)
         return True
 
+    @_understood
     def create_files(self, ref: RunRef, names: Sequence[str]) -> list[Upload]:
         """Announce files of the run. Raises Unreachable, Refused or Rejected."""
         asked = {"entity": ref.entity, "project": ref.project, "run": ref.run_id}
@@ -271,7 +306,7 @@ class Api:
             headers = dict(item.split(":", 1) for item in made.get("uploadHeaders") or [])
             return [Upload(str(f["name"]), str(f["uploadUrl"]), headers) for f in made["files"]]
         except (AttributeError, KeyError, TypeError, ValueError):
-            raise self._no_server("its answer names no place for files") from None
+            raise self.no_server("its answer names no place for files") from None
 
     def put_file(self, upload: Upload, data: BinaryIO) -> None:
         """Bring a file to where it was announced. Raises Unreachable or Rejected."""
@@ -281,6 +316,7 @@ class Api:
         if answer.status >= 300:
             raise Rejected(answer.status, f"HTTP {answer.status}")
 
+    @_understood
     def file_stream(self, ref: RunRef, body: bytes) -> Streamed:
         """Post to the run's file stream. Raises Unreachable, Refused or Rejected."""
         place = "/".join(quote(part, safe="") for part in (ref.entity, ref.project, ref.run_id))
@@ -342,9 +378,9 @@ class Api:
         try:
             body = answer.json()
         except ValueError:
-            raise self._no_server(_looks_like(answer)) from None
+            raise self.no_server(_looks_like(answer)) from None
         if not isinstance(body, dict):
-            raise self._no_server("its answer is no GraphQL")
+            raise self.no_server("its answer is no GraphQL")
         if rejecting and answer.status >= 400:
             words = _error_words(body.get("errors") or [{"message": body.get("error")}])
             raise Rejected(answer.status, words)
@@ -385,7 +421,8 @@ class Api:
             f"or log in as somebody else: `wandb login --relogin{host_flag(self.login.base_url)}`",
         )
 
-    def _no_server(self, words: str) -> Unreachable:
+    def no_server(self, words: str) -> Unreachable:
+        """What answers is no W&B server, and why that is known."""
         return Unreachable(
             f"what answers at {self.host} is not a W&B server ({words}); "
             "a network that wants you to log in first does this",

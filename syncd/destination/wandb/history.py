@@ -11,7 +11,8 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -56,15 +57,16 @@ def history(login: Login, ref: RunRef, closed: threading.Event) -> Iterator[dict
         try:
             with process.stdin, process.stdout:
                 # left open: its end is how the process learns of ours
-                process.stdin.write(json.dumps(question).encode() + b"\n")
-                process.stdin.flush()
+                with suppress(BrokenPipeError):  # it died: there is no answer then
+                    process.stdin.write(json.dumps(question).encode() + b"\n")
+                    process.stdin.flush()
                 yield from _rows(_answers(process.stdout.fileno(), closed), ref.run_id)
         finally:
             process.kill()
             process.wait()
 
 
-def _answers(pipe: int, closed: threading.Event) -> Iterator[list[Any]]:
+def _answers(pipe: int, closed: threading.Event) -> Iterator[bytes]:
     """What the process writes, line by line, to its end. Raises RunTrouble when there is no more in
     time."""
     ready = select.poll()
@@ -81,15 +83,19 @@ def _answers(pipe: int, closed: threading.Event) -> Iterator[list[Any]]:
         if not data:
             return
         *lines, rest = (rest + data).split(b"\n")
-        yield from map(json.loads, lines)
+        yield from lines
         seconds = ANSWERS_WITHIN
 
 
-def _rows(answers: Iterator[list[Any]], run_id: str) -> Iterator[dict[str, Any]]:
-    for kind, value in answers:
+def _rows(answers: Iterable[bytes], run_id: str) -> Iterator[dict[str, Any]]:
+    for line in answers:
+        try:
+            kind, value = json.loads(line)
+        except (ValueError, TypeError, RecursionError):  # its libraries have printed something
+            kind, value = "error", "its process answered what is none"
         if kind == "begun":
             continue
-        if kind == "row":
+        if kind == "row" and isinstance(value, dict):
             yield value
         elif kind == "end":
             return

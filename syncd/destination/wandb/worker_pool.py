@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import pickle
 import shutil
 import socket
 import subprocess
@@ -67,13 +68,17 @@ class Worker:
             self._line.send(request)
             if not self._line.poll(timeout):
                 raise NoAnswer(f"wandb's SDK did not answer within {timeout:.0f} s")
-            answer = self._line.recv()
+            answer: object = self._line.recv()
         except (OSError, EOFError):
             raise RunTrouble(self._died()) from None
+        except (pickle.UnpicklingError, ValueError, TypeError, LookupError, AttributeError):
+            answer = None
         self._answered = True
         if isinstance(answer, Failure):
-            raise WorkerFailed(answer.words)
-        return int(answer)
+            raise WorkerFailed(str(answer.words))
+        if type(answer) is not int:
+            raise RunTrouble("the process that runs wandb's SDK answered what is no answer")
+        return answer
 
     def _died(self) -> str:
         with contextlib.suppress(subprocess.TimeoutExpired):
