@@ -5,15 +5,14 @@ from __future__ import annotations
 import os
 import shlex
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Final
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from karaoke_train.runlog.layout import LOG_FILES
 from syncd.destination.base import Destination, Labels, RunRef
@@ -33,9 +32,10 @@ from syncd.state import quarantine
 from syncd.state.lease import daemon_of
 from syncd.sync.assemble import build_daemon
 from syncd.sync.loop import Daemon, wait_for
-from syncd.sync.scheduler import Run
+from syncd.sync.progress import Show, Totals, shown
 
 _NO_LABELS: Final = Labels()
+LINKS: Final = 10  # pages of runs that are named at the end
 
 # Instead of what a daemon does by itself, where there is none
 AGAIN: Final = (
@@ -102,8 +102,10 @@ def sync(
         console.print(str(error), style="red", markup=False, highlight=False)
     files = [path for path in inputs.files if not everything or _wants_upload(path)]
     news = threading.Event()
+    daemons: list[Daemon] = []
     with ExitStack() as stack:
-        daemons = [
+        stack.enter_context(_interruptible(daemons, console))
+        daemons += [
             stack.enter_context(
                 build_daemon(
                     settings,
@@ -117,7 +119,10 @@ def sync(
             )
             for settings, destination in targets
         ]
-        _upload(daemons, stack.enter_context(_bar(console)), follow=follow)
+        names = [destination.identity.kind for _, destination in targets]
+        called = dict(zip(names if len(names) > 1 else ["uploading"], daemons, strict=True))
+        with shown(console) as show:
+            _upload(called, show, follow=follow)
         unlabelled = [
             _label(daemon, destination, labels) if labels else []
             for daemon, (_, destination) in zip(daemons, targets, strict=True)
@@ -128,19 +133,45 @@ def sync(
         if len(targets) > 1:
             console.print(f"[bold]{identity.kind}[/]", highlight=False)
         codes.append(_verdict(daemon, inputs, console, left, identity.place))
+        for words in _links(daemon, destination):
+            console.print(words, highlight=False, markup=False, soft_wrap=True)
     return next((code for code in codes if code is not Exit.OK), Exit.OK)
 
 
-def _upload(daemons: Sequence[Daemon], bar: Progress, *, follow: bool) -> None:
-    tasks = [(daemon, bar.add_task("uploading", total=None)) for daemon in daemons]
+@contextmanager
+def _interruptible(daemons: Sequence[Daemon], console: Console) -> Iterator[None]:
+    """On Ctrl-C, says what is safe."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        there = sum(run.records for daemon in daemons for run in daemon.runs.values())
+        words = (
+            f"Interrupted: {there:,} records were confirmed, the others are safe on disk. "
+            "karaoke-syncd sync goes on from there."
+        )
+        console.print(words, highlight=False, soft_wrap=True)
+        raise
+
+
+def _links(daemon: Daemon, destination: Destination) -> Iterator[str]:
+    """The pages of the runs of which something is there."""
+    entity = daemon.connectivity.entity
+    there = [daemon.sessions[key] for key, run in daemon.runs.items() if run.records and entity]
+    for session in there[:LINKS]:
+        yield f"  {destination.url(RunRef(entity, session.project, session.header.run_id))}"
+    if len(there) > LINKS:
+        yield f"  and {len(there) - LINKS:,} more: karaoke-syncd status --all --links"
+
+
+def _upload(daemons: Mapping[str, Daemon], show: Show, *, follow: bool) -> None:
+    totals = {name: Totals() for name in daemons}
     while True:
-        for daemon, task in tasks:
+        for name, daemon in daemons.items():
             daemon.tick()
-            total, confirmed = _progress(daemon)
-            bar.update(task, total=total, completed=confirmed)
-        if all(daemon.done() and (not follow or _all_ended(daemon)) for daemon in daemons):
+            show(name, *totals[name].of(daemon))
+        if all(daemon.done() and (not follow or _all_ended(daemon)) for daemon in daemons.values()):
             return
-        wait_for(daemons)
+        wait_for(list(daemons.values()))
 
 
 def _label(daemon: Daemon, destination: Destination, labels: Labels) -> list[UploadError]:
@@ -190,30 +221,6 @@ def _is_log(path: Path) -> bool:
 def _wants_upload(path: Path) -> bool:
     found = LogScanner().look(path, chosen=True)
     return not isinstance(found, LogFile) or found.header.upload
-
-
-def _bar(console: Console) -> Progress:
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("records"),
-        TimeRemainingColumn(),
-        console=console,
-        transient=True,
-    )
-
-
-def _progress(daemon: Daemon) -> tuple[int, int]:
-    """Records in the files, records confirmed. Sizes stand for counts beyond what was read."""
-    confirmed = sum(run.records for run in daemon.runs.values())
-    return sum(map(_estimate, daemon.runs.values())), confirmed
-
-
-def _estimate(run: Run) -> int:
-    if not run.sent.offset:
-        return run.size // 150  # bytes of a usual record; right as soon as some are read
-    return round((run.sent.ordinal - run.base) * max(run.size, run.sent.offset) / run.sent.offset)
 
 
 def _all_ended(daemon: Daemon) -> bool:

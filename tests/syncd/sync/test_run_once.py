@@ -270,3 +270,35 @@ def test_without_a_daemon_it_says_what_to_do_and_with_one_what_that_does(rig: Ri
         lock.release()
     assert "they are sent as soon as the server can be reached" in rig.said()
     assert "sync again" not in rig.said()
+
+
+def test_the_runs_pages_are_named_at_the_end_each_whole(rig: Rig) -> None:
+    rig.log("a", end_line(), project="p" * 100)
+    assert rig.sync() is Exit.OK
+    assert rig.said().splitlines()[-1] == f"  http://127.0.0.1:9/team/{'p' * 100}/runs/a"
+    for number in range(run_once.LINKS + 1):
+        rig.log(f"b{number}", end_line())
+    assert rig.sync() is Exit.OK
+    assert rig.said().splitlines()[-1] == "  and 2 more: karaoke-syncd status --all --links"
+
+
+def test_of_what_is_not_there_no_page_is_named(rig: Rig) -> None:
+    rig.log("a", end_line())
+    rig.server.down = Unreachable("no network")
+    assert rig.sync() is Exit.OFFLINE
+    assert "http" not in rig.said()
+
+
+def test_an_interrupted_upload_says_what_is_safe(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    rig.log("a", train_line(1), end_line())
+
+    def interrupted(daemons: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(run_once, "wait_for", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        rig.sync()
+    assert rig.said().splitlines() == [
+        "Interrupted: 0 records were confirmed, the others are safe on disk. karaoke-syncd sync "
+        "goes on from there."
+    ]
