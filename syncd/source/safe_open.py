@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import BinaryIO, Final
@@ -85,6 +86,17 @@ def names_in(folder: Path) -> list[str]:
             return os.listdir(listed)  # noqa: PTH208  (pathlib takes no descriptor)
         finally:
             os.close(listed)
+
+
+def remove_folder(path: Path) -> None:
+    """Remove the folder at an absolute path with all that is in it, unless it, or a folder on the
+    way to it, is a link. None there is fine. Raises OSError."""
+    with (
+        suppress(FileNotFoundError, NotADirectoryError, UnsafeFile),
+        _folder(str(path.parent)) as folder,
+    ):
+        if stat.S_ISDIR(os.stat(path.name, dir_fd=folder, follow_symlinks=False).st_mode):
+            shutil.rmtree(path.name, dir_fd=folder)
 
 
 @contextmanager

@@ -21,7 +21,7 @@ from karaoke_train.runlog.parts import parts_of
 from karaoke_train.runlog.reader import Position
 from syncd.destination.base import Destination, RunRef
 from syncd.errors import SyncError
-from syncd.source.safe_open import open_log
+from syncd.source.safe_open import open_log, remove_folder
 from syncd.source.scanner import LogFile
 from syncd.state import cursor, lease
 from syncd.state.cursor import Cursor
@@ -98,8 +98,7 @@ def delete(file: LogFile) -> int:
     with _locked(file):
         freed = sum(path.stat().st_size for path in _media(file))
         file.path.unlink()
-        if file.media.path.is_dir() and not file.media.path.is_symlink():
-            shutil.rmtree(file.media.path)
+        remove_folder(file.media.path)
     return freed + file.size
 
 
@@ -174,4 +173,6 @@ def _goes_on(file: LogFile, why: str) -> SyncError:
 
 def _media(file: LogFile) -> Iterator[Path]:
     folder = file.media.path
+    if folder.parent.is_symlink():  # which `remove_folder` does not follow
+        return iter(())
     return (path for path in folder.rglob("*") if path.is_file() and not path.is_symlink())

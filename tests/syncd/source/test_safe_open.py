@@ -12,7 +12,14 @@ import pytest
 from karaoke_train.runlog.regular_file import UnsafeFile
 from syncd.source import safe_open
 from syncd.source.media_folder import MediaFolder, Unusable
-from syncd.source.safe_open import moved, names_in, open_log, open_strictly, resolved
+from syncd.source.safe_open import (
+    moved,
+    names_in,
+    open_log,
+    open_strictly,
+    remove_folder,
+    resolved,
+)
 
 STRANGER = 12345
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
@@ -231,6 +238,21 @@ def test_a_folder_is_no_picture(media: MediaFolder, name: str) -> None:
     (media.path / "sub").mkdir()
     with pytest.raises(UnsafeFile, match="folder"):
         media.digest(name)
+
+
+@pytest.mark.parametrize("place", ["logs", "logs/media", "logs/media/run-1"])
+def test_no_folder_is_removed_behind_a_link(tmp_path: Path, media: MediaFolder, place: str) -> None:
+    (tmp_path / place).rename(tmp_path / "aside")
+    (tmp_path / place).symlink_to(tmp_path / "aside")
+    remove_folder(media.path)
+    assert [path.name for path in (tmp_path / "aside").rglob("*.png")] == ["a.png"]
+
+
+def test_a_folder_is_removed_and_none_beside_it(media: MediaFolder) -> None:
+    (media.path.parent / "run-2").mkdir()
+    remove_folder(media.path)
+    remove_folder(media.path)
+    assert [path.name for path in media.path.parent.iterdir()] == ["run-2"]
 
 
 def test_a_path_is_taken_as_it_is_written(tmp_path: Path) -> None:
