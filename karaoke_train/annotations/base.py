@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 OVERLAP = 0.001  # s; less is rounding, not a second voice
+# s; so far keys overlap that are played legato, and notes of transcribers, which are cut by frames
+LEGATO = 0.05
 HIGHEST_SUNG = 96  # MIDI number, C7 (2,093 Hz): few voices reach it, and none sings there for long
 HIGHEST_HERTZ = 4_200.0  # Hz; a piano's highest key
 _ENCODING = re.compile(rb"^#ENCODING:[ \t]*([\w-]+)", re.MULTILINE | re.IGNORECASE)
@@ -100,12 +102,19 @@ def lines_of(text: str) -> list[str]:
     return re.split(r"\r\n|\r|\n", text)
 
 
-def checked(entries: Iterable[Entry], path: Path, overlap: float = OVERLAP) -> tuple[Note, ...]:
+def checked(
+    entries: Iterable[Entry],
+    path: Path,
+    overlap: float = OVERLAP,
+    remarks: list[str] | None = None,
+) -> tuple[Note, ...]:
     """Notes in order of onset, none overlapping.
 
-    An overlap of up to `overlap` seconds shortens the earlier note. Raises AnnotationError for
-    a longer one, for a note of no or negative length, and for a pitch outside 0 to 127.
+    An overlap of up to `overlap` seconds shortens the earlier note; `remarks` gets how many that
+    were, but for those of a rounding. Raises AnnotationError for a longer one, for a note of no or
+    negative length, and for a pitch outside 0 to 127.
     """
+    shortened: list[float] = []
     ordered = sorted((_sound(entry, path) for entry in entries), key=lambda e: e.onset)
     notes: list[Note] = []
     for entry, after in zip_longest(ordered, ordered[1:]):
@@ -118,8 +127,13 @@ def checked(entries: Iterable[Entry], path: Path, overlap: float = OVERLAP) -> t
                     f"the note at {after.onset:g} s begins before the one of {entry.where} ends "
                     f"({offset:g} s); one voice sings one note at a time: shorten or remove one",
                 )
+            shortened.append(offset - after.onset)
             offset = after.onset
         notes.append(Note(entry.onset, offset, entry.pitch))
+    more = [seconds for seconds in shortened if seconds > OVERLAP]
+    if more and remarks is not None:
+        which = "1 note ends" if len(more) == 1 else f"{len(more)} notes end"
+        remarks.append(f"{which} where the next begins: up to {max(more):.3f} s shorter than told")
     return tuple(notes)
 
 

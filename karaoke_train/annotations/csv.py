@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from karaoke_train.annotations import columns as meaning
 from karaoke_train.annotations.base import (
+    LEGATO,
     AnnotationError,
     Entry,
     Unit,
@@ -77,7 +78,7 @@ def parse(data: bytes, path: Path, remarks: list[str] | None = None) -> tuple[No
     entries = [
         _entry(row, value, columns, unit, path) for row, value in zip(rows, values, strict=True)
     ]
-    return checked(entries, path)
+    return checked(entries, path, LEGATO, remarks)
 
 
 def render(notes: Sequence[Note]) -> str:

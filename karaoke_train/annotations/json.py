@@ -12,6 +12,7 @@ from math import isnan
 from typing import TYPE_CHECKING
 
 from karaoke_train.annotations.base import (
+    LEGATO,
     AnnotationError,
     Entry,
     Unit,
@@ -54,7 +55,8 @@ def parse(data: bytes, path: Path, remarks: list[str] | None = None) -> tuple[No
         )
     if found is Unit.HERTZ and remarks is not None:
         remarks.append("its pitches are read as Hz, as their values tell")
-    return checked((_in_midi(entry, unit or found, path) for entry, unit in entries), path)
+    in_midi = (_in_midi(entry, unit or found, path) for entry, unit in entries)
+    return checked(in_midi, path, LEGATO, remarks)
 
 
 def render(notes: Sequence[Note]) -> str:

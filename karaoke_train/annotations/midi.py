@@ -3,7 +3,8 @@
 Reading: tempo changes are followed (of several at one tick the last in the file counts); of
 several tracks with notes the one named after the voice is taken, drums never. Notes that overlap
 by up to 50 ms, as played legato does, are joined. A channel's coarse and fine tuning count, pitch
-bends don't. What is damaged or has no length is left out with a remark, and the rest is read.
+bends don't: a note has one pitch, its key's. They, what is damaged and what has no length are left
+out with a remark, and the rest is read.
 Writing: one track at 120 beats per minute and 960 ticks per beat (0.5 ms); MIDI's notes are
 semitones, so pitches are rounded relative to the song's own tuning (`tuning`), which is
 written as the channel's fine tuning.
@@ -21,7 +22,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import mido
 
 from karaoke_train.annotations import smf
-from karaoke_train.annotations.base import AnnotationError, Entry, checked
+from karaoke_train.annotations.base import LEGATO, AnnotationError, Entry, checked
 from karaoke_train.annotations.tuning import in_tune
 
 if TYPE_CHECKING:
@@ -30,13 +31,13 @@ if TYPE_CHECKING:
 
     from karaoke_train.notes import Note
 
-_LEGATO = 0.05  # s
 _VOICE = re.compile(r"vocal|voice|melod|sing|lead", re.IGNORECASE)
 _DRUMS = 9  # the General MIDI drum channel, counted from 0
 _TEMPO = 500_000  # us per beat: 120 beats per minute, MIDI's own default
 _TICKS = 960  # per beat
 _SET_TEMPO, _KEY_SIGNATURE = 0x51, 0x59  # kinds of meta events
-_ON, _OFF, _CONTROL = 0x90, 0x80, 0xB0
+_ON, _OFF, _CONTROL, _BEND = 0x90, 0x80, 0xB0, 0xE0
+_UNBENT = (0, 64)
 # Controllers that choose a registered parameter and set it; a parameter's number is MSB, LSB.
 _RPN_MSB, _RPN_LSB, _DATA_MSB, _DATA_LSB, _NRPN_MSB, _NRPN_LSB = 101, 100, 6, 38, 99, 98
 _FINE, _COARSE, _NONE = (0, 1), (0, 2), (127, 127)
@@ -89,7 +90,7 @@ def parse(data: bytes, path: Path, remarks: list[str] | None = None) -> tuple[No
         Entry(f"note {number}", clock.seconds(note.onset), clock.seconds(note.offset), note.pitch)
         for number, note in enumerate(sorted(part.notes), start=1)
     )
-    return checked(entries, path, overlap=_LEGATO)
+    return checked(entries, path, LEGATO)
 
 
 def render(notes: Sequence[Note]) -> bytes:
@@ -209,6 +210,8 @@ def _parts(index: int, track: smf.Track, said: Counter[str]) -> Iterator[_Part]:
             channel.off(now, data[0])
         elif kind == _CONTROL:
             channel.control(data[0], min(127, data[1]))
+        elif kind == _BEND and tuple(data) != _UNBENT:
+            said["a pitch bend is left out: notes have their keys' pitches"] += 1
     for channel in channels.values():
         for key in tuple(channel.sounding):
             if track.broken:

@@ -77,6 +77,7 @@ def _songs(
     seed: int,
 ) -> list[Song]:
     """What to score on; files that can't be used are named on standard error."""
+    from karaoke_train.dataset.songs import remarks_of
     from karaoke_train.synth import VALIDATION_VOICES, synthetic_songs
 
     if folder is None:
@@ -84,6 +85,8 @@ def _songs(
     songs, problems = read_songs(folder, notes_dir, corpus)
     for problem in problems:
         complain(f"left out: {problem}")
+    for remark in remarks_of(songs):
+        complain(f"note: {remark}")
     return songs
 
 

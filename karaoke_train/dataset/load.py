@@ -13,7 +13,15 @@ from karaoke_train.audio.augment import augment
 from karaoke_train.audio.units import MAX_FRAMES, SAMPLE_RATE, frame_count
 from karaoke_train.dataset.batches import FeatureCache, SegmentDataset
 from karaoke_train.dataset.corpora import read_corpus
-from karaoke_train.dataset.songs import Problem, Segment, Song, read_folder, segments, split
+from karaoke_train.dataset.songs import (
+    Problem,
+    Segment,
+    Song,
+    read_folder,
+    remarks_of,
+    segments,
+    split,
+)
 from karaoke_train.synth import HELD_OUT_VOICES, VALIDATION_VOICES, synthetic_songs
 
 if TYPE_CHECKING:
@@ -30,11 +38,13 @@ class DataError(ValueError):
 
 @dataclass(frozen=True)
 class Data:
-    """What a run trains and validates on, and the files that could not be used."""
+    """What a run trains and validates on, and the files that could not be used. remarks: what the
+    label files of the others were read without, or what their values alone told."""
 
     train: list[Segment]
     val: list[Segment]
     problems: list[Problem] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
 
     @property
     def longest_frames(self) -> int:
@@ -46,6 +56,7 @@ class Data:
 def load_data(settings: TrainSettings) -> Data:
     """Songs as segments, split by song. Raises DataError when no song is usable."""
     problems: list[Problem] = []
+    remarks: list[str] = []
     if settings.synthetic is not None:
         train, val = _synthetic(settings)
     else:
@@ -61,10 +72,12 @@ def load_data(settings: TrainSettings) -> Data:
                 f"{settings.notes_dir or settings.voices_dir}. "
                 "`karaoke-train data check` says what is wrong with each file."
             )
+        remarks = remarks_of(songs)
         train, val = split(songs, settings.seed, VAL_SHARE)
     pieces = [segment for song in train for segment in segments(song, settings.max_segment_seconds)]
     checks = [segment for song in val for segment in segments(song, settings.max_segment_seconds)]
-    return Data(pieces[: settings.max_samples], checks[: settings.max_samples], problems)
+    most = settings.max_samples
+    return Data(pieces[:most], checks[:most], problems, remarks)
 
 
 def dataset(

@@ -117,6 +117,11 @@ def sorted_out(found: Iterable[FileSong | Problem]) -> tuple[list[Song], list[Pr
     return songs, problems
 
 
+def remarks_of(songs: Iterable[Song]) -> list[str]:
+    """What was remarked of the songs' label files, each with the file's name."""
+    return [remark for song in songs if isinstance(song, FileSong) for remark in song.remarks]
+
+
 def paired(voices: Path, notes: Path) -> Iterator[FileSong | Problem]:
     """What `read_folder` finds, in order of the names."""
     missing = [folder for folder in dict.fromkeys((voices, notes)) if not folder.is_dir()]

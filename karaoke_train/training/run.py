@@ -72,6 +72,8 @@ def _run(
     if rank == 0:
         for problem in data.problems:
             print(one_line(f"left out: {problem}"), file=sys.stderr)
+        for remark in data.remarks:
+            print(one_line(f"note: {remark}"), file=sys.stderr)
     start = settings
     if resumable is not None and settings.init is not None:  # its start may be gone by now
         start = replace(settings, init=str(resumable.folder))

@@ -169,6 +169,29 @@ def test_overlap_by_rounding_shortens_the_earlier_note(tmp_path: Path) -> None:
     assert notes == (Note(0.1, 0.5, 60.0), Note(0.5, 0.9, 62.0))
 
 
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("a.csv", "onset,offset,pitch\n0.1,0.54,60\n0.5,0.9,62\n0.88,1,64\n"),
+        ("a.json", '[{"onset":0.1,"offset":0.54,"pitch":60},{"onset":0.5,"offset":0.9,"pitch":62},'
+                   '{"onset":0.88,"offset":1,"pitch":64}]'),
+    ],
+)  # fmt: skip
+def test_notes_that_run_on_for_a_frame_or_two_are_shortened_and_that_is_said(
+    tmp_path: Path, name: str, data: str
+) -> None:
+    if name == "a.json":
+        data = f'{{"notes": {data}}}'
+    labels = annotations.read_labels(text(tmp_path / name, data))
+    assert labels.notes == (Note(0.1, 0.5, 60), Note(0.5, 0.88, 62), Note(0.88, 1, 64))
+    assert labels.remarks == ("2 notes end where the next begins: up to 0.040 s shorter than told",)
+
+
+def test_a_second_voice_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(AnnotationError, match="one voice sings one note at a time"):
+        annotations.read(text(tmp_path / "a.csv", "0.1,0.56,60\n0.5,0.9,62\n"))
+
+
 # --- JSON
 
 

@@ -48,6 +48,14 @@ def notes(tmp_path: Path, data: bytes) -> list[tuple[float, ...]]:
     return found
 
 
+def test_a_pitch_bend_moves_no_note_and_is_said(tmp_path: Path) -> None:
+    unbent, bent = b"\0\xe0\x00\x40", b"\0\xe0\x00\x60"
+    assert notes(tmp_path, midi(track(unbent + A + END))) == [FIRST]
+    found, remarks = read(tmp_path, midi(track(bent + A + unbent + bent + B + END)))
+    assert found == [FIRST, SECOND]
+    assert remarks == ("a pitch bend is left out: notes have their keys' pitches (2 times)",)
+
+
 # --- tempo and time
 
 

@@ -16,8 +16,11 @@ from hypothesis import strategies as st
 from karaoke_train import annotations as labels
 from karaoke_train.audio import io
 from karaoke_train.audio.io import AudioError
+from karaoke_train.cli import evaluate
+from karaoke_train.dataset.load import load_data
 from karaoke_train.dataset.songs import FileSong, Song, read_folder, segments, split
 from karaoke_train.notes import Note
+from karaoke_train.settings import TrainSettings
 from tests.karaoke_train.files import CSV, NOTES, text, tone, wav
 
 if TYPE_CHECKING:
@@ -350,3 +353,17 @@ def test_recordings_of_one_work_stay_together(tmp_path: Path) -> None:
         train, val = split(songs, seed, val_share=0.3)
         assert not {s.name[0] for s in train} & {s.name[0] for s in val}
         assert len(val) == 6
+
+
+def test_what_is_remarked_of_labels_is_told_by_a_training_and_by_evaluate(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("a", "b"):
+        wav(tmp_path / f"{name}.wav")
+    text(tmp_path / "a.csv", "0.1,0.54,60\n0.5,0.9,62\n")
+    text(tmp_path / "b.csv", CSV)
+    (remark,) = load_data(TrainSettings(voices_dir=str(tmp_path))).remarks
+    assert remark.startswith("a.csv: 1 note ends where the next begins")
+    songs = evaluate._songs(str(tmp_path), None, None, 0, "", 0)
+    assert len(songs) == 2
+    assert f"note: {remark}" in capsys.readouterr().err
