@@ -1,0 +1,82 @@
+"""The local dashboard in a real browser that reaches no other host: the run, its curves, its
+pictures."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from karaoke_train.runlog import RunLog
+from tests.measured import MEASURED
+from tests.patience import patience, until
+
+ROOT = Path(__file__).parents[2]
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+pytestmark = [
+    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium: apt-get install chromium"),
+    pytest.mark.skipif(find_spec("trackio") is None, reason="trackio is not installed"),
+]
+
+
+@pytest.fixture
+def address(tmp_path: Path) -> Iterator[str]:
+    """The dashboard of a run with curves and a picture."""
+    with RunLog.create(tmp_path / "logs", project="songs", run_name="demo-run") as log:
+        for step in range(1, 20):
+            log.train(step, step / 10, {"train/loss": 1 / step})
+        picture = tmp_path / "roll.png"
+        Image.new("RGB", (40, 20), "red").save(picture)
+        log.media(19, "val/piano_roll", picture)
+    env = {
+        **MEASURED, "HOME": str(tmp_path), "PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT),
+        "TRACKIO_DIR": str(tmp_path / "store"), "PYTHONUNBUFFERED": "1",
+    }  # fmt: skip
+    said = tmp_path / "said"
+    with said.open("wb") as out:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "syncd", "view", "--no_open"],
+            env=env, cwd=tmp_path, stdout=out, stderr=out,
+        )  # fmt: skip
+    try:
+        until(lambda: "Dashboard: " in said.read_text(), "the address is printed")
+        yield said.read_text().partition("Dashboard: ")[2].split()[0]
+        process.send_signal(signal.SIGINT)
+        assert process.wait(patience(60)) == 0, said.read_text()
+    finally:
+        process.kill()
+        process.wait()
+
+
+def shown(address: str, profile: Path) -> str:
+    """The page after eight seconds of its own time, as the browser has it."""
+    assert CHROMIUM is not None
+    done = subprocess.run(
+        [
+            CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
+            f"--user-data-dir={profile}", "--host-resolver-rules=MAP * ~NOTFOUND,EXCLUDE 127.0.0.1",
+            "--window-size=1280,800", "--virtual-time-budget=8000", "--dump-dom", address,
+        ],
+        capture_output=True, text=True, timeout=patience(120), check=False,
+    )  # fmt: skip
+    return done.stdout
+
+
+def test_the_run_its_curves_and_its_picture_are_there_without_any_other_host(
+    address: str, tmp_path: Path
+) -> None:
+    def has(page: str, *words: str) -> bool:
+        dom = shown(page, tmp_path / "profile")
+        return all(word in dom for word in words)
+
+    until(lambda: has(address, "demo-run", ">loss<", "<canvas"), "the curve is drawn", every=1.0)
+    media = address.replace("/?", "/media?")
+    until(lambda: has(media, "val/piano_roll", "<img"), "the picture is shown", every=1.0)
