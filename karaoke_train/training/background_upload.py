@@ -94,6 +94,8 @@ class BackgroundUpload:
                 f"wandb       safe on disk, {pending}; upload later with: "
                 f"{PROGRAM} sync --log_dir {self.log_dir}"
             )
+            if pending.why:
+                self.say(view_hint(self.log_dir))
         self._stop()
 
     def _begin(self) -> None:
@@ -185,6 +187,11 @@ class BackgroundUpload:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+
+
+def view_hint(log_dir: Path) -> str:
+    """How to look at runs that are not uploaded."""
+    return f"view        in a browser, without an account: {PROGRAM} view --log_dir {log_dir}"
 
 
 def sync_logs(log_dir: str) -> int:

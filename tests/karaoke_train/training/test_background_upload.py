@@ -115,7 +115,8 @@ def test_nobody_waits_where_nobody_is_logged_in(fake: Fake) -> None:
     upload.start()
     upload.finish(600.0)
     assert time.monotonic() - begun < patience(30)
-    assert "7 records left (nobody is logged in); upload later with" in fake.said[-1]
+    assert "7 records left (nobody is logged in); upload later with" in fake.said[-2]
+    assert f"without an account: karaoke-syncd view --log_dir {fake.run.parent}" in fake.said[-1]
 
 
 def test_upload_is_out_of_reach_of_ctrl_c_in_this_terminal(fake: Fake) -> None:
