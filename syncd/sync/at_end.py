@@ -15,7 +15,7 @@ from syncd.destination.rows import epoch_key
 KINDS: Final = (RecordType.EPOCH_SUMMARY, RecordType.MEDIA)
 # What the epoch table is made of at most, the newest epochs: each summary is in the history anyway.
 MAX_EPOCHS: Final = 10_000  # the rows that wandb's own client logs of a table
-MAX_BYTES: Final = 8 << 20  # of their lines, which take ten times that as objects
+MAX_BYTES: Final = 4 << 20  # of their lines, which take 8 to 12 times that as objects
 
 
 @dataclass(frozen=True, slots=True)
