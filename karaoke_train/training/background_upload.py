@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -38,10 +39,12 @@ class Pending:
     """Records of a run that aren't uploaded yet.
 
     records: how many; None when nobody can say. why: why waiting does not help, "" when it may.
+    url: the run's page, "" where there is none yet.
     """
 
     records: int | None
     why: str = ""
+    url: str = ""
 
     @property
     def worth_waiting(self) -> bool:
@@ -85,14 +88,14 @@ class BackgroundUpload:
             pending = self._wait(timeout) if self._process or self.watched else self._pending()
         except KeyboardInterrupt:
             pending = self._pending()
+        page = f": {pending.url}" if pending.url else ""
         if self._ended_well() or pending.records == 0:
-            self.say("wandb       everything is uploaded")
+            self.say(f"wandb       everything is uploaded{page}")
         elif self.watched:
-            self.say(f"wandb       safe on disk, {pending}; the running {PROGRAM} goes on")
+            self.say(f"wandb       safe on disk, {pending}; the running {PROGRAM} goes on{page}")
         else:
             self.say(
-                f"wandb       safe on disk, {pending}; upload later with: "
-                f"{PROGRAM} sync --log_dir {self.log_dir}"
+                f"wandb       safe on disk, {pending}; upload later with: {command(self.log_dir)}"
             )
             if pending.why:
                 self.say(view_hint(self.log_dir))
@@ -141,7 +144,7 @@ class BackgroundUpload:
                 time.sleep(min(POLL, max(0.0, deadline - time.monotonic())))
                 before, pending = pending, self._pending()
                 bar.update(max(0, (before.records or 0) - (pending.records or 0)))
-        if self._ended() and not self._ended_well():  # asked before the end: older than its words
+        if self._ended() and not (self._ended_well() and pending.url):  # asked before the end
             return self._pending()
         return pending
 
@@ -152,13 +155,14 @@ class BackgroundUpload:
                 self._ask("status", "--json", "--log_dir", str(self.log_dir)).stdout
             )
             name = self.log_path.name
-            [records] = [int(r["left"]) for r in answer["runs"] if Path(r["path"]).name == name]
+            [run] = [run for run in answer["runs"] if Path(run["path"]).name == name]
+            records, url = int(run["left"]), str(run.get("url", ""))
             why = str(answer.get("reach_words", "")) if answer.get("reach") in NEEDS_USER else ""
         except (OSError, subprocess.SubprocessError):
             return Pending(None)
         except (ValueError, LookupError, TypeError, AttributeError):  # not an answer we know
             return Pending(None)
-        return Pending(records, why)
+        return Pending(records, why, url)
 
     def _ask(self, *words: str) -> subprocess.CompletedProcess[bytes]:
         assert self._program is not None
@@ -191,7 +195,13 @@ class BackgroundUpload:
 
 def view_hint(log_dir: Path) -> str:
     """How to look at runs that are not uploaded."""
-    return f"view        in a browser, without an account: {PROGRAM} view --log_dir {log_dir}"
+    words = shlex.join((PROGRAM, "view", "--log_dir", str(log_dir)))
+    return f"view        in a browser, without an account: {words}"
+
+
+def command(log_dir: Path) -> str:
+    """What uploads the logs in a folder, to be pasted into a shell."""
+    return shlex.join((PROGRAM, "sync", "--log_dir", str(log_dir)))
 
 
 def sync_logs(log_dir: str) -> int:

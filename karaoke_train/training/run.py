@@ -21,7 +21,7 @@ from karaoke_train.model.checkpoints import check_state
 from karaoke_train.runlog import RunLog
 from karaoke_train.runlog.plain_text import one_line, several_lines
 from karaoke_train.training import fit
-from karaoke_train.training.background_upload import BackgroundUpload, view_hint
+from karaoke_train.training.background_upload import BackgroundUpload, command, view_hint
 from karaoke_train.training.callbacks import SHOWN
 from karaoke_train.training.runlog_callback import RunLogCallback
 
@@ -123,14 +123,13 @@ def _logged_run(
             resume_from=resumable.folder if resumable else None,
         )
         log.close(outcome.status)
-    if upload is not None:
+    print(several_lines(_closing(outcome, log.path, place)))
+    if upload is not None:  # its words last, where they are looked for
         upload.finish(logs.sync_timeout)
     elif settings.offline and not logs.no_wandb:
-        words = f"wandb       nothing sent; later: karaoke-syncd sync --log_dir {logs.log_dir}"
-        print(one_line(words))
+        print(one_line(f"wandb       nothing sent; later: {command(Path(logs.log_dir))}"))
     if upload is None:
         print(one_line(view_hint(Path(logs.log_dir))))
-    print(several_lines(_closing(outcome, log.path, place)))
     return _exit_code(outcome)
 
 

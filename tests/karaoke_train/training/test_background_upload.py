@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from karaoke_train.training import background_upload
-from karaoke_train.training.background_upload import BackgroundUpload, sync_logs
+from karaoke_train.training.background_upload import BackgroundUpload, command, sync_logs
 from tests.patience import patience
 
 pytestmark = pytest.mark.torch  # a progress bar, of the extra `train`
@@ -30,7 +30,8 @@ if command == "status":
     left = json.loads((place / "left").read_text())
     login = (place / "nobody").exists()
     reach = ("not_logged_in", "nobody is logged in") if login else ("online", "online")
-    answer = {{"runs": [{{"path": {run!r}, "left": left}}]}}
+    url = (place / "url").read_text() if (place / "url").exists() else ""
+    answer = {{"runs": [{{"path": {run!r}, "left": left, "url": url}}]}}
     print(json.dumps({{**answer, "reach": reach[0], "reach_words": reach[1]}}))
 if command == "sync":
     print("uploading")
@@ -92,6 +93,28 @@ def test_watching_daemon_is_left_to_its_work(fake: Fake) -> None:
     assert "watches" in fake.said[0]
     assert not any(call[0] == "sync" for call in fake.calls())
     assert "safe on disk, 7 records left; the running karaoke-syncd goes on" in fake.said[-1]
+
+
+@pytest.mark.parametrize(
+    ("daemon", "said"),
+    [
+        (False, "wandb       everything is uploaded: https://x/runs/r"),
+        (True, "7 records left; the running karaoke-syncd goes on: https://x/runs/r"),
+    ],
+)
+def test_the_last_line_has_the_runs_page(fake: Fake, daemon: bool, said: str) -> None:
+    (fake.place / "url").write_text("https://x/runs/r")
+    if daemon:
+        fake.touch("daemon")
+    upload = fake.upload()
+    upload.start()
+    upload.finish(0.1 if daemon else patience(20.0))
+    assert fake.said[-1].endswith(said)
+
+
+def test_the_command_that_uploads_later_can_be_pasted() -> None:
+    folder = Path("/data/it's here/logs")
+    assert command(folder) == "karaoke-syncd sync --log_dir '/data/it'\"'\"'s here/logs'"
 
 
 def test_stuck_upload_is_waited_for_a_bounded_time_and_stopped(fake: Fake) -> None:
