@@ -53,7 +53,7 @@ def test_a_command_that_hangs_is_killed_with_all_that_it_started(
     pid, second = tmp_path / "pid", tmp_path / "second"
     command = EventCommand(
         f"if [ -e {pid} ]; then echo > {second}; exit; fi; sleep 600 & echo $! > {pid}; wait",
-        timeout=patience(1.0),
+        timeout=patience(4.0),  # the shell has to get as far as its child
     )
     command.tell({"event": "run_ended"})
     command.tell({"event": "run_silent"})
