@@ -95,9 +95,10 @@ def sync(
 ) -> Exit:
     """Upload once, to each destination by its settings; one that is down holds back no other.
 
-    everything: leave out runs that aren't to be uploaded, as the daemon does;
-    otherwise the files were named one by one, and all of them go. follow: go on until the runs
-    have ended. labels: told of each run once its records are there, also if they were before."""
+    everything: leave out runs that aren't to be uploaded, as the daemon does; otherwise the files
+    were named one by one, and all of them go. follow: go on until the runs have ended. labels:
+    told of each run once its records are there, also if they were before.
+    """
     for error in inputs.unusable:
         console.print(str(error), style="red", markup=False, highlight=False)
     files = [path for path in inputs.files if not everything or _wants_upload(path)]
@@ -158,8 +159,9 @@ def _links(daemon: Daemon, destination: Destination) -> Iterator[str]:
     entity = daemon.connectivity.entity
     there = [daemon.sessions[key] for key, run in daemon.runs.items() if run.records and entity]
     for session in there[:LINKS]:
-        yield f"  {destination.url(RunRef(entity, session.project, session.header.run_id))}"
-    if len(there) > LINKS:
+        if url := destination.url(RunRef(entity, session.project, session.header.run_id)):
+            yield f"  {url}"
+    if len(there) > LINKS and destination.identity.needs_key:
         yield f"  and {len(there) - LINKS:,} more: karaoke-syncd status --all --links"
 
 

@@ -65,3 +65,4 @@ def test_what_is_written_while_it_is_open_is_there_when_it_has_ended(tmp_path: P
         process.wait()
     assert "All 6 records of 2 runs are in the local dashboard" in said.read_text()
     assert "Traceback" not in said.read_text()
+    assert [line for line in said.read_text().splitlines() if line.isspace()] == []
