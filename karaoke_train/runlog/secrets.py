@@ -52,7 +52,7 @@ _PATTERNS: Final = tuple(
         r"(?i)(\bbearer\s+)(?:(?=\S{0,60}\d)[\w.~+/=-]{6,}|[\w.~+/=-]{20,})",
         # ?access_token=…, &X-Amz-Signature=…
         r"(?i)([?&;#](?:[\w.-]{0,40}?[-_.])?(?:\w{0,20}token|key|\w{0,10}apikey|sig|signature|pwd"
-        r"|secret|passw(?:or)?d|pass|auth|credentials?|session|jwt)=)[^&\s#\"'<>]+",
+        r"|secret|passw(?:or)?d|pass|auth|credentials?|session|jwt)=)[^&\s#\"'<>)]+",
         # password=…, "api_key": "…"
         r"(?i)((?<![\w-])[\w-]{0,40}?(?:passw(?:or)?d|passphrase|secret|(?:api|access|private)[-_]?key"
         r"|(?:access|auth|refresh|hub|hf)[-_]?token)[\"']?\s{0,4}[:=]\s{0,4}[\"']?)"
@@ -82,7 +82,7 @@ def hide(secret: str) -> None:
     login = base64.b64encode(b"api:" + data).decode()
     # A new tuple rather than a set that grows: another thread may be cutting. The longest first,
     # since one form may be part of another
-    forms = {*_hidden, secret, quote(secret, safe=""), login}
+    forms = {*_hidden, secret, quote(data, safe=""), login}
     _hidden = tuple(sorted(forms, key=len, reverse=True))
 
 

@@ -84,6 +84,11 @@ def test_a_hidden_key_is_cut_in_every_form_that_a_request_has() -> None:
     assert cut(f"a {key} b {login} c {key.replace('/', '%2F')}") == "a *** b *** c ***"
 
 
+def test_a_key_that_is_no_utf8_is_hidden_too() -> None:
+    hide("caf\udce9" * 9)
+    assert cut("a " + "caf\udce9" * 9) == "a ***"
+
+
 def test_no_short_word_is_hidden_and_none_is_none() -> None:
     hide("wrong")
     hide("")
@@ -96,6 +101,7 @@ def test_no_short_word_is_hidden_and_none_is_none() -> None:
         ('{"error": "api_key: q1w2e3r4 is unknown"}', '{"error": "api_key: *** is unknown"}'),
         ('{"password": "q1w2e3r4"}', '{"password": "***"}'),
         ("authorization=Basic QWxhZGRpbg==, x", "authorization=***, x"),
+        ("(see https://h/?token=abcd)", "(see https://h/?token=***)"),
         ("Bearer authentication failed", "Bearer authentication failed"),
         ("set WANDB_API_KEY, or run it", "set WANDB_API_KEY, or run it"),
         ("the password is wrong", "the password is wrong"),
