@@ -382,7 +382,8 @@ class RunLog:
 
     def append_if_open(self, record: Mapping[str, Any]) -> bool:
         """Write one record, unless the run has ended: with this one it does not go on. Whether it
-        was written."""
+        was written. Raises BadRecord for what is no line, RunLogError in a forked child."""
+        self._refuse_in_child()
         return self._sink.write(encode(record))
 
     def log_system_metrics(self, every: float = 15.0) -> bool:
