@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import click
 from rich.console import Console
@@ -14,8 +14,11 @@ from karaoke_train.runlog.plain_text import json_text
 from syncd import logging_setup
 from syncd.cli.common import Invocation, command
 from syncd.destination.registry import connect_all, leave_to_env_file, login_files
-from syncd.errors import Exit
+from syncd.errors import Exit, UsageError
 from syncd.settings import Settings
+
+if TYPE_CHECKING:
+    from syncd.report.status import Status
 
 STOP_WAIT: Final = 20.0  # seconds until a daemon that was asked to stop is killed
 
@@ -166,6 +169,7 @@ def restart(call: Invocation, timeout: float) -> Exit:
     examples=(
         ("karaoke-syncd status", "for the daemon's log folders, or ./logs"),
         ("karaoke-syncd status --filter waiting --all", "every run of a state, or a name"),
+        ("karaoke-syncd status --watch", "in place, with rates and a bar per run"),
         ("karaoke-syncd status --json --log_dir logs", "for a script"),
     ),
 )
@@ -179,6 +183,7 @@ def restart(call: Invocation, timeout: float) -> Exit:
     "--filter", "wanted", multiple=True, metavar="STATE|NAME",
     help="Runs of a state (waiting, …), live or trouble; or a part of a name. Repeatable.",
 )  # fmt: skip
+@click.option("--watch", "in_place", is_flag=True, help="Refresh in place, until q or Ctrl-C.")
 @click.option("--links", is_flag=True, help="The runs' addresses in full, to copy.")
 def status(
     call: Invocation,
@@ -186,6 +191,7 @@ def status(
     everything: bool,
     limit: int | None,
     wanted: tuple[str, ...],
+    in_place: bool,
     links: bool,
 ) -> Exit:
     """Is my data safe, what is left, what do I do."""
@@ -195,8 +201,18 @@ def status(
     from syncd.report.status import exit_code_of, to_json_of
     from syncd.service import folders
 
-    settings = folders.in_force(call.settings)
-    found = [collect(*target) for target in connect_all(settings)]
+    def look() -> list[Status]:
+        settings = folders.in_force(call.settings)
+        return [collect(*target) for target in connect_all(settings)]
+
+    if in_place and as_json:
+        raise UsageError("--watch is for people: give --json alone, again and again")
+    if in_place:
+        from syncd.report.watch import watch
+
+        most = None if everything else limit
+        return exit_code_of(watch(look, call.console, View(wanted, most, links)))
+    found = look()
     if as_json:
         most = None if everything else limit
         runs = [select(one.runs, wanted, most, in_order=False).shown for one in found]

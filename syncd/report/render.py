@@ -62,7 +62,7 @@ def fitting(console: Console) -> int:
 def render(status: Status, console: Console, view: View = View()) -> None:
     """Print the status."""
     found = verdict(status)
-    _say_folded(console, _head(found))
+    _say_folded(console, head(found))
     _say(console, f"[bold]Next[/]  {escape(found.advice)}", "")
     _say(console, *_facts(status))
     chosen = select(status.runs, view.wanted, view.limit)
@@ -81,7 +81,7 @@ def render_all(
         return
     found = [(status.destination, verdict(status)) for status in statuses]
     for name, words in found:
-        _say_folded(console, f"[bold]{name:<8}[/] {_head(words)}")
+        _say_folded(console, f"[bold]{name:<8}[/] {head(words)}")
     _say(console, *(f"[bold]Next[/]  {name}: {escape(words.advice)}" for name, words in found), "")
     _say(console, _daemon(statuses[0]))
     for status in statuses:
@@ -94,7 +94,8 @@ def render_all(
     _say_problems(console, statuses, view)
 
 
-def _head(found: Verdict) -> str:
+def head(found: Verdict) -> str:
+    """The first line, as markup."""
     rest = "".join(f"; {escape(part)}" for part in found.rest)
     return f"[{_LEVELS[found.level]}]{escape(found.head)}[/]{rest}"
 
