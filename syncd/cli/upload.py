@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 from rich.console import Console
 
-from karaoke_train.runlog.plain_text import one_line
+from karaoke_train.runlog.plain_text import one_line, several_lines
 from syncd.cli.common import PATH, Invocation, command
 from syncd.destination.base import Destination, Labels
 from syncd.destination.registry import connect_all
@@ -201,7 +201,8 @@ def export(call: Invocation, file: Path, form: str, output: Path | None) -> Exit
     if output:
         output.write_text(text, "utf-8")
     else:
-        sys.stdout.write(text)
+        # to a file or a program it goes as it is; a terminal would obey what a stranger wrote
+        sys.stdout.write(several_lines(text) if sys.stdout.isatty() else text)
     return Exit.OK
 
 
@@ -216,7 +217,7 @@ def _export_events(path: Path, output: Path | None, console: Console) -> Exit:
         raise SyncError(file.problem or "it has no records yet", where=str(path))
     done = tensorboard.export(file, output)
     for words in done.left_out:
-        print(f"{path}: left out: {words}", file=sys.stderr)
+        print(one_line(f"{path}: left out: {words}"), file=sys.stderr)
     console.print(
         f"Written: {done.folder}   (tensorboard --logdir {output})", highlight=False, markup=False,
         soft_wrap=True,

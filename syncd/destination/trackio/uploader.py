@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from karaoke_train.runlog.format import Record
 from karaoke_train.runlog.reader import Line
+from karaoke_train.runlog.secrets import cut_config
 from karaoke_train.runlog.timestamps import parse_timestamp
 from syncd.destination.base import Labels, Outcome, Target
 from syncd.destination.media_files import missing
@@ -47,7 +48,9 @@ class TrackioUploader:
         self._started = parse_timestamp(target.header.created, 0.0)
         self._attempt = target.attempt
         self._step = 0  # of the newest row that had one
-        self._config = {**target.header.config, **as_config(Labels.of(target.header))}
+        header = target.header
+        allowed = (*target.allowed_keys, *header.allow_config_keys)
+        self._config = {**cut_config(header.config, allowed), **as_config(Labels.of(header))}
         self._dead = False
 
     def open(self) -> int:
