@@ -10,12 +10,15 @@ from __future__ import annotations
 import json
 import math
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from transformers import TrainerCallback
+from transformers.utils import logging
 
 from karaoke_train.atomic_file import replacing
 from karaoke_train.model import pretrained
@@ -169,14 +172,15 @@ def _named() -> str:
 def _loaded(folder: Path) -> VoiceToNotesModel:
     loaded: Any  # with output_loading_info, transformers gives a pair
     try:
-        loaded = VoiceToNotesModel.from_pretrained(
-            folder,
-            local_files_only=True,
-            output_loading_info=True,
-            dtype=torch.float32,
-            use_safetensors=True,
-            trust_remote_code=False,
-        )
+        with _unreported():
+            loaded = VoiceToNotesModel.from_pretrained(
+                folder,
+                local_files_only=True,
+                output_loading_info=True,
+                dtype=torch.float32,
+                use_safetensors=True,
+                trust_remote_code=False,
+            )
     except Exception as error:  # safetensors and torch raise what they like on a damaged file
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise CheckpointError(
@@ -199,6 +203,18 @@ def _loaded(folder: Path) -> VoiceToNotesModel:
         )
     model.eval()  # type: ignore[no-untyped-call]  # transformers' decorator hides its type
     return model
+
+
+@contextmanager
+def _unreported() -> Iterator[None]:
+    """Without transformers' table of weights that a file lacks: what is wrong is said in words,
+    and an encoder that is elsewhere isn't missing."""
+    before = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(before)
 
 
 def _put_encoder(model: VoiceToNotesModel, folder: Path) -> None:
