@@ -210,7 +210,7 @@ def _unreported() -> Iterator[None]:
     """Without transformers' table of weights that a file lacks: what is wrong is said in words,
     and an encoder that is elsewhere isn't missing."""
     before = logging.get_verbosity()
-    logging.set_verbosity_error()
+    logging.set_verbosity(logging.ERROR)
     try:
         yield
     finally:
