@@ -64,12 +64,12 @@ faults: $(VENV)/ready
 # tests/corpus
 fuzz: $(VENV)/ready
 	seed=$${SEED:-$$(date +%s)}; echo "SEED=$$seed"; KARAOKE_FUZZ=$${EXAMPLES:-1000} \
-	    $(tests) --hypothesis-seed=$$seed --timeout=1800 tests/fuzz
+	    $(tests) --dist load --hypothesis-seed=$$seed --timeout=1800 tests/fuzz
 
 # What is installed, against the vulnerabilities that PyPI knows; needs PyPI itself, not a mirror
 audit: $(VENV)/ready
 	$(bin)/pip install --quiet 'pip-audit>=2.9'
-	$(bin)/pip-audit --strict --skip-editable --progress-spinner=off -r constraints.txt --no-deps
+	$(bin)/pip-audit --strict --no-deps --disable-pip --progress-spinner=off -r constraints.txt
 
 bench: $(VENV)/ready
 	$(bin)/python -m benchmarks.figures $(if $(FULL),--full)
