@@ -5,6 +5,9 @@ checkpoint_dir/<run>/best/                the model alone, by `save_pretrained`;
                                           Whisper its heads and front-end, and the Whisper's name
 """
 
+# mypy: allow-untyped-calls
+# (transformers is typed in part only)
+
 from __future__ import annotations
 
 import json
@@ -201,7 +204,7 @@ def _loaded(folder: Path) -> VoiceToNotesModel:
             f"the weights in {folder} don't belong to its config.json ({len(wrong)} differ, such "
             f"as {wrong[0]}). Use another checkpoint."
         )
-    model.eval()  # type: ignore[no-untyped-call]  # transformers' decorator hides its type
+    model.eval()
     return model
 
 
@@ -210,7 +213,7 @@ def _unreported() -> Iterator[None]:
     """Without transformers' table of weights that a file lacks: what is wrong is said in words,
     and an encoder that is elsewhere isn't missing."""
     before = logging.get_verbosity()
-    logging.set_verbosity(logging.ERROR)
+    logging.set_verbosity_error()
     try:
         yield
     finally:
