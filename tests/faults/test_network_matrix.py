@@ -223,16 +223,15 @@ def faulty(rig: Rig, before: int) -> int:
 def is_said(rig: Rig, log: RunLog, case: Case) -> None:
     """`status` says it, and its exit code, too."""
 
+    alone = case.reach == "online" and case.words and case.exit is Exit.OK
+    code = Exit.TROUBLE if alone else case.exit  # the run's own trouble, the server is fine
+
     def said() -> bool:
         status = rig.status()
         words = status.connectivity_words
         if case.reach == "online":
             words = rig.run_status(log.run_id).problem
-        if (
-            status.connectivity == case.reach
-            and case.words in words
-            and exit_code(status) == case.exit
-        ):
+        if status.connectivity == case.reach and case.words in words and exit_code(status) == code:
             return True
         heard.add(f"{status.connectivity}: {words} ({exit_code(status).name})")
         return False
