@@ -45,7 +45,11 @@ class Account:
         path.write_text(text)
 
     def watched(self) -> dict[str, object]:
-        found: dict[str, object] = json.loads((self.state / "daemon.json").read_text())
+        """The daemon's report; empty before its first."""
+        try:
+            found: dict[str, object] = json.loads((self.state / "daemon.json").read_text())
+        except FileNotFoundError:
+            return {}
         return found
 
 
