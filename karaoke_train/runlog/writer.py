@@ -566,11 +566,14 @@ class RunLog:
 
     def _holds(self, config: Mapping[str, Any]) -> bool:
         """Whether the config has all of that already, with the same values once written."""
-        has = self._header.config
+        from karaoke_train.runlog.secrets import cut_config
+
+        has, allowed = self._header.config, self._header.allow_config_keys
+        if not config.keys() <= has.keys():
+            return False
+        written = {key: has[key] for key in config}
         try:
-            return config.keys() <= has.keys() and encode(config) == encode(
-                {key: has[key] for key in config}
-            )
+            return encode(cut_config(config, allowed)) == encode(cut_config(written, allowed))
         except BadRecord:
             return False
 

@@ -29,7 +29,7 @@ from karaoke_train.runlog import RunLog
 node, logs, run_id, first, count, host, port, stays = sys.argv[1:]
 socket.sethostname(node)
 try:
-    socket.create_connection((host, int(port)), timeout=5).close()
+    socket.create_connection((host, int(port))).close()  # without a network: refused at once
     sys.exit("a compute node has a way out")
 except OSError:
     pass

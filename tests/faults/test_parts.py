@@ -193,7 +193,7 @@ def written_at_once(rig: Rig) -> None:
 
 def go_on_writing(log: RunLog, over: threading.Event) -> None:
     step = 5
-    while not over.wait(0.2):
+    while not over.wait(PACE):
         write(log, 1, start=step)
         step += 1
 
@@ -233,6 +233,7 @@ CASES: dict[str, Callable[[Rig], None]] = {
     "written at once": written_at_once,
     "comes back from the dead": comes_back_from_the_dead,
 }
+PACE = 0.2  # seconds between the records of a training that goes on
 WITH_THE_SDK = ("on two machines, one after the other", "written at once")
 SCENARIOS = {
     f"{name}, {lane}": by_lane(lane, case)
