@@ -54,9 +54,11 @@ def words_of(name: str, kept: Quarantine) -> str:
     if not kept.count:
         return ""
     first = kept.lines[0] if kept.lines else None
-    lines = "1 line" if kept.count == 1 else f"{kept.count:,} lines"
+    lines, they = f"{kept.count:,} lines", "they are"
+    if kept.count == 1:
+        lines, they = "1 line", "it is"
     which = f": the first is line {first.ordinal}, {first.problem}" if first else ""
-    return f"of {name}, {lines} could not be uploaded as they are{which}"
+    return f"of {name}, {lines} could not be uploaded as {they}{which}"
 
 
 def add(folder: Path, run_id: str, path: Path, lines: Sequence[Line]) -> None:
