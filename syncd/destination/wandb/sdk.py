@@ -31,7 +31,6 @@ from syncd.destination.wandb.definitions import run_program, wandb_config
 from syncd.destination.wandb.endings import await_end
 from syncd.destination.wandb.last_sessions import LastSession, LastSessions
 from syncd.destination.wandb.worker import (
-    STARTS_WITHIN,
     Configure,
     Finish,
     Leave,
@@ -52,6 +51,9 @@ LOOKS: Final = 4  # at a count that moves, before the session waits as after any
 # follow one that was lost, and `confirm` finds those. 2,700 to 5,000 lines per second were taken,
 # on a busy machine and an idle one
 MOST: Final = 1_000
+# For the SDK and wandb-core to start, the first time; more after each time that it was not enough.
+# Five minutes at once would be waited for a wandb-core, too, that was killed while it started
+STARTS: Final = 60.0
 HAND_OVER: Final = 60.0  # to take a chunk of rows; some of them with pictures to read
 ANSWERS: Final = 10.0  # beyond what the SDK itself is told to wait, on a busy machine
 FINISH: Final = 60.0  # to upload summary, table and media at the end
@@ -118,7 +120,7 @@ class WandbSdk:
             timeout=self._init * self._pool.slack,
         )
         self._sent = self._confirmed = count
-        self._call(Start(), STARTS_WITHIN)
+        self._call(Start(), STARTS)
         starting_step = self._call(request, self._init + ANSWERS)
         self._pool.was_in_time()
         # The SDK has asked twice: the step comes from one answer, the place of its lines from the
