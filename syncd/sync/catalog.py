@@ -140,10 +140,8 @@ class Catalog:
 
     def look(self, path: Path) -> FoundFile:
         """One file, as it is now."""
-        file, listed = (
-            self._scanner.look(path, chosen=self._named is not None),
-            self._parts.get(path),
-        )
+        file = self._scanner.look(path, chosen=self._named is not None)
+        listed = self._parts.get(path)
         if listed and isinstance(file, LogFile) and file.first_line_hash == listed.first_line_hash:
             return replace(file, part=listed.part)
         return file

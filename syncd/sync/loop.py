@@ -101,7 +101,6 @@ class Daemon:
         self.finished: dict[RunKey, Path] = {}  # uploaded and ended before this process began
         self.awake: dict[RunKey, Run] = {}  # of these, those for which something may be due
         self.sessions: dict[RunKey, Session] = {}
-        self._files: dict[RunKey, LogFile] = {}
         self._earlier: Mapping[RunKey, Sequence[LogFile]] = {}  # of later parts of runs
         self._failed_during: dict[RunKey, Phase] = {}  # of the runs' last failures
         self.connectivity = Connectivity(entity=settings.entity)
@@ -343,29 +342,31 @@ class Daemon:
         current = {run_id: session.path for run_id, session in self.sessions.items()}
         listing = self._catalog.refresh(
             current,
-            lambda key: self.sessions[key].first_line_hash,
+            lambda key: self.sessions[key].file.first_line_hash,
             tuple(self.awake),
             whole=self._rescan_all,
         )
         self._rescan_all = False
         self.skipped_files = listing.skipped
-        known = len(self._files)
+        known = len(self.sessions)
         for file in listing.files:
             self.on_progress()
             self._update(file)
-        if len(self._files) > known:
-            self._earlier = earlier_parts(self._files.values())
+        if len(self.sessions) > known:
+            self._find_parts()
         for run_id in listing.forgotten & self.runs.keys():
             if self.runs[run_id].phase in _RESTING:
                 self.sessions[run_id].drop()
                 events.run_forgotten(run_id)
                 del self.runs[run_id], self.sessions[run_id]
-                del self._files[run_id]
                 self._failed_during.pop(run_id, None)
                 self.awake.pop(run_id, None)
-                self._earlier = earlier_parts(self._files.values())
+                self._find_parts()
         for run_id in listing.forgotten & self.finished.keys():
             del self.finished[run_id]
+
+    def _find_parts(self) -> None:
+        self._earlier = earlier_parts(session.file for session in self.sessions.values())
 
     def _look(self, path: Path) -> None:
         """One file has news: a known run's own is looked at alone, any other with all others."""
@@ -425,7 +426,6 @@ class Daemon:
             alive_for=self.limits.heartbeat_timeout,
         )
         self.sessions[file.key] = session
-        self._files[file.key] = file
         self._keep(file.key, session.initial(self._clock()))
 
     def _keep(self, key: RunKey, run: Run) -> None:

@@ -15,7 +15,7 @@ from typing import Final
 from rich.console import Console
 
 from karaoke_train.runlog.layout import LOG_FILES
-from syncd.destination.base import Destination, Labels, RunRef
+from syncd.destination.base import Destination, Labels
 from syncd.errors import (
     Exit,
     ProblemCode,
@@ -156,10 +156,10 @@ def _interruptible(daemons: Sequence[Daemon], console: Console) -> Iterator[None
 
 def _links(daemon: Daemon, destination: Destination) -> Iterator[str]:
     """The pages of the runs of which something is there."""
-    entity = daemon.connectivity.entity
-    there = [daemon.sessions[key] for key, run in daemon.runs.items() if run.records and entity]
+    known = bool(daemon.connectivity.entity)
+    there = [daemon.sessions[key] for key, run in daemon.runs.items() if run.records and known]
     for session in there[:LINKS]:
-        if url := destination.url(RunRef(entity, session.project, session.header.run_id)):
+        if url := session.url:
             yield f"  {url}"
     if len(there) > LINKS and destination.identity.needs_key:
         yield f"  and {len(there) - LINKS:,} more: karaoke-syncd status --all --links"
@@ -179,10 +179,9 @@ def _upload(daemons: Mapping[str, Daemon], show: Show, *, follow: bool) -> None:
 def _label(daemon: Daemon, destination: Destination, labels: Labels) -> list[UploadError]:
     """Tell the runs' labels; what kept the server from taking them."""
     failed: list[UploadError] = []
-    for key, session in daemon.sessions.items():
-        ref = RunRef(daemon.connectivity.entity, session.project, key)
+    for session in daemon.sessions.values():
         try:
-            if daemon.connectivity.online and destination.label(ref, labels):
+            if daemon.connectivity.online and destination.label(session.ref, labels):
                 continue
             error: UploadError = RunTrouble(
                 "its labels were not told, as the server does not have the run yet",

@@ -104,6 +104,7 @@ class Session:
         still_for: float = 5.0,
         alive_for: float = 75.0,
     ) -> None:
+        self.file = file  # as it was found
         self.path = file.path  # changed by the loop when the file moves, between two actions
         self.key = file.key
         self.header = file.header
@@ -118,9 +119,8 @@ class Session:
         # Asked anew each time: the account is known only once the server has answered, and a
         # session is made before that, from the file alone
         self._entity = entity
-        self.first_line_hash = file.first_line_hash
         self._begin = tailer.START  # where the file's first line is in the run
-        self._placed = False  # that is known
+        self.placed = False  # whether that is known
         self._still_for = still_for
         self._stillness = Stillness(still_for, alive_for)
         self._document = document
@@ -139,14 +139,14 @@ class Session:
         self._stopped = False  # somebody pressed Stop on the run's page
 
     @property
-    def placed(self) -> bool:
-        """Whether its place in the run is known."""
-        return self._placed
+    def ref(self) -> RunRef:
+        """The run at the server."""
+        return RunRef(self._entity(), self.project, self.header.run_id)
 
     @property
     def url(self) -> str:
         """The run's page."""
-        return self._destination.url(self._ref())
+        return self._destination.url(self.ref)
 
     def initial(self, now: float) -> Run:
         """What is known before the server was asked."""
@@ -155,7 +155,7 @@ class Session:
             # grown_at now, not at the file's mtime: two machines' clocks may disagree by hours,
             # and a writer must not be taken for dead because of it
             return Run(grown_at=now)
-        self._begin, self._placed = Position(known.base, 0), True
+        self._begin, self.placed = Position(known.base, 0), True
         # size as confirmed, not as it is: the scan that follows tells the true one, and a file
         # that has not grown is then no news, so that a restart opens no finished run
         at = known.confirmed
@@ -239,7 +239,7 @@ class Session:
         if isinstance(error, Contradiction):
             self._contradictions += 1
             if self._contradictions > 1:  # after the first one it was only late
-                self._destination.mend(self._ref())
+                self._destination.mend(self.ref)
         error.where = error.where or self.path.name
         return failure(error)
 
@@ -250,7 +250,7 @@ class Session:
         failpoint("open.before")
         self._check_first_line()
         known = self._cursor()
-        remote = self._destination.remote_run(self._ref())
+        remote = self._destination.remote_run(self.ref)
         count = remote.count if remote else 0
         if known and not self._destination.counts:
             count = known.confirmed.ordinal  # its own says nothing
@@ -296,12 +296,12 @@ class Session:
         # Before anything is sent: a crash from here on finds a cursor that says "not ended", and
         # ends the run again rather than believe that it was told
         self._save(at, ended=False)
-        self._placed = True
+        self.placed = True
         return Opened(at, self._alive().ahead, outcome_before(self.path, at.offset), base)
 
     def _complete(self, at: Position) -> Event:
         self._save(at, ended=True)
-        self._placed = True
+        self.placed = True
         self.drop()
         return AlreadyComplete(at, self._begin.ordinal)
 
@@ -344,7 +344,7 @@ class Session:
         base = base_of(self._content(), count)
         if base is not None:
             return base, False
-        heartbeat = self._destination.heartbeat(self._ref())
+        heartbeat = self._destination.heartbeat(self.ref)
         if left := self._stillness.left(remote, heartbeat, time.monotonic()):
             raise written_elsewhere(remote, str(self.path), left)
         return count, True
@@ -352,7 +352,7 @@ class Session:
     def _await_first_lines(self) -> None:
         """Another machine may have begun the run at this moment. Raises RunTrouble where it has."""
         self._destination.pause(self._still_for)
-        remote = self._destination.remote_run(self._ref())
+        remote = self._destination.remote_run(self.ref)
         if remote and remote.count:
             raise RunTrouble(
                 "the server has just got the run's first records",
@@ -394,7 +394,7 @@ class Session:
             self.path,
             self._media,
             self.header,
-            self._ref(),
+            self.ref,
             self._destination,
             self.key,
             self._begin,
@@ -514,7 +514,7 @@ class Session:
             if remote is None or not self._destination.counts or remote.last_step < remote.count:
                 return remote, False
             self._destination.pause(wait)
-            remote = self._destination.remote_run(self._ref())
+            remote = self._destination.remote_run(self.ref)
         return remote, remote is not None and remote.last_step >= remote.count
 
     def _lacks(
@@ -534,7 +534,7 @@ class Session:
         the server's own line cursor back, and what follows would be put over others."""
         uploader = self._alive()
         if not uploader.rewinds:
-            self._destination.mend(self._ref())
+            self._destination.mend(self.ref)
             raise RunTrouble(
                 f"the server does not have record {first:,}, and has later ones",
                 meaning="The file has every record",
@@ -580,13 +580,10 @@ class Session:
     def _check_first_line(self) -> None:
         """The file may have been replaced since it was found, before anything of it was sent:
         with no cursor yet, nothing else would tell."""
-        if fingerprint.digest(fingerprint.first_line(self.path)) != self.first_line_hash:
+        if fingerprint.digest(fingerprint.first_line(self.path)) != self.file.first_line_hash:
             raise FileChanged(
                 ProblemCode.REPLACED, "the file begins otherwise than when it was found"
             )
-
-    def _ref(self) -> RunRef:
-        return RunRef(self._entity(), self.project, self.header.run_id)
 
     def _take_lease(self) -> None:
         # Beside the log, not in the state folder: login nodes of a cluster share the one, and each

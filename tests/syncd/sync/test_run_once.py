@@ -6,7 +6,7 @@ import ast
 import io
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from rich.console import Console
@@ -21,9 +21,6 @@ from syncd.sync.run_once import collect_inputs, sync
 from tests.fakes.uploads import FakeServer, PromptServer
 from tests.syncd.world import config_line, end_line, train_line
 
-if TYPE_CHECKING:
-    pass
-
 DOCUMENT = {"config": {"lr": 1}, "train_metrics": [{"timestamp": "2024-01-15T12:00:00", "step": 1}]}
 
 
@@ -34,7 +31,9 @@ class Rig:
         self.logs = folder / "logs"
         self.logs.mkdir()
         self.server = FakeServer()
-        limits = Limits(confirm_first=0.001, backoff_first=0.001, backoff_most=0.002)
+        limits = Limits(
+            confirm_first=0.001, backoff_first=0.001, backoff_most=0.002, count_stable_for=0.001
+        )
         self.settings = Settings(log_dir=(self.logs,), state_dir=folder / "state", limits=limits)
         self.out = io.StringIO()
 
@@ -111,6 +110,14 @@ def test_labels_are_told_of_runs_that_go_up_and_of_those_that_are_there(rig: Rig
         "b": labels,
     }
     assert {(ref.entity, ref.project) for ref in rig.server.labelled} == {("team", "songs")}
+
+
+def test_labels_of_a_run_in_parts_are_the_runs(rig: Rig) -> None:
+    rig.log("first", train_line(1), end_line(), run_id="a", created_at="2024-01-01T00:00:00+00:00")
+    rig.log("then", train_line(2), end_line(), run_id="a", created_at="2024-01-02T00:00:00+00:00")
+    labels = Labels(("good",))
+    assert rig.sync(labels=labels) is Exit.OK
+    assert {ref.run_id: told for ref, told in rig.server.labelled.items()} == {"a": labels}
 
 
 def test_labels_that_could_not_be_told_are_said(rig: Rig) -> None:
