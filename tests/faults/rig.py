@@ -378,27 +378,36 @@ def _close(rig: Rig) -> None:
     rig.server.close()
 
 
-@contextlib.contextmanager
 def played(
-    request: pytest.FixtureRequest,
-    parameter: str,
-    scenarios: Mapping[str, Callable[[Rig], None]],
-    make_rig: Callable[[Path], Rig],
-    base: Path,
-    width: int = 4,
-) -> Iterator[Playing]:
-    """Those of a module's scenarios that its tests are to be run with, under way. parameter: of
-    the tests, which names them."""
-    with pytest.MonkeyPatch.context() as patch:  # three git processes a run
-        patch.setattr(provenance, "provenance", lambda argv: {"host": "here", "pid": os.getpid()})
-        names = _selected(request, parameter)
-        worlds = dict(zip(scenarios, itertools.cycle(WORLDS), strict=False))
-        chosen = {name: partial(in_world, worlds[name], scenarios[name]) for name in names}
-        under_way = Playing(chosen, make_rig, base, width)
-        try:
-            yield under_way
-        finally:
-            under_way.close()
+    scenarios: Mapping[str, Callable[[Rig], None]], *, width: int = 4, **environment: str
+) -> Any:
+    """A module's fixture `under_way`: those of its scenarios that its tests are to be run with,
+    each named by the test's `case`. environment: of the daemons, by the settings' names."""
+    made = {settings.PREFIX + name: value for name, value in environment.items()}
+
+    def new_rig(folder: Path) -> Rig:
+        return Rig(folder, WandbServer(folder / "server"), **made)
+
+    @pytest.fixture(scope="module")
+    def under_way(
+        request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+    ) -> Iterator[Playing]:
+        base = tmp_path_factory.mktemp("faults")
+        with pytest.MonkeyPatch.context() as patch:  # three git processes a run
+            here = {"host": "here", "pid": os.getpid()}
+            patch.setattr(provenance, "provenance", lambda argv: here)
+            worlds = dict(zip(scenarios, itertools.cycle(WORLDS), strict=False))
+            chosen = {
+                name: partial(in_world, worlds[name], scenarios[name])
+                for name in _selected(request)
+            }
+            playing = Playing(chosen, new_rig, base, width)
+            try:
+                yield playing
+            finally:
+                playing.close()
+
+    return under_way
 
 
 def in_world(world: World, scenario: Callable[[Rig], None], rig: Rig) -> None:
@@ -421,11 +430,11 @@ def by_lane(lane: str, scenario: Callable[[Rig], None]) -> Callable[[Rig], None]
     return play
 
 
-def _selected(request: pytest.FixtureRequest, parameter: str) -> list[str]:
-    """The values of a parameter in the tests of this module that are to be run."""
+def _selected(request: pytest.FixtureRequest) -> list[str]:
+    """The cases of this module's tests that are to be run."""
     specs = [
         getattr(item, "callspec", None)
         for item in request.session.items
         if item.path == request.path
     ]
-    return [spec.params[parameter] for spec in specs if spec and parameter in spec.params]
+    return [spec.params["case"] for spec in specs if spec and "case" in spec.params]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -169,24 +169,12 @@ SCENARIOS: dict[str, Callable[[Rig], None]] = {
     **{f"{name}, auto": by_lane("auto", scenario) for name, scenario in ANYWHERE.items()},
     **{f"{name}, sdk": by_lane("sdk", play) for name, play in (ANYWHERE | SDK).items()},
 }
+under_way = played(SCENARIOS, width=6)
 
 
-def new_rig(folder: Path) -> Rig:
-    return Rig(folder, WandbServer(folder / "server"))
-
-
-@pytest.fixture(scope="module")
-def under_way(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Playing]:
-    base = tmp_path_factory.mktemp("crash")
-    with played(request, "point", SCENARIOS, new_rig, base, 6) as playing:
-        yield playing
-
-
-@pytest.mark.parametrize("point", SCENARIOS)
-def test_killed_there_every_record_is_on_the_server_once(under_way: Playing, point: str) -> None:
-    under_way.result(point)
+@pytest.mark.parametrize("case", SCENARIOS)
+def test_killed_there_every_record_is_on_the_server_once(under_way: Playing, case: str) -> None:
+    under_way.result(case)
 
 
 def test_without_the_variable_a_failpoint_does_nothing(tmp_path: Path) -> None:

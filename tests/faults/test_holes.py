@@ -4,10 +4,9 @@ there to the end, in order. What isn't the file's is left for a person to decide
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 
 import pytest
 
@@ -134,19 +133,7 @@ SCENARIOS: dict[str, Callable[[Rig], None]] = {
     for world in WORLDS
     for case in CASES
 }
-
-
-def new_rig(folder: Path) -> Rig:
-    return Rig(folder, WandbServer(folder / "server"))
-
-
-@pytest.fixture(scope="module")
-def under_way(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Playing]:
-    base = tmp_path_factory.mktemp("holes")
-    with played(request, "case", SCENARIOS, new_rig, base, 6) as playing:
-        yield playing
+under_way = played(SCENARIOS, width=6)
 
 
 @pytest.mark.parametrize("case", SCENARIOS)

@@ -5,13 +5,11 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 
 from karaoke_train.runlog import RunLog
-from tests.fakes.wandb_server import WandbServer
 from tests.faults.rig import LANES, WAV, Playing, Rig, by_lane, descendants, played, write
 from tests.patience import until
 
@@ -108,19 +106,7 @@ CASES: dict[str, Callable[[Rig], None]] = {
 SCENARIOS = {
     f"{name}, {lane}": by_lane(lane, scenario) for lane in LANES for name, scenario in CASES.items()
 }
-
-
-def new_rig(folder: Path) -> Rig:
-    return Rig(folder, WandbServer(folder / "server"))
-
-
-@pytest.fixture(scope="module")
-def under_way(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Playing]:
-    base = tmp_path_factory.mktemp("media")
-    with played(request, "case", SCENARIOS, new_rig, base) as playing:
-        yield playing
+under_way = played(SCENARIOS)
 
 
 @pytest.mark.parametrize("case", SCENARIOS)

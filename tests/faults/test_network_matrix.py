@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -350,22 +349,9 @@ SCENARIOS = {
     for lane in LANES
     for name, scenario in ANYWHERE.items()
 }
+under_way = played(SCENARIOS, width=8, REQUEST_TIMEOUT=str(patience(2)))
 
 
-def new_rig(folder: Path) -> Rig:
-    limit = str(patience(2))
-    return Rig(folder, WandbServer(folder / "server"), KARAOKE_SYNCD_REQUEST_TIMEOUT=limit)
-
-
-@pytest.fixture(scope="module")
-def under_way(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Playing]:
-    base = tmp_path_factory.mktemp("network")
-    with played(request, "fault", SCENARIOS, new_rig, base, 8) as playing:
-        yield playing
-
-
-@pytest.mark.parametrize("fault", SCENARIOS)
-def test_after_the_fault_every_record_is_on_the_server_once(under_way: Playing, fault: str) -> None:
-    under_way.result(fault)
+@pytest.mark.parametrize("case", SCENARIOS)
+def test_after_the_fault_every_record_is_on_the_server_once(under_way: Playing, case: str) -> None:
+    under_way.result(case)

@@ -3,10 +3,9 @@ there once, or the server is named and nothing is sent to it a second time."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 
 import pytest
 
@@ -93,19 +92,7 @@ def note_lines(posts: list[Request], request: Request) -> None:
 SCENARIOS: dict[str, Callable[[Rig], None]] = {
     f"{name}, {lane}": partial(served, name=name, lane=lane) for lane in LANES for name in CASES
 }
-
-
-def new_rig(folder: Path) -> Rig:
-    return Rig(folder, WandbServer(folder / "server"))
-
-
-@pytest.fixture(scope="module")
-def under_way(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Playing]:
-    base = tmp_path_factory.mktemp("others")
-    with played(request, "case", SCENARIOS, new_rig, base, 6) as playing:
-        yield playing
+under_way = played(SCENARIOS, width=6)
 
 
 @pytest.mark.parametrize("case", SCENARIOS)

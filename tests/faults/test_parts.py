@@ -241,18 +241,7 @@ SCENARIOS = {
     for lane in LANES
     if lane == "auto" or name in WITH_THE_SDK
 }
-
-
-@pytest.fixture(scope="module")
-def under_way(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Playing]:
-    def new_rig(folder: Path) -> Rig:
-        return Rig(folder, WandbServer(folder / "server"))
-
-    base = tmp_path_factory.mktemp("parts")
-    with played(request, "case", SCENARIOS, new_rig, base) as playing:
-        yield playing
+under_way = played(SCENARIOS)
 
 
 @pytest.mark.parametrize("case", SCENARIOS)

@@ -4,9 +4,7 @@ request that meets it first holds for the whole daemon."""
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
 from functools import partial
-from pathlib import Path
 
 import pytest
 
@@ -57,24 +55,12 @@ SCENARIOS = {
     for lane in LANES
     for status in STATUSES
 }
+# no question but a run's own for a while
+under_way = played(SCENARIOS, PROBE_EVERY="600")
 
 
-def new_rig(folder: Path) -> Rig:
-    # no question but a run's own for a while
-    return Rig(folder, WandbServer(folder / "server"), KARAOKE_SYNCD_PROBE_EVERY="600")
-
-
-@pytest.fixture(scope="module")
-def under_way(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Playing]:
-    base = tmp_path_factory.mktemp("retry")
-    with played(request, "status", SCENARIOS, new_rig, base) as playing:
-        yield playing
-
-
-@pytest.mark.parametrize("status", SCENARIOS)
+@pytest.mark.parametrize("case", SCENARIOS)
 def test_nothing_is_asked_before_the_time_that_the_server_named(
-    under_way: Playing, status: str
+    under_way: Playing, case: str
 ) -> None:
-    under_way.result(status)
+    under_way.result(case)

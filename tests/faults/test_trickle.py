@@ -86,23 +86,12 @@ SCENARIOS = {
         }.items()
     },
 }
+under_way = played(SCENARIOS)
 
 
-@pytest.fixture(scope="module")
-def under_way(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Playing]:
-    def new_rig(folder: Path) -> Rig:
-        return Rig(folder, WandbServer(folder / "server"))
-
-    base = tmp_path_factory.mktemp("trickle")
-    with played(request, "what", SCENARIOS, new_rig, base) as playing:
-        yield playing
-
-
-@pytest.mark.parametrize("what", SCENARIOS)
-def test_an_answer_that_never_ends_holds_nothing_up(under_way: Playing, what: str) -> None:
-    under_way.result(what)
+@pytest.mark.parametrize("case", SCENARIOS)
+def test_an_answer_that_never_ends_holds_nothing_up(under_way: Playing, case: str) -> None:
+    under_way.result(case)
 
 
 @pytest.fixture
