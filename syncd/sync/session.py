@@ -35,9 +35,6 @@ from syncd.errors import (
     Leased,
     NotCounted,
     ProblemCode,
-    RemoteHasMore,
-    RemoteLostRecords,
-    RunRefused,
     RunTrouble,
     UploadError,
 )
@@ -49,6 +46,7 @@ from syncd.source.scanner import LogFile
 from syncd.state import cursor, lease, quarantine
 from syncd.state.cursor import Cursor, Fingerprint
 from syncd.state.notes import Notes
+from syncd.sync import troubles
 from syncd.sync.at_end import KINDS, AtEnd, gathered
 from syncd.sync.content import Content
 from syncd.sync.left_out import judged
@@ -223,9 +221,9 @@ class Session:
         except UploadError as error:
             return self._failed(error)
         except FileChanged as changed:  # for a person: both files may be worth keeping
-            return self._failed(self._changed(changed))
+            return self._failed(troubles.changed(changed, self.path, self.key))
         except OSError as error:  # permissions, a stale NFS handle, a disk that fails
-            return self._failed(self._unreadable(error))
+            return self._failed(troubles.unreadable(error, self.path))
         except Exception as error:  # a bug costs this run a retry, and nobody else anything
             events.unexpected(self.path)
             return self._failed(
@@ -380,9 +378,9 @@ class Session:
         record of ours explains. Sending ours over them would destroy the only copy of somebody's
         data, so a person decides."""
         if not self._may_have_parts or not followed(self._content(), at.ordinal):
-            raise self._remote_has_more(
-                count - self._begin.ordinal, at.ordinal - self._begin.ordinal
-            )
+            ours = at.ordinal - self._begin.ordinal
+            there = count - self._begin.ordinal
+            raise troubles.remote_has_more(there, ours, self.path, self.key)
         missing = self._lacks(at, count)
         if missing is not None:
             self._open_uploader(at, known)
@@ -570,11 +568,7 @@ class Session:
         if self._uploader is None:
             raise RunTrouble("its session is gone", where=self.path.name)
         if self._entity() not in ("", self._opened_at):
-            raise RunTrouble(
-                f"runs go to {self._entity()} now; this one's records went to {self._opened_at}",
-                meaning="What is there stays there; nothing more of the run is sent to it",
-                remedy=f"Nothing to do: the run is uploaded to {self._entity()} from its beginning",
-            )
+            raise troubles.account_changed(self._entity(), self._opened_at)
         return self._uploader
 
     def _check_first_line(self) -> None:
@@ -617,25 +611,11 @@ class Session:
             self._lost_tries = 0
             return
         self._lost_tries += 1
-        what = f"the server holds {count:,} records; it had confirmed {known.confirmed.ordinal:,}"
         # Tried again with the usual backoff, so these tries span some minutes: longer than any lag
         # that was reported of the real service
         if self._lost_tries <= LOST_TRIES:
-            raise RunTrouble(
-                what,
-                where=self.path.name,
-                meaning="It may be catching up",
-                by_itself="It's asked again by itself",
-            )
-        run = self.key
-        raise RemoteLostRecords(
-            ProblemCode.LOST_AT_SERVER,
-            what,
-            where=self.path.name,
-            meaning="The run was deleted or lost data there; the file still has every record",
-            remedy=f"To send the missing ones again: karaoke-syncd retry {run}. "
-            f"To leave it so: karaoke-syncd forget {run}",
-        )
+            raise troubles.remote_counts_fewer(count, known.confirmed.ordinal, self.path)
+        raise troubles.remote_lost_records(count, known.confirmed.ordinal, self.path, self.key)
 
     def _locate(self, count: int, known: Cursor | None) -> Position:
         """Where line `count` begins, or the file's lines end where there are fewer. From the cursor
@@ -681,38 +661,6 @@ class Session:
         while len(self._starts) > 1 and self._starts[1][0] < at.offset:
             del self._starts[0]
         return self._starts[0]
-
-    def _changed(self, changed: FileChanged) -> RunRefused:
-        # No way out is taken by itself: the file may have been truncated by mistake, and the
-        # server then has the only copy of what is gone
-        return RunRefused(
-            changed.code,
-            str(changed),
-            where=self.path.name,
-            meaning="What is uploaded stays as it is; nothing of this file is sent over it",
-            remedy="Put the file back as it was and `karaoke-syncd retry "
-            f"{self.key}`, or upload it as a run of its own: "
-            f"karaoke-syncd sync --as_new {self.path}",
-        )
-
-    def _remote_has_more(self, count: int, known: int) -> RemoteHasMore:
-        return RemoteHasMore(
-            ProblemCode.MORE_AT_SERVER,
-            f"the server holds {count:,} records of this run, the file {known:,}",
-            where=self.path.name,
-            meaning="Somebody else wrote to the run, or the file lost its end; "
-            "nothing is sent over what is there",
-            remedy=f"Upload the file as a run of its own: karaoke-syncd sync --as_new {self.path}. "
-            f"Or leave it: karaoke-syncd forget {self.key}",
-        )
-
-    def _unreadable(self, error: OSError) -> RunTrouble:
-        return RunTrouble(
-            f"the file can't be read: {error.strerror}",
-            where=self.path.name,
-            meaning="What was confirmed is on the server",
-            by_itself="The rest goes on once it's readable",
-        )
 
     def _keep_bad(self, lines: Sequence[Line]) -> None:
         # A state folder that takes no writes must not stop the upload: the line is on the server as
