@@ -77,7 +77,8 @@ class LogSettings:
 
     no_wandb: the run is marked as never to be uploaded. no_system_metrics: what the machine is busy
     with is not logged. sync_timeout: seconds to wait at the end
-    for an upload beside the training. wandb_tags: separated by commas, as in WANDB_TAGS.
+    for an upload beside the training. local: a dashboard on this machine is open while it runs, and
+    with no_open no browser is opened for it. wandb_tags: separated by commas, as in WANDB_TAGS.
     """
 
     log_dir: str = "logs"
@@ -90,6 +91,8 @@ class LogSettings:
     no_wandb: bool = False
     no_system_metrics: bool = False
     sync_timeout: float = 30.0
+    local: bool = False
+    no_open: bool = False
 
     @property
     def labels(self) -> dict[str, Any]:

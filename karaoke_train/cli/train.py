@@ -22,6 +22,7 @@ from karaoke_train.cli.flags import (
     segment_seconds,
     whole,
 )
+from karaoke_train.runlog.ranks import other_rank
 from karaoke_train.settings import (
     ENCODER,
     FAST_DEV,
@@ -40,6 +41,7 @@ Flags = dict[str, Any]  # by their names in TrainSettings and LogSettings
 
 DEFAULT_CACHE = ".cache/karaoke-train"
 NAMES_OR_PATHS = ("encoder", "init")  # what is no folder is a name
+OF_THIS_TERMINAL = ("local", "no_open")
 PATHS = ("voices_dir", "notes_dir", "cache_features", "checkpoint_dir", "log_dir")
 
 EXAMPLES: Final = (
@@ -84,6 +86,7 @@ def run(ctx: click.Context) -> int:
         return sync_logs(flags.get("log_dir", LogSettings.log_dir))
     asked = DEFAULTS | flags if resume is not None else complete(flags)
     need_training()
+    check_dashboard(asked)
     before_torch(asked["device"], offline=asked["offline"] or asked["fast_dev"])
     from karaoke_train.training.run import run as train_run
 
@@ -92,6 +95,19 @@ def run(ctx: click.Context) -> int:
         asked, resumable = with_saved(flags, Path(resume or asked["checkpoint_dir"]))
     settings, logs = as_settings(asked)
     return train_run(settings, logs, to_save(asked), resumable)
+
+
+def check_dashboard(asked: Flags) -> None:
+    """Raises click.UsageError where there can be no --local: it was asked for, so that is said
+    before the hours that training takes."""
+    if asked["no_open"] and not asked["local"]:
+        raise click.UsageError("--no_open needs --local")
+    if not asked["local"] or other_rank():
+        return
+    from karaoke_train.training.local_dashboard import problem
+
+    if found := problem(Path(asked["log_dir"])):
+        raise click.UsageError(f"--local: {found}")
 
 
 def given_flags(ctx: click.Context) -> Flags:
@@ -157,12 +173,14 @@ def as_settings(asked: Flags) -> tuple[TrainSettings, LogSettings]:
 
 
 def to_save(asked: Flags) -> Flags:
-    """With absolute paths, so that a run can be resumed from another folder."""
+    """With absolute paths, so that a run can be resumed from another folder; without what is for
+    who sits before this terminal."""
     return {
         name: str(Path(value).resolve())
         if value and (name in PATHS or (name in NAMES_OR_PATHS and Path(value).is_dir()))
         else value
         for name, value in asked.items()
+        if name not in OF_THIS_TERMINAL
     }
 
 
@@ -180,6 +198,11 @@ def _run_flags() -> list[click.Parameter]:
                help="mark the run as never to be uploaded unless asked for by name"),
         Option(["--no_system_metrics"], is_flag=True, section=section,
                help="leave out what the machine is busy with: CPU, memory, disk, network, GPUs"),
+        Option(["--local"], is_flag=True, section=section,
+               help="show the runs of --log_dir in a dashboard on this machine while this one "
+               "trains: no account, no network"),
+        Option(["--no_open"], is_flag=True, section=section,
+               help="with --local: print its address, and open no browser"),
         Option(["--sync_logs"], is_flag=True, section=section,
                help="train nothing: upload what is pending in --log_dir, and exit"),
         Option(["--sync_timeout"], type=seconds, metavar="S", section=section,

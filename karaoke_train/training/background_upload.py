@@ -6,55 +6,26 @@ their own, and what goes wrong becomes one line of notice. The records are on di
 
 from __future__ import annotations
 
-import json
-import os
-import shlex
-import shutil
 import subprocess
 import sys
 import threading
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from karaoke_train.training import syncd_program
+from karaoke_train.training.syncd_program import (
+    ASK_TIMEOUT,
+    POLL,
+    PROGRAM,
+    Pending,
+    command,
+    find_program,
+    view_hint,
+)
+
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-PROGRAM = "karaoke-syncd"
-ASK_TIMEOUT = 20.0  # s: a question to a local program
-NEEDS_USER = ("not_logged_in", "refused")  # what only the user can change
-POLL = 0.5  # s between two looks at how much is pending
-STOP_TIMEOUT = 5.0  # s that a stopped upload may take before it is killed; killing loses nothing
-
-
-def find_program() -> str | None:
-    """The daemon's program: the one installed beside this Python, else the one on the path."""
-    here = Path(sys.executable).parent / PROGRAM
-    return str(here) if here.exists() else shutil.which(PROGRAM)
-
-
-@dataclass(frozen=True)
-class Pending:
-    """Records of a run that aren't uploaded yet.
-
-    records: how many; None when nobody can say. why: why waiting does not help, "" when it may.
-    url: the run's page, "" where there is none yet.
-    """
-
-    records: int | None
-    why: str = ""
-    url: str = ""
-
-    @property
-    def worth_waiting(self) -> bool:
-        """Whether some may still be uploaded by itself."""
-        return self.records != 0 and not self.why
-
-    def __str__(self) -> str:
-        count = "some" if self.records is None else str(self.records)
-        noun = "record" if self.records == 1 else "records"
-        return f"{count} {noun} left" + (f" ({self.why})" if self.why else "")
 
 
 class BackgroundUpload:
@@ -103,7 +74,9 @@ class BackgroundUpload:
 
     def _begin(self) -> None:
         try:
-            if self._ask("watching", "--log_dir", str(self.log_dir)).returncode == 0:
+            assert self._program is not None
+            words = ("watching", "--log_dir", str(self.log_dir))
+            if syncd_program.ask(self._program, *words).returncode == 0:
                 self.watched = True
                 self.say(
                     f"wandb       the running {PROGRAM} watches {self.log_dir} and uploads this run"
@@ -117,19 +90,12 @@ class BackgroundUpload:
             )
 
     def _launch(self) -> subprocess.Popen[bytes]:
-        """In a session of its own, so that Ctrl-C in this terminal doesn't reach it."""
-        place = self.log_dir / ".sync"
-        place.mkdir(exist_ok=True)
         assert self._program is not None
-        with (place / f"{self.log_path.stem}.log").open("ab") as output:
-            return subprocess.Popen(
-                [self._program, "sync", "--follow", str(self.log_path)],
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                start_new_session=True,
-                env=_plain_environment(),
-            )
+        return syncd_program.start(
+            self._program,
+            *("sync", "--follow", str(self.log_path)),
+            output=syncd_program.output_file(self.log_path, ".log"),
+        )
 
     def _wait(self, timeout: float) -> Pending:
         """Show the pending records until none is, waiting does not help, or time is up."""
@@ -149,32 +115,8 @@ class BackgroundUpload:
         return pending
 
     def _pending(self) -> Pending:
-        """What the program's status says of this run; unknown when it says nothing we know."""
-        try:
-            answer = json.loads(
-                self._ask("status", "--json", "--log_dir", str(self.log_dir)).stdout
-            )
-            name = self.log_path.name
-            [run] = [run for run in answer["runs"] if Path(run["path"]).name == name]
-            records, url = int(run["left"]), str(run.get("url", ""))
-            why = str(answer.get("reach_words", "")) if answer.get("reach") in NEEDS_USER else ""
-        except (OSError, subprocess.SubprocessError):
-            return Pending(None)
-        except (ValueError, LookupError, TypeError, AttributeError):  # not an answer we know
-            return Pending(None)
-        return Pending(records, why, url)
-
-    def _ask(self, *words: str) -> subprocess.CompletedProcess[bytes]:
         assert self._program is not None
-        return subprocess.run(
-            [self._program, *words],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=ASK_TIMEOUT,
-            check=False,
-            start_new_session=True,
-            env=_plain_environment(),
-        )
+        return syncd_program.pending(self._program, self.log_path)
 
     def _ended(self) -> bool:
         return self._process is not None and self._process.poll() is not None
@@ -183,25 +125,8 @@ class BackgroundUpload:
         return self._ended() and self._process is not None and self._process.returncode == 0
 
     def _stop(self) -> None:
-        if self._process is None or self._ended():
-            return
-        self._process.terminate()
-        try:
-            self._process.wait(STOP_TIMEOUT)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-
-
-def view_hint(log_dir: Path) -> str:
-    """How to look at runs that are not uploaded."""
-    words = shlex.join((PROGRAM, "view", "--log_dir", str(log_dir)))
-    return f"view        in a browser, without an account: {words}"
-
-
-def command(log_dir: Path) -> str:
-    """What uploads the logs in a folder, to be pasted into a shell."""
-    return shlex.join((PROGRAM, "sync", "--log_dir", str(log_dir)))
+        if self._process is not None and not self._ended():
+            syncd_program.stop(self._process)
 
 
 def sync_logs(log_dir: str) -> int:
@@ -211,9 +136,3 @@ def sync_logs(log_dir: str) -> int:
         print(f"{PROGRAM} is not installed here: pip install karaoke-train", file=sys.stderr)
         return 1
     return subprocess.run([program, "sync", "--log_dir", log_dir], check=False).returncode
-
-
-def _plain_environment() -> dict[str, str]:
-    """Without what torchrun and we ourselves set for the training process."""
-    ours = ("HF_HUB_OFFLINE", "RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
-    return {key: value for key, value in os.environ.items() if key not in ours}

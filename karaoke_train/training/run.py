@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 import warnings
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,9 +22,11 @@ from karaoke_train.model.checkpoints import check_state
 from karaoke_train.runlog import RunLog
 from karaoke_train.runlog.plain_text import one_line, several_lines
 from karaoke_train.training import fit
-from karaoke_train.training.background_upload import BackgroundUpload, command, view_hint
+from karaoke_train.training.background_upload import BackgroundUpload
 from karaoke_train.training.callbacks import SHOWN
+from karaoke_train.training.local_dashboard import LocalDashboard
 from karaoke_train.training.runlog_callback import RunLogCallback
+from karaoke_train.training.syncd_program import command, view_hint
 
 if TYPE_CHECKING:
     from karaoke_train.model.checkpoints import Resumable
@@ -106,29 +109,32 @@ def _logged_run(
     config = {**settings.as_config(), "parameters": model.num_parameters()}
     log, place = _open_log(settings, logs, config, resumable)
     upload = None if settings.offline or logs.no_wandb else BackgroundUpload(log.path)
-    with log:
-        print(one_line(f"log         {log.path}"))
-        if not logs.no_system_metrics:
-            log.log_system_metrics()
-        if upload is not None:
-            upload.start()
-        outcome = fit.fit(
-            settings,
-            data,
-            model,
-            run_dir=fit.share(place),
-            callbacks=[RunLogCallback(log, config=False)],
-            log_path=log.path,
-            flags=flags,
-            resume_from=resumable.folder if resumable else None,
-        )
-        log.close(outcome.status)
-    print(several_lines(_closing(outcome, log.path, place)))
-    if upload is not None:  # its words last, where they are looked for
-        upload.finish(logs.sync_timeout)
-    elif settings.offline and not logs.no_wandb:
-        print(one_line(f"wandb       nothing sent; later: {command(Path(logs.log_dir))}"))
-    if upload is None:
+    with ExitStack() as beside:
+        with log:
+            print(one_line(f"log         {log.path}"))
+            if not logs.no_system_metrics:
+                log.log_system_metrics()
+            if upload is not None:
+                upload.start()
+            if logs.local:
+                beside.enter_context(LocalDashboard(log.path, open_browser=not logs.no_open))
+            outcome = fit.fit(
+                settings,
+                data,
+                model,
+                run_dir=fit.share(place),
+                callbacks=[RunLogCallback(log, config=False)],
+                log_path=log.path,
+                flags=flags,
+                resume_from=resumable.folder if resumable else None,
+            )
+            log.close(outcome.status)
+        print(several_lines(_closing(outcome, log.path, place)))
+        if upload is not None:  # its words last, where they are looked for
+            upload.finish(logs.sync_timeout)
+        elif settings.offline and not logs.no_wandb:
+            print(one_line(f"wandb       nothing sent; later: {command(Path(logs.log_dir))}"))
+    if upload is None and not logs.local:
         print(one_line(view_hint(Path(logs.log_dir))))
     return _exit_code(outcome)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 import webbrowser
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -35,8 +36,15 @@ from syncd.settings import Settings
 )
 @click.argument("runs", nargs=-1, metavar="[RUN|FILE]...")
 @click.option("--no_open", is_flag=True, help="Print the address, and open no browser.")
+@click.option(
+    "--until_eof",
+    is_flag=True,
+    help="End when standard input does, so with the program that started this one.",
+)
 @click.option("--port", type=click.IntRange(1, 65535), help="Instead of a free one.")
-def view(call: Invocation, runs: Sequence[str], no_open: bool, port: int | None) -> Exit:
+def view(
+    call: Invocation, runs: Sequence[str], no_open: bool, until_eof: bool, port: int | None
+) -> Exit:
     """Look at runs in a dashboard on this machine.
 
     RUN is a run's id or name, or a glob over these. Without one or a FILE: all runs in the log
@@ -44,7 +52,7 @@ def view(call: Invocation, runs: Sequence[str], no_open: bool, port: int | None)
     open. No account and no network; runs that are never to be uploaded are shown as well, since
     nothing leaves this machine.
     """
-    from syncd.service.viewing import keep_uploading
+    from syncd.service.viewing import end_of_input, keep_uploading
     from syncd.sync import run_once
 
     local = replace(call.settings, destinations=("trackio",))
@@ -57,14 +65,16 @@ def view(call: Invocation, runs: Sequence[str], no_open: bool, port: int | None)
         inputs = run_once.SyncInputs(tuple(files()), (), ())
         return run_once.sync(connect_all(local), inputs, call.console, everything=False)
 
+    ended = end_of_input() if until_eof else threading.Event()
     code = upload()
     if code is Exit.LOGIN:
         return code
     with open_dashboard(settings, _project(files(), settings), port) as address:
-        call.console.print(f"Dashboard: {address}   (Ctrl-C ends it)", soft_wrap=True)
+        how = "" if until_eof else "   (Ctrl-C ends it)"
+        call.console.print(f"Dashboard: {address}{how}", soft_wrap=True)
         if not no_open and _has_browser():
             webbrowser.open(address)
-        keep_uploading(settings, destination, files)
+        keep_uploading(settings, destination, files, ended)
     return upload()  # what came in the last moment
 
 
@@ -79,15 +89,20 @@ def _files(runs: Sequence[str], settings: Settings, state: Path) -> Callable[[],
 
 
 def _project(files: Sequence[Path], settings: Settings) -> str:
-    """The project of all these runs; empty where they have several."""
+    """The project of the run that was written last; empty where there is none."""
     from syncd.source.scanner import LogFile, LogScanner
 
-    found = {
-        settings.project or file.header.project
-        for path in files
-        if isinstance(file := LogScanner().look(path), LogFile)
-    }
-    return found.pop() if len(found) == 1 else ""
+    for path in sorted(files, key=_written_at, reverse=True):
+        if isinstance(file := LogScanner().look(path), LogFile):
+            return settings.project or file.header.project
+    return ""
+
+
+def _written_at(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except OSError:  # it has just gone
+        return 0.0
 
 
 def _has_browser() -> bool:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
+from threading import Event, Thread
+from typing import Final
 
 from syncd.destination.base import Destination
 from syncd.service.process import stop_signals
@@ -12,12 +17,17 @@ from syncd.settings import Settings
 from syncd.source.watcher import Watcher
 from syncd.sync.assemble import build_daemon
 
+LAST_UPLOAD: Final = 30.0  # seconds for what is under way when the one that it is for has gone
+
 
 def keep_uploading(
-    settings: Settings, destination: Destination, files: Callable[[], Sequence[Path]]
+    settings: Settings,
+    destination: Destination,
+    files: Callable[[], Sequence[Path]],
+    ended: Event,
 ) -> None:
-    """Until SIGINT or SIGTERM. files: the logs that are meant, by now. No lock on the state folder
-    is needed: a daemon that uploads a run to the same store holds its lease."""
+    """Until SIGINT, SIGTERM or the event. files: the logs that are meant, by now. No lock on the
+    state folder is needed: a daemon that uploads a run to the same store holds its lease."""
     named = list(files())
     looked_at = time.monotonic()
     with (
@@ -26,7 +36,7 @@ def keep_uploading(
     ):
         watcher = Watcher(daemon.file_changed, settings.watcher)
         try:
-            while not signals.stop:
+            while not (signals.stop or ended.is_set()):
                 watcher.follow(settings.log_dir)
                 if time.monotonic() - looked_at >= settings.rescan:
                     named[:] = files()  # which the daemon looks through with each rescan
@@ -35,3 +45,21 @@ def keep_uploading(
                 daemon.wait()
         finally:
             watcher.stop()
+
+
+def end_of_input() -> Event:
+    """Set when standard input ends, as a pipe does whose other end was closed, or held by a process
+    that was killed. This process then has a moment for its last upload, and is ended: whoever it
+    was for has gone, or does not wait for more."""
+    ended = Event()
+    Thread(target=_read_to_end, args=(ended,), name="end of input", daemon=True).start()
+    return ended
+
+
+def _read_to_end(ended: Event) -> None:
+    with suppress(OSError):  # closed from the beginning, or unreadable: no more is to come of it
+        while os.read(0, 1 << 12):
+            pass
+    ended.set()
+    time.sleep(LAST_UPLOAD)
+    os.kill(os.getpid(), signal.SIGTERM)

@@ -3,27 +3,22 @@ pictures."""
 
 from __future__ import annotations
 
-import os
 import shutil
-import signal
 import subprocess
-import sys
 from collections.abc import Iterator
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
 from karaoke_train.runlog import RunLog
-from tests.measured import MEASURED
 from tests.patience import patience, until
+from tests.syncd.viewer import Viewer, needs_trackio
 
-ROOT = Path(__file__).parents[2]
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 pytestmark = [
     pytest.mark.skipif(CHROMIUM is None, reason="no Chromium: apt-get install chromium"),
-    pytest.mark.skipif(find_spec("trackio") is None, reason="trackio is not installed"),
+    needs_trackio,
 ]
 
 
@@ -36,24 +31,9 @@ def address(tmp_path: Path) -> Iterator[str]:
         picture = tmp_path / "roll.png"
         Image.new("RGB", (40, 20), "red").save(picture)
         log.media(19, "val/piano_roll", picture)
-    env = {
-        **MEASURED, "HOME": str(tmp_path), "PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT),
-        "TRACKIO_DIR": str(tmp_path / "store"), "PYTHONUNBUFFERED": "1",
-    }  # fmt: skip
-    said = tmp_path / "said"
-    with said.open("wb") as out:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "syncd", "view", "--no_open"],
-            env=env, cwd=tmp_path, stdout=out, stderr=out,
-        )  # fmt: skip
-    try:
-        until(lambda: "Dashboard: " in said.read_text(), "the address is printed")
-        yield said.read_text().partition("Dashboard: ")[2].split()[0]
-        process.send_signal(signal.SIGINT)
-        assert process.wait(patience(60)) == 0, said.read_text()
-    finally:
-        process.kill()
-        process.wait()
+    with Viewer(tmp_path) as viewer:
+        yield viewer.address()
+        viewer.end()
 
 
 def shown(address: str, profile: Path) -> str:

@@ -38,6 +38,7 @@ from tests.fakes.wandb_world import World
 from tests.karaoke_train.runlog.files import lines_of
 from tests.measured import MEASURED
 from tests.patience import patience, until
+from tests.processes import children, descendants
 
 ROOT = Path(__file__).parents[2]
 LANE = settings.PREFIX + "LANE"
@@ -299,30 +300,6 @@ def write(log: RunLog, count: int, start: int = 0) -> None:
                 )
             case _:
                 log.train(step, step / 10, {"train/loss": math.nan if step % 10 == 3 else 0.1})
-
-
-def children(pid: int) -> list[int]:
-    """The process's children, whichever of its threads started them."""
-    found: list[int] = []
-    with contextlib.suppress(OSError):
-        for task in Path(f"/proc/{pid}/task").iterdir():
-            with contextlib.suppress(OSError):
-                found += map(int, (task / "children").read_text().split())
-    return found
-
-
-def descendants(pid: int) -> list[int]:
-    """The children, their children and so on."""
-    found = children(pid)
-    return found + [further for child in found for further in descendants(child)]
-
-
-def alive(pid: int) -> bool:
-    """Whether the process runs (a zombie doesn't)."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
-    except OSError:
-        return False
 
 
 class Playing:

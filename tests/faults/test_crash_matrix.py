@@ -20,8 +20,9 @@ from syncd import failpoints
 from tests.fakes.faults import Fault, Request
 from tests.fakes.wandb_server import WandbServer
 from tests.fakes.wandb_state import HISTORY
-from tests.faults.rig import Playing, Rig, alive, by_lane, descendants, played, write
+from tests.faults.rig import Playing, Rig, by_lane, played, write
 from tests.patience import until
+from tests.processes import alive, descendants
 
 # in the order in which a record passes them
 DAEMON = [

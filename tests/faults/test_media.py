@@ -10,8 +10,9 @@ from collections.abc import Callable
 import pytest
 
 from karaoke_train.runlog import RunLog
-from tests.faults.rig import LANES, WAV, Playing, Rig, by_lane, descendants, played, write
+from tests.faults.rig import LANES, WAV, Playing, Rig, by_lane, played, write
 from tests.patience import until
+from tests.processes import descendants
 
 
 def sing(rig: Rig, log: RunLog) -> None:

@@ -20,9 +20,10 @@ import pytest
 
 from karaoke_train.runlog.format import RunHeader
 from tests.fakes.wandb_process import WandbProcess
-from tests.faults.rig import LANES, ROOT, Rig, alive, descendants, same_rows
+from tests.faults.rig import LANES, ROOT, Rig, same_rows
 from tests.karaoke_train.runlog.files import lines_of, python
 from tests.patience import patience, until
+from tests.processes import alive, descendants
 
 ROUNDS = int(os.environ.get("KARAOKE_FAULT_ROUNDS", "8"))
 SEED = int(os.environ.get("KARAOKE_FAULT_SEED", "7"))

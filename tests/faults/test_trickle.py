@@ -16,8 +16,9 @@ import pytest
 from karaoke_train.runlog import RunLog
 from syncd.errors import Connection, Exit
 from tests.fakes.wandb_server import WandbServer
-from tests.faults.rig import LANES, ROOT, Playing, Rig, alive, by_lane, descendants, played, write
+from tests.faults.rig import LANES, ROOT, Playing, Rig, by_lane, played, write
 from tests.patience import WAIT, patience, until
+from tests.processes import alive, descendants
 
 
 def trickle(rig: Rig, **where: Any) -> Callable[[], bool]:

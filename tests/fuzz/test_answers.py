@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from karaoke_train.training.background_upload import BackgroundUpload, Pending
+from karaoke_train.training import syncd_program
 from syncd.destination.base import Labels, RunRef
 from syncd.destination.wandb import history
 from syncd.destination.wandb.api import Api, Rejected, Upload
@@ -166,7 +166,7 @@ STATUS: Final = {
 
 @given(document=mutated(STATUS).map(lambda found: json.dumps(found).encode()) | st.binary())
 def test_a_status_of_any_shape_is_understood_or_not_known(document: bytes) -> None:
-    upload = BackgroundUpload.__new__(BackgroundUpload)
-    upload.log_dir, upload.log_path = Path("logs"), Path("logs/a.jsonl")  # type: ignore[misc]
-    upload._ask = lambda *words: SimpleNamespace(stdout=document)  # type: ignore[method-assign,assignment]
-    assert isinstance(upload._pending(), Pending)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(syncd_program, "ask", lambda *words: SimpleNamespace(stdout=document))
+        found = syncd_program.pending("karaoke-syncd", Path("logs/a.jsonl"))
+    assert isinstance(found, syncd_program.Pending)

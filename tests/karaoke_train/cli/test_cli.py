@@ -14,6 +14,7 @@ import pytest
 from karaoke_train import cli
 from karaoke_train.cli import common, train
 from karaoke_train.settings import LogSettings, TrainSettings
+from karaoke_train.training import local_dashboard
 from tests.karaoke_train.conftest import PROGRAM
 
 # fmt: off
@@ -23,7 +24,7 @@ FLAGS = [
     "--grad_accum_steps", "--epochs", "--patience", "--max_samples", "--cache_features",
     "--checkpoint_dir", "--seed", "--resume", "--device", "--encoder", "--freeze_encoder",
     "--unfreeze_layers", "--synthetic", "--sync_timeout", "--wandb_tags", "--wandb_group",
-    "--wandb_job_type", "--wandb_notes", "--no_system_metrics",
+    "--wandb_job_type", "--wandb_notes", "--no_system_metrics", "--local", "--no_open",
 ]
 # fmt: on
 COMMANDS = [[], ["train"], ["data"], ["data", "check"], ["evaluate"], ["transcribe"]]
@@ -234,9 +235,40 @@ def test_a_resumed_run_keeps_its_flags_and_those_given_now_win(tmp_path: Path) -
     started = asked("--synthetic", "9", "--no_augment", "--longest", "7", "--offline")
     place = checkpoint(tmp_path, train.to_save(started))
     found, resumable = train.with_saved(flags("--resume", "--epochs", "40"), place)
-    assert found | {"resume": ""} == train.to_save(started) | {"epochs": 40, "resume": ""}
+    saved = train.to_save(started)
+    assert train.to_save(found) | {"resume": ""} == saved | {"epochs": 40, "resume": ""}
     assert resumable.log_path == tmp_path / "log.jsonl"
     assert (resumable.epochs, resumable.step) == (1.0, None)  # this checkpoint doesn't say
+
+
+@pytest.mark.torch
+def test_a_dashboard_is_for_who_asks_for_it_now_and_not_resumed(tmp_path: Path) -> None:
+    place = checkpoint(tmp_path, train.to_save(asked("--local", "--no_open")))
+    found, _ = train.with_saved({}, place)
+    assert (found["local"], found["no_open"]) == (False, False)
+    assert train.with_saved(flags("--local"), place)[0]["local"]
+
+
+def test_a_dashboard_that_there_can_not_be_is_wrong_usage(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    what = "trackio is not installed: pip install 'karaoke-train[local]'"
+    monkeypatch.setattr(common, "NEEDED", ())
+    monkeypatch.setattr(local_dashboard, "problem", lambda log_dir: what)
+    assert cli.main(["--fast_dev", "--local"]) == 2
+    assert f"--local: {what}" in capsys.readouterr().err
+    assert cli.main(["--fast_dev", "--no_open"]) == 2
+    assert "--no_open needs --local" in capsys.readouterr().err
+
+
+def test_rank_0_alone_asks_for_a_dashboard(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked_for: list[Path] = []
+    monkeypatch.setattr(local_dashboard, "problem", asked_for.append)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    for rank in ("1", "0"):
+        monkeypatch.setenv("RANK", rank)
+        train.check_dashboard(asked("--local"))
+    assert asked_for == [Path("logs")]
 
 
 @pytest.mark.torch

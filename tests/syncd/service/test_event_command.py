@@ -13,6 +13,7 @@ import pytest
 from syncd.service import event_command
 from syncd.service.event_command import EventCommand
 from tests.patience import patience
+from tests.processes import alive
 
 
 def wait_for(path: Path) -> str:
@@ -65,14 +66,6 @@ def test_a_command_that_hangs_is_killed_with_all_that_it_started(
     while alive(child) and time.monotonic() < deadline:
         time.sleep(0.01)
     assert not alive(child)
-
-
-def alive(pid: int) -> bool:
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except OSError:
-        return False
-    return state != "Z"
 
 
 def test_events_that_come_too_fast_are_left_out_and_nobody_waits(
