@@ -1,6 +1,21 @@
 """Singing voice in, notes out; every metric kept in a record log. Importing this loads no torch."""
 
-from karaoke_train.runlog import RunLog
-from karaoke_train.runlog.current_run import finish, init, log
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from karaoke_train.runlog import RunLog
+    from karaoke_train.runlog.current_run import finish, init, log
 
 __all__ = ["RunLog", "finish", "init", "log"]
+
+
+def __getattr__(name: str) -> object:
+    """The names above, imported on use: karaoke-syncd reads logs, and needs nothing that writes
+    one."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from karaoke_train.runlog import current_run
+
+    return getattr(current_run, name)

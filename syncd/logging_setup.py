@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 import os
 import re
-import socket
 import struct
 import sys
 import threading
@@ -180,6 +179,8 @@ class Journal(logging.Handler):
     journald reads the level from a leading <N>."""
 
     def __init__(self, address: str = JOURNAL) -> None:
+        import socket  # a twentieth of a command's start
+
         super().__init__()
         self.setFormatter(_Words("%(message)s"))
         self._address = address

@@ -8,28 +8,36 @@ from collections.abc import Sequence
 from typing import Final
 
 import click
-from click.shell_completion import shell_complete
 
 from syncd import logging_setup
-from syncd.cli import (
-    completion,
-    daemon,
-    decide,
-    doctor,
-    imports,
-    plot,
-    prune,
-    service,
-    upload,
-    verify,
-    view,
-)
-from syncd.cli.common import Group, print_error_json
+from syncd.cli.common import COMPLETION_VARIABLE, CommandsOnUse, Group, print_error_json
 from syncd.errors import Exit, SyncError, UsageError
 from syncd.paths import NAME
 
+# name -> the module below `syncd.cli` and what the command is called in it; in the help's order
+_COMMANDS: Final = {
+    "start": "daemon:start",
+    "stop": "daemon:stop",
+    "restart": "daemon:restart",
+    "status": "daemon:status",
+    "watching": "daemon:watching",
+    "service": "service:service",
+    "sync": "upload:sync",
+    "view": "view:view",
+    "plot": "plot:plot",
+    "export": "upload:export",
+    "import": "imports:import_",
+    "verify": "verify:verify",
+    "retry": "decide:retry",
+    "forget": "decide:forget",
+    "prune": "prune:prune",
+    "doctor": "doctor:doctor",
+    "completion": "completion:completion",
+}
+
 cli: Final = Group(
     name=NAME,
+    commands=CommandsOnUse(_COMMANDS),
     help="""Upload record logs to wandb: every record once, none lost.
 
     Settings come from $XDG_CONFIG_HOME/karaoke-syncd/config.toml, then KARAOKE_SYNCD_* in the
@@ -50,26 +58,6 @@ cli: Final = Group(
     },
 )
 click.version_option(package_name="karaoke-train", message=f"{NAME} %(version)s")(cli)
-for _command in (
-    daemon.start,
-    daemon.stop,
-    daemon.restart,
-    daemon.status,
-    daemon.watching,
-    service.service,
-    upload.sync,
-    view.view,
-    plot.plot,
-    upload.export,
-    imports.import_,
-    verify.verify,
-    decide.retry,
-    decide.forget,
-    prune.prune,
-    doctor.doctor,
-    completion.completion,
-):
-    cli.add_command(_command)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -77,8 +65,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     try:
         # click's own main would end a broken pipe with code 1, and print its own kind of errors
-        if asked := os.environ.get(completion.VARIABLE):
-            return shell_complete(cli, {}, NAME, completion.VARIABLE, asked)
+        if asked := os.environ.get(COMPLETION_VARIABLE):
+            from click.shell_completion import shell_complete
+
+            return shell_complete(cli, {}, NAME, COMPLETION_VARIABLE, asked)
         with cli.make_context(NAME, words) as context:
             return int(cli.invoke(context) or Exit.OK)
     except click.exceptions.Exit as done:  # --help and --version

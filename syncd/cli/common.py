@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from importlib import import_module
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
-from click.shell_completion import CompletionItem
-from rich.console import Console
 
 from karaoke_train.runlog.plain_text import json_text
 from syncd import logging_setup, settings
 from syncd.errors import Exit, SyncError
-from syncd.report.terminal import Terminal
 from syncd.settings import DESTINATIONS, LEVELS, Settings
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+    from rich.console import Console
 
 Exits = Mapping[Exit, str]  # exit code -> what it means for this command
 Examples = Sequence[tuple[str, str]]  # command line, what it is for
+
+COMPLETION_VARIABLE: Final = "_KARAOKE_SYNCD_COMPLETE"  # set where a shell asks for completions
 
 # What may happen to every command
 _ALWAYS: Final[Exits] = {
@@ -28,14 +33,21 @@ _ALWAYS: Final[Exits] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Invocation:
-    """What a command is called with, beside its own flags. reload: reads the settings again, and
-    puts their log level in force."""
+    """What a command is called with, beside its own flags. stderr: where the console prints. reload:
+    reads the settings again, and puts their log level in force."""
 
     settings: Settings
-    console: Console
+    stderr: bool
     reload: Callable[[], Settings]
+
+    @cached_property
+    def console(self) -> Console:
+        """Where the command prints."""
+        from syncd.report.terminal import Terminal  # a quarter of a command's start: rich
+
+        return Terminal(stderr=self.stderr)
 
 
 class Command(click.Command):
@@ -51,6 +63,28 @@ class Command(click.Command):
         write_examples(self.examples, formatter)
         with formatter.section("Exit status"):
             formatter.write_dl([(str(int(code)), words) for code, words in self.exits.items()])
+
+
+class CommandsOnUse(Mapping[str, click.Command]):
+    """Commands by name, each imported when it is looked up: to import all of them takes longer than
+    most commands do.
+
+    places: name -> the module below `syncd.cli`, a colon, and the command's name in the module.
+    """
+
+    def __init__(self, places: Mapping[str, str]) -> None:
+        self._places = places
+
+    def __getitem__(self, name: str) -> click.Command:
+        module, _, own_name = self._places[name].partition(":")
+        found: click.Command = getattr(import_module(f"syncd.cli.{module}"), own_name)
+        return found
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._places)
+
+    def __len__(self) -> int:
+        return len(self._places)
 
 
 class Group(click.Group):
@@ -139,7 +173,7 @@ def command(
                 logging_setup.set_up("error" if quiet and log_level is None else fresh.log_level)
                 return fresh
 
-            return run(Invocation(load(), Terminal(stderr=not to_stdout), load), **own)
+            return run(Invocation(load(), not to_stdout, load), **own)
 
         own_flags = reversed(getattr(run, "__click_params__", []))
         return Command(
@@ -174,6 +208,8 @@ def complete_folders(
     context: click.Context, parameter: click.Parameter, incomplete: str
 ) -> list[CompletionItem]:
     """Has the shell complete a folder's name."""
+    from click.shell_completion import CompletionItem
+
     return [CompletionItem(incomplete, type="dir")]
 
 

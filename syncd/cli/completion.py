@@ -7,11 +7,10 @@ from typing import Final
 import click
 from click.shell_completion import get_completion_class
 
-from syncd.cli.common import Command
+from syncd.cli.common import COMPLETION_VARIABLE, Command
 from syncd.errors import Exit
 from syncd.paths import NAME
 
-VARIABLE: Final = "_KARAOKE_SYNCD_COMPLETE"  # set by the script when it asks for completions
 SHELLS: Final = ("bash", "zsh", "fish")
 
 
@@ -19,7 +18,7 @@ def _print_script(shell: str) -> Exit:
     found = get_completion_class(shell)
     assert found  # click has all of SHELLS
     context = click.get_current_context()
-    click.echo(found(context.find_root().command, {}, NAME, VARIABLE).source())
+    click.echo(found(context.find_root().command, {}, NAME, COMPLETION_VARIABLE).source())
     return Exit.OK
 
 

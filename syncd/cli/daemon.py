@@ -8,7 +8,6 @@ import time
 from typing import TYPE_CHECKING, Final
 
 import click
-from rich.console import Console
 
 from karaoke_train.runlog.plain_text import json_text
 from syncd import logging_setup
@@ -18,6 +17,8 @@ from syncd.errors import Exit, UsageError
 from syncd.settings import Settings
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from syncd.report.status import Status
 
 STOP_WAIT: Final = 20.0  # seconds until a daemon that was asked to stop is killed
@@ -196,30 +197,33 @@ def status(
 ) -> Exit:
     """Is my data safe, what is left, what do I do."""
     from syncd.report.collect import collect
-    from syncd.report.render import View, fitting, render_all
-    from syncd.report.selection import select
-    from syncd.report.status import exit_code_of, to_json_of
+    from syncd.report.status import exit_code_of
     from syncd.service import folders
 
     def look() -> list[Status]:
         settings = folders.in_force(call.settings)
         return [collect(*target) for target in connect_all(settings)]
 
-    if in_place and as_json:
-        raise UsageError("--watch is for people: give --json alone, again and again")
+    most = None if everything else limit
+    if as_json:
+        if in_place:
+            raise UsageError("--watch is for people: give --json alone, again and again")
+        from syncd.report.selection import select
+        from syncd.report.status import to_json_of
+
+        found = look()
+        runs = [select(one.runs, wanted, most, in_order=False).shown for one in found]
+        print(json_text(to_json_of(found, runs)))
+        return exit_code_of(found)
+    from syncd.report.render import View, fitting, render_all
+
     if in_place:
         from syncd.report.watch import watch
 
-        most = None if everything else limit
         return exit_code_of(watch(look, call.console, View(wanted, most, links)))
     found = look()
-    if as_json:
-        most = None if everything else limit
-        runs = [select(one.runs, wanted, most, in_order=False).shown for one in found]
-        print(json_text(to_json_of(found, runs)))
-    else:
-        fits = fitting(call.console) if limit is None else limit
-        render_all(found, call.console, View(wanted, None if everything else fits, links))
+    fits = fitting(call.console) if limit is None else limit
+    render_all(found, call.console, View(wanted, None if everything else fits, links))
     return exit_code_of(found)
 
 

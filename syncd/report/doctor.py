@@ -29,7 +29,7 @@ from syncd.state import daemon_report, lease
 from syncd.state.lease import lease_folder
 
 PACKAGES: Final = (
-    *("karaoke-train", "wandb", "click", "filelock", "orjson", "pillow", "platformdirs", "rich"),
+    *("karaoke-train", "wandb", "click", "filelock", "orjson", "pillow", "rich"),
     *("urllib3", "watchdog"),
 )
 LOW_SPACE: Final = 1 << 30  # bytes

@@ -7,7 +7,6 @@ memory alone. It is never written, logged or shown.
 
 from __future__ import annotations
 
-import configparser
 import hashlib
 import netrc
 import os
@@ -152,10 +151,16 @@ def _credential(env: Mapping[str, str]) -> str:
 
 
 def _wandb_settings(env: Mapping[str, str]) -> Mapping[str, str]:
+    try:
+        text = _settings_path(env).read_text("utf-8")
+    except (OSError, UnicodeDecodeError):
+        return {}
+    import configparser  # where there is a file to read
+
     parser = configparser.ConfigParser(interpolation=None)
     try:
-        parser.read(_settings_path(env), encoding="utf-8")
-    except (configparser.Error, UnicodeDecodeError):
+        parser.read_string(text)
+    except configparser.Error:
         return {}  # wandb itself warns of it
     return dict(parser["default"]) if parser.has_section("default") else {}
 
