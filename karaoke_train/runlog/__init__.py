@@ -16,6 +16,6 @@ def __getattr__(name: str) -> object:
     """The names above, imported on use: see `karaoke_train.__getattr__`."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from karaoke_train.runlog import format, parts, writer
+    from karaoke_train.runlog import parts, writer
 
-    return next(found for module in (format, parts, writer) if (found := vars(module).get(name)))
+    return getattr(parts if hasattr(parts, name) else writer, name)

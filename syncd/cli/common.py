@@ -35,8 +35,8 @@ _ALWAYS: Final[Exits] = {
 
 @dataclass(frozen=True)
 class Invocation:
-    """What a command is called with, beside its own flags. stderr: where the console prints. reload:
-    reads the settings again, and puts their log level in force."""
+    """What a command is called with, beside its own flags. stderr: where its console prints.
+    reload: reads the settings again, and puts their log level in force."""
 
     settings: Settings
     stderr: bool
