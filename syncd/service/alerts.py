@@ -4,7 +4,7 @@ told."""
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -15,6 +15,7 @@ from karaoke_train.runlog.layout import lock_path
 from karaoke_train.runlog.lock import holder_of, this_host
 from syncd.destination.base import Destination, RunRef
 from syncd.errors import Refused
+from syncd.paths import destination_folder
 from syncd.service.event_command import EventCommand
 from syncd.service.run_events import (
     CRASHED,
@@ -37,6 +38,8 @@ from syncd.sync.outcome import outcome_before
 from syncd.sync.scheduler import Phase
 
 NAME: Final = "events.json"
+_OF_ALL: Final = tuple(EventKind)
+_OF_UPLOADS: Final = (EventKind.UPLOAD_BLOCKED,)
 _ALL: Final = ""  # in the place of a run's id: what keeps all of them from being uploaded
 _SYSTEM: Final = b'{"type":"system"'  # as our writer begins such a line
 _READ: Final = 1 << 20  # bytes since the last look that are looked at for that
@@ -44,7 +47,8 @@ _NOTHING: Final = Look(0, "")  # of it
 
 
 class Alerts:
-    """What was told of each run, and who is told. tell: is given each event, as a JSON object."""
+    """What was told of each run at one destination, and who is told. tell: is given each event, as
+    a JSON object. kinds: those that are told; the others are the news of another destination."""
 
     def __init__(
         self,
@@ -52,14 +56,16 @@ class Alerts:
         destination: Destination,
         tell: Callable[[dict[str, Any]], None],
         clock: Callable[[], float] = time.monotonic,
+        kinds: Collection[EventKind] = _OF_ALL,
     ) -> None:
         self._silent_after = settings.silent_after * 60
         self._grace = settings.limits.writer_check_after
         self._every = settings.rescan
-        self._file = settings.state_dir / NAME
+        self._file = destination_folder(settings.state_dir, destination.identity.address) / NAME
         self._destination = destination
         self._tell = tell
         self._clock = clock
+        self._kinds = kinds
         seen = atomic_json.load(self._file, lambda data: from_json(data, clock()))
         self._is_first = seen is None  # what was there before anybody asked is no news
         self._seen: dict[str, Seen] = seen or {}
@@ -78,7 +84,7 @@ class Alerts:
                 seen = first_look(look if self._is_first else _NOTHING, now)
             seen = seen or began(now)
             self._seen[key], kinds = news(seen, look, now, self._silent_after)
-            for kind in kinds:
+            for kind in filter(self._kinds.__contains__, kinds):
                 self._tell(self._event(kind, key, daemon, now))
         self._is_first = False
         if to_json(self._seen) != before:
@@ -130,6 +136,7 @@ class Alerts:
         name = session.header.run_name if session else "every run"
         event: dict[str, Any] = {
             "event": kind,
+            "destination": self._destination.identity.kind,
             "time": datetime.now(UTC).isoformat(timespec="seconds"),
             "host": this_host(),
             "words": words_of(kind, name, seen.look, now - seen.grown_at),
@@ -149,16 +156,23 @@ class Alerts:
 
 
 class Alerting:
-    """Alerts with their command, for as long as a daemon runs; nothing where none is asked for."""
+    """Alerts with their command, for as long as a daemon runs; nothing where none is asked for.
+    What happens to a run is the same for all destinations, and told once, by the first; what keeps
+    it from being uploaded is told of each."""
 
-    def __init__(self, settings: Settings, destination: Destination) -> None:
-        self._command = EventCommand(settings.on_event) if settings.on_event else None
-        self._alerts = Alerts(settings, destination, self._command.tell) if self._command else None
+    def __init__(self, targets: Sequence[tuple[Settings, Destination]]) -> None:
+        first, _ = targets[0]
+        self._command = command = EventCommand(first.on_event) if first.on_event else None
+        self._alerts = [
+            Alerts(settings, destination, command.tell, kinds=_OF_UPLOADS if number else _OF_ALL)
+            for number, (settings, destination) in enumerate(targets)
+            if command
+        ]
 
-    def look(self, daemon: Daemon) -> None:
-        """See `Alerts.look`."""
-        if self._alerts:
-            self._alerts.look(daemon)
+    def look(self, daemons: Sequence[Daemon]) -> None:
+        """See `Alerts.look`. daemons: of the targets."""
+        for alerts, daemon in zip(self._alerts, daemons, strict=False):
+            alerts.look(daemon)
 
     def close(self) -> None:
         """Tell nothing more."""

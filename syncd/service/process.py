@@ -182,7 +182,7 @@ def _iterations(
         daemon.on_progress = notifier.progress
     watcher = Watcher(file_changed, settings.watcher)
     network = AddressWatch()
-    alerting = Alerting(*targets[0])  # of several destinations the first: an event is told once
+    alerting = Alerting(targets)
     saved: list[DaemonReport] = []
     saved_at = -math.inf
     try:
@@ -195,7 +195,7 @@ def _iterations(
                 if other_network:
                     daemon.network_changed()
                 daemon.tick()
-            alerting.look(daemons[0])
+            alerting.look(daemons)
             reports = [
                 report_of(daemon, settings, destination)
                 for daemon, (_, destination) in zip(daemons, targets, strict=True)

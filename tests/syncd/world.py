@@ -51,17 +51,25 @@ def end_line(status: str = "finished", code: int = 0) -> bytes:
 class World:
     """A folder with logs and state, a server, and a daemon over them."""
 
-    def __init__(self, folder: Path, *, limits: Limits | None = None, **daemon: Any) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        server: FakeServer | None = None,
+        *,
+        limits: Limits | None = None,
+        **daemon: Any,
+    ) -> None:
         self.logs, self.elsewhere = folder / "logs", folder / "elsewhere"
         for place in (self.logs, self.elsewhere):
-            place.mkdir()
+            place.mkdir(exist_ok=True)  # several worlds in one folder share its logs
         self.settings = Settings(
             log_dir=(self.logs, self.elsewhere),
             state_dir=folder / "state",
             limits=limits or Limits(),
         )
-        self.destination = destination_folder(self.settings.state_dir, URL)
-        self.server = FakeServer()
+        self.server = server or FakeServer()
+        address = self.server.identity.address
+        self.destination = destination_folder(self.settings.state_dir, address)
         self.server.sessions_at_once = self.settings.limits.open_runs
         self.clock = FakeClock()
         self.pool = InlineExecutor()

@@ -10,9 +10,14 @@ import pytest
 
 from karaoke_train.runlog.layout import lock_path
 from karaoke_train.runlog.lock import Lock
+from syncd.destination.base import Identity
 from syncd.errors import Connection, Refused, Unreachable
-from syncd.service.alerts import Alerts
+from syncd.service import alerts
+from syncd.service.alerts import Alerting, Alerts
+from tests.fakes.uploads import FakeServer
 from tests.syncd.world import World, end_line
+
+LOCAL = Identity("trackio", "file:///store", "local")
 
 
 class Told:
@@ -68,6 +73,7 @@ def test_a_run_that_ends_is_told_with_what_a_person_needs(told: Told) -> None:
         "run-1", "name of run-1", "failed",
     )  # fmt: skip
     assert event["path"] == str(path)
+    assert event["destination"] == "wandb"
     assert event["url"].endswith("/songs/runs/run-1")
     assert "has ended: failed" in event["words"]
     assert told.after(3600) == []
@@ -126,6 +132,43 @@ def test_a_login_that_is_refused_is_told_for_all_runs(told: Told) -> None:
     told.world.server.down = None
     assert told.after(300) == []
     lock.release()
+
+
+def test_of_two_destinations_each_tells_of_its_uploads_and_one_of_the_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    events: list[tuple[str, str]] = []
+
+    class Command:
+        def __init__(self, command: str) -> None:
+            """Nothing is started."""
+
+        def tell(self, event: dict[str, Any]) -> None:
+            events.append((str(event["event"]), event["destination"]))
+
+    monkeypatch.setattr(alerts, "EventCommand", Command)
+    first, second = worlds = [World(tmp_path), World(tmp_path, FakeServer(LOCAL))]
+    told = [replace(world.settings, on_event="tell", rescan=0.0) for world in worlds]
+    alerting = Alerting([(told[0], first.server), (told[1], second.server)])
+
+    def look() -> None:
+        for world in worlds:
+            world.tick(30)
+        alerting.look([world.daemon for world in worlds])
+
+    look()
+    lock = writing(first.begin())
+    second.server.deleted.add("run-1")
+    look()
+    assert events == [("upload_blocked", "trackio")]
+    first.append(end_line())
+    lock.release()
+    look()
+    assert events[1:] == [("run_ended", "wandb")]
+    first.server.down = Refused("no key", kind=Connection.NOT_LOGGED_IN, remedy="log in")
+    first.begin("run-2", "training_log_b.jsonl")
+    look()
+    assert events[2:] == [("upload_blocked", "wandb")]
 
 
 def test_what_was_there_when_it_was_first_asked_for_is_no_news(told: Told) -> None:
