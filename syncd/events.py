@@ -182,6 +182,21 @@ def folder_appeared(folder: Path) -> None:
     log.warning("%s has appeared; starting anew to be able to write in it", folder)
 
 
+def not_watched(folder: Path, found: int) -> None:
+    """There are more folders below it than may be watched."""
+    log.warning(
+        "%s: with those below it these are %d folders, more than are watched; they are looked at "
+        "now and then",
+        folder,
+        found,
+    )
+
+
+def folders_left_out(words: str) -> None:
+    """A look at folders has left out some."""
+    log.warning("%s", words)
+
+
 def polled_instead(folder: Path, error: OSError) -> None:
     """inotify can't watch the folder: its limit is reached, mostly."""
     log.warning("%s: %s; polling instead", folder, error.strerror or error)

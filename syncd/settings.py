@@ -18,6 +18,8 @@ WATCHERS: Final = ("auto", "inotify", "polling")
 DESTINATIONS: Final = ("wandb", "trackio")
 LANES: Final = ("auto", "direct", "sdk")
 CONFIRM: Final = ("count", "answer")
+_YES: Final = ("1", "true", "yes", "on")
+_NO: Final = ("0", "false", "no", "off", "")
 LEVELS: Final = ("debug", "info", "warning", "error")
 
 
@@ -56,6 +58,7 @@ class Settings:
     wandb's own settings, and to the runs."""
 
     log_dir: tuple[Path, ...] = (Path("logs"),)
+    recursive: bool = False  # whether runs in folders below these are meant, too
     state_dir: Path = Path()
     lock_dir: Path | None = None  # of the runs' leases; beside the logs where none is set
     # where records go: each has cursors, connectivity and problems of its own
@@ -183,6 +186,14 @@ def _names(value: Any) -> tuple[str, ...]:
     return tuple(name for name in names if name)
 
 
+def _yes_or_no(value: Any) -> bool:
+    if isinstance(value, bool):
+        return value
+    if (word := str(value).lower()) not in (*_YES, *_NO):
+        raise ValueError("it has to be true or false")
+    return word in _YES
+
+
 def _one_of(choices: tuple[str, ...]) -> Callable[[Any], str]:
     def read(value: Any) -> str:
         if str(value).lower() not in choices:
@@ -200,6 +211,7 @@ def _time(value: Any) -> float:
 
 _READ: Final[Mapping[str, Callable[[Any], Any]]] = {
     "log_dir": _folders,
+    "recursive": _yes_or_no,
     "state_dir": Path,
     "lock_dir": lambda value: Path(value) if str(value) else None,
     "destinations": _destinations,

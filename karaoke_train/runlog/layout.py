@@ -10,6 +10,7 @@ from typing import Final
 LOG_FILES: Final = "training_log_*.jsonl"
 DOCUMENTS: Final = "training_log_*.json"  # the older format: one JSON document a run
 LOCKS: Final = ".locks"  # the folder of a log folder's locks
+MEDIA: Final = "media"  # and of its runs' pictures and sounds
 UNNAMED_PROJECT: Final = "uncategorized"  # wandb's own word for runs without a project
 _NOT_IN_PROJECTS: Final = frozenset("/\\#?%:")  # what wandb refuses in the name of one
 
@@ -42,4 +43,4 @@ def default_project(folder: Path) -> str:
 
 def media_folder(path: Path, run_id: str) -> Path:
     """Where the run in `path` keeps its pictures and sounds."""
-    return path.parent / "media" / run_id
+    return path.parent / MEDIA / run_id

@@ -153,6 +153,7 @@ def command(
     def make(run: Callable[..., Exit]) -> Command:
         def call(
             log_dir: tuple[Path, ...],
+            recursive: bool | None,
             project: str | None,
             entity: str | None,
             log_level: str | None,
@@ -161,6 +162,7 @@ def command(
         ) -> Exit:
             flags: dict[str, Any] = {
                 "log_dir": log_dir or None,
+                "recursive": recursive,
                 "project": project,
                 "entity": entity,
                 "log_level": log_level,
@@ -221,6 +223,10 @@ def _setting_flags() -> list[click.Option]:
         click.Option(
             ["--log_dir"], multiple=True, type=PATH, metavar="DIR",
             shell_complete=complete_folders, help="Log folder, repeatable (default: logs).",
+        ),
+        click.Option(
+            ["--recursive/--no_recursive"], default=None,
+            help="Also the folders below these, whenever they come.",
         ),
         click.Option(["--project"], help="Upload to this project, not to the one a run names."),
         click.Option(

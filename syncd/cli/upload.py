@@ -77,7 +77,8 @@ def sync(
         raise UsageError("--run_name names one run: give it with one file")
     given = _labels(labels)
     targets = connect_all(call.settings)
-    inputs = run_once.collect_inputs(paths or call.settings.log_dir, call.settings.state_dir)
+    given_paths, settings = paths or call.settings.log_dir, call.settings
+    inputs = run_once.collect_inputs(given_paths, settings.state_dir, recursive=settings.recursive)
     if dry_run:
         if as_new or sync_wandb_offline:
             raise UsageError("--dry_run is for record logs alone, as the runs that they are")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from syncd.errors import UsageError
 from syncd.settings import Settings
+from syncd.source.folder_tree import folders
 from syncd.source.scanner import LogFile, LogScanner, resolve_parts
 from syncd.state import cursor, decisions
 from syncd.sync.past import owners
@@ -27,7 +28,7 @@ def chosen(wanted: Sequence[str], settings: Settings, state: Path) -> list[LogFi
         settings.limits.largest_media,
     )
     found = resolve_parts(
-        scanner.scan(settings.log_dir),
+        scanner.scan(folders(settings.log_dir, recursive=settings.recursive)),
         owners(cursor.each(cursors)),
     )
     here = {file.key: file for file in found if isinstance(file, LogFile)}
@@ -42,7 +43,7 @@ def _named(
 ) -> list[LogFile]:
     if name in here:
         return [here[name]]
-    inputs = collect_inputs([Path(name)], settings.state_dir)
+    inputs = collect_inputs([Path(name)], settings.state_dir, recursive=settings.recursive)
     found = [scanner.look(path, chosen=True) for path in inputs.files]
     files = [file for file in found if isinstance(file, LogFile)]
     if files:

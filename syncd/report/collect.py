@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Callable, Container, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from karaoke_train.runlog.layout import lock_path
+from karaoke_train.runlog.layout import LOG_FILES, lock_path
 from karaoke_train.runlog.lock import Holder, holder_of
 from karaoke_train.runlog.timestamps import parse_timestamp
 from syncd.destination.base import Destination, Identity, RunRef
@@ -22,6 +22,7 @@ from syncd.report.oddities import oddities
 from syncd.report.status import RunState, RunStatus, Status, spoken
 from syncd.settings import Settings
 from syncd.source import tailer
+from syncd.source.folder_tree import FolderTree, folders
 from syncd.source.scanner import LogFile, LogScanner, UnusableFile, resolve_parts
 from syncd.state import cursor, daemon_report, decisions, failures, lease, quarantine, reached
 from syncd.state.cursor import Cursor
@@ -50,9 +51,11 @@ def collect(settings: Settings, destination: Destination) -> Status:
         for run_id, known in cursor.load_all(state / "cursors").items()
         if not entity or known.entity == entity  # what another account has is not here
     }
+    tree = FolderTree(lambda: settings.log_dir, recursive=settings.recursive)
+    tree.look()
     runs = (
         *_unreadable_state(settings.state_dir),
-        *_runs(settings, state, cursors, destination.url, holder),
+        *_runs(settings, state, cursors, destination.url, holder, tree),
     )
     return Status(
         running=holder is not None,
@@ -66,12 +69,15 @@ def collect(settings: Settings, destination: Destination) -> Status:
         connectivity_words=words,
         connectivity_remedy=remedy,
         log_dirs=tuple(map(str, settings.log_dir)),
+        recursive=settings.recursive,
         state_dir=str(settings.state_dir),
         runs=runs,
         warnings=(
             *_warnings(settings, identity, holder, report, elsewhere),
+            *((tree.words_of_full(),) if tree.full else ()),
+            *(_missed(settings) if not runs else ()),
             *_stopped(runs),
-            *oddities(settings.log_dir, state, runs, cursors),
+            *oddities(tree.folders, state, runs, cursors),
         ),
         silent=age if age > daemon_report.SILENT_AFTER else 0.0,
         elsewhere=elsewhere,
@@ -80,7 +86,7 @@ def collect(settings: Settings, destination: Destination) -> Status:
         place=identity.place,
         needs_key=identity.needs_key,
         origin=settings.origin,
-        unwatched=tuple(_unwatched(settings, report)) if holder and current.updated else (),
+        unwatched=tuple(_unwatched(tree.folders, report)) if holder and current.updated else (),
     )
 
 
@@ -104,13 +110,14 @@ def _runs(
     cursors: Mapping[str, Cursor],
     url: Callable[[RunRef], str],
     daemon: Holder | None,
+    tree: FolderTree,
 ) -> Iterable[RunStatus]:
     aliases = decisions.aliases(state)
     ignored = decisions.forgotten(state)
     problems = failures.load_all(state)
     projects = {run_id: known.project for run_id, known in cursors.items()}
     scanner = LogScanner(lambda: aliases, lambda run_id: projects.get(run_id, ""))
-    files = resolve_parts(scanner.scan(settings.log_dir), owners(cursors.values()))
+    files = resolve_parts(scanner.scan(tree.folders), owners(cursors.values()))
     quarantined = state / "quarantine"
     with_bad_lines = quarantine.run_ids(quarantined)
     here: dict[str, str] = {}
@@ -118,7 +125,8 @@ def _runs(
     by_path = {known.path: known for known in cursors.values()}
     for file in files:
         if isinstance(file, UnusableFile):
-            yield _unusable(file, by_path.get(str(file.path)), settings, ignored)
+            in_words = str(file.path) if file.path in tree.folders else file.path.stem
+            yield _unusable(file, by_path.get(str(file.path)), settings, ignored, in_words)
             continue
         run_id = file.key
         here[run_id] = str(file.path)
@@ -131,9 +139,12 @@ def _runs(
         path = cursors[run_id].path
         if path in made_new:  # the user has decided about it
             continue
-        if path in unseen or str(Path(path).parent) in unseen:  # it may well be there
+        around = Path(path).parents
+        if path in unseen or any(
+            str(folder) in unseen for folder in around
+        ):  # it may well be there
             continue
-        if not cursors[run_id].ended and _belongs(cursors[run_id], settings):
+        if not cursors[run_id].ended and _belongs(around, settings) and tree.may_hold(around[0]):
             yield _missing(cursors[run_id])
 
 
@@ -231,15 +242,19 @@ def _state(upload: bool, ignored: bool, problem: Problem | None, pending: int) -
 
 
 def _unusable(
-    file: UnusableFile, known: Cursor | None, settings: Settings, ignored: Container[str]
+    file: UnusableFile,
+    known: Cursor | None,
+    settings: Settings,
+    ignored: Container[str],
+    name: str,
 ) -> RunStatus:
-    """known: of the run that was uploaded from there, where that isn't told by the file."""
+    """known: of the run that was uploaded from there, where that isn't told by the file; name: of
+    the file or folder."""
     header = file.header
     run_id = header.run_id if header else known.run_id if known else ""
     state = RunState(file.code) if file.code else RunState.EMPTY
     state = RunState.FORGOTTEN if run_id in ignored else state
     if header is None:
-        name = str(file.path) if file.path in settings.log_dir else file.path.stem
         run = RunStatus(run_id, name, known.project if known else "", str(file.path), state)
         if known:
             at = known.records
@@ -270,8 +285,10 @@ def _missing(known: Cursor) -> RunStatus:
     )
 
 
-def _belongs(known: Cursor, settings: Settings) -> bool:
-    return Path(known.path).parent in settings.log_dir
+def _belongs(around: Sequence[Path], settings: Settings) -> bool:
+    """Whether a file is in the log folders. around: the folders that it's in, the nearest first."""
+    nearest = around if settings.recursive else around[:1]
+    return any(folder in settings.log_dir for folder in nearest)
 
 
 def lines_from(path: Path, offset: int) -> int:
@@ -282,8 +299,11 @@ def lines_from(path: Path, offset: int) -> int:
         return 0
 
 
-def _unwatched(settings: Settings, report: DaemonReport) -> Iterable[str]:
-    return (str(folder) for folder in settings.log_dir if str(folder) not in report.log_dir)
+def _unwatched(folders: Iterable[Path], report: DaemonReport) -> Iterable[str]:
+    for folder in folders:
+        around = (folder, *folder.parents) if report.recursive else (folder,)
+        if not any(str(one) in report.log_dir for one in around):
+            yield str(folder)
 
 
 def _elsewhere(report: DaemonReport, identity: Identity) -> str:
@@ -297,6 +317,14 @@ def _elsewhere(report: DaemonReport, identity: Identity) -> str:
 
 def _place(identity: Identity) -> str:
     return f"{identity.address} as {identity.entity}" if identity.entity else identity.address
+
+
+def _missed(settings: Settings) -> Iterable[str]:
+    """Where a folder for each run is what was meant."""
+    for folder in () if settings.recursive else settings.log_dir:
+        below = folders((folder,), recursive=True)[1:]
+        if any(next(one.glob(LOG_FILES), None) for one in below):
+            yield f"there are runs in the folders below {folder}: --recursive takes them in"
 
 
 def _stopped(runs: Iterable[RunStatus]) -> Iterable[str]:
@@ -325,3 +353,8 @@ def _warnings(
         elif holder and str(folder) not in report.log_dir:
             flag = f"--log_dir {shlex.quote(str(folder))}"
             yield f"{folder} is not watched by the daemon: start it with {flag}"
+        elif holder and settings.recursive and not report.recursive:
+            yield (
+                f"the folders below {folder} are not watched by the daemon: start it with "
+                "--recursive"
+            )

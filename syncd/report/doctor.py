@@ -25,6 +25,7 @@ from syncd.errors import Exit
 from syncd.service import supervision, systemd, unit_file
 from syncd.settings import Settings
 from syncd.source import watcher
+from syncd.source.folder_tree import folders
 from syncd.state import daemon_report, lease
 from syncd.state.lease import lease_folder
 
@@ -127,9 +128,18 @@ def _log_folders(settings: Settings, destination: Destination) -> Iterable[Findi
             else "which tells of writes"
         )
         words = f"{folder} is on {kind}, {why}: watched by {how}"
+        if settings.recursive:
+            words += _below(folder, how)
         yield Finding("log_dir", "ok", words if settings.watcher == "auto" else f"{words} (set)")
         yield from _lock(lease_folder(folder, settings.lock_dir), "log_dir_lock", folder)
         yield _space(folder, "log_dir_space")
+
+
+def _below(folder: Path, how: str) -> str:
+    """How the folders below one are watched."""
+    if found := watcher.too_many(folder, how):
+        return f"; no, as there are {found:,} folders with those below it: looked at now and then"
+    return f", with {len(folders((folder,), recursive=True)) - 1:,} folders below it"
 
 
 def _inotify(settings: Settings, destination: Destination) -> Iterable[Finding]:
@@ -258,7 +268,8 @@ def _daemon(settings: Settings, destination: Destination) -> Iterable[Finding]:
 def _leases(settings: Settings, destination: Destination) -> Iterable[Finding]:
     """Runs that other machines' daemons upload."""
     ours = lease.daemon_of(settings.state_dir)
-    for folder in dict.fromkeys(lease_folder(at, settings.lock_dir) for at in settings.log_dir):
+    there = folders(settings.log_dir, recursive=settings.recursive)
+    for folder in dict.fromkeys(lease_folder(at, settings.lock_dir) for at in there):
         for path in sorted(folder.glob("*.lease")):
             holder = holder_of(path)
             if not holder or (ours and (holder.host, holder.pid) == (ours.host, ours.pid)):

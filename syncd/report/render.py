@@ -178,7 +178,9 @@ def _server(status: Status) -> Iterable[str]:
 
 
 def _folders(status: Status) -> Iterable[str]:
-    yield f"Folders  {escape(', '.join(status.log_dirs))}{_set_by(status, 'log_dir')}"
+    below = " and those below" if status.recursive else ""
+    folders = escape(", ".join(status.log_dirs))
+    yield f"Folders  {folders}{below}{_set_by(status, 'log_dir')}"
     yield f"State    {escape(status.state_dir)}"
 
 

@@ -109,7 +109,8 @@ class Status:
     place: str = "on the server"  # where records are once they are there
     needs_key: bool = True
     origin: Mapping[str, str] = field(default_factory=dict)
-    unwatched: tuple[str, ...] = ()  # those of log_dirs that a running daemon leaves out
+    recursive: bool = False  # whether the folders below log_dirs are meant, too
+    unwatched: tuple[str, ...] = ()  # folders that a running daemon leaves out
 
     @property
     def pending(self) -> int:

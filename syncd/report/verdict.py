@@ -115,7 +115,7 @@ def _advice(status: Status, code: Exit) -> str:
     if code is Exit.ELSEWHERE:
         return (
             f"the daemon uploads to {status.elsewhere}: restart it from this shell "
-            f"(karaoke-syncd restart), or once: karaoke-syncd sync {_flags(status.log_dirs)}"
+            f"(karaoke-syncd restart), or once: karaoke-syncd sync {_flags(status)}"
         )
     if code is Exit.LOGIN:
         return f"{status.connectivity_remedy}. Then: {_upload_command(status)}"
@@ -149,7 +149,7 @@ def _about(runs: Sequence[RunStatus], otherwise: str) -> str:
 
 
 def _upload_command(status: Status) -> str:
-    folders = _flags(status.log_dirs)
+    folders = _flags(status)
     if status.running:
         return f"nothing more, the daemon goes on by itself (or karaoke-syncd sync {folders})"
     return (
@@ -159,15 +159,18 @@ def _upload_command(status: Status) -> str:
 
 def _watch_command(status: Status) -> str:
     """For a daemon that runs, and leaves out folders."""
-    left_out = _flags(status.unwatched)
+    left_out = [folder for folder in status.log_dirs if folder in status.unwatched]
+    once = _flags(status, left_out or status.log_dirs)
     return (
-        f"karaoke-syncd sync {left_out}   (once), or karaoke-syncd restart "
-        f"{_flags(status.log_dirs)}   (with these folders)"
+        f"karaoke-syncd sync {once}   (once), or karaoke-syncd restart "
+        f"{_flags(status)}   (with these folders)"
     )
 
 
-def _flags(folders: Sequence[str]) -> str:
-    return " ".join(f"--log_dir {shlex.quote(folder)}" for folder in folders)
+def _flags(status: Status, folders: Sequence[str] = ()) -> str:
+    """That name these of its folders, or all."""
+    words = [f"--log_dir {shlex.quote(folder)}" for folder in folders or status.log_dirs]
+    return " ".join((*words, *(("--recursive",) if status.recursive else ())))
 
 
 def some(count: int, what: str) -> str:

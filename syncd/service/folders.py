@@ -3,6 +3,7 @@ runs, else those of the installed service, else the defaults."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -27,10 +28,20 @@ def in_force(settings: Settings) -> Settings:
     elif kinds := unit_file.installed("destination"):
         settings = _with(settings, "destinations", tuple(kinds), _SERVICE)
     if runs and report.log_dir:
-        return _with(settings, "log_dir", tuple(map(Path, report.log_dir)), _DAEMON)
+        return _with_folders(settings, report.log_dir, report.recursive, _DAEMON)
     if folders := unit_file.installed("log_dir"):
-        return _with(settings, "log_dir", tuple(map(Path, folders)), _SERVICE)
+        below = "--recursive" in unit_file.installed_command()
+        return _with_folders(settings, folders, below, _SERVICE)
     return settings
+
+
+def _with_folders(
+    settings: Settings, folders: Sequence[str], recursive: bool, source: str
+) -> Settings:
+    if "log_dir" in settings.origin:
+        return settings
+    settings = _with(settings, "recursive", recursive, source)
+    return _with(settings, "log_dir", tuple(map(Path, folders)), source)
 
 
 def _with(settings: Settings, name: str, value: object, source: str) -> Settings:

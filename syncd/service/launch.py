@@ -20,7 +20,16 @@ VERSION_WAIT: Final = 60.0  # seconds that a program may take to say its version
 START_WAIT: Final = 15.0  # seconds until a daemon in the background holds its state folder
 # Settings that `start` takes as flags. Each goes on to the daemon that a unit or --detach starts.
 HANDED_ON: Final = (
-    *("log_dir", "project", "entity", "log_level", "destinations", "on_event", "silent_after"),
+    *(
+        "log_dir",
+        "recursive",
+        "project",
+        "entity",
+        "log_level",
+        "destinations",
+        "on_event",
+        "silent_after",
+    ),
 )
 _FLAGS: Final = {"destinations": "destination"}  # of settings that hold several
 
@@ -65,10 +74,10 @@ def start_arguments(settings: Settings) -> list[str]:
     on from there, too, and by default, with their whole paths: the new process may run elsewhere.
     """
     return [
-        f"--{_FLAGS.get(name, name)}={value}"
+        word
         for name in HANDED_ON
         if _is_handed_on(name, settings)
-        for value in _values(getattr(settings, name))
+        for word in _words(_FLAGS.get(name, name), getattr(settings, name))
     ]
 
 
@@ -105,5 +114,7 @@ def _is_handed_on(name: str, settings: Settings) -> bool:
     return origin == "command line" or (name == "log_dir" and origin != str(paths.config_file()))
 
 
-def _values(value: object) -> Sequence[object]:
-    return value if isinstance(value, tuple) else (value,)
+def _words(flag: str, value: object) -> Sequence[str]:
+    if isinstance(value, bool):
+        return (f"--{flag}" if value else f"--no_{flag}",)
+    return [f"--{flag}={one}" for one in (value if isinstance(value, tuple) else (value,))]

@@ -162,6 +162,7 @@ def report_of(daemon: Daemon, settings: Settings, destination: Destination) -> D
         entity=known.entity,
         # one whose name leads elsewhere by now is not watched there, which `status` then says
         log_dir=tuple(str(folder) for folder in settings.log_dir if not moved(folder)),
+        recursive=settings.recursive,
         destinations=settings.destinations,
         connectivity=known.state,
         words=known.error.what if known.error else "",
@@ -180,7 +181,7 @@ def _iterations(
 
     for daemon in daemons:
         daemon.on_progress = notifier.progress
-    watcher = Watcher(file_changed, settings.watcher)
+    watcher = Watcher(file_changed, settings.watcher, recursive=settings.recursive)
     network = AddressWatch()
     alerting = Alerting(targets)
     saved: list[DaemonReport] = []

@@ -34,7 +34,7 @@ def keep_uploading(
         stop_signals() as signals,
         build_daemon(settings, destination, files=named) as daemon,
     ):
-        watcher = Watcher(daemon.file_changed, settings.watcher)
+        watcher = Watcher(daemon.file_changed, settings.watcher, recursive=settings.recursive)
         try:
             while not (signals.stop or ended.is_set()):
                 watcher.follow(settings.log_dir)

@@ -79,11 +79,23 @@ def _open(path: str, *, own: bool) -> BinaryIO:
 
 def names_in(folder: Path) -> list[str]:
     """What the folder holds. Raises UnsafeFile, OSError."""
+    with _listed(folder) as descriptor:
+        return os.listdir(descriptor)  # noqa: PTH208  (pathlib takes no descriptor)
+
+
+def folders_in(folder: Path) -> list[str]:
+    """The names of the folders in it, links left out. Raises UnsafeFile, OSError."""
+    with _listed(folder) as descriptor, os.scandir(descriptor) as entries:
+        return [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
+
+
+@contextmanager
+def _listed(folder: Path) -> Iterator[int]:
+    """A descriptor by which the folder can be listed, which one of O_PATH can't."""
     with _folder(str(resolved(folder))) as descriptor:
-        # A descriptor of O_PATH can't be listed
         listed = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=descriptor)
         try:
-            return os.listdir(listed)  # noqa: PTH208  (pathlib takes no descriptor)
+            yield listed
         finally:
             os.close(listed)
 

@@ -1,6 +1,7 @@
 """Which files may have news: inotify where it sees writes, polling where it doesn't.
 
-Events only say where to look; a slow rescan finds what they missed.
+Events only say where to look; a slow rescan finds what they missed. Where there are more folders
+than may be watched, it is all there is.
 """
 
 from __future__ import annotations
@@ -28,8 +29,12 @@ from watchdog.observers.polling import PollingObserver
 
 from karaoke_train.runlog.layout import LOG_FILES
 from syncd import events
+from syncd.source.folder_tree import folders, is_left_out
 
 POLL_EVERY: Final = 2.0  # seconds
+# Folders below one: to poll is to look at every file in them each time, which a rescan does not
+MOST_POLLED: Final = 500
+_WATCHES: Final = Path("/proc/sys/fs/inotify/max_user_watches")
 # What may be news. The kernel tells of nothing else: each of our own looks at a file would come
 # back as two events, opened and closed, which with 64 live runs took a fifth of the daemon's time.
 NEWS: Final[list[type[FileSystemEvent]]] = [
@@ -50,11 +55,15 @@ BLIND: Final = frozenset(
 
 
 class Watcher:
-    """Calls `on_news(path)` from a thread of its own for files that may have news."""
+    """Calls `on_news(path)` from a thread of its own for files that may have news. recursive: also
+    for those in folders below."""
 
-    def __init__(self, on_news: Callable[[Path], None], how: str = "auto") -> None:
-        self._handler = _Handler(on_news)
+    def __init__(
+        self, on_news: Callable[[Path], None], how: str = "auto", *, recursive: bool = False
+    ) -> None:
+        self._on_news = on_news
         self._how = how
+        self._recursive = recursive
         self._observers: dict[str, BaseObserver] = {}
         self._watched: dict[Path, _Watched] = {}
         self._guard = threading.Lock()
@@ -69,7 +78,7 @@ class Watcher:
                 known = self._watched.get(folder)
                 if known and known.identity != identity:  # its observer looks at what is gone
                     del self._watched[folder]
-                    known.observer.unschedule(known.watch)
+                    known.unschedule()
                 if identity and folder not in self._watched:
                     self._watched[folder] = self._watch(folder, identity)
                     came = True
@@ -86,6 +95,9 @@ class Watcher:
 
     def _watch(self, folder: Path, identity: tuple[int, int]) -> _Watched:
         how = method(folder) if self._how == "auto" else self._how
+        if self._recursive and (found := too_many(folder, how)):
+            events.not_watched(folder, found)
+            return _Watched(identity)
         try:
             return self._watched_by(how, folder, identity)
         except OSError as error:  # a limit of the kernel's: of instances (EMFILE), watches (ENOSPC)
@@ -94,7 +106,12 @@ class Watcher:
 
     def _watched_by(self, how: str, folder: Path, identity: tuple[int, int]) -> _Watched:
         observer = self._observer(how)
-        watch = observer.schedule(self._handler, str(folder), event_filter=NEWS)
+        handler = (
+            _HandlerBelow(self._on_news, folder) if self._recursive else _Handler(self._on_news)
+        )
+        watch = observer.schedule(
+            handler, str(folder), recursive=self._recursive, event_filter=NEWS
+        )
         return _Watched(identity, observer, watch)
 
     def _observer(self, how: str) -> BaseObserver:
@@ -107,11 +124,16 @@ class Watcher:
 
 @dataclass(frozen=True, slots=True)
 class _Watched:
-    """A folder that is watched: which one it was, and by whom."""
+    """A folder that is watched: which one it was, and by whom; by nobody where that is too much."""
 
     identity: tuple[int, int]
-    observer: BaseObserver
-    watch: ObservedWatch
+    observer: BaseObserver | None = None
+    watch: ObservedWatch | None = None
+
+    def unschedule(self) -> None:
+        """Watch it no more."""
+        if self.observer and self.watch:
+            self.observer.unschedule(self.watch)
 
 
 class _Handler(FileSystemEventHandler):
@@ -123,6 +145,33 @@ class _Handler(FileSystemEventHandler):
             path = Path(os.fsdecode(name))
             if path.match(LOG_FILES):
                 self._on_news(path)
+
+
+class _HandlerBelow(_Handler):
+    """What is in folders that nobody looks into is no news: their every write would have all others
+    looked at."""
+
+    def __init__(self, on_news: Callable[[Path], None], root: Path) -> None:
+        def on_news_there(path: Path) -> None:
+            inside = path.is_relative_to(root)
+            if inside and not any(map(is_left_out, path.relative_to(root).parts[:-1])):
+                on_news(path)
+
+        super().__init__(on_news_there)
+
+
+def too_many(folder: Path, how: str) -> int:
+    """How many folders there are, with those below it, if it is more than may be watched; else 0.
+    Of the kernel's watches half are left to the user's other programs."""
+    found = len(folders((folder,), recursive=True))
+    return found if found > (MOST_POLLED if how == "polling" else _watches() // 2) else 0
+
+
+def _watches() -> int:
+    try:
+        return int(_WATCHES.read_text())
+    except (OSError, ValueError):  # no Linux
+        return 8192
 
 
 def _identity(folder: Path) -> tuple[int, int] | None:

@@ -26,6 +26,7 @@ class DaemonReport:
     login: str = ""  # where its key was found
     entity: str = ""
     log_dir: tuple[str, ...] = ()
+    recursive: bool = False
     destinations: tuple[str, ...] = ()
     connectivity: Connection = Connection.UNKNOWN
     words: str = ""
@@ -58,7 +59,7 @@ def silence(report: DaemonReport, holder: Holder, now: datetime) -> float:
 def _decoded(data: Any) -> DaemonReport:
     if not isinstance(data["log_dir"], list):
         raise TypeError("log_dir is no list")
-    data = {"destinations": [], **data}  # which earlier versions did not tell
+    data = {"destinations": [], "recursive": False, **data}  # which earlier versions did not tell
     known = {field.name: data[field.name] for field in fields(DaemonReport)}
     made = {
         "connectivity": Connection(data["connectivity"]),

@@ -11,7 +11,9 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
+from syncd import events
 from syncd.errors import ProblemCode
+from syncd.source.folder_tree import FolderTree
 from syncd.source.scanner import (
     FoundFile,
     LogFile,
@@ -50,13 +52,13 @@ class Catalog:
     def __init__(
         self,
         destination: Path,
-        folders: Callable[[], Iterable[Path]],
+        tree: FolderTree,
         named: Sequence[Path] | None,
         on_progress: Callable[[], None],
         largest_media: int,
     ) -> None:
         self._destination = destination
-        self._folders = folders
+        self._tree = tree
         self._named = named
         self._on_progress = on_progress
         self._aliases: Mapping[str, str] = {}
@@ -116,8 +118,10 @@ class Catalog:
         """Equal to those before where no log file has come, gone or changed its name."""
         if self._named is not None:
             return object()  # few: looked at each time
-        times = [_time_of(folder) for folder in self._folders()]
-        return times, self._aliases, self._forgotten
+        was_full, looked = self._tree.full, self._tree.look()
+        if self._tree.full and not was_full:
+            events.folders_left_out(self._tree.words_of_full())
+        return looked, self._aliases, self._forgotten
 
     def _as_expected(
         self, current: Mapping[str, Path], live: Iterable[str]
@@ -170,6 +174,8 @@ class Catalog:
         known: whether a key is one."""
         if self._named is not None:
             return False
+        if not self._tree.may_hold(file.path.parent):
+            return False
         if isinstance(file, UnusableFile):
             return file.path not in self._unreadable  # a first line that grows is none yet
         return self._wanted(file) and not known(file.key)
@@ -180,20 +186,10 @@ class Catalog:
 
     def _scan(self) -> Iterable[FoundFile]:
         if self._named is None:
-            return self._scanner.scan(self._folders())
+            return self._scanner.scan(self._tree.folders)
         return map(self.look, self._named)
 
     def _with_progress(self, files: Iterable[FoundFile]) -> Iterator[FoundFile]:
         for file in files:
             self._on_progress()
             yield file
-
-
-def _time_of(folder: Path) -> tuple[int, ...] | None:
-    """Which folder this is, and when an entry last came, went or was renamed, or somebody was let
-    into it; None without one."""
-    try:
-        stat = folder.stat()
-    except OSError:
-        return None
-    return stat.st_dev, stat.st_ino, stat.st_mtime_ns, stat.st_ctime_ns

@@ -21,6 +21,7 @@ from syncd import events
 from syncd.destination.base import Destination
 from syncd.errors import Leased, Refused, Unreachable, UploadError
 from syncd.settings import Settings
+from syncd.source.folder_tree import FolderTree
 from syncd.source.scanner import LogFile, UnusableFile
 from syncd.state import decisions, failures, reached
 from syncd.sync import connectivity
@@ -114,7 +115,7 @@ class Daemon:
         self._jitter = jitter
         self._catalog = Catalog(
             state,
-            lambda: self.settings.log_dir,
+            FolderTree(lambda: self.settings.log_dir, recursive=settings.recursive),
             files,
             lambda: self.on_progress(),
             limits.largest_media,

@@ -27,6 +27,7 @@ from syncd.errors import (
 )
 from syncd.settings import Settings
 from syncd.source import legacy_documents
+from syncd.source.folder_tree import folders
 from syncd.source.scanner import LogFile, LogScanner, UnusableFile
 from syncd.state import quarantine
 from syncd.state.lease import daemon_of
@@ -52,12 +53,13 @@ class SyncInputs:
     unusable: tuple[SyncError, ...]
 
 
-def collect_inputs(paths: Sequence[Path], state: Path) -> SyncInputs:
-    """The record logs in files and folders; older documents become record logs on the way."""
+def collect_inputs(paths: Sequence[Path], state: Path, *, recursive: bool = False) -> SyncInputs:
+    """The record logs in files and folders; older documents become record logs on the way.
+    recursive: also in the folders below."""
     logs: list[Path] = []
     converted: list[Path] = []
     unusable: list[SyncError] = []
-    for path, chosen in [found for given in paths for found in _expand(given)]:
+    for path, chosen in [found for given in paths for found in _expand(given, recursive)]:
         if not os.path.lexists(path):
             unusable.append(SyncError("there is no such file or folder", where=str(path)))
         elif legacy_documents.is_document(path):
@@ -194,11 +196,15 @@ def _label(daemon: Daemon, destination: Destination, labels: Labels) -> list[Upl
     return failed
 
 
-def _expand(path: Path) -> list[tuple[Path, bool]]:
+def _expand(path: Path, recursive: bool) -> list[tuple[Path, bool]]:
     """The file, or those in the folder; each with whether it was chosen by its own name."""
     if not path.is_dir():
         return [(path.absolute(), True)]
-    found = [*path.absolute().glob(LOG_FILES), *legacy_documents.documents_in(path.absolute())]
+    found = [
+        file
+        for folder in folders((path.absolute(),), recursive=recursive)
+        for file in (*folder.glob(LOG_FILES), *legacy_documents.documents_in(folder))
+    ]
     return [(path, False) for path in sorted(found)]
 
 

@@ -57,6 +57,7 @@ class World:
         server: FakeServer | None = None,
         *,
         limits: Limits | None = None,
+        recursive: bool = False,
         **daemon: Any,
     ) -> None:
         self.logs, self.elsewhere = folder / "logs", folder / "elsewhere"
@@ -64,6 +65,7 @@ class World:
             place.mkdir(exist_ok=True)  # several worlds in one folder share its logs
         self.settings = Settings(
             log_dir=(self.logs, self.elsewhere),
+            recursive=recursive,
             state_dir=folder / "state",
             limits=limits or Limits(),
         )

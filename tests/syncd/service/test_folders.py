@@ -21,8 +21,9 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     return Settings(log_dir=(tmp_path / "logs",), state_dir=tmp_path / "state")
 
 
-def install(*log_dirs: Path) -> None:
+def install(*log_dirs: Path, recursive: bool = False) -> None:
     arguments = [f"--log_dir={folder}" for folder in log_dirs]
+    arguments += ["--recursive"] if recursive else []
     path = unit_file.path()
     path.parent.mkdir(parents=True)
     path.write_text(
@@ -48,6 +49,24 @@ def test_without_one_the_installed_services_whatever_they_are_called(settings: S
     install(*ODD)
     found = folders.in_force(settings)
     assert (found.log_dir, found.origin["log_dir"]) == (ODD, "the installed service")
+
+
+@pytest.mark.parametrize("recursive", [True, False])
+def test_with_the_folders_below_where_these_are_watched(
+    settings: Settings, recursive: bool
+) -> None:
+    install(Path("/elsewhere"), recursive=not recursive)
+    assert folders.in_force(settings).recursive is not recursive
+    lock = lease.state_lock(settings.state_dir)
+    lock.acquire()
+    try:
+        report = DaemonReport(log_dir=("/one",), recursive=recursive)
+        daemon_report.save(settings.state_dir, report)
+        assert folders.in_force(settings).recursive is recursive
+        named = Settings(log_dir=(Path("/mine"),), origin={"log_dir": "command line"})
+        assert not folders.in_force(named).recursive
+    finally:
+        lock.release()
 
 
 def test_without_either_the_default(settings: Settings) -> None:

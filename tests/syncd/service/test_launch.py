@@ -55,6 +55,9 @@ def flags() -> list[str]:
         assert isinstance(option, click.Option)
         if option.name == "detach":
             continue
+        if option.secondary_opts:  # a flag that can be taken back
+            given.append(option.secondary_opts[0])
+            continue
         assert not option.is_flag, "give it a value here, and hand it on"
         choices = isinstance(option.type, click.Choice)
         values = list(option.type.choices) if choices else ["/some/thing", "/another"]

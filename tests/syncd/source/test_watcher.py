@@ -24,9 +24,10 @@ NAME = "training_log_a.jsonl"
 class Watched:
     """A watcher, and what it says."""
 
-    def __init__(self, how: str) -> None:
+    def __init__(self, how: str, *, recursive: bool = False) -> None:
         self.news: queue.SimpleQueue[Path] = queue.SimpleQueue()
-        self.watcher = Watcher(self.news.put, how)
+        self.others: list[Path] = []
+        self.watcher = Watcher(self.news.put, how, recursive=recursive)
 
     def hears_of(self, path: Path, act: Callable[[], object], seconds: float = 10.0) -> bool:
         """Whether news of the file come, acting again and again."""
@@ -35,8 +36,10 @@ class Watched:
             act()
             try:
                 while True:
-                    if self.news.get(timeout=0.2) == path:
+                    heard = self.news.get(timeout=0.2)
+                    if heard == path:
                         return True
+                    self.others.append(heard)
             except queue.Empty:
                 continue
         return False
@@ -180,3 +183,47 @@ def test_blind_file_systems_are_polled(
     assert filesystem(tmp_path, tmp_path / "none") == ""
     monkeypatch.setattr(watcher, "filesystem", lambda folder: filesystem(folder, mounts))
     assert method(share) == how
+
+
+@pytest.fixture(params=["inotify", "polling"])
+def below(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Watched]:
+    monkeypatch.setattr(watcher, "POLL_EVERY", 0.05)
+    made = Watched(request.param, recursive=True)
+    yield made
+    made.watcher.stop()
+
+
+def test_a_file_in_a_folder_that_comes_below_is_news(below: Watched, tmp_path: Path) -> None:
+    below.watcher.follow([tmp_path])
+    deep = tmp_path / "2024-01-15" / "14-30-22"
+    deep.mkdir(parents=True)
+    assert below.hears_of(deep / NAME, lambda: append(deep / NAME))
+
+
+def test_what_is_written_in_folders_that_are_left_out_is_no_news(
+    below: Watched, tmp_path: Path
+) -> None:
+    for name in (".git", "media"):
+        (tmp_path / name).mkdir()
+    below.watcher.follow([tmp_path])
+    for name in (".git", "media"):
+        append(tmp_path / name / NAME)
+    assert below.hears_of(tmp_path / NAME, lambda: append(tmp_path / NAME))
+    assert below.others == []
+
+
+@pytest.mark.parametrize("how", ["inotify", "polling"])
+def test_more_folders_than_may_be_watched_are_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, how: str
+) -> None:
+    monkeypatch.setattr(watcher, "MOST_POLLED", 2)
+    monkeypatch.setattr(watcher, "_watches", lambda: 4)
+    for name in "abc":
+        (tmp_path / name).mkdir()
+    made = Watched(how, recursive=True)
+    assert made.watcher.follow([tmp_path])
+    assert not made.watcher.follow([tmp_path])
+    assert "4 folders, more than are watched" in caplog.text
+    shutil.rmtree(tmp_path)
+    made.watcher.follow([tmp_path])
+    made.watcher.stop()

@@ -12,10 +12,9 @@ from pathlib import Path
 import pytest
 
 from syncd.destination.base import Account
-from syncd.source import scanner
+from syncd.source import folder_tree, scanner
 from syncd.source.scanner import FoundFile, LogScanner
 from syncd.state import decisions
-from syncd.sync import catalog
 from syncd.sync.catalog import WHOLE_EVERY
 from tests.syncd.world import World, config_line, end_line, train_line
 
@@ -203,7 +202,7 @@ def test_what_comes_goes_or_is_renamed_is_seen_at_the_next_look(ended: World) ->
 def test_a_change_within_the_same_tick_of_the_folders_clock_is_seen_at_the_next_look(
     ended: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(catalog, "_time_of", lambda folder: None)
+    monkeypatch.setattr(folder_tree, "_sign", lambda folder, link: None)
     ended.tick(ended.settings.rescan)  # a change is seen, and with it the folders' new time
     ended.begin("new", "training_log_new.jsonl")
     ended.tick(ended.settings.rescan)
@@ -314,3 +313,83 @@ def test_a_first_line_that_grows_costs_one_look_at_all_folders(here: World, scan
         here.daemon.file_changed(path)
         here.tick(0)
     assert scans.count == before
+
+
+# --- folders below the log folders
+
+
+@pytest.fixture
+def below(tmp_path: Path, scans: Scans) -> Iterator[World]:
+    """A world that looks into the folders below its log folders."""
+    made = World(tmp_path, recursive=True)
+    yield made
+    made.daemon.drop()
+
+
+def in_folder(world: World, name: str, run_id: str) -> Path:
+    """A run's log in a folder of its own, as hydra makes them."""
+    (world.logs / name).mkdir(parents=True)
+    return world.begin(run_id, f"{name}/training_log_a.jsonl")
+
+
+def test_runs_in_folders_that_come_are_uploaded(below: World) -> None:
+    first = in_folder(below, "2024-01-15/14-30-22", "a")
+    below.append(train_line(1) + end_line(), first)
+    below.run_on()
+    later = in_folder(below, "2024-01-15/15-00-00", "b")
+    below.append(end_line(), later)
+    below.tick(below.settings.rescan)
+    below.run_on()
+    assert {run_id: len(run.rows) for run_id, run in below.server.runs.items()} == {"a": 3, "b": 2}
+    found = {run.run_id: run.path for run in below.status().runs}
+    assert found == {"a": str(first), "b": str(later)}
+
+
+def test_without_the_flag_folders_below_are_left_alone(here: World) -> None:
+    in_folder(here, "deep", "a")
+    here.run_on()
+    assert set(here.daemon.runs) == {"run-1"}
+
+
+def test_a_folder_that_is_removed_leaves_the_others(below: World) -> None:
+    gone, stays = in_folder(below, "x", "a"), in_folder(below, "y", "b")
+    below.run_on()
+    below.intact = False
+    shutil.rmtree(gone.parent)
+    below.append(end_line(), stays)
+    for _ in range(3):
+        below.tick(below.settings.rescan)
+        below.server.deliver()
+    assert len(below.server.runs["b"].rows) == 2
+    assert {run.run_id: str(run.state) for run in below.status().runs} == {
+        "a": "missing",
+        "b": "uploaded",
+    }
+
+
+def test_what_is_written_in_folders_that_are_left_out_costs_no_look(
+    below: World, scans: Scans, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(folder_tree, "MOST", 3)
+    in_folder(below, "a", "a")
+    too_many = in_folder(below, "b", "b")
+    for _ in range(2):
+        below.tick(below.settings.rescan)
+    before = scans.count
+    for _ in range(EVENTS):
+        below.append(train_line(1), too_many)
+        below.daemon.file_changed(too_many)
+        below.tick(0.0)
+    assert scans.count == before
+    assert any("not looked into" in warning for warning in below.status().warnings)
+    assert set(below.daemon.runs) == {"a"}
+
+
+def test_runs_below_that_nobody_looks_into_are_named_where_there_are_no_others(
+    tmp_path: Path,
+) -> None:
+    world = World(tmp_path)
+    in_folder(world, "a", "a")
+    assert any("--recursive takes them in" in warning for warning in world.status().warnings)
+    world.begin()
+    assert not any("--recursive" in warning for warning in world.status().warnings)

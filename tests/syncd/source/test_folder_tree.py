@@ -1,0 +1,135 @@
+"""Which folders are looked into: below those that are named, without links, and not too many."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from syncd.source import folder_tree, safe_open
+from syncd.source.folder_tree import FolderTree, folders
+from tests.fakes.unreadable import unreadable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+def made(root: Path, *names: str) -> list[Path]:
+    for name in names:
+        (root / name).mkdir(parents=True, exist_ok=True)
+    return [root / name for name in names]
+
+
+def test_folders_below_are_found_only_where_asked_for(tmp_path: Path) -> None:
+    deep, other = made(tmp_path, "a/b", "c")
+    assert folders([tmp_path], recursive=False) == (tmp_path,)
+    assert set(folders([tmp_path], recursive=True)) == {tmp_path, deep.parent, deep, other}
+
+
+def test_hidden_folders_media_and_links_are_left_out(tmp_path: Path) -> None:
+    root, outside = made(tmp_path, "logs", "outside/deep")
+    (kept,) = made(root, "a")
+    made(root, ".locks", ".git/x", "media/run", "a/media/run")
+    (root / "link").symlink_to(outside)
+    assert set(folders([root], recursive=True)) == {root, kept}
+
+
+def test_a_log_folder_that_is_a_link_is_looked_into(tmp_path: Path) -> None:
+    (deep,) = made(tmp_path, "real/a")
+    link = tmp_path / "logs"
+    link.symlink_to(deep.parent)
+    assert set(folders([link], recursive=True)) == {link, link / "a"}
+
+
+def test_nested_log_folders_are_looked_into_once(tmp_path: Path) -> None:
+    outer, inner, deep = made(tmp_path, "logs", "logs/sub", "logs/sub/deep")
+    assert folders([outer, inner], recursive=True) == (outer, inner, deep)
+
+
+def test_what_comes_and_goes_is_seen(tmp_path: Path) -> None:
+    (first,) = made(tmp_path, "a")
+    tree = FolderTree(lambda: [tmp_path], recursive=True)
+    assert set(tree.look()) == {tmp_path, first}
+    before = tree.look()
+    assert tree.look() == before
+    (deep,) = made(tmp_path, "a/b")
+    assert set(tree.look()) == {tmp_path, first, deep}
+    assert tree.folders != before
+    deep.rmdir()
+    assert set(tree.look()) == {tmp_path, first}
+
+
+def test_a_folder_that_changes_within_a_tick_of_its_clock_is_seen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Coarse times (a second on some file systems): the folder changes, and its time does not."""
+    tree = FolderTree(lambda: [tmp_path], recursive=True)
+    tree.look()
+    stat = tmp_path.stat()
+    monkeypatch.setattr(folder_tree, "_sign", lambda folder, link: (stat.st_dev, stat.st_ino))
+    tree.look()
+    (deep,) = made(tmp_path, "a")
+    assert deep in tree.look()
+
+
+def test_nothing_is_listed_again_where_nothing_has_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made(tmp_path, *(f"run{number}" for number in range(20)))
+    tree = FolderTree(lambda: [tmp_path], recursive=True)
+    tree.look()
+    tree.look()
+    listed: list[Path] = []
+    monkeypatch.setattr(folder_tree, "folders_in", listed.append)
+    assert len(tree.look()) == 21
+    assert listed == []
+
+
+def test_too_many_folders_are_named_and_the_rest_is_looked_into(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(folder_tree, "MOST", 5)
+    made(tmp_path, *(f"run{number}" for number in range(9)))
+    tree = FolderTree(lambda: [tmp_path], recursive=True)
+    assert len(tree.look()) == 5
+    assert tree.full
+    assert str(tmp_path) in tree.words_of_full()
+    assert tree.may_hold(tmp_path / "run0")
+    assert not tree.may_hold(tmp_path / "run8")
+
+
+def test_folders_that_are_too_deep_are_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(folder_tree, "DEEPEST", 2)
+    made(tmp_path, "a/b/c")
+    tree = FolderTree(lambda: [tmp_path], recursive=True)
+    assert set(tree.look()) == {tmp_path, tmp_path / "a", tmp_path / "a/b"}
+    assert tree.full
+
+
+def test_what_becomes_a_link_between_two_looks_leads_nowhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root, secret = made(tmp_path, "logs", "secret")
+    (swapped,) = made(root, "a")
+    listed: Callable[[Path], list[str]] = safe_open.folders_in
+
+    def swap_behind_its_back(folder: Path) -> list[str]:
+        names = listed(folder)
+        if swapped.is_dir() and not swapped.is_symlink():
+            swapped.rmdir()
+            swapped.symlink_to(secret)
+        return names
+
+    monkeypatch.setattr(folder_tree, "folders_in", swap_behind_its_back)
+    tree = FolderTree(lambda: [root], recursive=True)
+    assert set(tree.look()) == {root}
+    assert set(tree.look()) == {root}
+
+
+def test_a_folder_that_can_not_be_read_is_kept_for_the_scanner_to_name(tmp_path: Path) -> None:
+    closed, _ = made(tmp_path, "a", "a/b")
+    with unreadable(closed):
+        assert set(folders([tmp_path], recursive=True)) == {tmp_path, closed}
