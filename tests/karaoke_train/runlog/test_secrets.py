@@ -44,6 +44,9 @@ def nothing_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
         (["--lr", "3e-4", "sk-learn-run-3"], ["--lr", "3e-4", "sk-learn-run-3"]),
         (["hf_" + "aB" * 17, "x=hf_" + "aB" * 17], ["***", "x=***"]),
         (["ghp_" + "a1" * 18, "github_pat_" + "a1_" * 9], ["***", "***"]),
+        (["x" * 50 + "_password: abcd"], ["x" * 50 + "_password: ***"]),
+        (["a-hf_" + "a" * 17, "xhf_" + "a" * 17], ["a-hf_" + "a" * 17, "xhf_" + "a" * 17]),
+        (["xoxb-" + "1a" * 9, "AKIA" + "A1" * 8, "wandb_v1_" + "aB" * 9], ["***", "***", "***"]),
         (["sk-" + "a1" * 24, "sk-proj-" + "aB-_" * 20], ["***", "***"]),
     ],
 )  # fmt: skip
