@@ -337,6 +337,15 @@ def test_sending_on_puts_off_neither_the_question_nor_the_stall() -> None:
     assert chosen(replace(more, size=999), now=10.0 + LIMITS.stall + 1) == [ActionKind.ABANDON]
 
 
+def test_a_live_run_is_asked_for_no_more_often_than_after_its_first_line() -> None:
+    """Counts lag: whenever one comes, there are newer lines that it does not have."""
+    live = replace(WAITING, phase=Phase.CONFIRMING, ahead=7)
+    p5 = Position(5, 50)
+    assert fold(live, Confirmed(p5, 7), 9.0).confirm_at == 9.0 + LIMITS.confirm_lazy
+    for waiting in (replace(live, ahead=4), replace(live, outcome=FINISHED)):
+        assert fold(waiting, Confirmed(p5, 7), 9.0).confirm_at == 9.0 + LIMITS.confirm_first
+
+
 RUNS = st.builds(
     Run,
     phase=st.sampled_from(Phase),
