@@ -116,15 +116,22 @@ class UploadError(SyncError):
 class Unreachable(UploadError):
     """Everybody waits: the server can't be reached or is in trouble. Tried again by itself.
 
-    kind: offline, captive or trouble. retry_after: seconds that the server asked for.
+    kind: offline, captive or trouble. retry_after: seconds that the server asked for. remedy: what
+    a person can do about it, where that is known.
     """
 
     def __init__(
-        self, what: str, *, kind: Connection = Connection.OFFLINE, retry_after: float = 0.0
+        self,
+        what: str,
+        *,
+        kind: Connection = Connection.OFFLINE,
+        retry_after: float = 0.0,
+        remedy: str = "",
     ) -> None:
         super().__init__(
             what,
             meaning="The records are safe on disk",
+            remedy=remedy,
             by_itself="Nothing to do: they are sent as soon as the server can be reached",
         )
         self.kind = kind

@@ -28,7 +28,8 @@ def run_went_on(run_id: str, path: Path, count: int) -> None:
 
 def run_on_server(run_id: str, path: Path, url: str) -> None:
     """The server has confirmed records of the run that were sent by this process."""
-    _of_run(run_id, logging.INFO, "%s: its records arrive: %s", path.name, url)
+    where = f": {url}" if url else ""
+    _of_run(run_id, logging.INFO, "%s: its records arrive%s", path.name, where)
 
 
 def run_caught_up(run_id: str, path: Path, count: int) -> None:

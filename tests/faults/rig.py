@@ -24,7 +24,10 @@ from karaoke_train.runlog import RunLog, provenance
 from karaoke_train.runlog.reader import Line
 from karaoke_train.runlog.timestamps import parse_timestamp
 from syncd import settings
+from syncd.destination.base import Destination
 from syncd.destination.rows import attempt_at, row
+from syncd.destination.trackio import names
+from syncd.destination.trackio.destination import TrackioDestination
 from syncd.destination.wandb.credentials import find_login
 from syncd.destination.wandb.destination import WandbDestination
 from syncd.failpoints import VARIABLE
@@ -35,14 +38,22 @@ from syncd.state import cursor
 from tests.fakes.wandb_process import WandbProcess
 from tests.fakes.wandb_server import KEY, WandbServer
 from tests.fakes.wandb_world import World
+from tests.faults.store import run_in
 from tests.karaoke_train.runlog.files import lines_of
 from tests.measured import MEASURED
 from tests.patience import patience, until
 from tests.processes import children, descendants
+from tests.syncd.viewer import needs_trackio
 
 ROOT = Path(__file__).parents[2]
 LANE = settings.PREFIX + "LANE"
 LANES = ("auto", "sdk")  # to wandb: what users have, which is the direct one here; and the other
+LOCAL = (
+    "local"  # the local dashboard's store in wandb's place; the server beside it has no part then
+)
+ANYWHERE = (*LANES, pytest.param(LOCAL, marks=needs_trackio))
+STORE = "TRACKIO_DIR"
+_DESTINATIONS = settings.PREFIX + "DESTINATIONS"
 FAST = {  # the daemon's times, in seconds
     "RESCAN": "0.5",
     "CONFIRM_FIRST": "0.2",
@@ -93,7 +104,8 @@ class Rig:
             "WANDB_API_KEY": KEY,
             "KARAOKE_SYNCD_LOG_DIR": str(self.logs),
             VARIABLE: str(self.order),
-            LANE: "auto",
+            STORE: str(folder / "store"),
+            **_of_lane("auto"),
             **{settings.PREFIX + name: value for name, value in FAST.items()},
             **environment,
         }
@@ -118,15 +130,21 @@ class Rig:
             )
 
     def go_by(self, lane: str) -> None:
-        """Upload by this lane from the next start on."""
-        if self.environment[LANE] != lane:
+        """Upload by this lane from the next start on, or to the local store."""
+        wanted = self.environment | _of_lane(lane)
+        if self.environment != wanted:
             self.close()
-            self.environment[LANE] = lane
+            self.environment = wanted
 
     @property
     def direct(self) -> bool:
         """Whether the direct lane is what is tried."""
-        return self.environment[LANE] != "sdk"
+        return self.environment[LANE] != "sdk" and not self.local
+
+    @property
+    def local(self) -> bool:
+        """Whether records go to the local store."""
+        return self.environment[_DESTINATIONS] == "trackio"
 
     @property
     def running(self) -> bool:
@@ -189,14 +207,27 @@ class Rig:
 
     # --- what is known of the runs
 
-    def destination(self) -> WandbDestination:
+    @property
+    def store(self) -> Path:
+        """The local store's folder."""
+        return Path(self.environment[STORE])
+
+    def destination(self) -> Destination:
+        if self.local:
+            return TrackioDestination(self.store)
         login = find_login(self.environment)
         return WandbDestination(login, lane=self.environment[LANE], folder=self.state())
 
     def state(self) -> Path:
         """The state folder of this destination."""
-        login = find_login(self.environment)
-        return destination_folder(self.settings().state_dir, login.base_url)
+        where = find_login(self.environment).base_url
+        return destination_folder(
+            self.settings().state_dir, names.address(self.store) if self.local else where
+        )
+
+    def run(self, run_id: str) -> dict[str, Any]:
+        """The run at the destination. Raises KeyError when nothing of it is there."""
+        return run_in(self.store, run_id) if self.local else dict(self.server.run(run_id))
 
     def settings(self) -> settings.Settings:
         return settings.load({}, self.environment)
@@ -239,15 +270,21 @@ class Rig:
         """The server holds the beginning of the file, and at least what the cursor claims."""
         confirmed = self.confirmed(log.run_id)
         with contextlib.suppress(KeyError):  # nothing of it is there yet
-            assert same_rows(log.path, self.server.run(log.run_id)) >= confirmed
+            assert same_rows(log.path, self.run(log.run_id)) >= confirmed
             return
         assert confirmed == 0
 
     def assert_same(self, log: RunLog) -> int:
         """The server holds every record once, in order, with equal content. Answers how many."""
-        count = same_rows(log.path, self.server.run(log.run_id))
+        count = same_rows(log.path, self.run(log.run_id))
         assert count == len(lines_of(log.path))
         return count
+
+
+def _of_lane(lane: str) -> dict[str, str]:
+    if lane == LOCAL:
+        return {_DESTINATIONS: "trackio", LANE: "auto"}
+    return {_DESTINATIONS: "wandb", LANE: lane}
 
 
 def same_rows(path: Path, run: Mapping[str, Any]) -> int:

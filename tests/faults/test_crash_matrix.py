@@ -1,4 +1,4 @@
-"""Killed at any point, every record is on the server once: real daemons, real SIGKILL.
+"""Killed at any point, every record is at the destination once: real daemons, real SIGKILL.
 
 Each scenario is a run of its own that goes from its first record to its end, with one death on
 the way. Where the worker dies, the daemon has to go on by itself; where the daemon dies, the next
@@ -20,9 +20,10 @@ from syncd import failpoints
 from tests.fakes.faults import Fault, Request
 from tests.fakes.wandb_server import WandbServer
 from tests.fakes.wandb_state import HISTORY
-from tests.faults.rig import Playing, Rig, by_lane, played, write
+from tests.faults.rig import LOCAL, Playing, Rig, by_lane, played, write
 from tests.patience import until
 from tests.processes import alive, descendants
+from tests.syncd.viewer import needs_trackio
 
 # in the order in which a record passes them
 DAEMON = [
@@ -68,9 +69,9 @@ def end_well(rig: Rig, log: RunLog) -> None:
     rig.await_end(log)
     rig.await_all(log)
     assert rig.assert_same(log) == 14  # with the first record and the last
-    run = rig.server.run(log.run_id)
+    run = rig.run(log.run_id)
     assert run["state"] == "finished"
-    assert run["summary"]["epoch_summaries"]["nrows"] == 3
+    assert rig.local or run["summary"]["epoch_summaries"]["nrows"] == 3
     assert rig.status().pending == 0
 
 
@@ -90,7 +91,7 @@ def kill_the_daemon(rig: Rig, point: str) -> None:
         rig.start()
         rig.await_end(log)
         rig.assert_same(log)
-        assert rig.server.run(log.run_id)["state"] == "failed"
+        assert rig.run(log.run_id)["state"] == "failed"
         return
     rig.dies()
     rig.assert_prefix(log)
@@ -157,9 +158,11 @@ def kill_the_idle_worker(rig: Rig, point: str) -> None:
     end_well(rig, log)
 
 
-ANYWHERE: dict[str, Callable[[Rig], None]] = {
-    **{point: partial(kill_the_daemon, point=point) for point in DAEMON},
-    **{point: partial(kill_at_the_server, point=point) for point in SERVER},
+OURS: dict[str, Callable[[Rig], None]] = {
+    point: partial(kill_the_daemon, point=point) for point in DAEMON
+}
+WANDB: dict[str, Callable[[Rig], None]] = OURS | {
+    point: partial(kill_at_the_server, point=point) for point in SERVER
 }
 SDK: dict[str, Callable[[Rig], None]] = {
     **{point: partial(kill_the_worker, point=point) for point in WORKER},
@@ -167,14 +170,21 @@ SDK: dict[str, Callable[[Rig], None]] = {
     "idle worker": partial(kill_the_idle_worker, point="idle worker"),
 }
 SCENARIOS: dict[str, Callable[[Rig], None]] = {
-    **{f"{name}, auto": by_lane("auto", scenario) for name, scenario in ANYWHERE.items()},
-    **{f"{name}, sdk": by_lane("sdk", play) for name, play in (ANYWHERE | SDK).items()},
+    **{f"{name}, auto": by_lane("auto", scenario) for name, scenario in WANDB.items()},
+    **{f"{name}, sdk": by_lane("sdk", play) for name, play in (WANDB | SDK).items()},
 }
-under_way = played(SCENARIOS, width=6)
+AT_HOME: dict[str, Callable[[Rig], None]] = {
+    f"{name}, {LOCAL}": by_lane(LOCAL, scenario) for name, scenario in OURS.items()
+}
+under_way = played(SCENARIOS | AT_HOME, width=6)
 
 
-@pytest.mark.parametrize("case", SCENARIOS)
-def test_killed_there_every_record_is_on_the_server_once(under_way: Playing, case: str) -> None:
+@pytest.mark.parametrize(
+    "case", [*SCENARIOS, *(pytest.param(name, marks=needs_trackio) for name in AT_HOME)]
+)
+def test_killed_there_every_record_is_at_the_destination_once(
+    under_way: Playing, case: str
+) -> None:
     under_way.result(case)
 
 

@@ -1,71 +1,140 @@
-"""A process that is killed on the way to the local dashboard's store, at every point there is: the
-next one goes on, and the store has every record once."""
+"""What can happen to the local dashboard's store: it is full, read-only, locked, damaged or gone.
+Then records wait, `status` says why, and when it is over the store has every record once."""
 
 from __future__ import annotations
 
-import json
-import os
-import signal
+import shutil
+import sqlite3
 import subprocess
-import sys
-from importlib.util import find_spec
+from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
-from typing import Final
 
 import pytest
 
-from syncd.failpoints import VARIABLE
-from tests.measured import MEASURED
-from tests.patience import patience
-from tests.syncd.world import config_line, end_line, train_line
+from karaoke_train.runlog import RunLog, provenance
+from syncd.errors import ProblemCode
+from syncd.state import decisions
+from tests.fakes.wandb_server import WandbServer
+from tests.faults.rig import LOCAL, Rig, write
+from tests.patience import until
+from tests.syncd.viewer import needs_trackio
 
-# not by importing it, which would settle for this process where its store is
-pytestmark = pytest.mark.skipif(find_spec("trackio") is None, reason="trackio is not installed")
-ROOT: Final = Path(__file__).parents[2]
-# each with the pass at which the process dies: in the middle of a run that is sent in six parts
-POINTS: Final = (
-    "open.before", "open.after", "read.before:2", "read.after:2", "send.before:2", "send.after:2",
-    "confirm.before:2", "confirm.after:2", "close.before", "close.after",
-)  # fmt: skip
-LINES: Final = 60
+pytestmark = needs_trackio
 
 
-class Home:
-    """A user with a log, and karaoke-syncd for the local dashboard."""
-
-    def __init__(self, folder: Path) -> None:
-        self.order = folder / "failpoint"
-        self.log = folder / "logs" / "training_log_a.jsonl"
-        self.log.parent.mkdir()
-        self.env = {
-            **MEASURED, "HOME": str(folder), "PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT),
-            "TRACKIO_DIR": str(folder / "store"), VARIABLE: str(self.order),
-            "KARAOKE_SYNCD_DESTINATIONS": "trackio", "KARAOKE_SYNCD_BATCH": "10",
-            "KARAOKE_SYNCD_CONFIRM_FIRST": "0.05",
-        }  # fmt: skip
-
-    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "syncd", *arguments], env=self.env, cwd=self.log.parents[1],
-            capture_output=True, text=True, timeout=patience(120), check=False,
-        )  # fmt: skip
+@pytest.fixture
+def rig(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Rig]:
+    monkeypatch.setattr(provenance, "provenance", lambda argv: {"host": "here"})
+    with WandbServer(tmp_path / "server") as server, Rig(tmp_path, server) as rig:
+        rig.go_by(LOCAL)
+        yield rig
 
 
-def test_wherever_it_is_killed_the_store_has_every_record_once(tmp_path: Path) -> None:
-    home = Home(tmp_path)
-    home.log.write_bytes(config_line())
-    for number, point in enumerate(POINTS):
-        with home.log.open("ab") as file:  # there is always something left to send
-            file.writelines(train_line(number * LINES + step) for step in range(LINES))
-            if number == len(POINTS) - 2:
-                file.write(end_line())
-        home.order.write_text(point)
-        done = home.run("sync")
-        assert done.returncode == -signal.SIGKILL, f"{point}: {done}"
-        assert not home.order.exists()
-    assert home.run("sync").returncode == 0
-    done = home.run("verify", "--json")
-    (found,) = json.loads(done.stdout)["runs"]
-    assert (found["equal"], found["rows"]) == (True, 2 + LINES * len(POINTS))
-    status = json.loads(home.run("status", "--json").stdout)
-    assert [run["state"] for run in status["runs"]] == ["uploaded"]
+@pytest.fixture
+def small_disk(rig: Rig) -> Iterator[Path]:
+    """The store's folder is a file system of some megabytes."""
+    rig.store.mkdir()
+    options = ["-t", "tmpfs", "-o", "size=4m,mode=0755", "tmpfs", str(rig.store)]
+    mounted = shutil.which("mount") and subprocess.run(["mount", *options], capture_output=True)
+    if not mounted or mounted.returncode:
+        pytest.skip("mounting a tmpfs takes root and CAP_SYS_ADMIN")
+    try:
+        yield rig.store
+    finally:
+        rig.close()
+        subprocess.run(["umount", "--lazy", str(rig.store)], check=True, capture_output=True)
+
+
+def begun(rig: Rig) -> RunLog:
+    """A run of which something is in the store."""
+    rig.start()
+    log = RunLog.create(rig.logs, project="songs")
+    write(log, 8)
+    rig.await_all(log)
+    return log
+
+
+def database(rig: Rig) -> Path:
+    return rig.store / "songs.db"
+
+
+def says(rig: Rig, *words: str) -> None:
+    """Wait until `status` says it, of the store or of a run."""
+
+    def said() -> bool:
+        status = rig.status()
+        told = f"{status.connectivity_words} {status.connectivity_remedy}"
+        told += "".join(f"{run.problem} {run.remedy}" for run in status.runs)
+        return all(word in told for word in words)
+
+    until(said, f"{words}: {rig.said()}", 90, every=0.2)  # SQLite waits 30 s for a lock
+
+
+def ends_well(rig: Rig, log: RunLog) -> None:
+    log.close()
+    rig.await_end(log)
+    rig.assert_same(log)
+    assert rig.running
+    assert "Traceback" not in rig.said()
+
+
+def test_while_another_process_holds_it_records_wait(rig: Rig) -> None:
+    log = begun(rig)
+    with closing(sqlite3.connect(database(rig), isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        write(log, 8, start=8)
+        says(rig, "can't be used: database is locked")
+    ends_well(rig, log)
+
+
+def test_a_full_disk_is_said_and_waited_for(rig: Rig, small_disk: Path) -> None:
+    log = begun(rig)
+    filler = small_disk / "filler"
+    with pytest.raises(OSError, match="No space left"):
+        filler.write_bytes(b"x" * (8 << 20))
+    write(log, 200, start=8)
+    says(rig, "can't be used: ", "disk")  # is full; or an I/O error, where its index can't grow
+    filler.unlink()
+    ends_well(rig, log)
+
+
+def test_a_store_that_takes_no_writes_is_said_and_waited_for(rig: Rig, small_disk: Path) -> None:
+    log = begun(rig)
+    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+    write(log, 8, start=8)
+    says(rig, "can't be used: ", "Make it writable")
+    subprocess.run(["mount", "-o", "remount,rw", str(small_disk)], check=True)
+    ends_well(rig, log)
+
+
+def test_a_damaged_file_is_said_and_once_it_is_put_back_the_run_goes_on(rig: Rig) -> None:
+    log = begun(rig)
+    rig.kill()
+    whole = database(rig).read_bytes()
+    database(rig).write_bytes(b"no database" * 1000)
+    rig.start()
+    write(log, 8, start=8)
+    says(rig, "can't be used: file is not a database (songs.db)", "Move that file away")
+    with RunLog.create(rig.logs, project="others") as other:  # which it does not hold back
+        write(other, 3)
+    rig.await_all(other)
+    database(rig).write_bytes(whole)
+    ends_well(rig, log)
+
+
+@pytest.mark.parametrize("removed", ["file", "folder"])
+def test_what_was_removed_is_a_decision_and_kept_again_when_that_is_asked_for(
+    removed: str, rig: Rig
+) -> None:
+    log = begun(rig)
+    if removed == "folder":
+        shutil.rmtree(rig.store)
+    else:
+        for file in rig.store.glob("songs.db*"):
+            file.unlink()
+    write(log, 8, start=8)
+    until(lambda: rig.status().decisions, rig.said(), every=0.2)
+    assert rig.run_status(log.run_id).code == ProblemCode.LOST_AT_SERVER
+    decisions.retry(rig.state(), log.run_id)
+    ends_well(rig, log)

@@ -1,5 +1,6 @@
 """Killed at random moments, again and again, while records keep coming: the daemon, its workers,
-wandb-core, the trainer and the server. At the end every record of every run is there once.
+wandb-core, the trainer and the server; with the local store, the dashboard that uploads beside the
+daemon. At the end every record of every run is there once.
 
 KARAOKE_FAULT_ROUNDS kills (a few unless said otherwise; `make faults` asks for 200), in the order
 of KARAOKE_FAULT_SEED.
@@ -20,15 +21,20 @@ import pytest
 
 from karaoke_train.runlog.format import RunHeader
 from tests.fakes.wandb_process import WandbProcess
-from tests.faults.rig import LANES, ROOT, Rig, same_rows
+from tests.faults.rig import ANYWHERE, LOCAL, ROOT, Rig, same_rows
 from tests.karaoke_train.runlog.files import lines_of, python
 from tests.patience import patience, until
 from tests.processes import alive, descendants
+from tests.syncd.viewer import Viewer
 
 ROUNDS = int(os.environ.get("KARAOKE_FAULT_ROUNDS", "8"))
 SEED = int(os.environ.get("KARAOKE_FAULT_SEED", "7"))
-ANYWHERE = {"daemon": 8, "trainer": 3, "server": 1, "run's end": 2}  # with what likelihood
-VICTIMS = {"auto": ANYWHERE, "sdk": ANYWHERE | {"worker": 5, "wandb-core": 3}}  # by lane
+OURS = {"daemon": 8, "trainer": 3, "run's end": 2}  # with what likelihood
+VICTIMS = {  # by lane
+    "auto": OURS | {"server": 1},
+    "sdk": OURS | {"server": 1, "worker": 5, "wandb-core": 3},
+    LOCAL: OURS | {"dashboard": 4},
+}
 WRITE = """
 import signal
 from karaoke_train.runlog import provenance
@@ -79,12 +85,29 @@ class Trainer:
         assert words == ""
 
 
+class Dashboard:
+    """`view` beside the daemon, where there is a local store: whichever of the two holds a run's
+    lease uploads it."""
+
+    def __init__(self, rig: Rig) -> None:
+        self._rig = rig
+        self._viewer: Viewer | None = None
+
+    def start(self) -> None:
+        self._viewer = Viewer(self._rig.folder, **self._rig.environment)
+
+    def kill(self) -> None:
+        if self._viewer:
+            self._viewer.kill()
+
+
 class Chaos(NamedTuple):
     """Everything that can be killed."""
 
     rig: Rig
     server: WandbProcess
     trainer: Trainer
+    dashboard: Dashboard
 
     def strike(self, victim: str) -> str:
         """Kill it, and start again what doesn't start by itself. Answers what was killed: where
@@ -98,6 +121,9 @@ class Chaos(NamedTuple):
             self.trainer.kill()
         elif victim == "run's end":
             self.trainer.end()
+        elif victim == "dashboard":
+            self.dashboard.kill()
+            self.dashboard.start()
         elif victim == "server":
             self.server.kill()
             self.server.start()
@@ -132,12 +158,12 @@ def assert_prefixes(chaos: Chaos) -> None:
     for path in chaos.trainer.runs:
         confirmed = chaos.rig.confirmed(run_id(path))
         if confirmed:
-            assert same_rows(path, chaos.server.run(run_id(path))) >= confirmed
+            assert same_rows(path, chaos.rig.run(run_id(path))) >= confirmed
 
 
-@pytest.mark.parametrize("lane", LANES)
+@pytest.mark.parametrize("lane", ANYWHERE)
 @pytest.mark.timeout(patience(120 + 8 * ROUNDS))
-def test_killed_at_random_moments_every_record_is_on_the_server_once(
+def test_killed_at_random_moments_every_record_is_at_the_destination_once(
     lane: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     dice, victims = random.Random(SEED), VICTIMS[lane]
@@ -149,10 +175,13 @@ def test_killed_at_random_moments_every_record_is_on_the_server_once(
         Rig(tmp_path, server, TMPDIR=str(scratch), KARAOKE_SYNCD_STALL=str(patience(3))) as rig,
     ):
         trainer = Trainer(rig.logs)
-        chaos = Chaos(rig, server, trainer)
+        dashboard = Dashboard(rig)
+        chaos = Chaos(rig, server, trainer, dashboard)
         try:
             rig.go_by(lane)
             rig.start()
+            if rig.local:
+                dashboard.start()
             for number in range(ROUNDS):
                 time.sleep(dice.choice([0.1, 0.4, 1.0, 2.0]) * dice.random())
                 killed[chaos.strike(dice.choices(list(victims), list(victims.values()))[0])] += 1
@@ -160,10 +189,11 @@ def test_killed_at_random_moments_every_record_is_on_the_server_once(
                     assert_prefixes(chaos)
         finally:
             trainer.stop(signal.SIGTERM)
+            dashboard.kill()
         compared = 0
         for path in trainer.runs:
             until(lambda path=path: rig.ended(run_id(path)), f"{path} ends: {rig.said()}", 90)  # type: ignore[misc]
-            count = same_rows(path, server.run(run_id(path)))
+            count = same_rows(path, rig.run(run_id(path)))
             assert count == len(lines_of(path))
             compared += count
         assert server._order("unknown") == []

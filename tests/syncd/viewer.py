@@ -48,6 +48,10 @@ class Viewer:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
     ) -> None:
+        self.kill()
+
+    def kill(self) -> None:
+        """SIGKILL, and nothing said before."""
         self.process.kill()
         self.process.communicate()
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from syncd.destination.trackio.names import log_id, project_name
-from syncd.errors import Connection, Refused, Unreachable
+from syncd.errors import Connection, Refused, RunTrouble, Unreachable
 
 VERSION: Final = "0.43"  # whose storage was looked at; pyproject.toml has it, too
 _USED: Final = {  # function of the storage -> what it has to take
@@ -38,6 +38,15 @@ SELECT CAST(substr(log_id, ?) AS INTEGER) AS line, timestamp, metrics FROM metri
 WHERE run_id = ? AND log_id LIKE ? || ':%' AND line >= ? AND line < ? ORDER BY line
 """
 _LAST: Final = 1 << 62
+_DAMAGED: Final = ("file is not a database", "malformed")  # as SQLite says it
+_REMEDIES: Final = (  # what SQLite or the system says -> what to do; the rest follows by itself
+    ("full", "Make room on its disk"),
+    ("No space left", "Make room on its disk"),
+    ("disk I/O error", "See whether its disk is full, or fails"),
+    ("readonly", "Make it writable"),
+    ("Read-only", "Make it writable"),
+    ("Permission denied", "Make it writable"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +70,8 @@ class Stored:
 
 class Store:
     """The store in a folder. Everything fails with Refused where trackio is missing or another
-    version, and with Unreachable where the folder or a database can't be used."""
+    version, with Unreachable where the folder or a database can't be used by now, and with
+    RunTrouble where a project's database is damaged, which holds back no other project."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -97,7 +107,7 @@ class Store:
         config: Mapping[str, Any],
     ) -> None:
         """Keep the rows, all or none; those that it has already stay as they are."""
-        with self._in_words(), self._writing:
+        with self._in_words(project), self._writing:
             self._storage().bulk_log(
                 project_name(project),
                 name,
@@ -145,13 +155,13 @@ class Store:
 
     def state(self, project: str, run_id: str) -> str:
         """What was last kept of the run's state; empty where nothing was."""
-        with self._in_words():
+        with self._in_words(project):
             found = self._storage().get_project_metadata(project_name(project), _state_key(run_id))
         return str(found or "")
 
     def set_state(self, project: str, run_id: str, state: str) -> None:
         """Keep the run's state, in a table for whatever there is of a project: trackio has none."""
-        with self._in_words(), self._writing:
+        with self._in_words(project), self._writing:
             self._storage().set_project_metadata(project_name(project), _state_key(run_id), state)
 
     def media_folder(self, project: str, run_id: str) -> Path:
@@ -161,7 +171,7 @@ class Store:
 
     @contextmanager
     def _reading(self, project: str) -> Iterator[sqlite3.Connection | None]:
-        with self._in_words():
+        with self._in_words(project):
             name = project_name(project)
             path = Path(self._storage().get_project_db_path(name))
             if not path.exists():
@@ -176,14 +186,20 @@ class Store:
                 yield database
 
     @contextmanager
-    def _in_words(self) -> Iterator[None]:
+    def _in_words(self, project: str = "") -> Iterator[None]:
         try:
             yield
         except (OSError, sqlite3.Error) as error:
             said = getattr(error, "strerror", None) or str(error)
-            raise Unreachable(
-                f"the local store in {self.folder} can't be used: {said}", kind=Connection.TROUBLE
-            ) from None
+            what = f"the local store in {self.folder} can't be used: {said}"
+            if project and any(words in said for words in _DAMAGED):
+                raise RunTrouble(
+                    f"{what} ({project_name(project)}.db)",
+                    meaning="The records are safe on disk",
+                    remedy="Move that file away, and `karaoke-syncd retry` its runs",
+                ) from None
+            remedy = next((remedy for words, remedy in _REMEDIES if words in said), "")
+            raise Unreachable(what, kind=Connection.TROUBLE, remedy=remedy) from None
 
     def _storage(self) -> Any:
         if self._loaded is None:
@@ -218,6 +234,8 @@ def _load(folder: Path) -> Any:
     if what := unusable():
         raise refused(what)
     os.environ["TRACKIO_DIR"] = str(folder)  # read once, when it is imported
+    # or a power cut could take rows that were counted as there
+    os.environ.setdefault("TRACKIO_SQLITE_SYNCHRONOUS", "FULL")
     from trackio import utils
     from trackio.sqlite_storage import SQLiteStorage
 
