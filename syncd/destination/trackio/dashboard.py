@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 from collections.abc import Iterator
 from urllib.parse import quote
 
@@ -22,7 +23,7 @@ def dashboard(store: Store, project: str, port: int | None) -> Iterator[str]:
     import trackio
 
     # What it prints has a token in it that lets its bearer delete runs. The page does without
-    with contextlib.redirect_stdout(io.StringIO()):
+    with contextlib.redirect_stdout(io.StringIO()), _no_proxies():
         try:
             app, address, *_ = trackio.show(
                 open_browser=False,
@@ -32,14 +33,36 @@ def dashboard(store: Store, project: str, port: int | None) -> Iterator[str]:
                 server_port=port,
                 mcp_server=False,
             )
-        except (OSError, RuntimeError) as error:
-            raise SyncError(
-                f"the dashboard does not start: {error}",
-                meaning="The records are in the store all the same",
-                remedy="Name a free port with --port",
-            ) from None
+        except OSError:  # what it says names settings of its own
+            why = f"port {port} is taken" if port else "no port is free"
+            raise _does_not_start(why, remedy="Name a free port with --port") from None
+        except RuntimeError as error:
+            raise _does_not_start(str(error)) from None
     shown = f"?project={quote(project_name(project))}" if project else ""
     try:
         yield f"{address.rstrip('/')}/{shown}"
     finally:
         app.close(verbose=False)
+
+
+def _does_not_start(why: str, remedy: str = "") -> SyncError:
+    return SyncError(
+        f"the dashboard does not start: {why}",
+        meaning="The records are in the store all the same",
+        remedy=remedy,
+    )
+
+
+@contextlib.contextmanager
+def _no_proxies() -> Iterator[None]:
+    """Meanwhile no proxy is known: trackio asks its own page whether it is there, and a proxy would
+    be asked for this machine's address. A browser that is opened later knows them as before."""
+    proxies = {name: os.environ.pop(name) for name in list(os.environ) if _is_proxy(name)}
+    try:
+        yield
+    finally:
+        os.environ.update(proxies)
+
+
+def _is_proxy(name: str) -> bool:
+    return name.lower().endswith("_proxy")

@@ -31,6 +31,9 @@ _USED: Final = {  # function of the storage -> what it has to take
     "set_project_metadata": {"project", "key", "value"},
 }  # fmt: skip
 _REMEDY: Final = "pip install 'karaoke-train[local]'"
+_ALONE: Final = {  # what it is built on asks no other host, and tells none
+    "HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "GRADIO_ANALYTICS_ENABLED": "False",
+}  # fmt: skip
 _WAIT: Final = 10.0  # seconds for another process that writes, as trackio itself waits
 # by their place in the file; what follows the last colon of a row's id is its line
 _ROWS: Final = """
@@ -233,7 +236,8 @@ def refused(what: str) -> Refused:
 def _load(folder: Path) -> Any:
     if what := unusable():
         raise refused(what)
-    os.environ["TRACKIO_DIR"] = str(folder)  # read once, when it is imported
+    os.environ["TRACKIO_DIR"] = str(folder)  # read once, when it is imported, as the others here
+    os.environ.update(_ALONE)
     # or a power cut could take rows that were counted as there
     os.environ.setdefault("TRACKIO_SQLITE_SYNCHRONOUS", "FULL")
     from trackio import utils

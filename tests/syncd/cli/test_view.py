@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import urllib.request
 from pathlib import Path
 
@@ -26,7 +27,8 @@ def first(tmp_path: Path) -> Path:
     """A log, whose run isn't to be uploaded: nothing leaves this machine."""
     path = tmp_path / "logs" / "training_log_a.jsonl"
     path.parent.mkdir()
-    path.write_bytes(config_line(upload=False) + train_line(1))
+    secret = {"config": {"api_key": "s3cret"}, "argv": ["train", "--api_key=s3cret"]}
+    path.write_bytes(config_line(upload=False, **secret) + train_line(1))
     return path
 
 
@@ -34,12 +36,15 @@ def first(tmp_path: Path) -> Path:
 def test_what_is_written_while_it_is_open_is_there_when_it_has_ended(
     first: Path, tmp_path: Path
 ) -> None:
-    with Viewer(tmp_path) as viewer:
+    # of no use for an address of this machine, and there is nothing that it needs other ones for
+    with Viewer(tmp_path, HTTP_PROXY="http://127.0.0.1:9", ALL_PROXY="socks5://x") as viewer:
         address = viewer.address()
         assert address.startswith("http://127.0.0.1:")
         assert address.endswith("?project=songs")
         with urllib.request.urlopen(address, timeout=patience(30)) as page:
             assert b"<html" in page.read()
+        with pytest.raises(OSError, match="refused"):  # every other address, as of the network
+            urllib.request.urlopen(address.replace("127.0.0.1", "127.0.0.2"), timeout=patience(30))
         with first.open("ab") as file:
             file.write(train_line(2) + end_line())
         first.with_name("training_log_b.jsonl").write_bytes(config_line("run-2") + end_line())
@@ -47,6 +52,9 @@ def test_what_is_written_while_it_is_open_is_there_when_it_has_ended(
         until(lambda: list(cursors.glob("*/cursors/run-2.json")), viewer.said())
         viewer.end()
         assert "All 6 records of 2 runs are in the local dashboard" in viewer.said()
+        kept = [path.read_bytes() for path in (tmp_path / "store").rglob("*") if path.is_file()]
+        assert any(b"api_key" in data for data in kept)
+        assert not any(b"s3cret" in data for data in kept)
         assert [line for line in viewer.said().splitlines() if line.isspace()] == []
 
 
@@ -62,3 +70,13 @@ def test_it_ends_with_its_input_and_has_uploaded_what_came_last(
         viewer.process.stdin.close()
         viewer.ends_well()
         assert "All 4 records of 1 run are in the local dashboard" in viewer.said()
+
+
+@needs_trackio
+def test_a_port_that_is_taken_is_named(first: Path, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        with Viewer(tmp_path, "--port", str(port)) as viewer:
+            assert viewer.process.wait(patience(60)) == 1
+    assert f"the dashboard does not start: port {port} is taken" in viewer.said()
+    assert "Name a free port with --port" in viewer.said()
