@@ -31,6 +31,7 @@ from karaoke_train.runlog.format import encode
 from karaoke_train.runlog.reader import Position
 from syncd.paths import destination_folder
 from syncd.source.fingerprint import fingerprint
+from syncd.source.scanner import head_of
 from syncd.state import cursor
 from syncd.state.cursor import Cursor
 
@@ -91,12 +92,17 @@ def write(logs: Path, home: Path, url: str, runs: int) -> Path:
     """So many finished runs with their cursors, as a daemon has left them; where those are."""
     logs.mkdir(parents=True)
     cursors = destination_folder(home / "state" / "karaoke-syncd", url) / "cursors"
-    for number in range(runs):
-        path = logs / f"training_log_{number:08d}.jsonl"
+    paths = [logs / f"training_log_{number:08d}.jsonl" for number in range(runs)]
+    for number, path in enumerate(paths):
         path.write_bytes(b"".join(map(encode, _records(number))))
+    time.sleep(1)  # a log's head is kept where the log has rested for a moment
+    for number, path in enumerate(paths):
         end = Position(RECORDS + 2, path.stat().st_size)
         shown = fingerprint(path, end)
-        known = Cursor(f"run-{number}", "many", "tester", str(path), shown, end, ended=True)
+        known = Cursor(
+            f"run-{number}", "many", "tester", str(path), shown, end,
+            ended=True, head=head_of(path, end.offset),
+        )  # fmt: skip
         cursor.save(cursors, known, sync=False)
     return cursors
 

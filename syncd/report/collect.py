@@ -116,7 +116,8 @@ def _runs(
     ignored = decisions.forgotten(state)
     problems = failures.load_all(state)
     projects = {run_id: known.project for run_id, known in cursors.items()}
-    scanner = LogScanner(lambda: aliases, lambda run_id: projects.get(run_id, ""))
+    heads = cursor.heads(cursors.values())
+    scanner = LogScanner(lambda: aliases, lambda run_id: projects.get(run_id, ""), heads=heads)
     files = resolve_parts(scanner.scan(tree.folders), owners(cursors.values()))
     quarantined = state / "quarantine"
     with_bad_lines = quarantine.run_ids(quarantined)
@@ -133,7 +134,8 @@ def _runs(
         bad = quarantine.load(quarantined, run_id).count if run_id in with_bad_lines else 0
         known = cursors.get(run_id)
         run = _run(file, known, problems.get(run_id), run_id in ignored, settings, url)
-        yield _attended(replace(run, bad=bad), known, daemon, state.name, settings.lock_dir)
+        run = replace(run, bad=bad) if bad else run
+        yield _attended(run, known, daemon, state.name, settings.lock_dir)
     made_new = {here[run_id] for run_id in aliases.values() if run_id in here}
     for run_id in cursors.keys() - here.keys() - ignored:
         path = cursors[run_id].path

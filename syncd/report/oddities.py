@@ -53,6 +53,8 @@ def _endless(runs: Iterable[Shown], known: Mapping[str, Cursor]) -> Iterator[str
     for run in runs:
         offset = known[run.run_id].confirmed.offset if run.run_id in known else 0
         try:
+            if os.lstat(run.path).st_size - offset <= MAX_LINE:  # nearly all
+                continue
             torn = _torn(Path(run.path), offset)
         except OSError:
             continue

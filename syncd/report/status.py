@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final
@@ -180,14 +180,13 @@ def to_json(status: Status, runs: Sequence[RunStatus] | None = None) -> dict[str
     to list, where it isn't all of them; the rest is about all."""
     code = exit_code(status)
     listed = status if runs is None else replace(status, runs=tuple(runs))
-    found = _renamed(asdict(listed), _JSON_NAMES)
     return {
         "schema": SCHEMA,
         "exit_code": int(code),
         "exit": code.name.lower(),
         "left": status.pending,
-        **found,
-        "runs": [_renamed(run, _RUN_JSON_NAMES) for run in found["runs"]],
+        **_renamed(listed, _JSON_NAMES),
+        "runs": [_renamed(run, _RUN_JSON_NAMES) for run in listed.runs],
     }
 
 
@@ -208,5 +207,7 @@ def to_json_of(statuses: Sequence[Status], runs: Sequence[Sequence[RunStatus]]) 
     return {**each[0], **both, "destinations": each}
 
 
-def _renamed(values: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
-    return {names.get(key, key): value for key, value in values.items()}
+def _renamed(of: Status | RunStatus, names: Mapping[str, str]) -> dict[str, Any]:
+    # Not `asdict`, which copies every value: of 10,000 runs that takes a second
+    keys = (item.name for item in fields(of))
+    return {names.get(key, key): getattr(of, key) for key in keys}

@@ -58,6 +58,12 @@ def open_log(path: Path, *, own: bool = False) -> BinaryIO:
     return _open(real(path), own=own)
 
 
+def check_own(path: Path, file: os.stat_result) -> None:
+    """See that the log at `path`, which looks like this, is one of the user's own where others may
+    write in its folder, as `open_log` does. Raises UnsafeFile, OSError."""
+    _check_own(file, os.stat(real(path).rpartition("/")[0]))  # noqa: PTH116  a third of Path's
+
+
 def open_strictly(path: Path, *, own: bool) -> BinaryIO:
     """The file at an absolute path without any link in it. own: see `open_log`. Raises UnsafeFile,
     OSError, ValueError for a path that is none."""

@@ -7,10 +7,11 @@ import fnmatch
 import math
 import os
 import re
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from karaoke_train.runlog.format import BadRecord, RunHeader, decode
 from karaoke_train.runlog.layout import LOG_FILES, default_project, media_folder
@@ -19,29 +20,37 @@ from karaoke_train.runlog.timestamps import parse_timestamp
 from syncd.errors import ProblemCode
 from syncd.source.fingerprint import digest, first_line
 from syncd.source.media_folder import LARGEST, MediaFolder
-from syncd.source.safe_open import names_in, real
+from syncd.source.safe_open import check_own, names_in, real
+from syncd.state.cursor import Head
 
 _NO_PROJECT: Final = ("", ".", "..")  # the dots: in an address they are no name, but a way up
 _IS_LOG: Final = re.compile(fnmatch.translate(LOG_FILES)).match
 
 
-@dataclass(frozen=True, slots=True)
-class LogFile:
+class LogFile(NamedTuple):
     """A file that holds a run, or a part of one. header: a slim one; an upload reads the rest anew.
-    first_line_hash: of the line that named the run; media: the run's pictures and sounds. part: of
-    a run that is in several files, what tells a later one from its first."""
+    first_line_hash: of the line that named the run; named: the run id in that line. part: of a run
+    that is in several files, what tells a later one from its first. largest_media: bytes of a
+    picture or sound."""
 
     path: Path
     size: int
     header: RunHeader
     first_line_hash: str
-    media: MediaFolder
+    named: str
     part: str = ""
+    largest_media: int = LARGEST
 
     @property
     def run_id(self) -> str:
         """The run's id, an assigned one where the file was made a run of its own."""
         return self.header.run_id
+
+    @property
+    def media(self) -> MediaFolder:
+        """The run's pictures and sounds. Made on use: of 10,000 runs they take 7 MiB."""
+        folder = media_folder(Path(real(self.path)), self.named)
+        return MediaFolder(folder, self.largest_media)
 
     @property
     def is_named(self) -> bool:
@@ -59,8 +68,7 @@ class LogFile:
         return f"{self.run_id}.{self.part}" if self.part else self.run_id
 
 
-@dataclass(frozen=True, slots=True)
-class Owner:
+class Owner(NamedTuple):
     """The file that was uploaded so far under a key. first_line_hash: empty where not known."""
 
     path: str
@@ -84,16 +92,16 @@ class UnusableFile:
 FoundFile = LogFile | UnusableFile
 _NOBODY: Final = Owner("")
 _UNNAMED: Final = re.compile(r"log-[0-9a-f]{16}")  # what `header_of` gives a first line without one
+_NO_HEADS: Final[Mapping[str, Head]] = {}
+_MOMENT: Final = 0.1  # seconds; a kernel's times of files have steps of 1 to 10 ms
 _PART_LENGTH: Final = 8  # of the first line's hash: a run has a few parts
 
 
-@dataclass(frozen=True, slots=True)
-class _Known:
+class _Known(NamedTuple):
     """What a file was when it looked like `mark`."""
 
     mark: tuple[int, ...]  # device, inode, mtime, size
     alias: str
-    run_id: str  # as the line has it
     file: LogFile
 
 
@@ -104,7 +112,8 @@ class LogScanner:
     aliases: `alias_key` -> run_id of the files that were made runs of their own. uploaded_to:
     run_id -> the project that a run was uploaded to so far, empty for none; asked of runs whose
     file names no project, which would otherwise follow their file to a folder of another name.
-    largest_media: bytes of a picture or sound.
+    largest_media: bytes of a picture or sound. heads: path -> the file's head, where it was
+    kept; each is used once.
     """
 
     def __init__(
@@ -112,10 +121,12 @@ class LogScanner:
         aliases: Callable[[], Mapping[str, str]] = dict,
         uploaded_to: Callable[[str], str] = lambda run_id: "",
         largest_media: int = LARGEST,
+        heads: Mapping[str, Head] = _NO_HEADS,
     ) -> None:
         self._aliases = aliases
         self._uploaded_to = uploaded_to
         self._largest_media = largest_media
+        self._heads = dict(heads)
         self._known: dict[Path, _Known] = {}
 
     def scan(self, folders: Iterable[Path]) -> Iterator[FoundFile]:
@@ -130,6 +141,7 @@ class LogScanner:
                 found[folder] = _unlisted(folder, error)
         for path in sorted(found, key=str):  # of a Path that is ten times as quick as its own order
             yield found[path] or self.look(path)
+        self._heads.clear()  # of files that are not here any more
 
     def look(self, path: Path, *, chosen: bool = False) -> FoundFile:
         """One file. chosen: the user named it, so it may be anybody's. Never raises: what keeps it
@@ -140,12 +152,15 @@ class LogScanner:
             mark = stat.st_dev, stat.st_ino, stat.st_mtime_ns, stat.st_size
             known = self._known.get(path)
             if known is None or known.mark != mark:
-                known = self._read(path, mark, known, own=not chosen)
+                known = self._recall(path, mark, stat, own=not chosen) or self._read(
+                    path, mark, known, own=not chosen
+                )
             if known is None:
                 return UnusableFile(path, stat.st_size)
-            if known.file.run_id != (run_id := self._aliases().get(known.alias, known.run_id)):
+            run_id = self._aliases().get(known.alias, known.file.named)
+            if known.file.run_id != run_id:
                 header = replace(known.file.header, run_id=run_id)
-                known = replace(known, file=replace(known.file, header=header))
+                known = known._replace(file=known.file._replace(header=header))
                 self._known[path] = known
             return known.file
         except UnsafeFile as error:
@@ -179,7 +194,22 @@ class LogScanner:
             return None
         if stat.st_size < known.mark[3]:
             return None
-        return self._aliases().get(known.alias, known.run_id), stat.st_size
+        return self._aliases().get(known.alias, known.file.named), stat.st_size
+
+    def _recall(
+        self, path: Path, mark: tuple[int, ...], stat: os.stat_result, *, own: bool
+    ) -> _Known | None:
+        """The file with this mark from the head that was kept of it; None without one, or where the
+        file looks otherwise by now. Raises UnsafeFile, OSError."""
+        head = self._heads.pop(str(path), None)
+        if head is None or head.looks != looks(stat):
+            return None
+        if own:
+            check_own(path, stat)
+        header = RunHeader(
+            head.run_id, head.run_name, head.project, {}, head.upload, head.created, {}, head.part
+        )
+        return self._keep(path, mark, head.alias, header, head.first)
 
     def _read(
         self, path: Path, mark: tuple[int, ...], known: _Known | None, *, own: bool
@@ -191,18 +221,47 @@ class LogScanner:
             return None
         first = digest(line)
         if known is None or known.file.first_line_hash != first:
-            alias, header = alias_key(path, line), header_of(line, path)
-            if header.project in _NO_PROJECT:
-                run_id = self._aliases().get(alias, header.run_id)
-                project = self._uploaded_to(run_id) or default_project(path.parent)
-                header = replace(header, project=project)
-            media = MediaFolder(media_folder(Path(real(path)), header.run_id), self._largest_media)
-            slim = header.slim()
-            known = _Known(mark, alias, header.run_id, LogFile(path, mark[-1], slim, first, media))
-        else:
-            known = replace(known, mark=mark, file=replace(known.file, size=mark[-1]))
+            header = header_of(line, path).slim()
+            return self._keep(path, mark, alias_key(path, line), header, first)
+        known = known._replace(mark=mark, file=known.file._replace(size=mark[-1]))
         self._known[path] = known
         return known
+
+    def _keep(
+        self, path: Path, mark: tuple[int, ...], alias: str, header: RunHeader, first: str
+    ) -> _Known:
+        if header.project in _NO_PROJECT:
+            run_id = self._aliases().get(alias, header.run_id)
+            project = self._uploaded_to(run_id) or default_project(path.parent)
+            header = replace(header, project=project)
+        file = LogFile(path, mark[-1], header, first, header.run_id, "", self._largest_media)
+        self._known[path] = known = _Known(mark, alias, file)
+        return known
+
+
+def looks(stat: os.stat_result) -> tuple[int, ...]:
+    """What a file's own times and size say of it: other ones once anything was written, or its
+    rights or owner changed. No device: some file systems have another one after each boot."""
+    return stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns
+
+
+def head_of(path: Path, size: int) -> Head | None:
+    """The file's head, to be kept; None where it has not this size, can't be read, or was changed a
+    moment ago: another change would then not show in its times."""
+    try:
+        before = os.lstat(real(path))
+        line = first_line(path)
+        now = looks(os.lstat(real(path)))
+    except OSError:
+        return None
+    still = time.time() - max(before.st_mtime, before.st_ctime) > _MOMENT
+    if before.st_size != size or looks(before) != now or not still or not line:
+        return None
+    slim = header_of(line, path).slim()
+    return Head(
+        now, digest(line), alias_key(path, line), slim.run_id, slim.run_name, slim.project,
+        slim.upload, slim.created, slim.part,
+    )  # fmt: skip
 
 
 def _way_out(path: Path, error: UnsafeFile) -> str:
@@ -263,13 +322,14 @@ def resolve_parts(found: Iterable[FoundFile], owners: Mapping[str, Owner]) -> li
         first = _first_part(run_id, parts, owners)
         for line, same in parts.items():
             part = "" if line == first else line[:_PART_LENGTH]
-            key = replace(same[0], part=part).key
+            key = f"{run_id}.{part}" if part else run_id
             uploaded = owners.get(key, _NOBODY).path
             own = next((file for file in same if str(file.path) == uploaded), same[0])
             for file in same:
-                resolved[file.path] = (
-                    replace(file, part=part) if file is own else _copy(file, own.path)
-                )
+                if file is not own:
+                    resolved[file.path] = _copy(file, own.path)
+                elif file.part != part:
+                    resolved[file.path] = file._replace(part=part)
     return [resolved.get(file.path, file) for file in files]
 
 
@@ -295,7 +355,7 @@ def _with_remainders(files: list[FoundFile], owners: Mapping[str, Owner]) -> lis
 
 def _as_run(file: LogFile, key: str, owner: Owner) -> LogFile:
     run_id = key.partition(".")[0]
-    return replace(file, header=replace(file.header, run_id=run_id, project=owner.project))
+    return file._replace(header=replace(file.header, run_id=run_id, project=owner.project))
 
 
 def _first_part(

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from karaoke_train.runlog.reader import Position
 from syncd.state import atomic_json
@@ -22,8 +22,7 @@ from syncd.state import atomic_json
 VERSION: Final = 1
 
 
-@dataclass(frozen=True, slots=True)
-class Fingerprint:
+class Fingerprint(NamedTuple):
     """What a file must show to be the one that a cursor speaks of: hashes of its first line and
     of the last bytes before the confirmed offset."""
 
@@ -31,8 +30,22 @@ class Fingerprint:
     before: str
 
 
-@dataclass(frozen=True, slots=True)
-class Cursor:
+class Head(NamedTuple):
+    """What a log's first line says of its run, and what the file looked like when that was read: as
+    long as it looks so, nobody has to open it to know."""
+
+    looks: tuple[int, ...]  # see `scanner.looks`
+    first: str  # the line's hash
+    alias: str  # see `scanner.alias_key`
+    run_id: str  # as the line has it
+    run_name: str
+    project: str  # empty where the line names none
+    upload: bool
+    created: str
+    part: str
+
+
+class Cursor(NamedTuple):
     """The records of a run that the server holds, and the file that they came from."""
 
     run_id: str  # of a later part of a run, the part's key (see `scanner.LogFile.key`)
@@ -53,6 +66,7 @@ class Cursor:
     stopped: bool = False  # somebody pressed Stop on the run's page
     ended: bool = False  # the server knows how the run ended
     updated: str = ""  # ISO 8601, when the server last confirmed anything
+    head: Head | None = None  # of an ended run: there are many, and each look would read them all
 
     @property
     def records(self) -> int:
@@ -69,13 +83,15 @@ def load(folder: Path, run_id: str) -> Cursor | None:
             raise ValueError("its digest is another")
         if data.pop("version") != VERSION or data["run_id"] != run_id:
             raise ValueError("another version, or another run's")
-        confirmed = atomic_json.typed(Position, data.pop("confirmed"))
+        confirmed = atomic_json.typed(Position, data["confirmed"])
         if min(confirmed.ordinal, confirmed.offset, data["config_at"]) < 0:
             raise ValueError("a place before the file's start")
-        fingerprint = atomic_json.typed(Fingerprint, data.pop("fingerprint"))
-        return atomic_json.typed(
-            Cursor, {"confirmed": confirmed, "fingerprint": fingerprint, **data}
-        )
+        data["confirmed"] = confirmed
+        data["fingerprint"] = atomic_json.typed(Fingerprint, data["fingerprint"])
+        if (head := data.get("head")) is not None:
+            head["looks"] = tuple(head["looks"])
+            data["head"] = atomic_json.typed(Head, head)
+        return atomic_json.typed(Cursor, data)
 
     return atomic_json.load(f"{folder}/{run_id}.json", decode)
 
@@ -85,7 +101,13 @@ def save(folder: Path, cursor: Cursor, *, sync: bool = True) -> None:
     power cut may take it back, which costs a re-read: hundreds of live runs move on each few
     seconds, and as many fsyncs were a fifth of a core."""
     # The digest covers the version as well: a file with half of an older one's content is no cursor
-    data = {"version": VERSION, **asdict(cursor)}
+    data = {
+        "version": VERSION,
+        **cursor._asdict(),
+        "fingerprint": cursor.fingerprint._asdict(),
+        "confirmed": asdict(cursor.confirmed),
+        "head": cursor.head._asdict() if cursor.head else None,
+    }
     atomic_json.write(folder / f"{cursor.run_id}.json", {**data, "check": _check(data)}, sync=sync)
 
 
@@ -93,6 +115,11 @@ def remove(folder: Path, run_id: str) -> None:
     """Forget the cursor; the next upload asks the server where to continue."""
     # Not synced: a removal that a crash undoes costs a look at what the server confirmed before
     (folder / f"{run_id}.json").unlink(missing_ok=True)
+
+
+def heads(cursors: Iterable[Cursor]) -> dict[str, Head]:
+    """The heads that are known, by the files' paths."""
+    return {known.path: known.head for known in cursors if known.head}
 
 
 def project_of(folder: Path, run_id: str) -> str:

@@ -6,7 +6,7 @@ Looks at files and at the state folder, and changes neither.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -71,10 +71,13 @@ class Catalog:
         self._unreadable: Mapping[Path, ProblemCode | None] = {}
         self._missing: frozenset[Path] = frozenset()  # files of runs, that a look did not find
         cursors = destination / "cursors"
-        self._scanner = LogScanner(
-            lambda: self._aliases, partial(cursor.project_of, cursors), largest_media
-        )
         self._past = Past(cursor.each(cursors))
+        self._scanner = LogScanner(
+            lambda: self._aliases,
+            partial(cursor.project_of, cursors),
+            largest_media,
+            self._past.take_heads(),
+        )
         self._parts: dict[Path, LogFile] = {}  # the later parts of runs, as last listed
 
     def refresh(
@@ -147,7 +150,7 @@ class Catalog:
         file = self._scanner.look(path, chosen=self._named is not None)
         listed = self._parts.get(path)
         if listed and isinstance(file, LogFile) and file.first_line_hash == listed.first_line_hash:
-            return replace(file, part=listed.part)
+            return file._replace(part=listed.part)
         return file
 
     def grown(self, path: Path) -> tuple[str, int] | None:

@@ -416,7 +416,7 @@ class Daemon:
     def _add_run(self, file: LogFile) -> None:
         header = replace(file.header, run_name=self._run_name or file.header.run_name)
         session = Session(
-            replace(file, header=header),
+            file._replace(header=header),
             self._destination,
             state=self.state,
             entity=lambda: self.connectivity.entity,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from sys import intern
 
 from syncd.source.scanner import LogFile, Owner
-from syncd.state.cursor import Cursor
+from syncd.state.cursor import Cursor, Head
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,10 @@ class Past:
     def __init__(self, cursors: Iterable[Cursor]) -> None:
         self.uploaded_from: dict[str, Owner] = {}
         self._whole: dict[str, _Whole] = {}
+        self._heads: dict[str, Head] = {}
         for known in cursors:
+            if known.head:
+                self._heads[known.path] = known.head
             self.uploaded_from[known.run_id] = owner(known)
             if known.ended:
                 self._whole[known.run_id] = _Whole(
@@ -39,6 +42,11 @@ class Past:
                     intern(known.project),
                     intern(known.entity),
                 )
+
+    def take_heads(self) -> dict[str, Head]:
+        """The heads that are known, by the files' paths. They are not kept here any longer."""
+        heads, self._heads = self._heads, {}
+        return heads
 
     def has_all_of(self, file: LogFile, project: str, entity: str) -> bool:
         """Whether the file is as it was when its run ended, and all of it at this place; an entity

@@ -42,7 +42,7 @@ from syncd.failpoints import failpoint
 from syncd.source import fingerprint, marked, tailer
 from syncd.source.attempts import attempt_before
 from syncd.source.fingerprint import FileChanged
-from syncd.source.scanner import LogFile
+from syncd.source.scanner import LogFile, head_of
 from syncd.state import cursor, lease, quarantine
 from syncd.state.cursor import Cursor, Fingerprint
 from syncd.state.notes import Notes
@@ -699,6 +699,7 @@ class Session:
             stopped=self._stopped,
             ended=ended,
             updated=datetime.now(UTC).isoformat(timespec="seconds"),
+            head=head_of(self.path, at.offset) if ended else None,
         )
         try:
             cursor.save(self._cursors, known, sync=sync)

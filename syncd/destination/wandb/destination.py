@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
@@ -38,6 +38,11 @@ if TYPE_CHECKING:
     from syncd.destination.wandb.worker_pool import WorkerPool
 
 APP: Final = "https://wandb.ai"  # where a browser sees what is at DEFAULT_URL
+
+
+@lru_cache
+def _quoted(name: str) -> str:
+    return quote(name, safe="")
 
 
 class WandbDestination:
@@ -173,8 +178,8 @@ class WandbDestination:
     def url(self, run: RunRef) -> str:
         """The run's page."""
         app = APP if self._login.base_url == DEFAULT_URL else self._login.base_url
-        place = (quote(part, safe="") for part in (run.entity, run.project, "runs", run.run_id))
-        return "/".join((app, *place))
+        entity, project = _quoted(run.entity), _quoted(run.project)
+        return f"{app}/{entity}/{project}/runs/{run.run_id}"  # see RUN_ID: nothing to quote
 
     def checks(self) -> Iterator[Finding]:
         """For `doctor`."""

@@ -96,7 +96,7 @@ class Scene:
         folder = self.world.destination / "cursors"
         known = cursor.load(folder, "run-1")
         assert known
-        cursor.save(folder, replace(known, ended=False))
+        cursor.save(folder, known._replace(ended=False))
 
     def closed(self, path: Path) -> None:
         """The file or folder can't be read."""

@@ -125,7 +125,7 @@ def test_a_run_is_uploaded_once_its_end_was_told(here: World) -> None:
     assert here.run_status().state == "uploaded"
     known = cursor.load(here.destination / "cursors", "run-1")
     assert known
-    cursor.save(here.destination / "cursors", replace(known, ended=False))
+    cursor.save(here.destination / "cursors", known._replace(ended=False))
     assert here.run_status().state == "ending"
 
 

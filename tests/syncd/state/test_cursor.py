@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
 from karaoke_train.runlog.reader import Position
 from syncd.state import cursor
-from syncd.state.cursor import Cursor, Fingerprint
+from syncd.state.cursor import Cursor, Fingerprint, Head
 
 KNOWN = Cursor(
     run_id="run-1",
@@ -23,6 +23,9 @@ KNOWN = Cursor(
     attempt=2,
     ended=True,
     updated="2024-01-15T14:30:22+00:00",
+    head=Head(
+        (1, 700, 2, 3), "a" * 32, "c" * 16, "run-1", "take ü", "", True, "2024-01-15", "part"
+    ),
 )
 
 
@@ -61,16 +64,21 @@ def test_a_cursor_from_the_future_is_none(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def test_a_cursor_of_a_version_without_notes_is_known_and_has_none(tmp_path: Path) -> None:
-    data = {"version": 1, **asdict(KNOWN)}
-    for newer in ("notes", "attempt", "uncounted", "stopped"):
+    data = {
+        "version": 1,
+        **KNOWN._asdict(),
+        "fingerprint": KNOWN.fingerprint._asdict(),
+        "confirmed": asdict(KNOWN.confirmed),
+    }
+    for newer in ("notes", "attempt", "uncounted", "stopped", "head"):
         del data[newer]
     data["check"] = cursor._check(data)
     (tmp_path / "run-1.json").write_text(json.dumps(data))
-    assert cursor.load(tmp_path, "run-1") == replace(KNOWN, notes=-1, attempt=0)
+    assert cursor.load(tmp_path, "run-1") == KNOWN._replace(notes=-1, attempt=0, head=None)
 
 
 def test_another_runs_cursor_is_none(tmp_path: Path) -> None:
-    cursor.save(tmp_path, replace(KNOWN, run_id="run-2"))
+    cursor.save(tmp_path, KNOWN._replace(run_id="run-2"))
     (tmp_path / "run-2.json").rename(tmp_path / "run-1.json")
     assert cursor.load(tmp_path, "run-1") is None
     assert cursor.load_all(tmp_path) == {}

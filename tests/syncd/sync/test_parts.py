@@ -9,7 +9,6 @@ import pytest
 from karaoke_train.runlog import RunLog
 from karaoke_train.runlog.format import RunHeader
 from syncd.destination.base import RemoteRun
-from syncd.source.media_folder import MediaFolder
 from syncd.source.scanner import LogFile
 from syncd.sync.parts import Stillness, earlier_parts, may_have_parts, written_elsewhere
 
@@ -53,7 +52,7 @@ def test_a_part_that_waits_says_for_how_long_and_how_to_part() -> None:
 
 def file(name: str, created: str, *, project: str = "songs", part: str = "") -> LogFile:
     header = RunHeader("job42", "job42", project, created=created)
-    return LogFile(Path(name), 1, header, name, MediaFolder(Path("media")), part)
+    return LogFile(Path(name), 1, header, name, "job42", part)
 
 
 def test_parts_have_their_turns_by_their_beginnings_whatever_their_names() -> None:

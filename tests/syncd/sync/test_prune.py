@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -91,7 +90,7 @@ def test_one_whose_end_was_not_told_stays(rig: Pruned) -> None:
     path = rig.uploaded()
     known = cursor.load(rig.state / "cursors", "a")
     assert known
-    cursor.save(rig.state / "cursors", replace(known, ended=False))
+    cursor.save(rig.state / "cursors", known._replace(ended=False))
     assert rig.why(path) == "how it ended is not confirmed"
     cursor.save(rig.state / "cursors", known)
     rig.server.runs["a"].shown = "running"

@@ -6,7 +6,6 @@ import errno
 import fcntl
 import shutil
 import time
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -505,7 +504,7 @@ def test_a_cursor_of_another_project_or_account_is_not_of_here(
     folder = path.parent / "state" / "cursors"
     known = cursor.load(folder, "run-1")
     assert known is not None
-    cursor.save(folder, replace(known, entity="choir"))
+    cursor.save(folder, known._replace(entity="choir"))
     assert session(path, server).initial(0.0).confirmed == Position()
 
 
@@ -586,7 +585,7 @@ def test_a_session_goes_on_in_the_attempt_that_the_cursor_has(
     assert known
     assert (known.attempt, known.config_at) == (2, len(DATA))
     if older:
-        cursor.save(folder, replace(known, attempt=0))
+        cursor.save(folder, known._replace(attempt=0))
     else:
         monkeypatch.setattr("syncd.sync.session.attempt_before", None)
     other = session(path, server)
