@@ -160,8 +160,13 @@ class Catalog:
 
     def is_finished(self, file: LogFile, project: str, entity: str) -> bool:
         """Whether nothing is expected of the file: its run had ended at this place, and all of it
-        was there, when this process began."""
+        was there, when this process began or `run_ended` was called."""
         return self._named is None and self._past.has_all_of(file, project, entity)
+
+    def run_ended(self, key: str) -> None:
+        """Take in that all of a run is at the server, as far as its cursor says so."""
+        if known := cursor.load(self._destination / "cursors", key):
+            self._past.learn(known)
 
     def is_at(self, run_id: str, entity: str) -> bool:
         """Whether a finished run is at this entity, as far as that is known."""

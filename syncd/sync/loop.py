@@ -56,6 +56,9 @@ from syncd.sync.story import Story
 
 TICK: Final = 0.25  # seconds between looks at the clock while something is under way
 IDLE_TICK: Final = 1.0
+# Seconds for which a run that has ended keeps its session, which alerts ask for how it ended. Then
+# it is as those that had ended before: sessions of all the runs of a year would take 4 KiB each
+KEPT: Final = 60.0
 # A tick looks at all runs. With 256 live ones, a tick for each of their 700 events in a second took
 # more than the uploads; fifty in a second take a twentieth of that, and nobody sees the difference
 TICKS_APART: Final = 0.02
@@ -99,7 +102,7 @@ class Daemon:
         self._once = once
         self.state = state
         self.runs: dict[RunKey, Run] = {}
-        self.finished: dict[RunKey, Path] = {}  # uploaded and ended before this process began
+        self.finished: dict[RunKey, Path] = {}  # uploaded and ended a while ago
         self.awake: dict[RunKey, Run] = {}  # of these, those for which something may be due
         self.sessions: dict[RunKey, Session] = {}
         self._earlier: Mapping[RunKey, Sequence[LogFile]] = {}  # of later parts of runs
@@ -349,19 +352,16 @@ class Daemon:
         )
         self._rescan_all = False
         self.skipped_files = listing.skipped
-        known = len(self.sessions)
+        known = set(self.sessions)
         for file in listing.files:
             self.on_progress()
             self._update(file)
-        if len(self.sessions) > known:
+        if self.sessions.keys() != known:
             self._find_parts()
         for run_id in listing.forgotten & self.runs.keys():
             if self.runs[run_id].phase in _RESTING:
-                self.sessions[run_id].drop()
                 events.run_forgotten(run_id)
-                del self.runs[run_id], self.sessions[run_id]
-                self._failed_during.pop(run_id, None)
-                self.awake.pop(run_id, None)
+                self._drop_run(run_id)
                 self._find_parts()
         for run_id in listing.forgotten & self.finished.keys():
             del self.finished[run_id]
@@ -402,12 +402,34 @@ class Daemon:
             self.finished.pop(key, None)
             self._add_run(file)
         session, run = self.sessions[key], self.runs[key]
+        if self._is_over(run) and self._let_go(file):
+            return
         if session.path != file.path and run.phase in _RESTING:
             if run.phase is Phase.OPEN:  # its lease is beside the place that the file left
                 self._retry(key)
             session.path = file.path
         if session.path == file.path:
             self._apply(key, FileSize(file.size))
+
+    def _is_over(self, run: Run) -> bool:
+        return run.ended and asleep(run) and self._clock() - run.waits_since > KEPT
+
+    def _let_go(self, file: LogFile) -> bool:
+        """Drop the session of a run that has ended; whether all of its file is at the server."""
+        key = file.key
+        self._catalog.run_ended(key)
+        if not self._is_finished(file):
+            return False
+        self._drop_run(key)
+        self._story.forget(key)
+        self.finished[key] = file.path
+        return True
+
+    def _drop_run(self, key: RunKey) -> None:
+        self.sessions[key].drop()
+        del self.runs[key], self.sessions[key]
+        self._failed_during.pop(key, None)
+        self.awake.pop(key, None)
 
     def _is_finished(self, file: LogFile) -> bool:
         project = self.settings.project or file.header.project

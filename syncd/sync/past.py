@@ -21,7 +21,7 @@ class _Whole:
 
 
 class Past:
-    """The runs that were uploaded before.
+    """The runs that were uploaded before: at the start, and since.
 
     uploaded_from: key -> the file. Of those that have ended a daemon expects nothing, and keeps no
     more of them than this: sessions for 10,000 would take 40 MiB, and a second to make.
@@ -34,14 +34,18 @@ class Past:
         for known in cursors:
             if known.head:
                 self._heads[known.path] = known.head
-            self.uploaded_from[known.run_id] = owner(known)
-            if known.ended:
-                self._whole[known.run_id] = _Whole(
-                    known.fingerprint.first,
-                    known.confirmed.offset,
-                    intern(known.project),
-                    intern(known.entity),
-                )
+            self.learn(known)
+
+    def learn(self, known: Cursor) -> None:
+        """What the cursor says is so."""
+        self.uploaded_from[known.run_id] = owner(known)
+        if known.ended:
+            self._whole[known.run_id] = _Whole(
+                known.fingerprint.first,
+                known.confirmed.offset,
+                intern(known.project),
+                intern(known.entity),
+            )
 
     def take_heads(self) -> dict[str, Head]:
         """The heads that are known, by the files' paths. They are not kept here any longer."""

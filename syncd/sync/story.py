@@ -44,6 +44,11 @@ class Story:
             case _:
                 pass
 
+    def forget(self, key: RunKey) -> None:
+        """The run is over."""
+        for told in (self._opened, self._failed, self._caught_up, self._on_server):
+            told.discard(key)
+
     def _begin_anew(self, key: RunKey) -> None:
         self._opened.discard(key)
         self._caught_up.discard(key)

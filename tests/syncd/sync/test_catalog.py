@@ -14,8 +14,9 @@ import pytest
 from syncd.destination.base import Account
 from syncd.source import folder_tree, scanner
 from syncd.source.scanner import FoundFile, LogScanner
-from syncd.state import decisions
+from syncd.state import cursor, decisions
 from syncd.sync.catalog import WHOLE_EVERY
+from syncd.sync.loop import KEPT
 from tests.syncd.world import World, config_line, end_line, train_line
 
 EVENTS = 20  # as a writer's steps cause them
@@ -241,12 +242,16 @@ def test_a_live_runs_file_that_is_gone_costs_no_look_at_the_others(
     assert scans.count == before
 
 
-class TestAfterARestart:
-    """Runs that had ended before are kept as little more than a name."""
+class TestOnceARunHasEnded:
+    """It is kept as little more than a name: after a restart, and by a daemon that lives on."""
 
-    @pytest.fixture(autouse=True)
-    def restarted(self, ended: World) -> None:
-        ended.restart()
+    @pytest.fixture(autouse=True, params=["restarted", "lived on"])
+    def let_go(self, ended: World, request: pytest.FixtureRequest) -> None:
+        if request.param == "restarted":
+            ended.restart()
+        else:
+            ended.tick(KEPT + 1)
+            ended.daemon.rescan()
         ended.tick()
 
     def test_no_session_is_made_for_a_finished_run(self, ended: World) -> None:
@@ -300,6 +305,30 @@ class TestAfterARestart:
         ended.run_on(seconds=60)
         assert ended.daemon.finished == {}
         assert ended.server.asked[-1].entity == "other"
+
+
+def test_a_run_that_has_just_ended_keeps_its_session_for_whoever_asks_how(ended: World) -> None:
+    ended.daemon.rescan()
+    ended.tick(KEPT / 2)
+    assert set(ended.daemon.sessions) == {"run-1"}
+    assert ended.daemon.finished == {}
+
+
+def test_a_daemon_that_lives_long_keeps_no_session_of_what_has_ended(here: World) -> None:
+    for number in range(20):
+        path = here.begin(f"run-{number}", f"training_log_{number}.jsonl")
+        here.train(2, path)
+        here.append(end_line(), path)
+        here.run_on(seconds=KEPT)
+        assert len(here.daemon.sessions) <= 3, number
+    assert here.daemon._story._on_server <= here.daemon.runs.keys()
+
+
+def test_an_ended_run_of_which_the_cursor_is_lost_keeps_its_session(ended: World) -> None:
+    cursor.remove(ended.destination / "cursors", "run-1")
+    ended.daemon.rescan()
+    ended.tick(KEPT + 1)
+    assert set(ended.daemon.sessions) == {"run-1"}
 
 
 def test_a_first_line_that_grows_costs_one_look_at_all_folders(here: World, scans: Scans) -> None:
