@@ -345,7 +345,7 @@ def _after_sent(run: Run, event: Sent, now: float, limits: Limits) -> Run:
 def _after_confirmed(run: Run, at: Position, now: float, limits: Limits) -> Run:
     if at > run.confirmed:  # progress forgives earlier failures: the way there is open
         run = replace(run, confirmed=at, progress_at=now, failures=0, error=None)
-        # A live run has lines on their way at all times: asked sooner, each would be asked for alone
+        # A live run has lines on their way at all times: asked sooner, it's asked for each line
         hurry = run.outcome is not None or run.sent.ordinal - at.ordinal >= run.ahead
         wait = limits.confirm_first if hurry else limits.confirm_lazy
     else:  # W&B's counts were seen to lag 2 to 4 s: asking faster brings load, no news

@@ -17,7 +17,7 @@ import urllib.request
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import Any, BinaryIO, Final, TypeVar
 from urllib.parse import urlsplit
 
 import orjson
@@ -42,6 +42,7 @@ SLOWEST: Final = 64 << 10  # bytes per second of what is sent; a slower way coun
 MAX_WAIT: Final = 3600.0  # seconds of a Retry-After that are taken seriously
 MAX_ANSWER: Final = 64 << 20  # bytes of an answer; more is no answer of W&B's
 _CONNECTIONS: Final = 32  # kept alive; more are made, and closed after use
+_NEVER: Final = urllib3.Retry(False, redirect=False)
 
 
 class _Part:
@@ -65,6 +66,7 @@ class _Part:
 
 
 Body = bytes | _Part | None
+_Way = urllib3.HTTPConnectionPool | urllib3.ProxyManager
 
 
 class TlsRefused(Unreachable):
@@ -98,8 +100,8 @@ class Http:
         self.timeout = timeout
         self._key = key
         self._deadlines = Deadlines()
-        self._proxies: dict[tuple[str, str], str] = {}  # by scheme and host
-        self._pools: dict[str, urllib3.PoolManager] = {}  # by proxy, empty for none
+        self._timeouts = urllib3.Timeout(min(CONNECT, timeout), read=timeout)
+        self._ways: dict[tuple[str, str], _Way] = {}  # by scheme and host
         self._guard = threading.Lock()
 
     def post(self, path: str, body: bytes, headers: Mapping[str, str] | None = None) -> Answer:
@@ -141,8 +143,8 @@ class Http:
         """Cut what is under way; each request fails. Nothing may be asked after."""
         self._deadlines.close()
         with self._guard:
-            for pool in self._pools.values():
-                pool.clear()
+            for way in self._ways.values():
+                way.clear() if isinstance(way, urllib3.ProxyManager) else way.close()
 
     def _send(self, method: str, url: str, body: Body, headers: Mapping[str, str]) -> Answer:
         size = len(body or b"")
@@ -163,15 +165,16 @@ class Http:
 
     def _exchange(self, method: str, url: str, body: Body, headers: Mapping[str, str]) -> Answer:
         try:
-            response = self._pool(url).urlopen(
+            way, target = self._way(url)
+            response = way.urlopen(
                 method,
-                url,
-                body=body,
+                target,
+                body=body,  # type: ignore[arg-type]  # what reads is enough
                 headers={"User-Agent": "karaoke-syncd", **headers},
                 redirect=False,
-                retries=False,
+                retries=_NEVER,
                 preload_content=False,
-                timeout=urllib3.Timeout(min(CONNECT, self.timeout), read=self.timeout),
+                timeout=self._timeouts,
             )
             data = response.read(MAX_ANSWER)
             if len(data) < MAX_ANSWER:
@@ -194,16 +197,17 @@ class Http:
         headers = {name.lower(): value for name, value in response.headers.items()}
         return Answer(response.status, headers, data)
 
-    def _pool(self, url: str) -> urllib3.PoolManager:
+    def _way(self, url: str) -> tuple[_Way, str]:
+        """The connections over which an address is asked, and what they are asked for."""
         parts = urlsplit(url)
         place = parts.scheme, parts.netloc
         with self._guard:
-            if place not in self._proxies:  # reading the environment takes a quarter of a request
-                self._proxies[place] = _proxy_for(url)
-            proxy = self._proxies[place]
-            if proxy not in self._pools:
-                self._pools[proxy] = _make_pool(proxy)
-            return self._pools[proxy]
+            # Kept: to read the environment, and find a host's connections among others', takes half
+            # of a request
+            way = self._ways.get(place) or self._ways.setdefault(place, _way_to(url))
+        if isinstance(way, urllib3.ProxyManager):  # which says what a proxy has to be told
+            return way, url
+        return way, f"{parts.path or '/'}?{parts.query}" if parts.query else parts.path or "/"
 
 
 def _proxy_for(url: str) -> str:
@@ -218,23 +222,29 @@ def _proxy_for(url: str) -> str:
     return proxy if not proxy or "://" in proxy else f"http://{proxy}"
 
 
-def _make_pool(proxy: str) -> urllib3.PoolManager:
-    bundle = ca_bundle()
+def _way_to(url: str) -> _Way:
+    proxy, bundle = _proxy_for(url), ca_bundle()
     how: dict[str, Any] = {"maxsize": _CONNECTIONS, "block": False}
     if bundle and Path(bundle).is_dir():
         how["ca_cert_dir"] = bundle
     elif bundle:
         how["ca_certs"] = bundle
-    if proxy:
-        login = urlsplit(proxy)
-        if login.username:
-            words = f"{login.username}:{login.password or ''}"
-            how["proxy_headers"] = urllib3.make_headers(proxy_basic_auth=words)
-        pool: urllib3.PoolManager = urllib3.ProxyManager(proxy, **how)
-    else:
-        pool = urllib3.PoolManager(**how)
-    pool.pool_classes_by_scheme = {"http": _HttpPool, "https": _HttpsPool}
-    return pool
+    if not proxy:
+        return _of_ours(urllib3.PoolManager(**how)).connection_from_url(url)
+    login = urlsplit(proxy)
+    if login.username:
+        words = f"{login.username}:{login.password or ''}"
+        how["proxy_headers"] = urllib3.make_headers(proxy_basic_auth=words)
+    return _of_ours(urllib3.ProxyManager(proxy, **how))
+
+
+Manager = TypeVar("Manager", bound=urllib3.PoolManager)
+
+
+def _of_ours(manager: Manager) -> Manager:
+    """With connections that can be cut."""
+    manager.pool_classes_by_scheme = {"http": _HttpPool, "https": _HttpsPool}
+    return manager
 
 
 class _Current(threading.local):
