@@ -55,10 +55,11 @@ def check(path: Path, at: Position, expect: Fingerprint) -> None:
         check_open(file, os.fstat(file.fileno()).st_size, at, expect)
 
 
-def check_open(file: BinaryIO, size: int, at: Position, expect: Fingerprint) -> None:
-    """The same of an open file, so that what is checked is what is read next. Raises FileChanged,
-    OSError."""
-    shown = _fingerprint(file, at)
+def check_open(file: BinaryIO, size: int, at: Position, expect: Fingerprint) -> bytes:
+    """The same of an open file, so that what is checked is what is read next. Returns the bytes
+    before `at` that its fingerprint covers. Raises FileChanged, OSError."""
+    first, before = _ends(file, at)
+    shown = Fingerprint(digest(first), digest(before))
     if shown.first != expect.first:
         raise FileChanged(ProblemCode.REPLACED, "the file begins otherwise than the uploaded one")
     if size < at.offset:
@@ -70,11 +71,26 @@ def check_open(file: BinaryIO, size: int, at: Position, expect: Fingerprint) -> 
         raise FileChanged(
             ProblemCode.REWRITTEN, "lines of the file that were read before are changed"
         )
+    return before
+
+
+def later(shown: Fingerprint, before: bytes, data: bytes) -> Fingerprint:
+    """What a file shows behind `data`, which follows where it showed this. before: the bytes before
+    `data` that a fingerprint covers, empty where it is the file's beginning."""
+    first = shown.first if before else digest(data[: data.index(b"\n") + 1][:MAX_LINE])
+    covered = data[-BEFORE:] if len(data) >= BEFORE else (before + data)[-BEFORE:]
+    return Fingerprint(first, digest(covered))
 
 
 def _fingerprint(file: BinaryIO, at: Position) -> Fingerprint:
+    first, before = _ends(file, at)
+    return Fingerprint(digest(first), digest(before))
+
+
+def _ends(file: BinaryIO, at: Position) -> tuple[bytes, bytes]:
+    """The first line, and the last bytes before `at`."""
     file.seek(0)
     first = file.readline(MAX_LINE) if at.offset else b""
     start = max(0, at.offset - BEFORE)
     file.seek(start)
-    return Fingerprint(digest(first), digest(file.read(at.offset - start)))
+    return first, file.read(at.offset - start)

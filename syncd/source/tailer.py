@@ -36,6 +36,7 @@ class Chunk:
 
     lines: Lines  # bad ones, too: every line has an ordinal, or all behind it would move
     scanned_to: int  # the file's size at the read: news begins there
+    before: bytes = b""  # of what was to be shown, the bytes before the lines
 
 
 def read(
@@ -59,8 +60,7 @@ def read(
         # The size is taken once, before the read, and of the open file: what is written meanwhile
         # is the next read's, and a file that takes this one's name is another file
         size = os.fstat(file.fileno()).st_size
-        if expect is not None:
-            check_open(file, size, start, expect)
+        before = check_open(file, size, start, expect) if expect else b""
         # Whole chunks, though a live run has grown by one line: the kernel gives what is there, and
         # a second way of reading for short tails would be a second way of being wrong
         file.seek(start.offset)
@@ -80,7 +80,7 @@ def read(
         # Without this a trainer that died in mid-line would have its file read for ever
         read_all = start.offset + len(data) >= size
         end = lines.end.offset
-        return Chunk(lines, max(size, end) if read_all or not lines else end)
+        return Chunk(lines, max(size, end) if read_all or not lines else end, before)
 
 
 def each_line(path: Path, start: Position = START) -> Iterator[Line]:

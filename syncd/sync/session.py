@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -81,6 +81,15 @@ _AT_END: Final = marked.mark_of(*KINDS)
 _LATER: Final = marked.mark_of(*KINDS, RecordType.CONFIG)
 
 
+@dataclass(frozen=True, slots=True)
+class _Unconfirmed:
+    """Lines that were sent at once. shown: what the file showed at their end."""
+
+    start: Position
+    end: Position
+    shown: Fingerprint
+
+
 class Session:
     """The I/O of one run. Not thread-safe: one action at a time, which the scheduler sees to.
 
@@ -124,9 +133,9 @@ class Session:
         self._document = document
         self._uploader: Uploader | None = None
         self._lease: Lock | None = None
-        # Where each send that is not confirmed began and ended. The server's count, in lines, falls
-        # into one of them, and is turned into an offset by reading that part of the file again
-        self._unconfirmed: list[tuple[Position, Position]] = []
+        # What was sent and is not confirmed. The server's count, in lines, falls into one of these,
+        # and is turned into an offset by reading that part of the file again
+        self._unconfirmed: list[_Unconfirmed] = []
         self._shown: Fingerprint | None = None  # what the file showed where the next read begins
         self._notes = Notes(state / "notes", self.key)
         # Byte offsets of config records, each with the attempt that it begins: of the newest one
@@ -293,7 +302,7 @@ class Session:
         self._shown = fingerprint.fingerprint(self.path, at)
         # Before anything is sent: a crash from here on finds a cursor that says "not ended", and
         # ends the run again rather than believe that it was told
-        self._save(at, ended=False)
+        self._save(at, self._shown, ended=False)
         self.placed = True
         return Opened(at, self._alive().ahead, outcome_before(self.path, at.offset), base)
 
@@ -419,11 +428,14 @@ class Session:
         # next session reads them again, to send them or to find where the server's count is
         self._look_at(special)
         end = lines.end
-        self._unconfirmed.append((start, end))
         whole = len(lines) == len(chunk.lines)
         # The next read has to find these bytes again. A file that is rewritten under an open
         # session keeps its size and its inode, and nothing else would show it
-        self._shown = fingerprint.fingerprint(self.path, end)
+        if self._shown and lines.data:
+            self._shown = fingerprint.later(self._shown, chunk.before, lines.data)
+        else:
+            self._shown = fingerprint.fingerprint(self.path, end)
+        self._unconfirmed.append(_Unconfirmed(start, end, self._shown))
         scanned_to = chunk.scanned_to if whole else end.offset
         return Sent(end, scanned_to, outcome_of(special, end), self._alive().pause())
 
@@ -434,7 +446,7 @@ class Session:
         count = self._alive().confirm()
         failpoint("confirm.after")
         # More than was sent is never taken as a confirmation of ours
-        newest = self._unconfirmed[-1][1] if self._unconfirmed else confirmed
+        newest = self._unconfirmed[-1].end if self._unconfirmed else confirmed
         if count > newest.ordinal:  # the last lines of a session before this one, or foreign ones
             raise RunTrouble(
                 f"the server holds {count:,} records, more than the {newest.ordinal:,} sent",
@@ -442,10 +454,10 @@ class Session:
             )
         if count <= confirmed.ordinal:  # a stale replica, or nothing has arrived yet
             return Confirmed(confirmed, self._alive().ahead)
-        at = self._position_of(count)
+        at, shown = self._position_of(count)
         self._stopped = self._alive().stopped
         # Where only our own word says what arrived, it has to survive a power cut
-        self._save(at, ended=False, sync=not self._destination.counts)
+        self._save(at, shown, ended=False, sync=not self._destination.counts)
         return Confirmed(at, self._alive().ahead)
 
     def _stalled(self, confirmed: Position, sent: Position) -> Event:
@@ -454,20 +466,21 @@ class Session:
             self._save(confirmed, ended=False, uncounted=sent.ordinal)
         raise error
 
-    def _position_of(self, count: int) -> Position:
-        """Where the line `count` begins, which is one of those sent and not confirmed."""
+    def _position_of(self, count: int) -> tuple[Position, Fingerprint]:
+        """Where the line `count` begins, which is one of those sent and not confirmed, and what the
+        file showed there."""
         # Whole sends that have arrived are let go; the count is at most the newest one's end, which
         # the caller has seen to, so the list never runs empty here
-        while self._unconfirmed[0][1].ordinal < count:
+        while self._unconfirmed[0].end.ordinal < count:
             del self._unconfirmed[0]
-        start, end = self._unconfirmed[0]
-        if end.ordinal > count:
-            # What was sent from here was at most a read's worth, so one read has it
-            end = tailer.read(self.path, start).lines.start_of(count)
-            self._unconfirmed[0] = (end, self._unconfirmed[0][1])
-        else:
+        sent = self._unconfirmed[0]
+        if sent.end.ordinal == count:
             del self._unconfirmed[0]
-        return end
+            return sent.end, sent.shown
+        # What was sent from here was at most a read's worth, so one read has it
+        at = tailer.read(self.path, sent.start).lines.start_of(count)
+        self._unconfirmed[0] = replace(sent, start=at)
+        return at, fingerprint.fingerprint(self.path, at)
 
     def _close(self, outcome: Outcome | None, confirmed: Position) -> Event:
         uploader = self._alive()
@@ -677,9 +690,18 @@ class Session:
                 attempt = attempt_at(line, self._starts[-1][1])
                 self._starts.append((line.at.offset, attempt))
 
-    def _save(self, at: Position, *, ended: bool, uncounted: int = 0, sync: bool = True) -> None:
-        """Remember what the server confirmed. A state folder that takes no writes costs a
-        re-read later, and nothing now; so does a power cut without `sync`."""
+    def _save(
+        self,
+        at: Position,
+        shown: Fingerprint | None = None,
+        *,
+        ended: bool,
+        uncounted: int = 0,
+        sync: bool = True,
+    ) -> None:
+        """Remember what the server confirmed. shown: by the file there, where that is known. A
+        state folder that takes no writes costs a re-read later, and nothing now; so does a power
+        cut without `sync`."""
         config_at, attempt = self._start_before(at)
         # Written after the server's answer and before the next send, so the cursor never says
         # more than the server; less is harmless, as equal lines replace each other
@@ -689,7 +711,7 @@ class Session:
             # where it was really sent to: the account may have become another since
             entity=self._opened_at or self._entity(),
             path=str(self.path),
-            fingerprint=fingerprint.fingerprint(self.path, at),
+            fingerprint=shown or fingerprint.fingerprint(self.path, at),
             confirmed=at,
             base=self._begin.ordinal,
             notes=self._notes.count(at.ordinal),

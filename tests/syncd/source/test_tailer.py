@@ -231,3 +231,15 @@ def test_blank_lines_without_number_are_handed_over_a_part_at_a_time(log: Path) 
     parts = list(tailer.until(log, 50_000))
     assert [len(part) for part in parts] == [tailer.MOST, tailer.MOST, 10_000]
     assert parts[-1].end == Position(50_000, 50_000)
+
+
+@pytest.mark.parametrize("pad", [0, 300])
+def test_what_a_file_shows_behind_a_read_is_known_without_another_look(log: Path, pad: int) -> None:
+    log.write_bytes(b'{"type":"config"}\n')
+    shown, at = fingerprint.fingerprint(log, START), START
+    for number in range(4):
+        with log.open("ab") as file:
+            file.write(b'{"n":"%d%s"}\n' % (number, b"x" * pad))
+        chunk = tailer.read(log, at, expect=shown)
+        shown, at = fingerprint.later(shown, chunk.before, chunk.lines.data), chunk.lines.end
+        assert shown == fingerprint.fingerprint(log, at)
