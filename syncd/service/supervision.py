@@ -18,6 +18,7 @@ from syncd.sync.scheduler import Phase, Run
 
 STARTING: Final = 90.0  # seconds that each file of a long first scan may take, as TimeoutStartSec
 PINGS: Final = 4  # a watchdog interval
+TELL_EVERY: Final = 1.0  # seconds between two of its words; all runs are counted for them
 RECORD: Final = 150  # bytes of a usual record
 
 Identity = tuple[int, int]  # device, inode
@@ -36,6 +37,7 @@ class ServiceNotifier:
         self._clock = clock
         self._ready = False
         self._status = ""
+        self._tell_at = 0.0
         self._pinged_at = clock()
         self._pinging = notifier.watchdog / PINGS or STARTING / PINGS
         self._folders = {folder: identity(folder) for folder in folders}
@@ -57,9 +59,12 @@ class ServiceNotifier:
 
     def tick_done(self, *daemons: Daemon) -> None:
         """The loop has done one whole tick of the daemon of each destination."""
-        if (words := " | ".join(_summaries(daemons))) != self._status:
-            self._notifier.status(words)
-            self._status = words
+        now = self._clock()
+        if self.managed and (now >= self._tell_at or not self._ready):
+            self._tell_at = now + TELL_EVERY
+            if (words := " | ".join(_summaries(daemons))) != self._status:
+                self._notifier.status(words)
+                self._status = words
         if not self._ready:
             self._notifier.ready()
             self._ready = True

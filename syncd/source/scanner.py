@@ -24,7 +24,7 @@ from syncd.source.safe_open import check_own, names_in, real
 from syncd.state.cursor import Head
 
 _NO_PROJECT: Final = ("", ".", "..")  # the dots: in an address they are no name, but a way up
-_IS_LOG: Final = re.compile(fnmatch.translate(LOG_FILES)).match
+is_log: Final = re.compile(fnmatch.translate(LOG_FILES)).match  # of a file's name
 
 
 class LogFile(NamedTuple):
@@ -134,7 +134,7 @@ class LogScanner:
         found: dict[Path, FoundFile | None] = {}
         for folder in dict.fromkeys(folders):
             try:
-                found |= {folder / name: None for name in filter(_IS_LOG, names_in(folder))}
+                found |= {folder / name: None for name in filter(is_log, names_in(folder))}
             except FileNotFoundError:
                 continue
             except OSError as error:

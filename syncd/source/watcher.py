@@ -27,9 +27,9 @@ from watchdog.observers import Observer
 from watchdog.observers.api import BaseObserver, ObservedWatch
 from watchdog.observers.polling import PollingObserver
 
-from karaoke_train.runlog.layout import LOG_FILES
 from syncd import events
 from syncd.source.folder_tree import folders, is_left_out
+from syncd.source.scanner import is_log
 
 POLL_EVERY: Final = 2.0  # seconds
 # Folders below one: to poll is to look at every file in them each time, which a rescan does not
@@ -141,10 +141,9 @@ class _Handler(FileSystemEventHandler):
         self._on_news = on_news
 
     def on_any_event(self, event: FileSystemEvent) -> None:
-        for name in (event.src_path, event.dest_path):
-            path = Path(os.fsdecode(name))
-            if path.match(LOG_FILES):
-                self._on_news(path)
+        for name in filter(None, map(os.fsdecode, (event.src_path, event.dest_path))):
+            if is_log(name.rpartition("/")[2]):  # a Path's own match takes ten times as long
+                self._on_news(Path(name))
 
 
 class _HandlerBelow(_Handler):

@@ -188,8 +188,9 @@ def text(values: Mapping[str, Any]) -> str:
     """JSON as the SDK writes it, byte by byte but for the order: NaN and the infinities are bare
     tokens."""
     try:
-        if _all_finite(values):
-            return orjson.dumps(values).decode()
+        written = orjson.dumps(values).decode()
+        if "null" not in written:  # which is what orjson makes of them
+            return written
         written = orjson.dumps(_spelled(values)).decode()
     except TypeError:  # a lone surrogate: JSON has an escape for it, UTF-8 has nothing
         return json.dumps(values)
@@ -236,11 +237,3 @@ def finite(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [finite(item) for item in value]
     return value
-
-
-def _all_finite(value: Any) -> bool:
-    if isinstance(value, float):
-        return value - value == 0.0
-    if isinstance(value, Mapping):
-        return all(map(_all_finite, value.values()))
-    return all(map(_all_finite, value)) if isinstance(value, list) else True

@@ -99,11 +99,16 @@ def test_nobody_listening_is_no_fault(tmp_path: Path) -> None:
 
 
 def test_ready_comes_once_after_a_whole_tick_and_status_on_change_alone(manager: Manager) -> None:
-    notifier, loop = ServiceNotifier(Notifier(manager.address), [], Clock()), Loop()
+    clock, loop = Clock(), Loop()
+    notifier = ServiceNotifier(Notifier(manager.address), [], clock)
     assert manager.heard() == []
-    notifier.tick_done(loop)  # type: ignore[arg-type]
+    for _ in range(2):
+        clock.now += 1.0
+        notifier.tick_done(loop)  # type: ignore[arg-type]
+    loop.connectivity = Connectivity(known=True, error=Unreachable("a moment"))
     notifier.tick_done(loop)  # type: ignore[arg-type]
     loop.connectivity = Connectivity(known=True, error=Unreachable("no network"))
+    clock.now += 1.0
     notifier.tick_done(loop)  # type: ignore[arg-type]
     assert manager.heard() == [
         "STATUS=online; 0 runs; all uploaded",
