@@ -22,6 +22,9 @@ def run_in(store: Path, run_id: str, project: str = "songs") -> dict[str, Any]:
     state = "running"
     if path.exists():
         with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as database:
+            columns = [name for _, name, *_ in database.execute("PRAGMA table_info(metrics)")]
+            if "log_id" not in columns:  # trackio adds it in a second step: it is being made
+                raise KeyError(run_id)
             found = database.execute(
                 "SELECT log_id, timestamp, metrics FROM metrics WHERE run_id = ?", (run_id,)
             )
