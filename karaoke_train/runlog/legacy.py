@@ -83,11 +83,16 @@ def to_document(records: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     return document
 
 
-def to_csv(records: Iterable[Mapping[str, Any]]) -> str:
-    """The metrics of a run as a table: a row per train, val and epoch_summary record, a
-    column per key, nested metrics with their path (`val_metrics/loss`)."""
+def to_table(records: Iterable[Mapping[str, Any]]) -> tuple[list[str], list[dict[str, Any]]]:
+    """The metrics of a run as columns and rows: a row per train, val and epoch_summary record, a
+    column per key, nested metrics with their path (`val_metrics/loss`), lists as JSON."""
     rows = [_flat(record) for record in records if RecordType.of(record) in _LISTS.values()]
-    columns = list(dict.fromkeys(key for row in rows for key in row))
+    return list(dict.fromkeys(key for row in rows for key in row)), rows
+
+
+def to_csv(records: Iterable[Mapping[str, Any]]) -> str:
+    """The metrics of a run as `to_table` has them."""
+    columns, rows = to_table(records)
     out = io.StringIO()
     writer = csv.DictWriter(out, columns, lineterminator="\n")
     writer.writeheader()

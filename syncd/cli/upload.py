@@ -177,14 +177,15 @@ def _sync_offline(settings: Settings, console: Console) -> Exit:
     examples=(
         ("karaoke-syncd export run.jsonl > run.json", "the older one-document format"),
         ("karaoke-syncd export run.jsonl --format csv -o run.csv", "a table"),
+        ("karaoke-syncd export run.jsonl --format parquet > run.parquet", "typed"),
         ("karaoke-syncd export run.jsonl --format tensorboard -o runs", "for `tensorboard`"),
     ),
 )
 @click.argument("file", type=PATH, metavar="FILE.jsonl")
 @click.option(
-    "--format", "form", type=click.Choice(("json", "csv", "tensorboard")), default="json",
-    show_default=True,
-    help="json: the older one-document format; csv: a table; tensorboard: event files.",
+    "--format", "form", type=click.Choice(("json", "csv", "parquet", "tensorboard")),
+    default="json", show_default=True,
+    help="json: the older one-document format; csv, parquet: a table; tensorboard: event files.",
 )  # fmt: skip
 @click.option(
     "-o", "--output", type=PATH,
@@ -196,14 +197,18 @@ def export(call: Invocation, file: Path, form: str, output: Path | None) -> Exit
 
     if form == "tensorboard":
         return _export_events(file, output, call.console)
-    text, skipped = report.export(file, form)
+    if form == "parquet" and output is None and sys.stdout.isatty():
+        raise UsageError("a Parquet file is nothing for a terminal", remedy="Name it with -o FILE")
+    content, skipped = report.export(file, form)
     if skipped:
         print(one_line(f"{file}: {skipped} bad lines left out"), file=sys.stderr)
     if output:
-        output.write_text(text, "utf-8")
+        output.write_bytes(content if isinstance(content, bytes) else content.encode("utf-8"))
+    elif isinstance(content, bytes):
+        sys.stdout.buffer.write(content)
     else:
         # to a file or a program it goes as it is; a terminal would obey what a stranger wrote
-        sys.stdout.write(several_lines(text) if sys.stdout.isatty() else text)
+        sys.stdout.write(several_lines(content) if sys.stdout.isatty() else content)
     return Exit.OK
 
 

@@ -1,4 +1,4 @@
-"""A record log -> the older one-document JSON, or a CSV table."""
+"""A record log -> the older one-document JSON, or a table: CSV, Parquet."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from pathlib import Path
 from karaoke_train.runlog.format import Record
 from karaoke_train.runlog.legacy import to_csv, to_document
 from syncd.errors import SyncError
+from syncd.report.parquet import to_parquet
 from syncd.source import tailer
 
 
-def export(path: Path, form: str) -> tuple[str, int]:
-    """The file in the form json or csv, and how many bad lines were left out of it.
+def export(path: Path, form: str) -> tuple[str | bytes, int]:
+    """The file in the form json, csv or parquet, and how many bad lines were left out of it.
 
     Raises SyncError when it can't be read, or is no record log.
     """
@@ -31,6 +32,8 @@ def export(path: Path, form: str) -> tuple[str, int]:
         )
     if form == "csv":
         return to_csv(records), len(bad)
+    if form == "parquet":
+        return to_parquet(records), len(bad)
     return json.dumps(to_document(records), indent=2, ensure_ascii=False) + "\n", len(bad)
 
 

@@ -78,6 +78,7 @@ LIBRARIES: Final = {
     "wandb": ("syncd.destination.wandb.worker", "syncd.destination.wandb.history"),
     "plotext": ("syncd.report.plot",),
     "tensorboardX": ("syncd.report.tensorboard", "syncd.imports.tensorboard"),
+    "arro3": ("syncd.report.parquet",),
     "trackio": ("syncd.destination.trackio.store", "syncd.destination.trackio.dashboard"),
     "requests": (),
     "urllib3": ("syncd.destination.wandb.http",),

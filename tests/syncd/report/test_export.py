@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
+import sys
 from pathlib import Path
 
 import pytest
@@ -40,6 +42,43 @@ def test_the_table_has_a_row_for_each_record(log: Path) -> None:
     assert [row["step"] for row in rows] == ["0", "1", ""]
     assert rows[2]["train_metrics/a"] == "1"
     assert bad == 1
+
+
+def test_parquet_has_the_same_table_with_types(log: Path) -> None:
+    arro3_io = pytest.importorskip("arro3.io", reason="arro3 is not installed")
+    with log.open("ab") as file:
+        file.write(
+            b'\n{"type":"train","step":2,"ok":true,"train/loss":"NaN","many":[1,2],"odd":1}\n'
+        )
+        file.write(
+            b'{"type":"val","step":3,"ok":false,"words":"u","wide":18446744073709551615,"odd":"x","deep":{"a":null}}\n'
+        )
+    data, bad = export(log, "parquet")
+    assert isinstance(data, bytes)
+    table = arro3_io.read_parquet(io.BytesIO(data)).read_all()
+    rows = list(csv.reader(io.StringIO(str(export(log, "csv")[0]))))
+    assert (table.column_names, table.num_rows, bad) == (rows[0], len(rows) - 1, 2)
+    found = {name: [value.as_py() for value in table.column(name)] for name in rows[0]}
+    assert found["step"] == [0, 1, None, 2, 3]
+    assert found["train/loss"][:2] == [1.0, 0.5]
+    assert math.isnan(found["train/loss"][3])
+    assert found["ok"] == [None, None, None, True, False]
+    assert found["many"][3] == "[1, 2]"
+    assert found["odd"] == [None, None, None, "1", "x"]
+    assert found["words"][4] == "u"
+    assert found["wide"][4] == 2.0**64
+    assert found["deep/a"] == [None] * 5
+    kinds = {name: type(next(filter(None, values), None)) for name, values in found.items()}
+    assert [kinds[name] for name in ("step", "epoch", "ok", "odd")] == [int, float, bool, str]
+
+
+def test_where_nothing_writes_parquet_it_is_said_what_to_install(
+    log: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "arro3.core", None)
+    with pytest.raises(SyncError) as error:
+        export(log, "parquet")
+    assert error.value.remedy == "pip install 'karaoke-train[parquet]'"
 
 
 def test_a_log_longer_than_a_read_is_exported_whole(log: Path) -> None:

@@ -1,0 +1,47 @@
+"""A run's table of metrics -> a Parquet file: the rows and columns of the CSV, with types."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+from karaoke_train.runlog.legacy import to_table
+from syncd.errors import SyncError
+
+if TYPE_CHECKING:
+    from arro3.core import Array
+
+_LONGEST: Final = 63  # bits of an integer beside its sign
+
+
+def to_parquet(records: Iterable[Mapping[str, Any]]) -> bytes:
+    """The file's bytes. A column is of booleans, of integers, of numbers, or else of text; a value
+    that a row lacks is null. Raises SyncError where what writes it is not installed."""
+    try:
+        from arro3.core import Table
+        from arro3.io import write_parquet
+    except ImportError:
+        raise SyncError(
+            "Parquet is written by arro3, which is not installed",
+            meaning="Nothing was written",
+            remedy="pip install 'karaoke-train[parquet]'",
+        ) from None
+    columns, rows = to_table(records)
+    table = Table.from_pydict({key: _column([row.get(key) for row in rows]) for key in columns})
+    out = io.BytesIO()
+    write_parquet(table, out)
+    return out.getvalue()
+
+
+def _column(values: list[Any]) -> Array:
+    from arro3.core import Array, DataType
+
+    kinds = {type(value) for value in values if value is not None}
+    if kinds == {bool}:
+        return Array(values, DataType.bool())
+    if kinds == {int} and all(v is None or v.bit_length() <= _LONGEST for v in values):
+        return Array(values, DataType.int64())
+    if kinds and kinds <= {int, float}:
+        return Array([None if v is None else float(v) for v in values], DataType.float64())
+    return Array([None if v is None else str(v) for v in values], DataType.string())
