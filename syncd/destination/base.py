@@ -19,12 +19,14 @@ may wait for an unreachable server longer than the timeouts that the uploader wa
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
 from karaoke_train.runlog.format import MAX_TAG, Record, RunHeader
 from karaoke_train.runlog.reader import Line
+from syncd import memory
 from syncd.errors import UploadError
 from syncd.source.lines import Lines
 from syncd.source.media_folder import MediaFolder
@@ -102,7 +104,8 @@ class Target:
     """The run at the destination, and where its media are here. known: what the server has of it
     came from this file, as far as a cursor of ours tells. attempt: that of the line before the
     first one that will be sent, from 1 (see `rows.attempt_at`). allowed_keys: of the config, what
-    is told though it is named like a secret."""
+    is told though it is named like a secret. header: perhaps a slim one, `whole` then has the rest,
+    of `length` bytes: 16 sessions that open at once would hold 16 configs otherwise."""
 
     header: RunHeader
     entity: str
@@ -112,6 +115,14 @@ class Target:
     confirmed: int = 0  # lines that the cursor says are there
     attempt: int = 1
     allowed_keys: tuple[str, ...] = ()
+    read: Callable[[], RunHeader] | None = None
+    length: int = 0
+
+    @contextmanager
+    def whole(self) -> Iterator[RunHeader]:
+        """The header with its config, to be let go soon. Raises OSError."""
+        with memory.for_lines(self.length):
+            yield self.read() if self.read else self.header
 
     @property
     def ref(self) -> RunRef:
@@ -180,8 +191,8 @@ class Uploader(Protocol):
 
     def send(self, lines: Lines) -> Sequence[Line]:
         """Hand over the next lines. Says nothing about their arrival. Returns those of them that
-        say more than a step's metrics: bad and blank ones, and records that are neither train nor
-        val."""
+        say more than a step's metrics, slim: bad and blank ones, and records that are neither
+        train nor val."""
 
     @property
     def rewinds(self) -> bool:

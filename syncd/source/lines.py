@@ -7,10 +7,14 @@ its rows in bulk is spared 200,000 objects per backlog.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Final
 
-from karaoke_train.runlog.reader import Line, Position, each_line
+from karaoke_train.runlog.reader import Line, Position, each_line, parse_line
 from karaoke_train.runlog.record_types import RecordType
+
+# Of a record what is asked of it once its row is made
+_LASTING: Final = ("type", "attempt", "status", "exit_code", "path")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +46,11 @@ class Lines:
         """Each line with what it says, made when it is asked for."""
         return iter((self.overlong,)) if self.overlong else each_line(self.data, self.start)
 
+    def whole(self, line: Line) -> Line:
+        """One of these with all that it says; see `slim`."""
+        begin = self.start.offset
+        return parse_line(self.data[line.at.offset - begin : line.end.offset - begin], line.at)
+
     def first(self, most: int) -> Lines:
         """The first `most` of them."""
         if len(self) <= most:
@@ -60,13 +69,22 @@ class Lines:
 
 
 def special_lines(lines: Iterable[Line]) -> list[Line]:
-    """Those that say more than a step's metrics: bad and blank lines, and records that are neither
-    train nor val."""
+    """Those that say more than a step's metrics, slim: bad and blank lines, and records that are
+    neither train nor val."""
     return [
-        line
+        slim(line)
         for line in lines
         if not line.record or line.record.get("type") not in (RecordType.TRAIN, RecordType.VAL)
     ]
+
+
+def slim(line: Line) -> Line:
+    """The line with what is asked of its record later: a config, or a read's worth of epoch
+    summaries, takes ten times its bytes otherwise, in each thread that uploads."""
+    record = line.record
+    if not record:
+        return line
+    return replace(line, record={key: record[key] for key in _LASTING if key in record} or {"": 0})
 
 
 def _after(data: bytes, start: Position) -> Position:

@@ -64,6 +64,13 @@ def lines_at(path: Path, places: Iterable[Position]) -> Iterator[Line]:
                 yield parse_line(raw, at)
 
 
+def length_at(path: Path, offset: int) -> int:
+    """The bytes of the line that begins there, as far as a line may be long. Raises OSError."""
+    with open_log(path) as file:
+        file.seek(offset)
+        return len(file.readline(MAX_LINE))
+
+
 def _all_in_braces(lines: Lines) -> bool:
     data = lines.data
     inside = data.startswith(b"{") and data.endswith(b"}\n")

@@ -9,6 +9,7 @@ from pathlib import Path
 from threading import Event
 from typing import Final
 
+from syncd import memory
 from syncd.destination.base import Destination
 from syncd.paths import destination_folder
 from syncd.settings import Settings
@@ -30,6 +31,7 @@ def build_daemon(
 ) -> Iterator[Daemon]:
     """A daemon that is ready to tick; leaving drops all its sessions at once, and closes the
     destination. news: see Daemon."""
+    memory.give_back()
     workers = min(destination.max_sessions, MOST_THREADS) + 1  # one more, for who asks the server
     with ThreadPoolExecutor(workers, "upload") as threads:
         daemon = Daemon(

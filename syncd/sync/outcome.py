@@ -13,6 +13,7 @@ from syncd.destination.base import Outcome
 from syncd.source.safe_open import open_log
 
 CRASHED: Final = Outcome("crashed", 1)  # as wandb calls a run whose heartbeats stopped
+_LONGEST_STATUS: Final = 32  # characters; it is kept for as long as the run is known
 _LONGEST: Final = 4096  # bytes; an `end` record has three short fields
 
 
@@ -23,7 +24,7 @@ def outcome_in(record: Record | None) -> Outcome | None:
     # A foreign file may say anything: without a usable code, wandb's own 0 and 1. True is an int
     # for Python, and wandb's SDK takes neither it nor more than 32 bits
     code = record.get("exit_code")
-    status = str(record.get("status") or "finished")
+    status = str(record.get("status") or "finished")[:_LONGEST_STATUS]
     if isinstance(code, int) and not isinstance(code, bool) and -(1 << 31) <= code < 1 << 31:
         return Outcome(status, code)
     return Outcome(status, 0 if status == "finished" else 1)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -19,7 +20,7 @@ from karaoke_train.runlog.lock import Lock, holder_of
 from karaoke_train.runlog.plain_text import one_line
 from karaoke_train.runlog.reader import Line, Position
 from karaoke_train.runlog.record_types import RecordType
-from syncd import events
+from syncd import events, memory
 from syncd.destination.base import (
     Destination,
     Outcome,
@@ -42,6 +43,7 @@ from syncd.failpoints import failpoint
 from syncd.source import fingerprint, marked, tailer
 from syncd.source.attempts import attempt_before
 from syncd.source.fingerprint import FileChanged
+from syncd.source.lines import slim
 from syncd.source.scanner import LogFile, head_of
 from syncd.state import cursor, lease, quarantine
 from syncd.state.cursor import Cursor, Fingerprint
@@ -317,13 +319,15 @@ class Session:
         # The newest config, of a resumed run's last start: the SDK is told once, at its opening
         config_at, attempt = self._start_before(at)
         target = Target(
-            _merged(self.header, self.path, config_at),
+            self.header,
             self._entity(),
             self.project,
             self._media,
             known=known is not None,
             confirmed=at.ordinal,
             attempt=attempt,
+            read=partial(_merged, self.header, self.path, config_at),
+            length=marked.length_at(self.path, config_at),
         )
         self._opened_at = target.entity
         self._uploader = self._destination.uploader(target)
@@ -650,7 +654,9 @@ class Session:
         for lines in tailer.until(self.path, count, at):
             # Beyond a cursor are few lines, perhaps with bad ones that a session sent, and died
             # before it kept them. Without one it may be a million, and parsing them takes seconds
-            self._look_at([*(lines if known else marked.marked_or_odd(lines, _LATER))])
+            with memory.for_lines(len(lines.data)):
+                seen = lines if known else marked.marked_or_odd(lines, _LATER)
+                self._look_at([slim(line) for line in seen])
             at = lines.end
         return at
 

@@ -42,6 +42,7 @@ ROOMS: Final = {
     "syncd": "",
     "syncd.errors": "log",
     "syncd.failpoints": "",
+    "syncd.memory": "",
     "syncd.paths": "errors",
     "syncd.settings": "errors failpoints paths log",
     "syncd.logging_setup": "errors log",
@@ -56,7 +57,7 @@ ROOMS: Final = {
     "syncd.cli": "tops state source imports destination sync service report log",
     "syncd.__main__": "cli",
 }  # fmt: skip
-TOPS: Final = ("errors", "failpoints", "paths", "settings", "logging_setup", "events")
+TOPS: Final = ("errors", "failpoints", "paths", "settings", "logging_setup", "events", "memory")
 
 # Library -> the modules, or whole rooms, that may import it.
 TRAINING: Final = (

@@ -14,6 +14,7 @@ from karaoke_train.runlog.format import Record
 from karaoke_train.runlog.reader import Line
 from karaoke_train.runlog.secrets import cut_config
 from karaoke_train.runlog.timestamps import parse_timestamp
+from syncd import memory
 from syncd.destination.base import Labels, Outcome, Target
 from syncd.destination.media_files import missing
 from syncd.destination.rows import ATTEMPT, RUNTIME, Media, attempt_at, row
@@ -48,14 +49,13 @@ class TrackioUploader:
         self._started = parse_timestamp(target.header.created, 0.0)
         self._attempt = target.attempt
         self._step = 0  # of the newest row that had one
-        header = target.header
-        allowed = (*target.allowed_keys, *header.allow_config_keys)
-        self._config = {**cut_config(header.config, allowed), **as_config(Labels.of(header))}
+        self._config: dict[str, Any] = {}  # until it is kept
         self._dead = False
 
     def open(self) -> int:
         """Begin. Returns the store's count of the run."""
         self._store.check()
+        self._config = config_of(self._target)
         count = self.confirm()
         self._step = self._store.last_step(*self._run)
         if self._store.state(*self._run) not in ("", RUNNING):
@@ -65,12 +65,13 @@ class TrackioUploader:
     def send(self, lines: Lines) -> Sequence[Line]:
         """Keep the next lines."""
         self._alive()
-        parsed = list(lines)
-        rows = [self._row(line) for line in parsed]
-        project, run_id = self._run
-        self._store.add(project, self._target.header.run_name, run_id, rows, self._config)
-        self._config = {}  # once is enough
-        return special_lines(parsed)
+        with memory.for_lines(len(lines.data)):
+            parsed = list(lines)
+            rows = [self._row(line) for line in parsed]
+            project, run_id = self._run
+            self._store.add(project, self._target.header.run_name, run_id, rows, self._config)
+            self._config = {}  # once is enough
+            return special_lines(parsed)
 
     def rewind(self, ordinal: int, attempt: int) -> None:
         """Go back. Rows that are there stay as they are."""
@@ -143,6 +144,13 @@ class TrackioUploader:
             "caption": media.caption,
             "sha256": digest,
         }
+
+
+def config_of(target: Target) -> dict[str, Any]:
+    """The run's settings and labels, without secrets. Raises OSError."""
+    with target.whole() as header:
+        allowed = (*target.allowed_keys, *header.allow_config_keys)
+        return {**cut_config(header.config, allowed), **as_config(Labels.of(header))}
 
 
 def as_config(labels: Labels) -> dict[str, Any]:

@@ -28,6 +28,7 @@ from karaoke_train.runlog.format import BadRecord, Record, RunHeader
 from karaoke_train.runlog.reader import Line
 from karaoke_train.runlog.record_types import RecordType
 from karaoke_train.runlog.timestamps import parse_timestamp
+from syncd import memory
 from syncd.destination.base import Labels, Outcome, Target
 from syncd.destination.refusals import not_counted, run_deleted, run_refused, stands_still
 from syncd.destination.rows import EPOCH_TABLE, epoch_table
@@ -110,13 +111,14 @@ class FileStream:
         count = self._stable_count(bucket) if self._counts else self._target.confirmed
         if bucket:
             self._summary = Summary(bucket.summary)
-        labels = Labels.of(self._target.header)
-        self._labels = hash(labels)
-        # Told with the file's first line alone: what people change on the page is to stay
-        told = Labels() if self._target.confirmed else labels
-        self._configure(self._target.header, bucket, told)
+        with self._target.whole() as header:
+            labels = Labels.of(header)
+            self._labels = hash(labels)
+            # Told with the file's first line alone: what people change on the page is to stay
+            told = Labels() if self._target.confirmed else labels
+            self._configure(header, bucket, told)
         # Told once: a session that kept the config would take a hundred times what it needs
-        self._target = replace(self._target, header=self._target.header.slim())
+        self._target = replace(self._target, header=self._target.header.slim(), read=None)
         self._began = self._next = count
         self._last.begin(self._target.ref)
         self._alive = True
@@ -126,18 +128,10 @@ class FileStream:
         """Post the lines, in as few requests as the limits allow."""
         if self._lanes.of(self._target.ref) is not Lane.DIRECT:
             raise _other_lane("the server was found out not to do what this way relies on")
-        made = self._rows(lines)
-        # Before they are posted: a crash in between has it told again
-        for line in made.special:
-            if line.at.offset and RecordType.of(line.record or {}) is RecordType.CONFIG:
-                self._reconfigure(line.record or {})
-        at = lines.start.ordinal
-        for texts in self._in_posts(made.texts):
-            last = at + len(texts) == lines.end.ordinal
-            self._post_lines(at, texts, with_summary=last)
-            at += len(texts)
-        self._bring(self._media.pop())
-        return made.special
+        with memory.for_lines(len(lines.data)):
+            special = self._send(lines)
+        self._bring(self._media.pop())  # which may take long
+        return special
 
     def confirm(self) -> int:
         """The server's count; where it has none, the lines that it answered for."""
@@ -316,6 +310,19 @@ class FileStream:
             size += length
         if begin < len(texts):
             yield texts[begin:]
+
+    def _send(self, lines: Lines) -> Sequence[Line]:
+        made = self._rows(lines)
+        # Before they are posted: a crash in between has it told again
+        for line in made.special:
+            if line.at.offset and RecordType.of(line.record or {}) is RecordType.CONFIG:
+                self._reconfigure(lines.whole(line).record or {})
+        at = lines.start.ordinal
+        for texts in self._in_posts(made.texts):
+            last = at + len(texts) == lines.end.ordinal
+            self._post_lines(at, texts, with_summary=last)
+            at += len(texts)
+        return made.special
 
     def _post_lines(self, offset: int, texts: list[str], *, with_summary: bool) -> None:
         if offset != self._next:

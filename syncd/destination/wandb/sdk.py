@@ -87,7 +87,7 @@ class WandbSdk:
         self._count_stable_for = count_stable_for
         self._worker: Worker | None = None
         self._started = parse_timestamp(target.header.created, 0.0)
-        self._labels = Labels.of(target.header)  # as the server has them once the session is open
+        self._labels = Labels()  # as the server has them once the session is open
         self._attempt = target.attempt  # of the newest line that was made a row
         self._sent = self._confirmed = 0  # lines of the run, once a session is open
         # Whether what the server counts can be read back there, once that was tried
@@ -103,22 +103,23 @@ class WandbSdk:
         agree: logged now, records would be put over others."""
         self._await_stragglers()
         count = self._stable_count()
-        header = self._target.header
         self._worker = self._pool.acquire()
         self._last.begin(self._target.ref)
-        request = Open(
-            base_url=self._api.login.base_url,
-            key=self._api.login.key,
-            entity=self._target.entity,
-            project=self._target.project,
-            run_id=header.run_id,
-            run_name=header.run_name,
-            config=wandb_config(header, self._target.allowed_keys),
-            program=run_program(header),
-            # Told with the file's first line alone: what people change on the page is to stay
-            labels=Labels() if self._target.confirmed else self._labels,
-            timeout=self._init * self._pool.slack,
-        )
+        with self._target.whole() as header:
+            self._labels = Labels.of(header)
+            request = Open(
+                base_url=self._api.login.base_url,
+                key=self._api.login.key,
+                entity=self._target.entity,
+                project=self._target.project,
+                run_id=header.run_id,
+                run_name=header.run_name,
+                config=wandb_config(header, self._target.allowed_keys),
+                program=run_program(header),
+                # Told with the file's first line alone: what people change on the page is to stay
+                labels=Labels() if self._target.confirmed else self._labels,
+                timeout=self._init * self._pool.slack,
+            )
         self._sent = self._confirmed = count
         self._call(Start(), STARTS)
         starting_step = self._call(request, self._init + ANSWERS)
@@ -172,7 +173,7 @@ class WandbSdk:
         # Before they are sent: a crash in between has it told again
         for line in special:
             if line.at.offset and line.record and RecordType.of(line.record) is RecordType.CONFIG:
-                self._reconfigure(line.record)
+                self._reconfigure(lines.whole(line).record or {})
         self._call(Log(rows, self._target.media), HAND_OVER)
         return special
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from karaoke_train.runlog.format import RunHeader
 from syncd.destination.base import Target
 from syncd.destination.trackio.destination import ENTITY, TrackioDestination
-from syncd.destination.trackio.uploader import TrackioUploader
+from syncd.destination.trackio.uploader import TrackioUploader, config_of
 
 
 def test_secrets_are_masked_unless_they_are_allowed(tmp_path: Path) -> None:
@@ -16,5 +16,9 @@ def test_secrets_are_masked_unless_they_are_allowed(tmp_path: Path) -> None:
     target = Target(header, ENTITY, "p", tmp_path)
     session = TrackioDestination(tmp_path, ("song_*",)).uploader(target)
     assert isinstance(session, TrackioUploader)
-    told = {key: session._config[key] for key in config}
-    assert told == {"api_key": "***", "hf_token": "b", "song_key": "C", "lr": 1}
+    assert config_of(session._target) == {
+        "api_key": "***",
+        "hf_token": "b",
+        "song_key": "C",
+        "lr": 1,
+    }
