@@ -79,6 +79,24 @@ def sent_again(run_id: str, path: Path, first: int, end: int) -> None:
     )
 
 
+def epochs_left_out(run_id: str, path: Path, kept: int) -> None:
+    """The run has more epochs, or larger ones, than its table takes."""
+    words = (
+        "%s: the epoch table on the run's page has the newest %s epochs, as there are too many or "
+        "too large ones; the history has all of them"
+    )
+    _of_run(run_id, logging.WARNING, words, path.name, f"{kept:,}")
+
+
+def summary_cut(run_id: str) -> None:
+    """The run has more metrics, or longer values, than its summary takes."""
+    words = (
+        "%s: its page has the last values of some of its metrics alone, as they are too many or "
+        "too long; the history has all of them"
+    )
+    _of_run(run_id, logging.WARNING, words, run_id)
+
+
 def went_offline(error: UploadError) -> None:
     """The destination can't be reached, or refuses us, and why."""
     log.warning("%s", error)

@@ -16,7 +16,7 @@ MOST: Final = 24 << 20  # bytes, for all that are large
 SMALL: Final = 1 << 20  # bytes that nobody waits for
 KEPT: Final = 256 << 10  # bytes of a buffer that malloc may keep
 _MMAP_THRESHOLD: Final = -3  # glibc's M_MMAP_THRESHOLD, mallopt(3)
-PARSED: Final = 12  # bytes of memory per byte of a line, with what is made of it
+PARSED: Final = 24  # bytes of memory per byte of a line of many names, with what is made of it
 
 
 class Memory:
@@ -53,6 +53,13 @@ class Memory:
 
 
 _shared = Memory()
+
+
+@contextmanager
+def for_table() -> Iterator[None]:
+    """Room for a run's table of epochs, as large as it may become."""
+    with _shared.of(MOST):
+        yield
 
 
 def give_back() -> None:

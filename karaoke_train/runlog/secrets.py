@@ -39,6 +39,8 @@ _HARMLESS: Final = frozenset(
         *("high", "band", "one", "two", "multi", "single"),
     }
 )
+# In each name that has one of these: of 50,000 keys most are looked at no further
+_MAY_BE_SECRET: Final = re.compile(r"(?i)key|token|pass|pwd|auth|secret|credential|bearer")
 _CAMEL: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 _BETWEEN: Final = re.compile(r"[^A-Za-z]+")
 _NAME: Final = re.compile(r"[-+~\w.\[\]/]+")  # of a flag, a variable, an override (+trainer.lr=…)
@@ -155,7 +157,7 @@ def is_secret(name: str) -> bool:
 
 
 def _cut_value(name: str, value: Any, allowed: Collection[str]) -> Any:
-    words = _words(str(name)) if name else []
+    words = _words(str(name)) if _MAY_BE_SECRET.search(str(name)) else []
     if allowed and any(fnmatchcase(str(name), pattern) for pattern in allowed):
         return value
     # A count of tokens is no secret, and neither is a password's absence

@@ -196,10 +196,10 @@ def export(call: Invocation, file: Path, form: str, output: Path | None) -> Exit
     from syncd.report import export as report
 
     if form == "tensorboard":
-        return _export_events(file, output, call.console)
+        return _export_events(file, output, call)
     if form == "parquet" and output is None and sys.stdout.isatty():
         raise UsageError("a Parquet file is nothing for a terminal", remedy="Name it with -o FILE")
-    content, skipped = report.export(file, form)
+    content, skipped = report.export(file, form, call.settings.allow_config_keys)
     if skipped:
         print(one_line(f"{file}: {skipped} bad lines left out"), file=sys.stderr)
     if output:
@@ -212,7 +212,7 @@ def export(call: Invocation, file: Path, form: str, output: Path | None) -> Exit
     return Exit.OK
 
 
-def _export_events(path: Path, output: Path | None, console: Console) -> Exit:
+def _export_events(path: Path, output: Path | None, call: Invocation) -> Exit:
     from syncd.report import tensorboard
     from syncd.source.scanner import LogFile, LogScanner
 
@@ -221,10 +221,10 @@ def _export_events(path: Path, output: Path | None, console: Console) -> Exit:
     file = LogScanner().look(path)
     if not isinstance(file, LogFile):
         raise SyncError(file.problem or "it has no records yet", where=str(path))
-    done = tensorboard.export(file, output)
+    done = tensorboard.export(file, output, call.settings.allow_config_keys)
     for words in done.left_out:
         print(one_line(f"{path}: left out: {words}"), file=sys.stderr)
-    console.print(
+    call.console.print(
         f"Written: {done.folder}   (tensorboard --logdir {output})", highlight=False, markup=False,
         soft_wrap=True,
     )  # fmt: skip

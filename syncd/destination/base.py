@@ -19,7 +19,7 @@ may wait for an unreachable server longer than the timeouts that the uploader wa
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
@@ -214,7 +214,7 @@ class Uploader(Protocol):
         the server, and raise what comes of that."""
 
     def close(
-        self, outcome: Outcome | None, epochs: Sequence[Record], media: Sequence[Line] = ()
+        self, outcome: Outcome | None, epochs: Iterable[Record], media: Sequence[Line] = ()
     ) -> None:
         """End the session. With an outcome, end the run too: its epoch summaries become its table,
         the pictures and sounds that its media lines name are at the server, and the server shows

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -71,9 +71,14 @@ def attempt_at(line: Line, before: int) -> int:
     return attempt_of(line.record, before if line.at.offset else 0)
 
 
-def epoch_table(epochs: Sequence[Record]) -> tuple[list[str], list[list[Any]]]:
+def epoch_fields(record: Record) -> dict[str, Any]:
+    """An epoch's row of the table, by the names of its columns."""
+    return dict(_flat(record, ""))
+
+
+def epoch_table(epochs: Iterable[Record]) -> tuple[list[str], list[list[Any]]]:
     """The columns and rows of the run's epoch table. A resumed epoch's last summary stands."""
-    by_epoch = {epoch_key(record): dict(_flat(record, "")) for record in epochs}
+    by_epoch = {epoch_key(record): epoch_fields(record) for record in epochs}
     columns = list(dict.fromkeys(key for fields in by_epoch.values() for key in fields))
     return columns, [[fields.get(key) for key in columns] for fields in by_epoch.values()]
 

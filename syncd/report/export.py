@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
-from karaoke_train.runlog.format import Record
+from karaoke_train.runlog.format import BadRecord, Record, RunHeader
 from karaoke_train.runlog.legacy import to_csv, to_document
+from karaoke_train.runlog.record_types import RecordType
+from karaoke_train.runlog.secrets import cut_config
 from syncd.errors import SyncError
 from syncd.report.parquet import to_parquet
 from syncd.source import tailer
 
 
-def export(path: Path, form: str) -> tuple[str | bytes, int]:
+def export(path: Path, form: str, allowed: Collection[str] = ()) -> tuple[str | bytes, int]:
     """The file in the form json, csv or parquet, and how many bad lines were left out of it.
+    allowed: of the config, what is kept though it is named like a secret.
 
     Raises SyncError when it can't be read, or is no record log.
     """
     bad: list[int] = []
     try:
-        records = list(_records(path, bad))
+        records = list(map(partial(masked, allowed=allowed), _records(path, bad)))
     except OSError as error:
         raise SyncError(f"can't be read: {error.strerror}", where=str(path)) from None
     if not any(isinstance(record.get("type"), str) for record in records):
@@ -35,6 +40,17 @@ def export(path: Path, form: str) -> tuple[str | bytes, int]:
     if form == "parquet":
         return to_parquet(records), len(bad)
     return json.dumps(to_document(records), indent=2, ensure_ascii=False) + "\n", len(bad)
+
+
+def masked(record: Record, allowed: Collection[str] = ()) -> Record:
+    """The record with `***` for the secrets in its config, as an upload has it: older and foreign
+    writers leave them in. allowed: see `secrets.cut_config`."""
+    config = record.get("config")
+    if RecordType.of(record) is not RecordType.CONFIG or not isinstance(config, dict):
+        return record
+    with suppress(BadRecord):
+        allowed = (*allowed, *RunHeader.of(record).allow_config_keys)
+    return {**record, "config": cut_config(config, allowed)}
 
 
 def _records(path: Path, bad: list[int]) -> Iterator[Record]:

@@ -10,7 +10,7 @@ import heapq
 import json
 import tempfile
 import wave
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import starmap
@@ -25,6 +25,7 @@ from syncd.destination.media_files import missing
 from syncd.destination.rows import Media, row
 from syncd.errors import SyncError
 from syncd.report.curves import STEP, Curve, XAxis, curves
+from syncd.report.export import masked
 from syncd.source import tailer
 from syncd.source.media_folder import PICTURES
 from syncd.source.scanner import LogFile
@@ -45,9 +46,9 @@ class Exported:
     left_out: tuple[str, ...]
 
 
-def export(file: LogFile, folder: Path) -> Exported:
+def export(file: LogFile, folder: Path, allowed: Collection[str] = ()) -> Exported:
     """Write the run's events into a folder of its name within `folder`, in place of those of an
-    earlier export. Raises SyncError, OSError."""
+    earlier export. allowed: see `export.masked`. Raises SyncError, OSError."""
     try:
         from tensorboardX.event_file_writer import EventsWriter
     except ImportError:
@@ -63,7 +64,7 @@ def export(file: LogFile, folder: Path) -> Exported:
         # the synchronous writer: that of SummaryWriter hands events to a thread, where a full disk
         # is nobody's error
         with closing(EventsWriter(f"{part}/events", SUFFIX)) as writer:
-            for event in _events(file, left_out):
+            for event in _events(file, left_out, allowed):
                 writer.write_event(event)
         (written,) = Path(part).iterdir()
         for old in target.glob(f"events.out.tfevents.*{SUFFIX}"):
@@ -72,13 +73,14 @@ def export(file: LogFile, folder: Path) -> Exported:
     return Exported(target, tuple(left_out))
 
 
-def _events(file: LogFile, left_out: list[str]) -> Iterator[Event]:
+def _events(file: LogFile, left_out: list[str], allowed: Collection[str]) -> Iterator[Event]:
     from tensorboardX.proto.event_pb2 import Event
     from tensorboardX.proto.summary_pb2 import Summary
     from tensorboardX.summary import text
 
     started = parse_timestamp(file.header.created, 0.0)
-    if config := to_document(line.record or {} for line in tailer.each_line(file.path))["config"]:
+    records = (masked(line.record or {}, allowed) for line in tailer.each_line(file.path))
+    if config := to_document(records)["config"]:
         yield Event(wall_time=started, step=0, summary=text("config", _as_markdown(config)))
     found = curves(tailer.each_line(file.path), started, XAxis.TIME)
     for key, curve in found.items():

@@ -14,7 +14,7 @@ from karaoke_train.runlog.reader import Line, Position, each_line, parse_line
 from karaoke_train.runlog.record_types import RecordType
 
 # Of a record what is asked of it once its row is made
-_LASTING: Final = ("type", "attempt", "status", "exit_code", "path")
+_LASTING: Final = ("type", "attempt", "status", "exit_code", "path", "key", "kind", "caption")
 
 
 @dataclass(frozen=True, slots=True)

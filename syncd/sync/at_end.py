@@ -1,54 +1,119 @@
-"""Lines -> what the end of their run is told with: its epochs, its pictures and sounds; pure."""
+"""Lines -> what the end of their run is told with: its epochs, its pictures and sounds."""
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections import OrderedDict, deque
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final
+from pathlib import Path
+from typing import Any, Final
 
 from karaoke_train.runlog.format import Record
-from karaoke_train.runlog.reader import Line
+from karaoke_train.runlog.reader import Line, Position
 from karaoke_train.runlog.record_types import RecordType
-from syncd.destination.rows import epoch_key
+from syncd.destination.rows import epoch_fields, epoch_key
+from syncd.source import marked
+from syncd.source.lines import slim
 
 KINDS: Final = (RecordType.EPOCH_SUMMARY, RecordType.MEDIA)
 # What the epoch table is made of at most, the newest epochs: each summary is in the history anyway.
 MAX_EPOCHS: Final = 10_000  # the rows that wandb's own client logs of a table
-MAX_BYTES: Final = 4 << 20  # of their lines, which take 8 to 12 times that as objects
+MAX_BYTES: Final = 4 << 20  # of their lines
+MAX_VALUES: Final = 100_000  # in them, each of which takes 200 bytes
+MAX_CELLS: Final = 1_000_000  # of the table, which has a column for each name that any epoch has
+MAX_COLUMNS: Final = 100_000
+MAX_MEDIA: Final = 50_000  # pictures and sounds, the newest, that are looked for once more
 
 
 @dataclass(frozen=True, slots=True)
 class AtEnd:
-    """epochs: the last summary of each epoch, by the epoch's first place in the file. media: the
-    lines of pictures and sounds. seen: lines of both kinds, also those that are left out."""
+    """epochs: where the last summary of each epoch is, by the epoch's first place in the file;
+    left_out: whether there are too many for the table. media: the lines of pictures and sounds,
+    slim. seen: lines of both kinds, also those that are left out."""
 
-    epochs: Sequence[Record]
+    epochs: Sequence[Position]
     media: Sequence[Line]
     seen: int
+    left_out: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Epochs:
+    """The summaries that begin there, read anew each time: as records they take ten times what
+    their lines do, in each of the sessions that end at once."""
+
+    path: Path
+    places: Sequence[Position]
+
+    def __iter__(self) -> Iterator[Record]:
+        """Each of them. Raises OSError."""
+        return (line.record or {} for line in marked.lines_at(self.path, self.places))
+
+
+@dataclass(frozen=True, slots=True)
+class _Epoch:
+    at: Position
+    size: int
+    values: int
+
+
+class _Table:
+    """The epochs that are kept, and how much they are."""
+
+    def __init__(self) -> None:
+        self.latest: OrderedDict[object, _Epoch] = OrderedDict()
+        self.left_out = False
+        self._columns: set[str] = set()
+        self._size = self._values = 0
+
+    def add(self, line: Line) -> None:
+        record = line.record or {}
+        epoch = _Epoch(line.at, line.end.offset - line.at.offset, _count(record))
+        if len(self._columns) < MAX_COLUMNS:
+            self._columns.update(epoch_fields(record))
+        key = epoch_key(record)
+        self._weigh(self.latest.get(key), -1)
+        self.latest[key] = epoch
+        self._weigh(epoch, 1)
+        while len(self.latest) > 1 and self._is_too_much():
+            self._weigh(self.latest.popitem(last=False)[1], -1)
+            self.left_out = True
+
+    def _weigh(self, epoch: _Epoch | None, sign: int) -> None:
+        if epoch:
+            self._size += sign * epoch.size
+            self._values += sign * epoch.values
+
+    def _is_too_much(self) -> bool:
+        return (
+            len(self.latest) > MAX_EPOCHS
+            or self._size > MAX_BYTES
+            or self._values > MAX_VALUES
+            or len(self.latest) * len(self._columns) > MAX_CELLS
+        )
 
 
 def gathered(lines: Iterable[Line]) -> AtEnd:
     """What these lines have of it. They are taken one by one: a file may have more summaries than
     the memory holds."""
-    latest: OrderedDict[object, Line] = OrderedDict()
-    media: list[Line] = []
-    size = seen = 0
+    table = _Table()
+    media: deque[Line] = deque(maxlen=MAX_MEDIA)
+    seen = 0
     for line in lines:
         kind = RecordType.of(line.record or {})
         if kind not in KINDS:
             continue
         seen += 1
         if kind is RecordType.MEDIA:
-            media.append(line)
-            continue
-        key = epoch_key(line.record or {})
-        size += _length(line) - (_length(latest[key]) if key in latest else 0)
-        latest[key] = line
-        while len(latest) > MAX_EPOCHS or (size > MAX_BYTES and len(latest) > 1):
-            size -= _length(latest.popitem(last=False)[1])
-    return AtEnd([line.record or {} for line in latest.values()], media, seen)
+            media.append(slim(line))
+        else:
+            table.add(line)
+    places = [epoch.at for epoch in table.latest.values()]
+    return AtEnd(places, tuple(media), seen, table.left_out)
 
 
-def _length(line: Line) -> int:
-    return line.end.offset - line.at.offset
+def _count(value: Any) -> int:
+    """The values in one, at any depth."""
+    if isinstance(value, dict):
+        return 1 + sum(map(_count, value.values()))
+    return 1 + sum(map(_count, value)) if isinstance(value, list) else 1

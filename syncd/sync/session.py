@@ -49,7 +49,7 @@ from syncd.state import cursor, lease, quarantine
 from syncd.state.cursor import Cursor, Fingerprint
 from syncd.state.notes import Notes
 from syncd.sync import troubles
-from syncd.sync.at_end import KINDS, AtEnd, gathered
+from syncd.sync.at_end import KINDS, AtEnd, Epochs, gathered
 from syncd.sync.content import Content
 from syncd.sync.left_out import judged
 from syncd.sync.outcome import CRASHED, outcome_before, outcome_of
@@ -491,6 +491,8 @@ class Session:
         # Their places are kept, not the records: a session of a million records needs no more
         # memory than one of ten, and ending it does not read the million again
         needs = self._at_end(confirmed) if outcome else gathered(())
+        if needs.left_out:
+            events.epochs_left_out(self.header.run_id, self.path, len(needs.epochs))
         if outcome and self._shown:
             fingerprint.check(self.path, confirmed, self._shown)
         # The file is looked at before the end is told: "finished" cannot be taken back without
@@ -498,7 +500,7 @@ class Session:
         if outcome and confirmed.ordinal:
             self._bring(self._lacks(confirmed), confirmed)
         failpoint("close.before")
-        uploader.close(outcome, needs.epochs, needs.media)
+        uploader.close(outcome, Epochs(self.path, needs.epochs), needs.media)
         failpoint("close.after")
         self._uploader = None
         if outcome:  # only now: `close` has raised where the server could not be told

@@ -12,7 +12,7 @@ but by asking for the count.
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from karaoke_train.runlog.timestamps import parse_timestamp
@@ -23,7 +23,7 @@ from syncd.errors import ProblemCode, RunRefused, RunTrouble, Unreachable, Uploa
 from syncd.source.lines import special_lines
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from karaoke_train.runlog.format import Record
     from karaoke_train.runlog.reader import Line
@@ -232,6 +232,8 @@ class FakeUploader:
             self._server.receive(run_id, line, attempt, self._started)
         self._server.late.clear()
         self._next = self._confirmed = self._settled_count()
+        with self._target.whole() as header:  # as any uploader: what the file says by now
+            self._target = replace(self._target, header=header, read=None)
         run = self._server.runs.setdefault(self._run_id, FakeRun(self._target))
         run.target, run.outcome = self._target, None
         self._server.sessions.append(self)
@@ -285,7 +287,7 @@ class FakeUploader:
         return count
 
     def close(
-        self, outcome: Outcome | None, epochs: Sequence[Record], media: Sequence[Line] = ()
+        self, outcome: Outcome | None, epochs: Iterable[Record], media: Sequence[Line] = ()
     ) -> None:
         self._touch("close")
         if outcome is None or not outcome.told:
@@ -293,7 +295,7 @@ class FakeUploader:
             return
         self.deliver(len(self._pipe))
         if run := self._server.runs.get(self._run_id):
-            run.outcome, run.epochs = outcome, epochs
+            run.outcome, run.epochs = outcome, list(epochs)
         if self._server.take("close"):
             raise self._die(RunTrouble("the close was not answered"))
         self._leave()

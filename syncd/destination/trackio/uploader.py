@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -95,7 +95,7 @@ class TrackioUploader:
         )
 
     def close(
-        self, outcome: Outcome | None, epochs: Sequence[Record], media: Sequence[Line] = ()
+        self, outcome: Outcome | None, epochs: Iterable[Record], media: Sequence[Line] = ()
     ) -> None:
         """End the session, and with an outcome the run. Epochs are in its history, and the files
         of pictures and sounds came with their rows."""

@@ -24,6 +24,7 @@ from syncd.source.lines import special_lines
 
 MediaReference = Callable[[int, str, Media], Any]  # ordinal, key, media -> what the row holds
 
+MAX_SUMMARY: Final = 256 << 10  # bytes, of some thousand metrics
 _TOKEN: Final = secrets.token_hex(16)
 _LOWEST, _PAST = -(1 << 63), 1 << 63  # wandb's integers have 64 bits with the sign
 _PLAIN_TYPES: Final = frozenset({RecordType.TRAIN.value, RecordType.VAL.value})
@@ -42,10 +43,12 @@ class HistoryLines:
 
 class Summary:
     """The last value of each key, nested ones leaf by leaf, as wandb-core keeps it. base: what the
-    server has by now."""
+    server has by now. Of what takes more than MAX_SUMMARY, which no training does, the first keys
+    are kept: it is held for as long as a session is open, and sent with each post."""
 
     def __init__(self, base: Mapping[str, Any] | None = None) -> None:
         self._tree: dict[str, Any] = dict(base or {})
+        self.cut = False  # whether something was left out
 
     def update(self, values: Mapping[str, Any]) -> None:
         """A newer row, or a part of one."""
@@ -55,7 +58,12 @@ class Summary:
         """The summary as JSON, with the run's length in whole seconds."""
         runtime = self._tree.get("_runtime")
         seconds = int(runtime) if isinstance(runtime, (int, float)) else 0
-        return text({**self._tree, "_wandb": {"runtime": seconds}})
+        own = {"_wandb": {"runtime": seconds}}
+        if len(written := text({**self._tree, **own})) <= MAX_SUMMARY:
+            return written
+        self.cut = True
+        self._tree = _first(self._tree, MAX_SUMMARY)
+        return text({**self._tree, **own})
 
 
 def _merge(tree: dict[str, Any], values: Mapping[str, Any]) -> None:
@@ -69,6 +77,17 @@ def _merge(tree: dict[str, Any], values: Mapping[str, Any]) -> None:
             _merge(inner, value)
         else:
             tree[key] = value
+
+
+def _first(tree: Mapping[str, Any], most: int) -> dict[str, Any]:
+    """The first of these that take no more than `most` bytes as JSON, wandb's own before all."""
+    kept: dict[str, Any] = {}
+    for key in sorted(tree, key=lambda key: not key.startswith("_")):
+        size = len(text({key: tree[key]}))
+        if size <= most:
+            most -= size
+            kept[key] = tree[key]
+    return kept
 
 
 def _says_something(value: Any) -> bool:

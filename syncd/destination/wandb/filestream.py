@@ -28,7 +28,7 @@ from karaoke_train.runlog.format import BadRecord, Record, RunHeader
 from karaoke_train.runlog.reader import Line
 from karaoke_train.runlog.record_types import RecordType
 from karaoke_train.runlog.timestamps import parse_timestamp
-from syncd import memory
+from syncd import events, memory
 from syncd.destination.base import Labels, Outcome, Target
 from syncd.destination.refusals import not_counted, run_deleted, run_refused, stands_still
 from syncd.destination.rows import EPOCH_TABLE, epoch_table
@@ -84,6 +84,7 @@ class FileStream:
         # Of those that the server was told, or has from an earlier session: notes may be long
         self._labels = hash(Labels())
         self._summary = Summary()
+        self._summary_cut = False  # whether it was said
         self._media = MediaFiles(target.media)
         self._began = 0  # the server's count at the opening
         self._next = 0  # the line that the next post begins with
@@ -166,7 +167,7 @@ class FileStream:
         return self._pace.wait_for(f"{ref.entity}/{ref.project}", ref.run_id)
 
     def close(
-        self, outcome: Outcome | None, epochs: Sequence[Record], media: Sequence[Line] = ()
+        self, outcome: Outcome | None, epochs: Iterable[Record], media: Sequence[Line] = ()
     ) -> None:
         """End the session. Without an outcome, and after a crash, nothing is said: the heartbeats
         stop, as those of any crashed run do."""
@@ -177,10 +178,12 @@ class FileStream:
         if not outcome.told:
             self.abandon()
             return
-        files = self._epoch_table(epochs)
-        summary = self._summary_text()
-        files.append(MediaFile(SUMMARY, data=summary.encode()))
-        names = self._put(files)
+        with memory.for_table():
+            files = self._epoch_table(epochs)
+            summary = self._summary_text()
+            files.append(MediaFile(SUMMARY, data=summary.encode()))
+            names = self._put(files)
+            del files
         body = {
             "files": {SUMMARY: {"offset": 0, "content": [summary]}},
             "uploaded": names,
@@ -369,7 +372,11 @@ class FileStream:
         self.stopped = self.stopped or answer.stopped
 
     def _summary_text(self) -> str:
-        return self._summary.text()
+        written, told = self._summary.text(), self._summary_cut
+        if self._summary.cut and not told:
+            self._summary_cut = True
+            events.summary_cut(self._target.ref.run_id)
+        return written
 
     # --- files
 
@@ -401,7 +408,7 @@ class FileStream:
         there = self._api.files(self._target.ref) if wanted else set()
         return [file for file in wanted if file.name not in there]
 
-    def _epoch_table(self, epochs: Sequence[Record]) -> list[MediaFile]:
+    def _epoch_table(self, epochs: Iterable[Record]) -> list[MediaFile]:
         """The epoch table as a file of the run, and its place in the summary. The SDK makes an
         artifact of it as well, six requests for a copy that nothing here reads: left out."""
         columns, rows = epoch_table(epochs)

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from karaoke_train.runlog.format import BadRecord, Record, RunHeader
 from karaoke_train.runlog.reader import Line
 from karaoke_train.runlog.record_types import RecordType
 from karaoke_train.runlog.timestamps import parse_timestamp
+from syncd import memory
 from syncd.destination.base import Labels, Outcome, RemoteRun, Target
 from syncd.destination.refusals import (
     contradiction,
@@ -163,6 +164,10 @@ class WandbSdk:
 
     def send(self, lines: Lines) -> Sequence[Line]:
         """Hand the lines' rows to the SDK."""
+        with memory.for_lines(len(lines.data)):
+            return self._send(lines)
+
+    def _send(self, lines: Lines) -> Sequence[Line]:
         parsed = list(lines)
         rows = []
         for line in parsed:
@@ -238,7 +243,7 @@ class WandbSdk:
         return next((n for n in range(self._confirmed, count) if n not in steps), count)
 
     def close(
-        self, outcome: Outcome | None, epochs: Sequence[Record], media: Sequence[Line] = ()
+        self, outcome: Outcome | None, epochs: Iterable[Record], media: Sequence[Line] = ()
     ) -> None:
         """Finish the run. Without an outcome, and after a crash, the session just ends: the
         server then sees no more of it, as it would of any crashed run."""
@@ -253,7 +258,8 @@ class WandbSdk:
             self._insist(media, hopeless)
             self._leave()
             return
-        self._call(Finish(outcome.code, epoch_table(epochs)), FINISH)
+        with memory.for_table():
+            self._call(Finish(outcome.code, epoch_table(epochs)), FINISH)
         self._insist(media, hopeless)
         await_end(self._api, self._target.ref, outcome)
         self._give_back()

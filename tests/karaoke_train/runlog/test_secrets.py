@@ -149,3 +149,10 @@ def test_no_text_costs_more_than_its_length(text: str) -> None:
     """By the characters that are looked at twice: a text of double length takes about double the
     time. Quadratic, these would take hours, and the suite's own limit ends them."""
     assert cut(text) == text
+
+
+def test_each_word_that_makes_a_name_a_secret_is_looked_for() -> None:
+    for word in secrets._WORDS | secrets._LAST:
+        name = f"my{word.title().replace(' ', '')}"
+        assert cut_config({name: "x"}) == {name: "***"}
+        assert secrets._MAY_BE_SECRET.search(word), word

@@ -124,3 +124,17 @@ def test_a_name_that_is_none_for_a_folder_stays_within_it(log: Path, name: str) 
     (folder,) = Path("tb").iterdir()
     assert folder.name.endswith("run-1")
     assert [path.name for path in folder.parent.parent.iterdir() if path.name != "tb"] == [log.name]
+
+
+def test_the_config_has_its_secrets_only_where_they_are_allowed(
+    log: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log.write_bytes(config_line(config={"api_key": "abc", "hf_token": "xyz"}) + train_line(1))
+    monkeypatch.setenv("KARAOKE_SYNCD_ALLOW_CONFIG_KEYS", "hf_token")
+    (text,) = [
+        value.tensor.string_val[0].decode()
+        for event in export(log)
+        for value in event.summary.value
+        if value.tag.startswith("config")
+    ]
+    assert ("abc" in text, "***" in text, "xyz" in text) == (False, True, True)

@@ -36,6 +36,21 @@ def test_the_older_document_has_config_metrics_and_epochs(log: Path) -> None:
     assert bad == 1
 
 
+def test_a_config_has_its_secrets_only_where_they_are_allowed(tmp_path: Path) -> None:
+    log = tmp_path / "training_log_a.jsonl"
+    config = {"api_key": "a", "hf_token": "b", "lr": 1, "song_key": "C", "db": {"password": "p"}}
+    log.write_bytes(
+        config_line(config=config, allow_config_keys=["hf_token"])
+        + config_line(config={"password": "later"})
+        + train_line(0)
+    )
+    found = json.loads(export(log, "json", allowed=("song_*",))[0])["config"]
+    assert found == {
+        "api_key": "***", "hf_token": "b", "lr": 1, "song_key": "C", "db": {"password": "***"},
+        "password": "***",
+    }  # fmt: skip
+
+
 def test_the_table_has_a_row_for_each_record(log: Path) -> None:
     text, bad = export(log, "csv")
     rows = list(csv.DictReader(io.StringIO(text)))

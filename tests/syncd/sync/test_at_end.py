@@ -28,21 +28,28 @@ def epoch(number: object, **more: Any) -> dict[str, Any]:
     return {"type": "epoch_summary", "epoch": number, **more}
 
 
+def kept(*records: dict[str, Any]) -> list[dict[str, Any]]:
+    """The summaries that the table is made of."""
+    places = {line.at: line.record or {} for line in lines(*records)}
+    return [places[at] for at in gathered(lines(*records)).epochs]
+
+
 def epochs(records: list[dict[str, Any]]) -> list[object]:
-    return [record["epoch"] for record in gathered(lines(*records)).epochs]
+    return [record["epoch"] for record in kept(*records)]
 
 
 def test_an_epochs_last_summary_stands_in_the_place_of_its_first() -> None:
-    needs = gathered(lines(epoch(0), epoch(1, loss=2), epoch(2), epoch(1, loss=1)))
-    assert needs.epochs == [epoch(0), epoch(1, loss=1), epoch(2)]
-    assert needs.seen == 4
+    records = epoch(0), epoch(1, loss=2), epoch(2), epoch(1, loss=1)
+    assert kept(*records) == [epoch(0), epoch(1, loss=1), epoch(2)]
+    needs = gathered(lines(*records))
+    assert (needs.seen, needs.left_out) == (4, False)
 
 
 def test_the_lines_of_media_are_kept_and_others_are_not() -> None:
     records = [{"type": "train"}, {"type": "media", "key": "k"}, {"type": ["media"]}, {}]
     needs = gathered(lines(*records))
     assert [line.at.ordinal for line in needs.media] == [1]
-    assert (needs.epochs, needs.seen) == ([], 1)
+    assert ([*needs.epochs], needs.seen) == ([], 1)
 
 
 def test_of_too_many_epochs_the_newest_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -59,9 +66,30 @@ def test_of_too_large_epochs_the_newest_are_kept_and_the_last_at_least(
     assert epochs([epoch(0, pad="x" * 300), epoch(1, pad="x" * 2000)]) == [1]
 
 
+@pytest.mark.parametrize("limit", ["MAX_VALUES", "MAX_CELLS"])
+def test_of_epochs_with_many_values_the_newest_are_kept(
+    monkeypatch: pytest.MonkeyPatch, limit: str
+) -> None:
+    monkeypatch.setattr(at_end, limit, 60)
+    records = [epoch(number, **{f"{number}_{n}": n for n in range(12)}) for number in range(9)]
+    assert 0 < len(kept(*records)) < 9
+    assert kept(*records)[-1]["epoch"] == 8
+    assert gathered(lines(*records)).left_out
+
+
+def test_of_too_many_pictures_the_newest_are_looked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(at_end, "MAX_MEDIA", 2)
+    needs = gathered(lines(*({"type": "media", "path": str(n), "pad": "x"} for n in range(4))))
+    assert [line.record for line in needs.media] == [
+        {"type": "media", "path": "2"},
+        {"type": "media", "path": "3"},
+    ]
+    assert needs.seen == 4
+
+
 def test_the_table_is_the_one_of_all_summaries() -> None:
     records = [epoch(number, loss=place) for place, number in enumerate(
         (0, 1.0, [2], 1, "1", None, [2], {"a": 1}, True, float("nan")))]  # fmt: skip
-    assert epoch_table(gathered(lines(*records)).epochs) == epoch_table(
+    assert epoch_table(kept(*records)) == epoch_table(
         [line.record or {} for line in lines(*records)]
     )

@@ -400,8 +400,7 @@ def test_a_resumed_runs_newest_config_is_the_one_shown(here: World) -> None:
     here.restart()
     here.train(1)
     here.run_on()
-    with here.server.runs["run-1"].target.whole() as header:
-        assert header.config == {"lr": 0.7}
+    assert here.server.runs["run-1"].target.header.config == {"lr": 0.7}
 
 
 def test_what_happens_within_a_moment_of_a_tick_shares_the_next_one(

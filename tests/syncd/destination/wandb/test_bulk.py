@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from karaoke_train.runlog.format import MAX_LINE
 from karaoke_train.runlog.reader import Position, split_lines
 from syncd.destination.rows import Media, attempt_at
+from syncd.destination.wandb import bulk
 from syncd.destination.wandb.bulk import HistoryLines, Summary, history_lines, line_text, text
 from tests.syncd.world import CREATED, config_line, end_line, train_line
 
@@ -162,3 +163,20 @@ def test_the_summary_keeps_the_last_value_leaf_by_leaf() -> None:
 )
 def test_json_is_written_as_the_sdk_writes_it(values: dict[str, Any], expected: str) -> None:
     assert text(values) == expected
+
+
+def test_a_summary_of_too_much_keeps_the_first_metrics_and_wandbs_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(bulk, "MAX_SUMMARY", 300)
+    summary = Summary()
+    summary.update({"first": 1, "long": "x" * 1000})
+    for step in range(50):
+        summary.update({f"other/{step}": step, "first": step, "_step": step})
+        shown = json.loads(summary.text())
+        assert len(summary.text()) < 400
+        assert (shown["first"], shown["_step"]) == (step, step)
+    assert summary.cut
+    assert "long" not in shown
+    assert "other/0" in shown
+    assert "other/49" not in shown
