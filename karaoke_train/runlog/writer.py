@@ -509,12 +509,12 @@ class RunLog:
 
     def _write(self, line: bytes) -> None:
         self._refuse_in_child()
-        if self._sink.write(line):
-            return
-        if not self._goes_on:
-            raise RunLogError(f"{self.path} is closed: the run has ended")
-        if self.reopen():
-            self._sink.write(line)
+        # More than once where another thread ends a stage as soon as the run has gone on
+        while not self._sink.write(line):
+            if not self._goes_on:
+                raise RunLogError(f"{self.path} is closed: the run has ended")
+            if not self.reopen():
+                return
 
     def _end_with_process(self, status: str) -> None:
         watch_exit()

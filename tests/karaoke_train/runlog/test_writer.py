@@ -8,8 +8,10 @@ import os
 import shutil
 import signal
 import socket
+import sys
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NoReturn
@@ -419,6 +421,50 @@ def test_threads_append_whole_lines_each_once(tmp_path: Path) -> None:
     for thread in range(8):
         own = [step for step in steps if step // 1000 == thread]
         assert own == sorted(own)
+
+
+def test_threads_by_every_call_leave_each_record_once_and_count_steps_without_a_gap(
+    tmp_path: Path,
+) -> None:
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)  # of a Python with a lock around it; one without needs no such help
+    threads, each = 16, 20
+    start = threading.Barrier(threads)
+    try:
+        with RunLog.create(tmp_path) as log:
+
+            def work(thread: int) -> None:
+                start.wait()
+                for number in range(each):
+                    own = thread * each + number
+                    log.train(own, 0, {"train/own": own, "train/text": "ü" * (own % 300)})
+                    log.val(own, 0, {"val/own": own})
+                    log.log({"counted": own})
+                    log.epoch_summary(own, train_metrics={"own": own})
+                    log.append({"type": "note", "own": own})
+                    if number % 5 == 0:
+                        log.update_config({f"own{own}": own})
+
+            _all(threads, work)
+    finally:
+        sys.setswitchinterval(before)
+    records = records_of(log.path)  # which refuses a line that is no record
+    every = list(range(threads * each))
+    for owner, kind in (("train/own", "train"), ("val/own", "val"), ("own", "note")):
+        found = [r[owner] for r in records if r["type"] == kind and owner in r]
+        assert sorted(found) == every
+    counted = [r for r in records if "counted" in r]
+    assert [r["step"] for r in counted] == every  # in the order of the file
+    assert sorted(r["counted"] for r in counted) == every
+    assert sorted(r["epoch"] for r in records if r["type"] == "epoch_summary") == every
+    assert log.config == {f"own{own}": own for own in every[::5]}
+    assert [r["config"] for r in records if r["type"] == "config"][-1] == log.config
+
+
+def _all(threads: int, work: Callable[[int], None]) -> None:
+    """Run it in so many threads. Raises what one of them raised."""
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(work, range(threads)))
 
 
 def test_the_end_is_last_and_single_whoever_closes(tmp_path: Path) -> None:

@@ -115,6 +115,26 @@ def test_threads_that_go_on_with_a_run_at_once_reopen_it_once(tmp_path: Path) ->
     assert kinds_of(log.path) == ["config", "end", "config", *["train"] * 8, "end"]
 
 
+def test_no_record_is_lost_where_a_stage_ends_as_soon_as_the_run_has_gone_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = RunLog.create(tmp_path)
+    log.close(final=False)
+    reopen, once = log.reopen, [1]
+
+    def and_another_thread_ends_a_stage() -> bool:
+        done = reopen()
+        if once:
+            once.pop()
+            log.close(final=False)
+        return done
+
+    monkeypatch.setattr(log, "reopen", and_another_thread_ends_a_stage)
+    log.train(1, 0.0, {})
+    log.close()
+    assert kinds_of(log.path) == ["config", "end", "config", "end", "config", "train", "end"]
+
+
 def test_one_thread_at_a_time_syncs_a_run_however_often_it_goes_on(tmp_path: Path) -> None:
     before = set(threading.enumerate())  # other tests leave runs behind that nobody closed
     log = RunLog.create(tmp_path)
