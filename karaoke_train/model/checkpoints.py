@@ -26,7 +26,12 @@ from transformers.utils import logging
 from karaoke_train.atomic_file import replacing
 from karaoke_train.model import pretrained
 from karaoke_train.model.model import READABLE, VoiceToNotesConfig, VoiceToNotesModel
-from karaoke_train.model.safe_files import code_problem, state_problem, weights_problem
+from karaoke_train.model.safe_files import (
+    adapter_problem,
+    code_problem,
+    state_problem,
+    weights_problem,
+)
 from karaoke_train.model.whisper import EncoderError, checksum, load_encoder
 
 if TYPE_CHECKING:
@@ -153,7 +158,7 @@ def load_model(folder: Path | str) -> VoiceToNotesModel:
             f"reads {' and '.join(map(str, READABLE))}. Use the version that wrote it, or train "
             "again."
         )
-    if problem := code_problem(described):
+    if problem := code_problem(described) or adapter_problem(folder):
         raise CheckpointError(f"{folder} is not loaded: {problem}.")
     if problem := weights_problem(folder):
         raise CheckpointError(f"{problem}.")

@@ -19,6 +19,12 @@ from transformers.trainer_pt_utils import safe_globals
 if TYPE_CHECKING:
     from pathlib import Path
 
+ADAPTER: Final = "adapter_config.json"
+_CODE: Final = (
+    *("auto_map", "quantization_config", "trust_remote_code", "custom_pipelines"),
+    *("kernels", "use_kernels", "kernel_config"),
+)
+_OWN_ATTENTION: Final = ("eager", "sdpa")  # torch's
 _WEIGHTS: Final = ("model.safetensors", "model.safetensors.index.json")
 _PICKLES: Final = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
 _NO_WEIGHTS: Final = ("optimizer", "scheduler", "scaler", "rng_state", "training_args")
@@ -41,18 +47,36 @@ def weights_problem(folder: Path) -> str:
 
 
 def code_problem(described: Any) -> str:
-    """Why a model with this config.json is not loaded: it names code of its own. "" for none."""
-    if isinstance(described, list):
-        return next(filter(None, map(code_problem, described)), "")
-    if not isinstance(described, dict):
-        return ""
-    for key, value in described.items():
-        kernel = key.endswith("attn_implementation") and "/" in str(value)
-        if kernel or (key in ("auto_map", "quantization_config") and value):
-            return f"its config.json asks for code from elsewhere ({key}), which is never run"
-        if problem := code_problem(value):
-            return problem
+    """Why a model with this config.json is not loaded: it names code of its own, or a kernel, which
+    is a compiled program that transformers fetches. "" for none."""
+    within = [described]
+    while within:  # a recursion would end with a traceback where it is nested a thousand deep
+        value = within.pop()
+        if isinstance(value, list):
+            within += value
+        elif isinstance(value, dict):
+            for key, inner in value.items():
+                if (key in _CODE and inner) or _is_kernel(key, inner):
+                    return f"its config.json asks for code from elsewhere ({key}), never run here"
+            within += value.values()
     return ""
+
+
+def adapter_problem(folder: Path) -> str:
+    """Why a model with these files is not loaded: it is an adapter, which names another model to be
+    loaded in its place, that nothing of this has looked at. "" for none."""
+    if not (folder / ADAPTER).exists():
+        return ""
+    return f"it holds an adapter ({ADAPTER}), which would have another model loaded in its place"
+
+
+def _is_kernel(key: str, value: Any) -> bool:
+    """Whether the attention is another program's. Of flash_attention_2 and the like, too,
+    transformers takes a kernel from the hub where the package is not installed."""
+    if not key.endswith("attn_implementation"):
+        return False
+    asked = value.values() if isinstance(value, dict) else [value]
+    return any(one and one not in _OWN_ATTENTION for one in asked)
 
 
 def state_problem(folder: Path) -> str:

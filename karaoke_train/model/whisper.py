@@ -15,10 +15,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
+from transformers import WhisperConfig
 from transformers import WhisperModel as PretrainedWhisper
+from transformers.utils.hub import cached_file
+from transformers.utils.import_utils import is_peft_available
 
 from karaoke_train.model.model import VoiceToNotesConfig
-from karaoke_train.model.safe_files import code_problem, weights_problem
+from karaoke_train.model.safe_files import ADAPTER, adapter_problem, code_problem, weights_problem
 
 if TYPE_CHECKING:
     from transformers.models.whisper.modeling_whisper import WhisperEncoder
@@ -41,13 +44,19 @@ def load_encoder(name: str, *, offline: bool = False) -> WhisperEncoder:
     if problem := _not_a_whisper(name):
         raise EncoderError(problem)
     try:
+        described, _ = WhisperConfig.get_config_dict(name, local_files_only=offline)
+        if problem := code_problem(described) or _adapter_of(name, offline=offline):
+            raise EncoderError(f"the Whisper encoder {name!r} is not loaded: {problem}.\n{_WAYS}")
         whisper = PretrainedWhisper.from_pretrained(
             name,
             local_files_only=offline,
+            revision=described.get("_commit_hash") or "main",  # the one that was looked at
             dtype=torch.float32,
             use_safetensors=True,
             trust_remote_code=False,
         )
+    except EncoderError:
+        raise
     except Exception as error:  # safetensors raises what it likes on a damaged file
         why = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise EncoderError(
@@ -66,6 +75,17 @@ def checksum(encoder: WhisperEncoder) -> str:
     return digest.hexdigest()
 
 
+def _adapter_of(name: str, *, offline: bool) -> str:
+    """What is wrong with a name of the hub that holds an adapter; "" for a folder. Raises OSError
+    where it can't be asked."""
+    if Path(name).is_dir() or not is_peft_available():  # nothing else loads one
+        return ""
+    found = cached_file(
+        name, ADAPTER, local_files_only=offline, _raise_exceptions_for_missing_entries=False
+    )
+    return adapter_problem(Path(found).parent) if found else ""
+
+
 def _not_a_whisper(name: str) -> str:
     """What is wrong with the folder that is named; "" for a name of the hub, or for nothing."""
     folder = Path(name)
@@ -79,7 +99,7 @@ def _not_a_whisper(name: str) -> str:
         described = None
     if not isinstance(described, dict):
         return f"{folder} holds no Whisper: its config.json is missing or damaged.\n{_WAYS}"
-    if problem := code_problem(described):
+    if problem := code_problem(described) or adapter_problem(folder):
         return f"{folder} is not loaded: {problem}.\n{_WAYS}"
     if problem := weights_problem(folder):
         return f"{problem}.\n{_WAYS}"

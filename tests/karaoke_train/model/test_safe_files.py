@@ -65,6 +65,13 @@ def test_an_encoder_that_is_a_pickle_is_refused_without_advice_to_allow_it(tmp_p
         {"encoder": {"_attn_implementation": "stranger/kernel"}},
         {"attn_implementation": "stranger/kernel@main:run"},
         {"quantization_config": {"quant_method": "stranger"}},
+        {"trust_remote_code": True},
+        {"custom_pipelines": {"a": {"impl": "evil.Pipeline"}}},
+        {"encoder": {"use_kernels": True}},
+        {"attn_implementation": "flash_attention_2"},
+        {"attn_implementation": {"": "sdpa", "encoder": "stranger/kernel"}},
+        {"attn_implementation": ["stranger/kernel"]},
+        {"a": json.loads("[" * 900 + '{"auto_map": 1}' + "]" * 900)},
     ],
 )
 def test_a_model_that_asks_for_code_from_elsewhere_is_refused(
@@ -75,6 +82,47 @@ def test_a_model_that_asks_for_code_from_elsewhere_is_refused(
     config.write_text(json.dumps(json.loads(config.read_text()) | more))
     with pytest.raises(CheckpointError, match="asks for code from elsewhere"):
         load_model(tmp_path)
+
+
+def test_attention_of_torchs_own_is_none_of_a_stranger(
+    tiny_model: VoiceToNotesModel, tmp_path: Path
+) -> None:
+    tiny_model.save_pretrained(tmp_path)
+    config = tmp_path / "config.json"
+    own = {"attn_implementation": "eager", "auto_map": None, "trust_remote_code": False}
+    config.write_text(json.dumps(json.loads(config.read_text()) | own))
+    load_model(tmp_path)
+
+
+def test_an_adapter_has_no_other_model_loaded_in_its_place(
+    tiny_model: VoiceToNotesModel, tmp_path: Path
+) -> None:
+    model, encoder = tmp_path / "model", tmp_path / "encoder"
+    tiny_model.save_pretrained(model)
+    tiny_whisper().save_pretrained(encoder)
+    for folder in (model, encoder):
+        (folder / "adapter_config.json").write_text('{"base_model_name_or_path": "a/stranger"}')
+    with pytest.raises(CheckpointError, match="holds an adapter"):
+        load_model(model)
+    with pytest.raises(EncoderError, match="holds an adapter"):
+        load_encoder(str(encoder), offline=True)
+
+
+def test_an_encoder_of_the_hub_is_looked_at_before_it_is_loaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As it is in the cache, whose layout is huggingface_hub's."""
+    commit = "0" * 40
+    place = tmp_path / "models--a--whisper"
+    tiny_whisper().save_pretrained(place / "snapshots" / commit)
+    (place / "refs").mkdir()
+    (place / "refs" / "main").write_text(commit)
+    monkeypatch.setattr("transformers.utils.hub.constants.HF_HUB_CACHE", str(tmp_path))
+    load_encoder("a/whisper", offline=True)
+    config = place / "snapshots" / commit / "config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"auto_map": {"a": "b"}}))
+    with pytest.raises(EncoderError, match="asks for code from elsewhere"):
+        load_encoder("a/whisper", offline=True)
 
 
 @pytest.mark.parametrize("text", ["[]", "1", '"x"', "null", "[" * 5000])
