@@ -33,7 +33,7 @@ def connect(settings: Settings) -> Destination:
     if settings.destinations[0] == "trackio":
         from syncd.destination.trackio.destination import TrackioDestination
 
-        return TrackioDestination(stores(settings)[0], settings.allow_config_keys)
+        return TrackioDestination(*stores(settings))
     login = credentials.find_login(base_url=settings.base_url, entity=settings.entity)
     secrets.hide(login.key)
     folder = destination_folder(settings.state_dir, login.base_url)
@@ -43,7 +43,6 @@ def connect(settings: Settings) -> Destination:
         lane=settings.lane,
         folder=folder,
         counts=settings.confirm == "count",
-        allowed_keys=settings.allow_config_keys,
     )
 
 

@@ -447,6 +447,7 @@ class Daemon:
             document=file.path in self._documents,
             still_for=self.limits.count_stable_for,
             alive_for=self.limits.heartbeat_timeout,
+            allowed_keys=self.settings.allow_config_keys,
         )
         self.sessions[file.key] = session
         self._keep(file.key, session.initial(self._clock()))

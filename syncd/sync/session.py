@@ -112,6 +112,7 @@ class Session:
         document: bool = False,
         still_for: float = 5.0,
         alive_for: float = 75.0,
+        allowed_keys: tuple[str, ...] = (),
     ) -> None:
         self.file = file  # as it was found
         self.path = file.path  # changed by the loop when the file moves, between two actions
@@ -133,6 +134,7 @@ class Session:
         self._still_for = still_for
         self._stillness = Stillness(still_for, alive_for)
         self._document = document
+        self._allowed_keys = allowed_keys
         self._uploader: Uploader | None = None
         self._lease: Lock | None = None
         # What was sent and is not confirmed. The server's count, in lines, falls into one of these,
@@ -328,6 +330,7 @@ class Session:
             attempt=attempt,
             read=partial(_merged, self.header, self.path, config_at),
             length=marked.length_at(self.path, config_at),
+            allowed_keys=self._allowed_keys,
         )
         self._opened_at = target.entity
         self._uploader = self._destination.uploader(target)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -35,11 +34,9 @@ class TrackioDestination:
     counts = True
     lane = ""
 
-    def __init__(self, folder: Path, allowed_keys: tuple[str, ...] = ()) -> None:
-        """folder: where the store is. allowed_keys: of configs, what is told though it is named
-        like a secret."""
+    def __init__(self, folder: Path) -> None:
+        """folder: where the store is."""
         self._store = Store(folder)
-        self._allowed_keys = allowed_keys
         self._closed = threading.Event()
 
     @property
@@ -73,8 +70,7 @@ class TrackioDestination:
 
     def uploader(self, target: Target) -> Uploader:
         """A session, not yet open."""
-        told = replace(target, allowed_keys=self._allowed_keys)
-        return TrackioUploader(told, self._store)
+        return TrackioUploader(target, self._store)
 
     def pause(self, seconds: float) -> None:
         """Wait, or end with Unreachable."""

@@ -7,7 +7,6 @@ wait for what brings urllib3 along.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -56,16 +55,13 @@ class WandbDestination:
         lane: str = "auto",
         folder: Path | None = None,
         counts: bool = True,
-        allowed_keys: tuple[str, ...] = (),
     ) -> None:
         """lane: auto, direct or sdk. folder: where what is found out of the server is kept. counts:
-        its count confirms lines, and not its answers, which the SDK doesn't hand on. allowed_keys:
-        of configs, what is told though it is named like a secret."""
+        its count confirms lines, and not its answers, which the SDK doesn't hand on."""
         self._login = login
         self._limits = limits or Limits()
         self._lanes = Lanes(lane if counts else Lane.DIRECT, folder)
         self._counts = counts
-        self._allowed_keys = allowed_keys
 
     @property
     def identity(self) -> Identity:
@@ -112,7 +108,6 @@ class WandbDestination:
 
     def uploader(self, target: Target) -> Uploader:
         """A session, not yet open."""
-        target = replace(target, allowed_keys=self._allowed_keys)
         direct = self._lanes.of(target.ref) is Lane.DIRECT
         return self._stream(target) if direct else self._sdk(target)
 

@@ -373,13 +373,16 @@ def test_news_of_a_file_is_looked_at_without_a_rescan(here: World) -> None:
     assert here.server.sent == 2
 
 
-def test_a_run_goes_to_the_project_and_name_that_were_asked_for(tmp_path: Path) -> None:
+def test_a_run_is_told_with_project_name_and_config_keys_that_were_asked_for(
+    tmp_path: Path,
+) -> None:
     here = World(tmp_path, run_name="mine")
-    here.daemon.settings = replace(here.settings, project="other")
+    here.daemon.settings = replace(here.settings, project="other", allow_config_keys=("*_key",))
     here.begin()
     here.run_on()
     target = here.server.runs["run-1"].target
     assert (target.project, target.header.run_name) == ("other", "mine")
+    assert target.allowed_keys == ("*_key",)
     here.daemon.drop()
 
 
