@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from typing import TYPE_CHECKING, Any
+import time
+from typing import TYPE_CHECKING, Any, Final
 
 import torch
 from tqdm import tqdm
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
     from accelerate import Accelerator
     from transformers import TrainerControl, TrainerState, TrainingArguments
 
+# Seconds in which a further signal is the first one's: Slurm and a terminal signal torchrun and
+# what it started, and torchrun hands on what it gets
+SAME_SIGNAL: Final = 2.0
 SHOWN = {  # metric -> what the terminal calls it
     "eval_loss": "val loss",
     "eval_note_accuracy": "right semitone",
@@ -101,6 +105,7 @@ class StopOnSignal(TrainerCallback):
         self.accelerator: Accelerator | None = None
         self._before: dict[int, Any] = {}
         self._owner = 0  # process id
+        self._caught_at = 0.0  # of time.monotonic
 
     def __enter__(self) -> StopOnSignal:
         self._owner = os.getpid()
@@ -144,10 +149,19 @@ class StopOnSignal(TrainerCallback):
             if number == signal.SIGTERM:
                 os._exit(128 + number)
             return  # a terminal's Ctrl-C reaches workers too; training still needs them
+        now = time.monotonic()
         if self.caught is not None:
+            if _launched() and now - self._caught_at < SAME_SIGNAL:
+                return
             raise KeyboardInterrupt
+        self._caught_at = now
         self.caught = signal.Signals(number)
         print(f"\n{self.caught.name}: stopping after this step; again to stop now", file=sys.stderr)
+
+
+def _launched() -> bool:
+    """Whether torchrun, or what is built on it, has started this process."""
+    return "TORCHELASTIC_RUN_ID" in os.environ
 
 
 class Patience(TrainerCallback):

@@ -7,7 +7,6 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -15,13 +14,12 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.fakes.wandb_server import WandbServer
+from tests.faults.nodes import ALONE, why_not
 from tests.faults.rig import ROOT, Rig
 from tests.karaoke_train.runlog.files import records_of
 from tests.measured import MEASURED
 from tests.patience import patience
 
-# A node: no network but its own, and a name of its own. `unshare` becomes the training
-NODE = ("unshare", "--net", "--uts", "--")
 # Tries to reach the server, then logs so many steps, and goes on or waits for its end
 TRAINING = """
 import signal, socket, sys
@@ -50,16 +48,6 @@ class Written:
     run_id: str
 
 
-@cache
-def why_not() -> str:
-    """What keeps this machine from being a cluster; empty where nothing does."""
-    try:
-        done = subprocess.run([*NODE, "true"], capture_output=True, text=True)
-    except OSError as error:
-        return f"{NODE[0]} can't be run: {error.strerror}"
-    return done.stderr.strip() or ("" if done.returncode == 0 else "unshare failed")
-
-
 pytestmark = pytest.mark.skipif(
     bool(why_not()), reason=f"no network namespaces can be made here: {why_not()}"
 )
@@ -79,7 +67,7 @@ class Cluster:
         """A training on a node, once it has logged its steps. stays: and goes on living."""
         url = urlsplit(self.server.url)
         words = (node, self.logs, run_id, first, steps, url.hostname, url.port)
-        command = [*NODE, sys.executable, "-c", TRAINING, *map(str, words), "yes" if stays else ""]
+        command = [*ALONE, sys.executable, "-c", TRAINING, *map(str, words), "yes" if stays else ""]
         training = subprocess.Popen(
             command,
             cwd=ROOT,
