@@ -5,6 +5,7 @@
 # make coverage the suite with branches measured, in its subprocesses, too: a table, and HTML
 # make model    the package's model, from nothing: an hour on two cores, resumed when broken off
 # make fuzz     anything in files and answers: minutes   make audit  known vulnerabilities
+# make soak     everything at once, for MINUTES=20; writes docs/soak.md
 # make faults   the long fault runs            make bench    the benchmarks; FULL=1 writes docs/benchmarks.md
 # KARAOKE_TEST_PATIENCE=3 make …    three times the time for everything that tests wait for
 VENV   ?= .venv
@@ -15,7 +16,7 @@ tests  := $(bin)/pytest -n 4 --dist loadfile
 # `quick` is content with less, where not everything is installed yet
 least  := $(if $(wildcard $(VENV)/ready),$(VENV)/ready,$(VENV)/ready-for-quick)
 
-.PHONY: check demo quick test lint coverage model faults fuzz audit bench clean
+.PHONY: check demo quick test lint coverage model faults soak fuzz audit bench clean
 
 check: lint test
 
@@ -59,6 +60,11 @@ model: $(VENV)/ready
 
 faults: $(VENV)/ready
 	KARAOKE_FAULT_ROUNDS=200 $(bin)/pytest tests/faults
+
+# KARAOKE_FAULT_SEED=… has other things happen
+soak: $(VENV)/ready
+	KARAOKE_SOAK_MINUTES=$${MINUTES:-20} KARAOKE_SOAK_REPORT=docs/soak.md \
+	    $(bin)/pytest tests/faults/test_soak.py
 
 # SEED=… repeats a run. What is found is printed with the way to repeat it, and belongs into
 # tests/corpus
