@@ -79,22 +79,9 @@ def sent_again(run_id: str, path: Path, first: int, end: int) -> None:
     )
 
 
-def epochs_left_out(run_id: str, path: Path, kept: int) -> None:
-    """The run has more epochs, or larger ones, than its table takes."""
-    words = (
-        "%s: the epoch table on the run's page has the newest %s epochs, as there are too many or "
-        "too large ones; the history has all of them"
-    )
-    _of_run(run_id, logging.WARNING, words, path.name, f"{kept:,}")
-
-
-def summary_cut(run_id: str) -> None:
-    """The run has more metrics, or longer values, than its summary takes."""
-    words = (
-        "%s: its page has the last values of some of its metrics alone, as they are too many or "
-        "too long; the history has all of them"
-    )
-    _of_run(run_id, logging.WARNING, words, run_id)
+def left_out(run_id: str, what: str) -> None:
+    """What of a run is in its history, and not where people look first."""
+    _of_run(run_id, logging.WARNING, "%s", what)
 
 
 def went_offline(error: UploadError) -> None:

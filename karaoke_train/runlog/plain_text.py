@@ -33,6 +33,12 @@ def one_line(text: str, most: int = 0) -> str:
     return f"{shown[:most]}…" if 0 < most < len(shown) else shown
 
 
+def shown_name(*names: str) -> str:
+    """The first of a thing's names that can be shown as it is; the last one where none can. A name
+    in a secret's form is shown as `***`, which nobody could give to a command."""
+    return next((name for name in names if name.strip() and cut(name) == name), names[-1])
+
+
 def several_lines(text: str) -> str:
     """The same where newlines and tabs are ours: a traceback's, say."""
     return _NOT_IN_TEXT.sub(_escape, cut(text))

@@ -47,7 +47,7 @@ def retry(call: Invocation, runs: Sequence[str]) -> Exit:
             failures.clear(state, run.run_id)
             decisions.retry(state, run.run_id)
             code, words = _what_follows(status, uploads=str(Path(run.path).parent) in watched)
-            said = f"{run.name} ({run.run_id}) {words}"
+            said = f"{run.label} ({run.run_id}) {words}"
             call.console.print(said, highlight=False, markup=False)
             codes.add(code)
     return max(codes)  # the login first: without one, a daemon would not help
@@ -76,7 +76,7 @@ def forget(call: Invocation, runs: Sequence[str]) -> Exit:
             failures.clear(state, run.run_id)
             decisions.forget(state, run.run_id)
     for run in found[0][1]:
-        words = f"{run.name} ({run.run_id}) is left alone from now on"
+        words = f"{run.label} ({run.run_id}) is left alone from now on"
         call.console.print(words, highlight=False, markup=False)
     return Exit.OK
 
@@ -107,7 +107,7 @@ def _meant(word: str, status: Status) -> RunStatus:
     if len(found) == 1:
         return found[0]
     if found:
-        some = ", ".join(f"{run.run_id} ({run.name})" for run in found[:SHOWN])
+        some = ", ".join(f"{run.run_id} ({run.label})" for run in found[:SHOWN])
         more = " …" if len(found) > SHOWN else ""
         raise UsageError(
             f"{word!r} may be any of {len(found):,} runs: {some}{more}",

@@ -191,9 +191,7 @@ def _render(verified: _Verified, console: Console) -> None:
             result.records, result.rows, result.missing, result.duplicate, result.extra,
             result.different, result.waiting,
         )  # fmt: skip
-        table.add_row(
-            escape(file.header.run_name), *(f"{number:,}" for number in numbers), _verdict(result)
-        )
+        table.add_row(escape(file.label), *(f"{number:,}" for number in numbers), _verdict(result))
     console.print(table, highlight=False, markup=True)
     for file, result in compared:
         for words in _details(result):

@@ -47,9 +47,9 @@ def plan(
         if not isinstance(file, LogFile):
             yield Planned(file.path, stays=file.problem or "it has no records yet")
         elif file.key in forgotten:
-            yield Planned(file.path, file.header.run_name, stays="it is to be left alone (forget)")
+            yield Planned(file.path, file.label, stays="it is to be left alone (forget)")
         elif everything and not file.header.upload:
-            yield Planned(file.path, file.header.run_name, stays="it is not to be uploaded")
+            yield Planned(file.path, file.label, stays="it is not to be uploaded")
         else:
             yield _planned(file, settings, destination, cursors)
 
@@ -63,7 +63,7 @@ def _planned(
     at = mine.confirmed if mine else None
     return Planned(
         file.path,
-        file.header.run_name,
+        file.label,
         f"{entity or '…'}/{project}/{file.run_id}",
         destination.url(RunRef(entity, project, file.run_id)) if entity else "",
         pending=lines_from(file.path, at.offset if at else 0),

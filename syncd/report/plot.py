@@ -135,7 +135,7 @@ def _read(file: LogFile, x: XAxis) -> dict[str, Curve]:
 
 def _names(files: Sequence[LogFile]) -> list[str]:
     """A name for each, with the run's id where names alone don't tell them apart."""
-    names = [file.header.run_name for file in files]
+    names = [file.label for file in files]
     return [
         name if names.count(name) == 1 else f"{name} ({file.run_id})"
         for name, file in zip(names, files, strict=True)

@@ -232,7 +232,7 @@ def _columns(
 
 def _linked(run: RunStatus) -> str:
     """Its name, which leads to its page where the terminal has links (OSC 8)."""
-    return f"[link={run.url}]{escape(run.name)}[/link]" if run.url else escape(run.name)
+    return f"[link={run.url}]{escape(run.label)}[/link]" if run.url else escape(run.label)
 
 
 def _state(run: RunStatus) -> str:
@@ -253,7 +253,7 @@ def _below(chosen: Selection, console: Console, view: View) -> Iterable[str]:
     if linked and view.links:
         yield ""
         yield "[bold]Links[/]"
-        yield from (f"  {escape(run.url)}  {escape(run.name)}" for run in linked)
+        yield from (f"  {escape(run.url)}  {escape(run.label)}" for run in linked)
     elif linked and not has_links(console):
         yield "[dim]their pages: karaoke-syncd status --links[/]"
 

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from pathlib import Path
 from typing import Final
 
 from syncd.report.status import RunState, RunStatus
@@ -51,11 +52,12 @@ def matching(runs: Iterable[RunStatus], wanted: Sequence[str]) -> list[RunStatus
 
 def named(runs: Iterable[RunStatus], word: str) -> list[RunStatus]:
     """The runs that a word may mean, of different ids: the one with this id, else those of this
-    name, else those whose id or name begins so. A run has one that can be told if it is alone."""
+    name or file, else those whose id or name begins so. A run has one that can be told if it is
+    alone."""
     by_id = {run.run_id: run for run in runs if run.run_id}
     if word in by_id:
         return [by_id[word]]
-    called = [run for run in by_id.values() if run.name == word]
+    called = [run for run in by_id.values() if word in (run.name, run.path, Path(run.path).name)]
     begins = [run for run in by_id.values() if run.name.startswith(word)]
     begins += [run for run in by_id.values() if run.run_id.startswith(word) and run not in begins]
     return called or begins

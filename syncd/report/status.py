@@ -8,6 +8,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final
 
+from karaoke_train.runlog.plain_text import shown_name
 from syncd.errors import Connection, Exit
 
 OUT_OF_REACH: Final = (Connection.OFFLINE, Connection.CAPTIVE, Connection.TROUBLE)
@@ -65,6 +66,11 @@ class RunStatus:
     created: str = ""  # ISO 8601, as its file says
     live: bool = False  # its writer lives
     holder: str = ""  # who uploads it, where that isn't the daemon
+
+    @property
+    def label(self) -> str:
+        """What people call it: its name, or its id or file where a name would be shown as `***`."""
+        return shown_name(self.name, self.run_id, Path(self.path).name)
 
     @property
     def waits(self) -> bool:

@@ -15,6 +15,7 @@ from typing import Final, NamedTuple
 
 from karaoke_train.runlog.format import BadRecord, RunHeader, decode
 from karaoke_train.runlog.layout import LOG_FILES, default_project, media_folder
+from karaoke_train.runlog.plain_text import shown_name
 from karaoke_train.runlog.regular_file import UnsafeFile, check_regular
 from karaoke_train.runlog.timestamps import parse_timestamp
 from syncd.errors import ProblemCode
@@ -51,6 +52,11 @@ class LogFile(NamedTuple):
         """The run's pictures and sounds. Made on use: of 10,000 runs they take 7 MiB."""
         folder = media_folder(Path(real(self.path)), self.named)
         return MediaFolder(folder, self.largest_media)
+
+    @property
+    def label(self) -> str:
+        """What people call it: its name, or its id or file where a name would be shown as `***`."""
+        return shown_name(self.header.run_name, self.run_id, self.path.name)
 
     @property
     def is_named(self) -> bool:

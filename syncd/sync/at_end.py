@@ -112,6 +112,14 @@ def gathered(lines: Iterable[Line]) -> AtEnd:
     return AtEnd(places, tuple(media), seen, table.left_out)
 
 
+def left_out_of_table(name: str, kept: int) -> str:
+    """What people are told of it."""
+    return (
+        f"{name}: the epoch table on the run's page has the newest {kept:,} epochs alone, as there "
+        "are too many or too large ones; the history has all of them"
+    )
+
+
 def _count(value: Any) -> int:
     """The values in one, at any depth."""
     if isinstance(value, dict):

@@ -289,11 +289,14 @@ def _code(
 
 
 def _left_out(daemon: Daemon) -> Iterator[str]:
-    """Of each run what is there as a placeholder alone: bad lines, media that are gone."""
+    """Of each run what is there as a placeholder alone (bad lines, media that are gone), and what
+    is not where people look first."""
     for key, session in daemon.sessions.items():
         kept = quarantine.load(daemon.state / "quarantine", key)
-        if words := quarantine.words_of(session.header.run_name, kept):
+        if words := quarantine.words_of(session.file.label, kept):
             yield f"{words[0].upper()}{words[1:]}"
+        if session.remark:
+            yield session.remark
 
 
 def _untold(daemon: Daemon) -> list[str]:

@@ -49,7 +49,7 @@ from syncd.state import cursor, lease, quarantine
 from syncd.state.cursor import Cursor, Fingerprint
 from syncd.state.notes import Notes
 from syncd.sync import troubles
-from syncd.sync.at_end import KINDS, AtEnd, Epochs, gathered
+from syncd.sync.at_end import KINDS, AtEnd, Epochs, gathered, left_out_of_table
 from syncd.sync.content import Content
 from syncd.sync.left_out import judged
 from syncd.sync.outcome import CRASHED, outcome_before, outcome_of
@@ -147,6 +147,7 @@ class Session:
         self._starts = [(0, 1)]
         self._lost_tries = 0
         self._contradictions = 0  # sessions in a row that failed for one
+        self.remark = ""  # what people are told once all of the run is there
         self._stopped = False  # somebody pressed Stop on the run's page
 
     @property
@@ -495,7 +496,8 @@ class Session:
         # memory than one of ten, and ending it does not read the million again
         needs = self._at_end(confirmed) if outcome else gathered(())
         if needs.left_out:
-            events.epochs_left_out(self.header.run_id, self.path, len(needs.epochs))
+            self.remark = left_out_of_table(self.path.name, len(needs.epochs))
+            events.left_out(self.header.run_id, self.remark)
         if outcome and self._shown:
             fingerprint.check(self.path, confirmed, self._shown)
         # The file is looked at before the end is told: "finished" cannot be taken back without

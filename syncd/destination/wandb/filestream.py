@@ -53,6 +53,10 @@ NOT_TAKEN: Final = (200, 400, 404, 409, 422)  # at a first post: perhaps the SDK
 COUNTED_SOON: Final = 3.0  # seconds; counts were seen 2 to 4 s behind what was sent
 STABLE: Final = 5.0  # seconds that somebody else's count has to stand still
 # how GraphQL servers word a question that is not theirs
+_SUMMARY_CUT: Final = (
+    "its page shows the last values of some metrics alone, as they are too many or too long; the "
+    "history has all of them"
+)
 _OTHER_SCHEMA: Final = re.compile(
     r"(?i)cannot query|unknown (field|argument|type)|not defined|unexpected (field|argument)"
 )
@@ -375,7 +379,8 @@ class FileStream:
         written, told = self._summary.text(), self._summary_cut
         if self._summary.cut and not told:
             self._summary_cut = True
-            events.summary_cut(self._target.ref.run_id)
+            run_id = self._target.ref.run_id
+            events.left_out(run_id, f"{run_id}: {_SUMMARY_CUT}")
         return written
 
     # --- files

@@ -71,3 +71,13 @@ def test_a_run_is_meant_by_its_id_its_name_or_the_beginning_of_either(
     newer = replace(NEW, name="newer", run_id="ggg")
     other = replace(NEW, name="called aaa", run_id="hhh")
     assert [run.name for run in named([OLD, NEW, newer, other], word)] == found
+
+
+def test_a_run_that_is_named_like_a_token_is_shown_and_named_otherwise() -> None:
+    token = "hf_" + "aB" * 17
+    assert (OLD.label, replace(OLD, name=token).label) == ("old", "aaa")
+    both = replace(OLD, name=token, run_id=token, path="/logs/training_log_a.jsonl")
+    assert both.label == "training_log_a.jsonl"
+    for word in (token, both.label, both.path):
+        assert named([NEW, both], word) == [both]
+    assert replace(OLD, name=" ").label == "aaa"

@@ -6,6 +6,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import pickle
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 
 from syncd.report.status import RunState, to_json
 from syncd.state import quarantine
+from syncd.sync import at_end
 from tests.syncd.world import World, config_line, end_line, train_line
 
 SECRET = b"machine api.example.org login user password secret\n"
@@ -233,3 +235,36 @@ def test_what_is_no_lock_is_named(here: World) -> None:
         f"{here.logs}/.locks/run-1.lock is no lock: it is no regular file but a FIFO. Remove it",
         f"{here.elsewhere}/.locks is a symbolic link: no lock is taken there. Remove it",
     ]
+
+
+def test_what_the_epoch_table_leaves_out_is_said(
+    here: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(at_end, "MAX_EPOCHS", 2)
+    here.begin()
+    for epoch in range(4):
+        here.append(b'{"type":"epoch_summary","epoch":%d}\n' % epoch)
+    here.append(end_line())
+    here.run_on()
+    here.whole()
+    assert [record["epoch"] for record in here.server.runs["run-1"].epochs] == [2, 3]
+    words = here.daemon.sessions["run-1"].remark
+    assert "has the newest 2 epochs alone" in words
+    assert words in caplog.text
+
+
+def test_what_a_session_keeps_does_not_grow_with_its_config(here: World) -> None:
+    """Of a run with a config of a megabyte, a second file of its id and a large record."""
+    config = {f"name_{number}": "x" * 20 for number in range(20_000)}
+    here.begin(config=config, part="a", notes="n" * 100_000)
+    here.append(config_line(config=config, resumed=True))
+    here.append(json.dumps({"type": "other", **config}).encode() + b"\n")
+    here.run_on()
+    kept = pickle.dumps(
+        [
+            [session.file, session.header, session._starts, session._unconfirmed, session._shown]
+            for session in here.daemon.sessions.values()
+        ]
+    )
+    assert len(kept) < 5_000
+    assert here.server.runs["run-1"].target.header.config == config
