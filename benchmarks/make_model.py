@@ -1,19 +1,24 @@
-"""Nothing in, the package's model out: trained, scored, described in karaoke_train/pretrained/.
+"""Nothing in, a model of the package out: trained, scored, described in karaoke_train/pretrained/.
 
     python -m benchmarks.make_model [--work DIR] [--threads N]        (make model)
+    python -m benchmarks.make_model --name whisper-tiny.en [--encoder PATH]
 
-Broken off, it goes on from its last epoch when it is started again. All data is sung by the
-synthetic singer from fixed seeds, so that the model can be made again; on another processor or
-torch its weights differ in their last digits, and its scores within their intervals.
+The second has a published Whisper for its encoder, from the hub or a folder; its heads and pitch
+front-end alone are put into the package, with that Whisper's name and checksum. Broken off, it goes
+on from its last epoch when it is started again. All data is sung by the synthetic singer from fixed
+seeds, so that the model can be made again; on another processor or torch its weights differ in
+their last digits, and its scores within their intervals.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import shutil
 import subprocess
 import sys
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
@@ -24,17 +29,59 @@ from karaoke_train.model.checkpoints import CheckpointError, find_resumable
 from karaoke_train.model.pretrained import FOLDER
 from karaoke_train.synth import VALIDATION_VOICES, synthetic_songs
 
-NAME: Final = "small"
 EPOCHS: Final = 6
-RECIPE: Final = (
-    f"--synthetic 1000 --from_scratch small --epochs {EPOCHS} --seed 42 --workers 0 --device cpu"
-).split()
+COMMON: Final = f"--synthetic 1000 --epochs {EPOCHS} --seed 42 --workers 0 --device cpu"
 TEST_SEEDS: Final = (20_231_107, 5, 6)  # of no song that was trained on or chosen by
 TEST_SONGS: Final = 20  # per style and seed
 LARGEST: Final = 8_000_000  # bytes of weights that the wheel has room for
 
 
-def train(work: Path, threads: int) -> Path:
+@dataclass(frozen=True)
+class Recipe:
+    """What makes a model. encoder: the published Whisper around which it is trained, by its name
+    on the hub; "" for one from random weights. intro, limits: of its card."""
+
+    name: str
+    words: str
+    intro: str
+    limits: str
+    encoder: str = ""
+
+    @property
+    def command(self) -> str:
+        """How karaoke-train is called."""
+        named = f"--encoder {self.encoder} " if self.encoder else ""
+        return f"karaoke-train {named}{self.words}"
+
+
+SMALL: Final = Recipe(
+    name="small",
+    words=f"--from_scratch small {COMMON}",
+    intro="""\
+The model that `karaoke-train transcribe` and `VoiceToNotes.from_pretrained()` use unless told
+otherwise. {parameters:.1f} M parameters: a Whisper-shaped encoder, a harmonic pitch front-end and
+note heads, all trained from random weights; no weights of others are in it.""",
+    limits="",
+)
+TINY: Final = Recipe(
+    name="whisper-tiny.en",
+    words=f"--freeze_encoder --lr 1e-3 {COMMON}",
+    intro="""\
+Heads and a harmonic pitch front-end, {own:.1f} M parameters, for the frozen encoder of OpenAI's
+`openai/whisper-tiny.en` (MIT), {encoder:.1f} M more, whose weights are not in it.
+`karaoke-train transcribe --model whisper-tiny.en` takes them from the hub, or from a folder by
+`--encoder PATH`, and compares their checksum.""",
+    limits="""\
+- It was trained around a copy of the encoder in half floats. That the hub's copy has the same
+  checksum is expected, since Whisper was published in half floats, and was not tried. Another
+  encoder is refused, in words.
+""",
+    encoder="openai/whisper-tiny.en",
+)
+RECIPES: Final = {recipe.name: recipe for recipe in (SMALL, TINY)}
+
+
+def train(recipe: Recipe, encoder: str, work: Path, threads: int) -> Path:
     """The folder of the best model; training starts, or goes on where it was broken off."""
     place = work / "checkpoints"
     try:
@@ -42,8 +89,9 @@ def train(work: Path, threads: int) -> Path:
     except CheckpointError:
         saved = None
     if saved is None or saved.epochs < EPOCHS:
-        words = [*RECIPE] if saved is None else ["--resume", str(place)]
-        words += ["--offline", "--no_wandb"]
+        words = recipe.words.split() if saved is None else ["--resume", str(place)]
+        words += ["--encoder", encoder] if encoder and saved is None else []
+        words += ["--no_wandb"]
         words += ["--checkpoint_dir", str(place), "--log_dir", str(work / "logs")]
         environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
         program = [sys.executable, "-m", "karaoke_train.cli", *words]
@@ -62,7 +110,7 @@ def scores(model: VoiceToNotes) -> dict[str, Evaluation]:
     }
 
 
-def card(model: VoiceToNotes, reached: dict[str, Evaluation], commit: str) -> str:
+def card(recipe: Recipe, model: VoiceToNotes, reached: dict[str, Evaluation], commit: str) -> str:
     """The model card, Markdown."""
     rows = [
         f"| {name} | {sum(s.counts.reference for s in result.songs):,} | "
@@ -70,9 +118,14 @@ def card(model: VoiceToNotes, reached: dict[str, Evaluation], commit: str) -> st
         + " |"
         for name, result in reached.items()
     ]
+    parameters = model.model.num_parameters() / 1e6
+    encoder = model.model.encoder.num_parameters() / 1e6
     return CARD.format(
-        parameters=f"{model.model.num_parameters() / 1e6:.1f}",
-        recipe=" ".join(RECIPE),
+        name=recipe.name,
+        intro=recipe.intro.format(parameters=parameters, encoder=encoder, own=parameters - encoder),
+        called="" if recipe is SMALL else f" --name {recipe.name}",
+        recipe=recipe.command,
+        limits=recipe.limits,
         commit=commit,
         torch=version("torch"),
         transformers=version("transformers"),
@@ -89,15 +142,13 @@ library_name: karaoke-train
 tags: [singing-transcription, voice-to-notes, midi]
 ---
 
-# small: a singing voice in, notes out
+# {name}: a singing voice in, notes out
 
-The model that `karaoke-train transcribe` and `VoiceToNotes.from_pretrained()` use unless told
-otherwise. {parameters} M parameters: a Whisper-shaped encoder, a harmonic pitch front-end and note
-heads, all trained from random weights; no weights of others are in it.
+{intro}
 
 ## How it was made
 
-`make model`, which is: `karaoke-train {recipe}`
+`python -m benchmarks.make_model{called}`, which is: `{recipe}`
 
 - Data: synthetic singing alone, made at run time from seed 42 (`karaoke_train.synth`). No recording
   of a person.
@@ -124,7 +175,7 @@ worse end. `partials`: sound made by other means, a bank of sines.
 - One voice, without accompaniment, from C2 to A6. Speech, instruments and several voices give notes
   that mean nothing.
 - Where a note begins and ends is a convention of whoever labels: see `--legato` and `--onset`.
-"""
+{limits}"""
 
 
 def _cell(result: Evaluation, metric: str) -> str:
@@ -132,31 +183,40 @@ def _cell(result: Evaluation, metric: str) -> str:
     return f"{result.overall[metric]:.3f} ({low:.3f} to {high:.3f})"
 
 
-def publish(best: Path, commit: str) -> Path:
+def publish(recipe: Recipe, encoder: str, best: Path, commit: str) -> Path:
     """Put the model, its scores and its card into the package. Returns their folder."""
     weights = best / "model.safetensors"
     if weights.stat().st_size > LARGEST:
         raise SystemExit(f"{weights} has {weights.stat().st_size:,} bytes, over {LARGEST:,}")
-    folder = FOLDER / NAME
+    folder = FOLDER / recipe.name
     folder.mkdir(parents=True, exist_ok=True)
-    for name in ("config.json", weights.name):
-        shutil.copyfile(best / name, folder / name)
-    model = VoiceToNotes.from_pretrained(folder, "cpu")
-    (folder / "README.md").write_text(card(model, scores(model), commit), encoding="utf-8")
+    shutil.copyfile(best / weights.name, folder / weights.name)
+    config = json.loads((best / "config.json").read_text(encoding="utf-8"))
+    config |= {"encoder_source": recipe.encoder} if recipe.encoder else {}
+    (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+    model = VoiceToNotes.from_pretrained(folder, "cpu", encoder=encoder or None)
+    text = card(recipe, model, scores(model), commit)
+    (folder / "README.md").write_text(text, encoding="utf-8")
     return folder
 
 
 def main() -> None:
     """Train, score, publish."""
-    parser = argparse.ArgumentParser(description="Make the model that the package ships.")
+    parser = argparse.ArgumentParser(description="Make a model that the package ships.")
     add: Any = parser.add_argument
-    add("--work", type=Path, default=Path("build/model"), help="where training is kept")
+    add("--name", choices=RECIPES, default=SMALL.name, help=f"default {SMALL.name}")
+    add("--encoder", metavar="PATH", help="where the recipe's Whisper is (default: the hub)")
+    add("--work", type=Path, help="where training is kept (default build/<name>)")
     add("--threads", type=int, default=os.cpu_count() or 1, help="of torch")
     options = parser.parse_args()
     commit = subprocess.run(
         ["git", "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True, check=False
     ).stdout.strip()
-    print(publish(train(options.work, options.threads), commit or "unknown"))
+    recipe = RECIPES[options.name]
+    encoder = options.encoder or recipe.encoder
+    work = options.work or Path("build") / recipe.name
+    best = train(recipe, encoder, work, options.threads)
+    print(publish(recipe, encoder, best, commit or "unknown"))
 
 
 if __name__ == "__main__":

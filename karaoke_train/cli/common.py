@@ -176,11 +176,12 @@ def before_torch(device: str, *, offline: bool = False) -> None:
         os.environ["CUDA_VISIBLE_DEVICES"] = device.removeprefix("cuda:")
 
 
-def load_model(model: str, device: str) -> VoiceToNotes:
-    """A model by its name or folder; `before_torch` comes first. Raises CheckpointError."""
+def load_model(model: str, device: str, encoder: str | None) -> VoiceToNotes:
+    """A model by its name or folder, and where its Whisper is if it has none in it;
+    `before_torch` comes first. Raises CheckpointError."""
     import transformers
 
     from karaoke_train.inference.transcribe import VoiceToNotes
 
     transformers.utils.logging.disable_progress_bar()
-    return VoiceToNotes.from_pretrained(model, device)
+    return VoiceToNotes.from_pretrained(model, device, encoder=encoder)

@@ -19,7 +19,16 @@ from karaoke_train.cli.common import (
     stdout_for_result,
 )
 from karaoke_train.cli.data import dataset_flags, read_songs
-from karaoke_train.cli.flags import PATH, Option, count, device_flag, folders, model_flag, whole
+from karaoke_train.cli.flags import (
+    PATH,
+    Option,
+    count,
+    device_flag,
+    encoder_flag,
+    folders,
+    model_flag,
+    whole,
+)
 from karaoke_train.runlog.plain_text import json_text
 
 if TYPE_CHECKING:
@@ -35,6 +44,7 @@ VOICES: Final = ("held-out", "amateur", "partials")  # of karaoke_train.synth, w
 def _evaluate(
     folder: str | None,
     model: str,
+    encoder: str | None,
     notes_dir: str | None,
     corpus: str | None,
     synthetic: int | None,
@@ -53,7 +63,7 @@ def _evaluate(
         if not songs:
             complain(f"karaoke-train: no usable song in {folder}")
             return 1
-        result = _scored(songs, model, device)
+        result = _scored(songs, model, device, encoder)
         others = _peers(songs) if peers and result.songs else {}
     if not result.songs:
         complain("karaoke-train: none of the songs could be read")
@@ -90,11 +100,11 @@ def _songs(
     return songs
 
 
-def _scored(songs: Sequence[Song], model: str, device: str) -> Evaluation:
+def _scored(songs: Sequence[Song], model: str, device: str, encoder: str | None) -> Evaluation:
     """The scores; songs that could not be read are named on standard error."""
     from karaoke_train.inference.evaluate import evaluate as evaluate_songs
 
-    loaded = load_model(model, device)
+    loaded = load_model(model, device, encoder)
     result = evaluate_songs(loaded, songs, progress=sys.stderr.isatty())
     for problem in result.problems:
         complain(f"left out: {problem}")
@@ -131,6 +141,7 @@ evaluate: Final = Command(
             ["folder"], metavar="[DIR]", type=PATH, required=False, shell_complete=folders
         ),
         model_flag(),
+        encoder_flag(),
         *dataset_flags(),
         Option(
             ["--synthetic"],

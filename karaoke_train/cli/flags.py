@@ -96,6 +96,17 @@ def model_flag() -> Option:
     )
 
 
+def encoder_flag() -> Option:
+    """Where a model's Whisper is."""
+    return Option(
+        ["--encoder"],
+        metavar="NAME_OR_PATH",
+        shell_complete=folders,
+        help="the Whisper that a model without an encoder of its own belongs to: its folder on "
+        "this machine (default: as the model names it; a name is looked for on the hub)",
+    )
+
+
 def device_flag(section: str = "Options") -> Option:
     """Where to compute."""
     return Option(

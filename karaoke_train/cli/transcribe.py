@@ -18,7 +18,15 @@ from karaoke_train.cli.common import (
     need_training,
     say,
 )
-from karaoke_train.cli.flags import PATH, Option, device_flag, folders, model_flag, seconds
+from karaoke_train.cli.flags import (
+    PATH,
+    Option,
+    device_flag,
+    encoder_flag,
+    folders,
+    model_flag,
+    seconds,
+)
 from karaoke_train.runlog.plain_text import one_line
 
 if TYPE_CHECKING:
@@ -44,6 +52,7 @@ def _formats(text: str) -> list[str]:
 def _transcribe(
     files: Sequence[str],
     model: str,
+    encoder: str | None,
     out: str | None,
     formats: list[str],
     legato: float,
@@ -56,7 +65,7 @@ def _transcribe(
     from karaoke_train.audio.io import AudioError
     from karaoke_train.model.decode import DecodeOptions
 
-    loaded = load_model(model, device)
+    loaded = load_model(model, device, encoder)
     options = DecodeOptions(legato=legato, onset_at="voice" if onset == "voice" else "attack")
     failed = 0
     for path in map(Path, files):
@@ -120,6 +129,7 @@ transcribe: Final = Command(
     params=[
         click.Argument(["files"], metavar="FILE...", type=PATH, nargs=-1, required=True),
         model_flag(),
+        encoder_flag(),
         Option(
             ["--out"],
             type=PATH,

@@ -106,12 +106,15 @@ class VoiceToNotes:
         self.settings: FeatureSettings = model.config.feature_settings
 
     @classmethod
-    def from_pretrained(cls, model: Path | str = MODEL, device: str = "auto") -> VoiceToNotes:
+    def from_pretrained(
+        cls, model: Path | str = MODEL, device: str = "auto", *, encoder: str | None = None
+    ) -> VoiceToNotes:
         """A model of the package by its name, or the one in a checkpoint's folder.
 
-        Raises CheckpointError.
+        encoder: where the Whisper is that the model names, if not on the hub or in its folder of
+        then. Raises CheckpointError.
         """
-        return cls(load_model(model), device)
+        return cls(load_model(model, encoder=encoder), device)
 
     def transcribe(
         self,

@@ -38,6 +38,7 @@ def build_model(settings: TrainSettings) -> VoiceToNotesModel:
 def _around_whisper(settings: TrainSettings) -> VoiceToNotesModel:
     encoder = load_encoder(settings.encoder, offline=settings.offline)
     folder = Path(settings.encoder)
+    encoder.config.name_or_path = ""  # it stands in encoder_source, where there is one
     config = VoiceToNotesConfig(
         encoder=encoder.config,
         features={"mel_bands": encoder.config.num_mel_bins},

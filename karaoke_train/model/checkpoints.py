@@ -128,11 +128,12 @@ def save_model(model: VoiceToNotesModel, folder: Path) -> None:
     part.replace(folder)
 
 
-def load_model(folder: Path | str) -> VoiceToNotesModel:
+def load_model(folder: Path | str, *, encoder: str | None = None) -> VoiceToNotesModel:
     """The model in `folder` (a `best`, a `checkpoint-…`, or a run's folder), ready for inference.
 
-    A name of the package's models stands for its folder. Raises CheckpointError when there is
-    none, or one of another kind or version.
+    A name of the package's models stands for its folder. encoder: where the Whisper is that a
+    model of heads alone names, if not where it says. Raises CheckpointError when there is no
+    model, or one of another kind or version, or another Whisper.
     """
     folder = pretrained.folder_of(folder)
     try:
@@ -162,7 +163,7 @@ def load_model(folder: Path | str) -> VoiceToNotesModel:
         raise CheckpointError(f"{folder} is not loaded: {problem}.")
     if problem := weights_problem(folder):
         raise CheckpointError(f"{problem}.")
-    return _loaded(folder)
+    return _loaded(folder, encoder)
 
 
 def check_state(folder: Path) -> None:
@@ -177,7 +178,7 @@ def _named() -> str:
     return f", or the name of a model in this package: {', '.join(names)}" if names else ""
 
 
-def _loaded(folder: Path) -> VoiceToNotesModel:
+def _loaded(folder: Path, encoder: str | None) -> VoiceToNotesModel:
     loaded: Any  # with output_loading_info, transformers gives a pair
     try:
         with _unreported():
@@ -200,8 +201,10 @@ def _loaded(folder: Path) -> VoiceToNotesModel:
     missing = set(report["missing_keys"])
     elsewhere = {key for key in model.state_dict() if key.startswith(ENCODER)}
     if model.config.encoder_source and elsewhere <= missing:
-        _put_encoder(model, folder)
+        _put_encoder(model, folder, encoder or model.config.encoder_source)
         missing -= elsewhere
+    elif encoder is not None:
+        raise CheckpointError(f"the model in {folder} has its encoder in it: leave --encoder out.")
     wrong = [*missing, *report["unexpected_keys"]]
     wrong += [str(key) for key in report["mismatched_keys"]]
     if wrong:
@@ -225,23 +228,23 @@ def _unreported() -> Iterator[None]:
         logging.set_verbosity(before)
 
 
-def _put_encoder(model: VoiceToNotesModel, folder: Path) -> None:
-    """Put the encoder that the model names where its own would be. Raises CheckpointError."""
-    name = model.config.encoder_source
+def _put_encoder(model: VoiceToNotesModel, folder: Path, name: str) -> None:
+    """Put the encoder `name` where the model's own would be. Raises CheckpointError."""
+    named = model.config.encoder_source
     try:
         encoder = load_encoder(name)
     except EncoderError as error:
         first = str(error).splitlines()[0]
         raise CheckpointError(
-            f"{folder} holds heads for the encoder of {name}, and {first} Put it there again; or "
-            'write where it is as "encoder_source" into config.json: the checksum shows whether it '
-            "is the same."
+            f"{folder} holds heads for the encoder of {named}, and {first}\nGive --encoder PATH of "
+            "a folder with that Whisper in it: a checksum shows whether it is the same."
         ) from None
     found = checksum(encoder)
     if found != model.config.encoder_checksum:
         raise CheckpointError(
-            f"{folder} holds heads for the encoder of {name}, whose weights were others when the "
-            f"heads were trained (SHA-256 {model.config.encoder_checksum[:12]}…, and here "
-            f"{found[:12]}…). The notes would mean nothing: get that version again, or train again."
+            f"{folder} holds heads for the encoder of {named}, and {name} has other weights than "
+            "the heads were trained with (SHA-256 of them as half floats "
+            f"{model.config.encoder_checksum[:12]}…, and here {found[:12]}…). The notes would mean "
+            "nothing: give --encoder PATH of the one they were trained with, or train again."
         )
     model.encoder.load_state_dict(encoder.state_dict())

@@ -61,7 +61,7 @@ class VoiceToNotesConfig(PreTrainedConfig):
     dropout: in the heads.
     window_frames: how much the encoder hears at once, in frames of 20 ms: what it was trained on.
     encoder_source, encoder_checksum: name or folder of the Whisper whose encoder was frozen, and
-        its weights' SHA-256; "" where the encoder's weights are the model's own.
+        its weights' `whisper.checksum`; "" where the encoder's weights are the model's own.
     format: version of this layout; `load_model` refuses those that are not in READABLE.
     """
 

@@ -22,7 +22,7 @@ from karaoke_train.model.model import (
     VoiceToNotesConfig,
     VoiceToNotesModel,
 )
-from karaoke_train.model.whisper import EncoderError
+from karaoke_train.model.whisper import EncoderError, checksum
 from karaoke_train.settings import TrainSettings
 
 SETTINGS = FeatureSettings()
@@ -281,7 +281,7 @@ def test_another_encoder_under_the_same_name_is_refused(
     other = tiny_whisper()
     other.encoder.conv1.weight.data[0] += 0.01
     other.save_pretrained(whisper_folder)
-    with pytest.raises(CheckpointError, match=r"whose weights were others.*SHA-256"):
+    with pytest.raises(CheckpointError, match=r"has other weights than.*SHA-256"):
         load_model(tmp_path / "best")
 
 
@@ -290,11 +290,44 @@ def test_an_encoder_that_is_gone_is_named_with_the_way_out(
 ) -> None:
     save_model(frozen(whisper_folder), tmp_path / "best")
     moved = whisper_folder.rename(tmp_path / "moved")
-    with pytest.raises(CheckpointError, match=r"there is no folder .*whisper.*encoder_source"):
+    with pytest.raises(CheckpointError, match=r"(?s)there is no folder .*whisper.*--encoder PATH"):
         load_model(tmp_path / "best")
-    config = tmp_path / "best" / "config.json"
-    config.write_text(config.read_text().replace(str(whisper_folder), str(moved)))
-    assert load_model(tmp_path / "best").config.encoder_source == str(moved)
+    model = load_model(tmp_path / "best", encoder=str(moved))
+    assert checksum(model.encoder) == model.config.encoder_checksum
+
+
+def test_a_copy_of_the_encoder_in_half_floats_is_the_same_encoder(
+    tmp_path: Path, whisper_folder: Path
+) -> None:
+    published = tiny_whisper().half()  # Whisper was published so; the hub holds it as float32
+    published.float().save_pretrained(whisper_folder)
+    model = frozen(whisper_folder)
+    save_model(model, tmp_path / "best")
+    copy = published.half()
+    copy.encoder.embed_positions.weight.data += 3e-4  # computed by whoever copies
+    copy.save_pretrained(tmp_path / "halves")
+    assert load_file(tmp_path / "halves" / "model.safetensors")["encoder.conv1.weight"].dtype == (
+        torch.float16
+    )
+    again = load_model(tmp_path / "best", encoder=str(tmp_path / "halves"))
+    assert again.encoder.conv1.weight.dtype == torch.float32
+    assert torch.equal(again.encoder.conv1.weight, model.encoder.conv1.weight)
+
+
+def test_an_encoder_for_a_model_that_has_its_own_is_refused(
+    tmp_path: Path, tiny_model: VoiceToNotesModel, whisper_folder: Path
+) -> None:
+    save_model(tiny_model, tmp_path / "best")
+    with pytest.raises(CheckpointError, match="has its encoder in it: leave --encoder out"):
+        load_model(tmp_path / "best", encoder=str(whisper_folder))
+
+
+def test_a_model_names_its_encoder_once_and_no_folder_beside_it(
+    tmp_path: Path, whisper_folder: Path
+) -> None:
+    save_model(frozen(whisper_folder), tmp_path / "best")
+    text = (tmp_path / "best" / "config.json").read_text()
+    assert text.count(str(whisper_folder)) == 1
 
 
 def test_own_model_as_encoder_is_refused_with_the_flag_that_takes_it(
