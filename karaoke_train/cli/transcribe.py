@@ -107,7 +107,7 @@ def _write_notes(
             _draw(target, model, sound, notes)
         else:
             write(target, notes, sound=path.name)
-    reason = doubt(heard, notes)
+    reason = doubt(heard, notes, model.settings)
     found = f"{len(notes)} note{'' if len(notes) == 1 else 's'}"
     return f"{found}, {reason}" if reason else found
 
