@@ -36,6 +36,7 @@ PAGE: Final = 1000  # rows per question
 WORDS: Final = 200  # characters of what the server says that are passed on
 FILES: Final = 500  # of a run, per question
 MOST_FILES: Final = 1_000_000  # of a run; more are no list, but a server that makes them up
+MOST_OF_A_NAME: Final = 512  # characters; wandb takes 128
 _GZIP: Final = "FILESTREAM_GZIP"  # of a server's features: compressed posts are taken
 _WORTH_IT: Final = 4096  # bytes of a post from which on it is compressed
 _LATER: Final = (408, 425, 429)  # beside 5xx: the same request may be taken later
@@ -182,7 +183,10 @@ class Api:
         viewer = self._ask(_VIEWER, {}).get("viewer")
         if not isinstance(viewer, dict):
             raise self._not_logged_in(f"{self.host} does not know this API key")
-        return str(self.login.entity or viewer.get("entity") or viewer.get("username") or "")
+        entity = str(self.login.entity or viewer.get("entity") or viewer.get("username") or "")
+        if len(entity) > MOST_OF_A_NAME:  # it would be in each cursor and line of the log
+            raise self.no_server("its account's name is none")
+        return entity
 
     @_understood
     def remote_run(self, ref: RunRef) -> RemoteRun | None:
@@ -310,7 +314,10 @@ class Api:
 
     def put_file(self, upload: Upload, data: BinaryIO) -> None:
         """Bring a file to where it was announced. Raises Unreachable or Rejected."""
-        answer = self.http.put(upload.url, data, upload.headers)
+        try:
+            answer = self.http.put(upload.url, data, upload.headers)
+        except BadRequest:
+            raise self.no_server("the place that it names for a file is none") from None
         if answer.status >= 500 or answer.status in _LATER:
             raise self._trouble(answer)
         if answer.status >= 300:

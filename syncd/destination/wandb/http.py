@@ -176,7 +176,7 @@ class Http:
                 preload_content=False,
                 timeout=self._timeouts,
             )
-            data = response.read(MAX_ANSWER)
+            data = self._read(response)
             if len(data) < MAX_ANSWER:
                 response.release_conn()
             else:
@@ -196,6 +196,12 @@ class Http:
             raise Unreachable(f"the connection to {self.host} was cut") from None
         headers = {name.lower(): value for name, value in response.headers.items()}
         return Answer(response.status, headers, data)
+
+    def _read(self, response: urllib3.BaseHTTPResponse) -> bytes:
+        try:
+            return response.read(MAX_ANSWER)
+        except ValueError:  # pieces of a negative length, say
+            raise Unreachable(f"what {self.host} answers is no HTTP") from None
 
     def _way(self, url: str) -> tuple[_Way, str]:
         """The connections over which an address is asked, and what they are asked for."""

@@ -3,6 +3,7 @@ no redirect followed, and the key for the server alone."""
 
 from __future__ import annotations
 
+import gzip
 import io
 import re
 import socket
@@ -15,7 +16,9 @@ from typing import Any
 
 import pytest
 
-from syncd.destination.wandb.http import Answer, BadRequest, Http
+from syncd.destination.wandb.api import Api, Upload
+from syncd.destination.wandb.credentials import Login
+from syncd.destination.wandb.http import MAX_ANSWER, Answer, BadRequest, Http
 from syncd.errors import Unreachable
 from tests.fakes.wandb_http import self_signed, tls_context
 from tests.patience import patience
@@ -245,6 +248,50 @@ def test_the_key_goes_to_the_server_and_not_to_the_links_that_it_gives() -> None
         http.put(f"{url}/somewhere", io.BytesIO(b"data"), {})
         http.head()
     assert [b"authorization" in request.lower() for request in seen] == [True, False, False]
+
+
+HOSTILE = {
+    "a gzip bomb": b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n\r\n"
+    + gzip.compress(bytes(80 << 20), 1),
+    "broken gzip": b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 1\r\n\r\nx",
+    "pieces of no size": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nZZ\r\nabc",
+    "pieces of a negative size": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n-5\r\nabc",
+    "a size beyond all": b"HTTP/1.1 200 OK\r\nContent-Length: " + b"9" * 30 + b"\r\n\r\nabc",
+    "two sizes": b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 7\r\n\r\nabc",
+    "a long header": b"HTTP/1.1 200 OK\r\nX: " + b"a" * 1_000_000 + b"\r\n\r\n",
+    "many headers": b"HTTP/1.1 200 OK\r\n" + b"Set-Cookie: a=b\r\n" * 5000 + b"\r\n",
+    "no number": b"HTTP/1.1 abc OK\r\n\r\n",
+    "no HTTP": b"SSH-2.0-x\r\n",
+    "too much": b"HTTP/1.1 200 OK\r\n\r\n" + bytes(MAX_ANSWER + 1),
+}
+
+
+@pytest.mark.parametrize("kind", HOSTILE)
+def test_an_answer_that_is_no_http_is_the_servers_fault_and_never_the_logins(kind: str) -> None:
+    def serve(connection: socket.socket) -> None:
+        whole_request(connection)
+        connection.sendall(HOSTILE[kind])
+
+    with server(serve) as url, suppress(Unreachable):
+        answer = Http(url, "k", patience(20.0)).post("/x", b"{}")
+        assert len(answer.data) <= MAX_ANSWER
+
+
+@pytest.mark.parametrize(
+    "link", ["ftp://h/x", "file:///etc/passwd", "http://[", "x", "http://h:no/"]
+)
+def test_a_link_that_is_none_is_the_servers_fault(link: str) -> None:
+    api = Api(Login("http://127.0.0.1:9", "", "k"), 1.0)
+    with pytest.raises(Unreachable):
+        api.put_file(Upload("a", link, {"X": "a\r\nb"}), io.BytesIO(b"data"))
+
+
+def test_an_account_without_end_is_none() -> None:
+    body = b'{"data": {"viewer": {"entity": "' + b"x" * 1_000_000 + b'"}}}'
+    head = f"HTTP/1.1 200 OK\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+    with server(replying(head + body, [])) as url, pytest.raises(Unreachable) as caught:
+        Api(Login(url, "", "k"), 5.0).viewer()
+    assert len(str(caught.value)) < 1000
 
 
 def test_a_key_that_fits_no_request_is_the_logins_fault() -> None:
