@@ -18,7 +18,7 @@ from tests.patience import patience, until
 from tests.processes import alive, children
 from tests.syncd.viewer import environment, needs_trackio
 
-pytestmark = [needs_trackio, pytest.mark.torch]
+pytestmark = [needs_trackio, pytest.mark.torch, pytest.mark.timeout(patience(600))]
 WORDS = ("--fast_dev", "--offline", "--synthetic", "6", "--max_samples", "8", "--batch_size", "2")
 WORDS += ("--epochs", "500", "--patience", "500", "--workers", "1", "--local", "--no_open")
 
@@ -44,8 +44,8 @@ class Training:
 
     def opened(self) -> tuple[str, int]:
         """The page's address, and the process that serves it, once training is in full course."""
-        until(lambda: "view        http://" in self.said(), self.said())
-        until(lambda: len(lines_of(self.log())) > 20, "it trains")
+        until(lambda: "view        http://" in self.said(), "the page is served", 150)
+        until(lambda: len(lines_of(self.log())) > 20, "it trains", 150)
         (viewer,) = [
             pid
             for pid in children(self.process.pid)
