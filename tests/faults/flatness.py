@@ -6,6 +6,7 @@ import statistics
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -35,6 +36,11 @@ class Held:
         """What the second half may have."""
         return self.first * (1 + SHARE) + BESIDE[self.name]
 
+    @property
+    def flat(self) -> bool:
+        """Whether the second half has no more."""
+        return self.second <= self.bound
+
     def row(self) -> list[str]:
         """Of a table with HEAD."""
         numbers = (self.first, self.second, self.most, self.least)
@@ -55,6 +61,15 @@ def held(samples: Sequence[Sample]) -> list[Held]:
 def as_table(measured: Sequence[Held]) -> str:
     """In Markdown."""
     return table(HEAD, [item.row() for item in measured])
+
+
+def memory_by_tenths(samples: Sequence[Sample]) -> list[float]:
+    """MiB, the median of each tenth of the time: whether it still grows at the end. Raises
+    StatisticsError where there are fewer than ten samples."""
+    edges = [len(samples) * tenth // 10 for tenth in range(11)]
+    return [
+        statistics.median(mib for mib, _, _ in samples[start:end]) for start, end in pairwise(edges)
+    ]
 
 
 def sample(pid: int) -> Sample:

@@ -16,7 +16,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -28,7 +28,7 @@ from syncd.destination.trackio import names
 from syncd.paths import destination_folder
 from syncd.state import cursor
 from tests.fakes.wandb_process import WandbProcess
-from tests.faults.flatness import Held, Meter, as_table, held
+from tests.faults.flatness import Meter, Sample, as_table, held, memory_by_tenths
 from tests.faults.kills import VICTIMS, Chaos, Dashboard, Trainer, assert_prefixes, run_id
 from tests.faults.rig import ROOT, WORLDS, Rig, same_rows
 from tests.faults.store import run_in
@@ -170,10 +170,11 @@ def compared(chaos: Chaos) -> int:
     return total
 
 
-def report(soak: Soak, measured: list[Held], counts: list[int]) -> str:
+def report(soak: Soak, samples: Sequence[Sample], counts: list[int]) -> str:
     """What happened, in Markdown."""
     runs = sum(len(chaos.trainer.runs) for chaos in soak.all)
     alone = len(soak.steady.trainer.runs)
+    tenths = ", ".join(f"{mib:.1f}" for mib in memory_by_tenths(samples))
     happened = "".join(f"| {what} | {count} |\n" for what, count in sorted(soak.happened.items()))
     return f"""\
 {machine()}
@@ -187,7 +188,20 @@ their files have them, and `karaoke-syncd verify` said so for both.
 The daemon that nobody killed had {alone} runs and {counts[0]:,} records. With all that it started
 it held, by the medians of {MINUTES:g} minutes' halves:
 
-{as_table(measured)}"""
+{as_table(held(samples))}
+Its memory by tenths of the time, MiB: {tenths}.
+"""
+
+
+def test_a_daemon_that_grows_or_leaves_descriptors_open_is_found() -> None:
+    steady = [(80.0 + number % 5, 12 + number % 7, 10.0) for number in range(600)]
+    assert all(item.flat for item in held(steady))
+    late = [(mib, files, threads + 1) for mib, files, threads in steady[:60]]
+    assert all(item.flat for item in held(late + steady[60:]))  # of its start, nothing counts
+    grows = [(mib + number / 10, files, 10.0) for number, (mib, files, _) in enumerate(steady)]
+    leaks = [(mib, files + number // 30, 10.0) for number, (mib, files, _) in enumerate(steady)]
+    for samples, name in ((grows, "memory, MiB"), (leaks, "descriptors")):
+        assert [item.name for item in held(samples) if not item.flat] == [name]
 
 
 @needs_trackio
@@ -204,12 +218,11 @@ def test_whatever_happens_every_record_is_in_both_places_once_and_the_daemon_doe
         assert soak.steady.rig.running
         assert soak.steady.rig.pid == pid
         assert soak.server.unknown() == []
-        measured = held(meter.samples)
-        words = report(soak, measured, counts)
+        words = report(soak, meter.samples, counts)
     with capsys.disabled():
         print(f"\n{words}")
     if LONG:  # in less time it is still starting
-        assert [item for item in measured if item.second > item.bound] == []
+        assert [item for item in held(meter.samples) if not item.flat] == []
     if REPORT:
         page = Path(REPORT)
         page.write_text(put(page.read_text("utf-8"), "soak", words), "utf-8")
