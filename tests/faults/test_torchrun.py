@@ -9,10 +9,12 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+import torch
 
 from tests.fakes.wandb_server import WandbServer
 from tests.faults.nodes import Node, joined, why_not
@@ -22,12 +24,9 @@ from tests.measured import MEASURED
 from tests.patience import WAIT, patience, until
 from tests.processes import descendants
 
-torch = pytest.importorskip("torch", reason="torch is not installed")
+WHY_NOT = why_not("ip", "nsenter", "hostname")
 pytestmark = [
-    pytest.mark.skipif(
-        bool(why_not("ip", "nsenter")),
-        reason=f"no joined nodes can be made here: {why_not('ip', 'nsenter')}",
-    ),
+    pytest.mark.skipif(bool(WHY_NOT), reason=f"no joined nodes can be made here: {WHY_NOT}"),
     pytest.mark.timeout(patience(300)),
 ]
 
@@ -154,10 +153,14 @@ class Job:
 
 @pytest.fixture
 def job(tmp_path: Path, server: WandbServer) -> Iterator[Job]:
-    with joined() as nodes:
+    with ExitStack() as stack:
+        try:
+            nodes = stack.enter_context(joined())
+        except subprocess.CalledProcessError as error:
+            pytest.skip(f"no joined nodes can be made here: {error.stderr.decode().strip()}")
         made = Job(nodes, tmp_path, server)
+        stack.callback(made.close)
         yield made
-        made.close()
 
 
 @pytest.fixture
