@@ -36,6 +36,7 @@ class Limits:
     heartbeat_timeout: float = 75.0
     confirm_first: float = 1.25  # after a send, to the first question
     confirm_lazy: float = 5.0  # the same, where each post has an answer of its own
+    confirm_live: float = 10.0  # to the next question, where lines go on and on coming
     confirm_most: float = 8.0  # between questions while the count stands still
     request_timeout: float = 15.0  # until a server that says nothing counts as unreachable
     stall: float = 60.0  # the count stands still while lines wait: the session is dropped

@@ -59,9 +59,9 @@ IDLE_TICK: Final = 1.0
 # Seconds for which a run that has ended keeps its session, which alerts ask for how it ended. Then
 # it is as those that had ended before: sessions of all the runs of a year would take 4 KiB each
 KEPT: Final = 60.0
-# A tick looks at all runs. With 256 live ones, a tick for each of their 700 events in a second took
-# more than the uploads; fifty in a second take a twentieth of that, and nobody sees the difference
-TICKS_APART: Final = 0.02
+# A tick looks at all runs. With 256 live ones, a tick for each of their 600 events in a second took
+# more than the uploads, and fifty in a second took twice as long as twenty-five
+TICKS_APART: Final = 0.04
 _RESTING: Final = (Phase.IDLE, Phase.OPEN, Phase.BLOCKED)  # no action under way
 GIVE_UP: Final = 3  # failures in a row after which a one-shot upload leaves a run
 
@@ -96,7 +96,8 @@ class Daemon:
             limits,
             writer_check_after=0.0,
             idle_session_timeout=2 * TICK,
-            confirm_lazy=settings.limits.confirm_first,
+            confirm_lazy=limits.confirm_first,
+            confirm_live=limits.confirm_first,
         )
         self.limits = once_only if once else limits
         self._once = once

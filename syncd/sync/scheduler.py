@@ -25,6 +25,7 @@ from syncd.errors import (
 from syncd.settings import Limits
 
 RunKey = str
+_FEW: Final = 10  # times fewer than may be on their way: a live run's
 _LOOKED_AT_AGAIN: Final = (RemoteLostRecords, NotCounted)  # a late count looks the same
 
 
@@ -326,7 +327,11 @@ def _after_sent(run: Run, event: Sent, now: float, limits: Limits) -> Run:
     # Where lines may run ahead, the clocks of the first ones that are not confirmed go on: with
     # each send beginning them anew, a server that counts nothing would never be found out
     running = run.ahead > 0 and run.sent > run.confirmed
-    wait = limits.confirm_lazy if run.ahead and event.outcome is None else limits.confirm_first
+    ends = event.outcome is not None
+    # The first question comes when the SDK's own interval has passed: earlier ones are in vain
+    confirm_at = now + (limits.confirm_lazy if run.ahead and not ends else limits.confirm_first)
+    if running:
+        confirm_at = min(run.confirm_at, confirm_at) if ends else run.confirm_at
     sent_any = event.upto > run.sent  # a look at a torn tail sends nothing, and takes nothing back
     return replace(
         run,
@@ -336,8 +341,7 @@ def _after_sent(run: Run, event: Sent, now: float, limits: Limits) -> Run:
         ended=run.ended and not sent_any,  # a line after the end: somebody resumed the run
         progress_at=run.progress_at if running else now,
         send_at=now + event.pause,
-        # the first question comes when the SDK's own interval has passed: earlier ones are in vain
-        confirm_at=min(run.confirm_at, now + wait) if running else now + wait,
+        confirm_at=confirm_at,
         confirm_wait=limits.confirm_first,
     )
 
@@ -345,9 +349,10 @@ def _after_sent(run: Run, event: Sent, now: float, limits: Limits) -> Run:
 def _after_confirmed(run: Run, at: Position, now: float, limits: Limits) -> Run:
     if at > run.confirmed:  # progress forgives earlier failures: the way there is open
         run = replace(run, confirmed=at, progress_at=now, failures=0, error=None)
-        # A live run has lines on their way at all times: asked sooner, it's asked for each line
-        hurry = run.outcome is not None or run.sent.ordinal - at.ordinal >= run.ahead
-        wait = limits.confirm_first if hurry else limits.confirm_lazy
+        # Counts lag, so a live run always has newer lines on their way: asked soon again, it would
+        # be asked for each of them. A backlog soon has as many as there may be
+        few = run.outcome is None and run.sent.ordinal - at.ordinal < run.ahead // _FEW
+        wait = limits.confirm_live if few else limits.confirm_first
     else:  # W&B's counts were seen to lag 2 to 4 s: asking faster brings load, no news
         wait = min(run.confirm_wait * 2, limits.confirm_most)
     return replace(run, confirm_at=now + wait, confirm_wait=wait)

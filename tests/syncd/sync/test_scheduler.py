@@ -337,13 +337,16 @@ def test_sending_on_puts_off_neither_the_question_nor_the_stall() -> None:
     assert chosen(replace(more, size=999), now=10.0 + LIMITS.stall + 1) == [ActionKind.ABANDON]
 
 
-def test_a_live_run_is_asked_for_no_more_often_than_after_its_first_line() -> None:
+def test_a_run_that_logs_on_and_on_is_asked_for_seldom_and_a_backlog_or_an_end_soon() -> None:
     """Counts lag: whenever one comes, there are newer lines that it does not have."""
-    live = replace(WAITING, phase=Phase.CONFIRMING, ahead=7)
+    live = replace(WAITING, phase=Phase.CONFIRMING, ahead=1000)
     p5 = Position(5, 50)
-    assert fold(live, Confirmed(p5, 7), 9.0).confirm_at == 9.0 + LIMITS.confirm_lazy
-    for waiting in (replace(live, ahead=4), replace(live, outcome=FINISHED)):
-        assert fold(waiting, Confirmed(p5, 7), 9.0).confirm_at == 9.0 + LIMITS.confirm_first
+    asked = fold(live, Confirmed(p5, 1000), 9.0)
+    assert asked.confirm_at == 9.0 + LIMITS.confirm_live
+    gone_on = fold(replace(asked, phase=Phase.SENDING), Sent(Position(10, 100), 100), 9.5)
+    assert gone_on.confirm_at == asked.confirm_at
+    for other in (replace(live, ahead=40), replace(live, ahead=0), replace(live, outcome=FINISHED)):
+        assert fold(other, Confirmed(p5, 1000), 9.0).confirm_at == 9.0 + LIMITS.confirm_first
 
 
 RUNS = st.builds(
