@@ -61,10 +61,10 @@ def read(
         # is the next read's, and a file that takes this one's name is another file
         size = os.fstat(file.fileno()).st_size
         before = check_open(file, size, start, expect) if expect else b""
-        # Whole chunks, though a live run has grown by one line: the kernel gives what is there, and
-        # a second way of reading for short tails would be a second way of being wrong
+        # No more than was there by then, which later ones follow: to make room for a whole chunk
+        # takes longer than all else that the reading of a live run's line does
         file.seek(start.offset)
-        data = file.read(max(limit, MAX_LINE + 1))
+        data = file.read(min(max(limit, MAX_LINE + 1), max(0, size - start.offset)))
         lines = Lines.of(data, start)
         # No newline in so many bytes: a line over the limit, which the writer of ours refuses to
         # write and others do not. It is one bad line, not the end of the file

@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import wraps
+from functools import lru_cache, wraps
 from typing import Any, BinaryIO, Concatenate, Final, ParamSpec, TypeVar
 from urllib.parse import quote, urlsplit
 
@@ -326,12 +326,11 @@ class Api:
     @_understood
     def file_stream(self, ref: RunRef, body: bytes) -> Streamed:
         """Post to the run's file stream. Raises Unreachable, Refused or Rejected."""
-        place = "/".join(quote(part, safe="") for part in (ref.entity, ref.project, ref.run_id))
         headers: dict[str, str] = {}
         if len(body) >= _WORTH_IT and self._takes_gzip():
             # The lowest level: rows are so alike that a higher one costs more than it saves
             body, headers = gzip.compress(body, 1, mtime=0), {"Content-Encoding": "gzip"}
-        answer = self._post(f"/files/{place}/file_stream", body, headers)
+        answer = self._post(_stream_of(ref), body, headers)
         found = self._object(answer, rejecting=True)
         if found.get("error"):  # some servers say 200 to what they refuse
             raise Rejected(answer.status, one_line(str(found["error"]), WORDS))
@@ -445,6 +444,12 @@ def _texted(run: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     except ValueError:
         return {}
     return found if isinstance(found, dict) else {}
+
+
+@lru_cache(maxsize=1024)
+def _stream_of(ref: RunRef) -> str:
+    place = "/".join(quote(part, safe="") for part in (ref.entity, ref.project, ref.run_id))
+    return f"/files/{place}/file_stream"
 
 
 def _number(header: str | None) -> float:

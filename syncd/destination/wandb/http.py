@@ -79,7 +79,7 @@ class BadRequest(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A whole answer. headers: by lower-case name."""
+    """A whole answer. headers: by name, in whichever case."""
 
     status: int
     headers: Mapping[str, str] = field(repr=False)
@@ -194,8 +194,7 @@ class Http:
                 words = f"the certificate authorities can't be read: {error.strerror}"
                 raise TlsRefused(words) from None
             raise Unreachable(f"the connection to {self.host} was cut") from None
-        headers = {name.lower(): value for name, value in response.headers.items()}
-        return Answer(response.status, headers, data)
+        return Answer(response.status, response.headers, data)
 
     def _read(self, response: urllib3.BaseHTTPResponse) -> bytes:
         try:
