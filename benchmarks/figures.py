@@ -41,7 +41,7 @@ MANY: Final = (
     many.Case(),
     *(many.Case(runs=runs, what="status") for runs in (10, 1_000, 10_000)),
 )
-TABLES: Final = ("upload", "live", "log", "many")
+TABLES: Final = ("upload", "live", "log", "many", "step")
 # Measured together with all else, and so under one machine's line; others have a line each
 TOGETHER: Final = ("upload", "live")
 SENTENCE: Final = """\
@@ -87,6 +87,11 @@ def _tables(full: bool, only: str | None) -> Iterator[tuple[str, str]]:
     if only in ("many", None):
         cases = MANY if full else tuple(map(fewer, MANY))
         yield "many", table(many.HEAD, [_said(row) for case in cases for row in many.rows(case)])
+    if only in ("step", None):
+        from benchmarks import training_step  # here: torch, of which the others know nothing
+
+        steps = training_step.CASES if full else map(training_step.shorter, training_step.CASES)
+        yield "step", table(training_step.HEAD, map(_said, map(training_step.row, steps)))
 
 
 Sized = TypeVar("Sized", upload.Case, record_log.Case)

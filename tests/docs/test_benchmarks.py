@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from benchmarks import figures, live, many, record_log, upload
 
 PAGE = figures.PAGE.read_text("utf-8")
@@ -31,6 +33,13 @@ def test_each_table_of_many_rows_has_the_commands_that_make_it() -> None:
     assert list(dict.fromkeys(commands)) == [f"`{case.command}`" for case in figures.MANY]
     made = {row["command"] for row in figures.rows(PAGE, "log")}
     assert made == {f"`{figures.RECORD_LOG.command}`"}
+
+
+def test_the_training_steps_rows_and_columns_are_those_of_the_code() -> None:
+    training_step = pytest.importorskip("benchmarks.training_step")  # needs torch
+    rows = figures.rows(PAGE, "step")
+    assert [row["command"] for row in rows] == [f"`{case.command}`" for case in training_step.CASES]
+    assert tuple(rows[0]) == training_step.HEAD
 
 
 def test_the_columns_are_those_of_the_code() -> None:
