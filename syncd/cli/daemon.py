@@ -11,7 +11,7 @@ import click
 
 from karaoke_train.runlog.plain_text import json_text
 from syncd import logging_setup
-from syncd.cli.common import Invocation, command
+from syncd.cli.common import Invocation, command, without_collection
 from syncd.destination.registry import connect_all, leave_to_env_file, login_files
 from syncd.errors import Exit, UsageError
 from syncd.settings import Settings
@@ -202,7 +202,8 @@ def status(
 
     def look() -> list[Status]:
         settings = folders.in_force(call.settings)
-        return [collect(*target) for target in connect_all(settings)]
+        with without_collection():
+            return [collect(*target) for target in connect_all(settings)]
 
     most = None if everything else limit
     if as_json:
