@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Final
 
+from karaoke_train.runlog.regular_file import check_regular
 from syncd import paths
 from syncd.errors import UsageError
 from syncd.failpoints import VARIABLE
@@ -151,6 +152,7 @@ def _with_limit(settings: Settings, key: str, value: Any, source: str) -> Settin
 
 def _file(path: Path) -> Mapping[str, Any]:
     try:
+        check_regular(path.stat())  # a link to one is fine; a FIFO would be waited for
         text = path.read_text("utf-8")
         import tomllib  # where there is a file to read
 
@@ -159,6 +161,8 @@ def _file(path: Path) -> Mapping[str, Any]:
         return {}
     except (OSError, ValueError) as error:
         raise UsageError(f"can't be read: {error}", where=str(path)) from None
+    except RecursionError:
+        raise UsageError("can't be read: it is nested too deep", where=str(path)) from None
 
 
 def _folders(value: Any) -> tuple[Path, ...]:

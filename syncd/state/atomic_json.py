@@ -14,6 +14,7 @@ from typing import Any, Final, TypeVar, get_type_hints
 
 import orjson
 
+from karaoke_train.runlog.regular_file import check_regular
 from syncd import events
 from syncd.failpoints import failpoint
 
@@ -102,8 +103,10 @@ def _plain_fields(cls: type) -> tuple[tuple[str, type], ...]:
 
 def _read(path: Path | str) -> bytes:
     """Half of what a file object takes: there may be 10,000 of these files. Raises OSError."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    # Of a FIFO the opening would wait without end, and a device may have no end
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
+        check_regular(os.fstat(descriptor))
         pieces = [os.read(descriptor, _PIECE)]
         while len(pieces[-1]) == _PIECE:
             pieces.append(os.read(descriptor, _PIECE))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -131,3 +132,20 @@ def test_leases_are_beside_the_logs_unless_a_folder_is_named(tmp_path: Path) -> 
     assert settings.load({}, {**home, "KARAOKE_SYNCD_LOCK_DIR": ""}).lock_dir is None
     named = {**home, "KARAOKE_SYNCD_LOCK_DIR": str(tmp_path / "locks")}
     assert settings.load({}, named).lock_dir == tmp_path / "locks"
+
+
+@pytest.mark.parametrize("kind", ["fifo", "endless", "deep"])
+def test_a_settings_file_that_is_none_is_refused_and_not_waited_for(
+    tmp_path: Path, kind: str
+) -> None:
+    env = {"XDG_CONFIG_HOME": str(tmp_path)}
+    path = paths.config_file(env)
+    path.parent.mkdir()
+    if kind == "fifo":
+        os.mkfifo(path)
+    elif kind == "endless":
+        path.symlink_to("/dev/zero")
+    else:
+        path.write_text("a = " + "[" * 5000)
+    with pytest.raises(UsageError, match="can't be read"):
+        settings.load({}, env)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,7 +19,7 @@ from syncd.cli import main
 from syncd.destination.wandb.lanes import Lanes
 from syncd.errors import ProblemCode, RunRefused
 from syncd.paths import destination_folder, state_folder
-from syncd.state import cursor, daemon_report, decisions, failures, quarantine, reached
+from syncd.state import atomic_json, cursor, daemon_report, decisions, failures, quarantine, reached
 from syncd.state.cursor import Cursor, Fingerprint
 from syncd.state.daemon_report import DaemonReport
 from tests.corpus import files, one_value_replaced
@@ -112,3 +113,12 @@ def test_every_command_goes_on_beside_state_that_went_bad(
         main(words.split())
         assert "Traceback" not in capsys.readouterr().err
         assert all(record.levelno < logging.CRITICAL for record in caplog.records)
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir, lambda path: path.symlink_to("/dev/zero")])
+def test_what_is_no_file_is_named_and_counts_as_lost(
+    tmp_path: Path, make: Callable[[Path], None], caplog: pytest.LogCaptureFixture
+) -> None:
+    make(tmp_path / "state.json")
+    assert atomic_json.load(tmp_path / "state.json", lambda data: data) is None
+    assert "can't be used" in caplog.text
