@@ -42,6 +42,7 @@ SLOWEST: Final = 64 << 10  # bytes per second of what is sent; a slower way coun
 MAX_WAIT: Final = 3600.0  # seconds of a Retry-After that are taken seriously
 MAX_ANSWER: Final = 64 << 20  # bytes of an answer; more is no answer of W&B's
 _CONNECTIONS: Final = 32  # kept alive; more are made, and closed after use
+_HOSTS: Final = 8  # whose connections are kept: the server's, and those that it has files sent to
 _NEVER: Final = urllib3.Retry(False, redirect=False)
 
 
@@ -209,10 +210,16 @@ class Http:
         with self._guard:
             # Kept: to read the environment, and find a host's connections among others', takes half
             # of a request
-            way = self._ways.get(place) or self._ways.setdefault(place, _way_to(url))
+            way = self._ways.get(place) or self._new_way(place, url)
         if isinstance(way, urllib3.ProxyManager):  # which says what a proxy has to be told
             return way, url
         return way, f"{parts.path or '/'}?{parts.query}" if parts.query else parts.path or "/"
+
+    def _new_way(self, place: tuple[str, str], url: str) -> _Way:
+        if len(self._ways) == _HOSTS:  # those of the oldest are closed once nobody uses them
+            del self._ways[next(iter(self._ways))]
+        way = self._ways[place] = _way_to(url)
+        return way
 
 
 def _proxy_for(url: str) -> str:

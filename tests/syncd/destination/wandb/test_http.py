@@ -10,7 +10,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -230,6 +230,23 @@ def test_over_tls_too_connections_are_kept_alive_and_answers_have_a_deadline(
         with pytest.raises(Unreachable, match=r"127\.0\.0\.1 does not answer"):
             http.post("/x", b"{}")
     assert (len(seen), len(made)) == (2, 1)
+
+
+def test_connections_of_a_few_hosts_are_kept_however_many_a_server_names() -> None:
+    seen: list[bytes] = []
+    http = Http("http://127.0.0.1:9", "k", patience(5.0))
+    with ExitStack() as stack:
+        hosts = [
+            stack.enter_context(
+                server(replying(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}", seen))
+            )
+            for _ in range(12)
+        ]
+        for url in (*hosts, *hosts):
+            assert http.put(f"{url}/file", io.BytesIO(b"data"), {}).status == 200
+        assert len(http._ways) < len(hosts)
+        http.close()
+    assert len(seen) == 2 * len(hosts)
 
 
 def test_a_redirect_is_an_answer_and_is_not_followed() -> None:
