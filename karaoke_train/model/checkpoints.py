@@ -14,7 +14,7 @@ import json
 import math
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,6 +36,7 @@ from karaoke_train.model.whisper import EncoderError, checksum, load_encoder
 
 if TYPE_CHECKING:
     from transformers import TrainerControl, TrainerState, TrainingArguments
+    from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
 RUN_FILE = "karaoke_run.json"
 ENCODER = "encoder."  # what the names of its weights begin with
@@ -228,11 +229,19 @@ def _unreported() -> Iterator[None]:
         logging.set_verbosity(before)
 
 
+def _cached_first(name: str) -> WhisperEncoder:
+    """The encoder, from the cache where it is there: the checksum shows which one it is, and the
+    hub, asked without a network, is asked for half a minute. Raises EncoderError."""
+    with suppress(EncoderError):
+        return load_encoder(name, offline=True)
+    return load_encoder(name)
+
+
 def _put_encoder(model: VoiceToNotesModel, folder: Path, name: str) -> None:
     """Put the encoder `name` where the model's own would be. Raises CheckpointError."""
     named = model.config.encoder_source
     try:
-        encoder = load_encoder(name)
+        encoder = _cached_first(name)
     except EncoderError as error:
         first = str(error).splitlines()[0]
         raise CheckpointError(

@@ -13,7 +13,7 @@ from transformers import WhisperConfig, WhisperModel
 
 from karaoke_train.audio.features import FeatureSettings
 from karaoke_train.audio.units import MAX_FRAMES
-from karaoke_train.model import pretrained
+from karaoke_train.model import checkpoints, pretrained
 from karaoke_train.model.build import build_model
 from karaoke_train.model.checkpoints import CheckpointError, load_model, save_model
 from karaoke_train.model.model import (
@@ -22,7 +22,7 @@ from karaoke_train.model.model import (
     VoiceToNotesConfig,
     VoiceToNotesModel,
 )
-from karaoke_train.model.whisper import EncoderError, checksum
+from karaoke_train.model.whisper import EncoderError, checksum, load_encoder
 from karaoke_train.settings import TrainSettings
 
 SETTINGS = FeatureSettings()
@@ -294,6 +294,28 @@ def test_an_encoder_that_is_gone_is_named_with_the_way_out(
         load_model(tmp_path / "best")
     model = load_model(tmp_path / "best", encoder=str(moved))
     assert checksum(model.encoder) == model.config.encoder_checksum
+
+
+@pytest.mark.parametrize(("cached", "expected"), [(True, [True]), (False, [True, False])])
+def test_an_encoder_that_is_in_the_cache_is_asked_for_nowhere(
+    tmp_path: Path,
+    whisper_folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    cached: bool,
+    expected: list[bool],
+) -> None:
+    save_model(frozen(whisper_folder), tmp_path / "best")
+    asked: list[bool] = []
+
+    def load(name: str, *, offline: bool = False) -> object:
+        asked.append(offline)
+        if offline and not cached:
+            raise EncoderError("not in the cache")
+        return load_encoder(name, offline=offline)
+
+    monkeypatch.setattr(checkpoints, "load_encoder", load)
+    load_model(tmp_path / "best")
+    assert asked == expected
 
 
 def test_a_copy_of_the_encoder_in_half_floats_is_the_same_encoder(
