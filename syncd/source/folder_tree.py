@@ -36,12 +36,15 @@ class _Known:
 
 class FolderTree:
     """The folders to look into. roots: those that were named, at each look; recursive: also what is
-    below them. folders: what the last look
-    found; full: whether it left out some, since there were too many."""
+    below them; most: so many of them, instead of MOST. folders: what the last look found; full:
+    whether it left out some, since there were too many."""
 
-    def __init__(self, roots: Callable[[], Iterable[Path]], *, recursive: bool) -> None:
+    def __init__(
+        self, roots: Callable[[], Iterable[Path]], *, recursive: bool, most: int | None = None
+    ) -> None:
         self._roots = roots
         self._recursive = recursive
+        self._most = most
         self._known: dict[Path, _Known] = {}
         self.folders: Mapping[Path, Sign] = {}
         self.full = False
@@ -61,7 +64,7 @@ class FolderTree:
                 continue
             known[folder] = self._look_into(folder, sign)
             below = known[folder].below
-            room = MOST - len(found) - len(left) if depth < DEEPEST else 0
+            room = self._limit - len(found) - len(left) if depth < DEEPEST else 0
             self.full |= len(below) > room
             left.extend((deeper, depth + 1) for deeper in below[:room])
         self._known, self.folders = known, found
@@ -71,10 +74,14 @@ class FolderTree:
         """What it means that a look left out folders."""
         where = ", ".join(map(str, self._roots()))
         return (
-            f"there are more than {MOST:,} folders below {where}, or some more than {DEEPEST} "
-            "levels below: these are not looked into, and runs in them are not uploaded. Name "
-            "folders nearer to the runs by --log_dir"
+            f"there are more than {self._limit:,} folders below {where}, or some more than "
+            f"{DEEPEST} levels below: these are not looked into, and runs in them are not "
+            "uploaded. Name folders nearer to the runs by --log_dir"
         )
+
+    @property
+    def _limit(self) -> int:
+        return MOST if self._most is None else self._most
 
     def may_hold(self, folder: Path) -> bool:
         """Whether files in it may be looked at, as far as the last look tells."""
@@ -85,12 +92,15 @@ class FolderTree:
         same = known is not None and known.sign == sign
         if known and same and known.settled:
             return known
-        return _Known(sign, tuple(_below(folder)), settled=same)
+        try:
+            return _Known(sign, tuple(_below(folder)), settled=same)
+        except OSError:  # tried again at the next look; the scanner says so of the folder itself
+            return _Known(sign, known.below if known else (), settled=False)
 
 
-def folders(roots: Iterable[Path], *, recursive: bool) -> tuple[Path, ...]:
-    """The folders that a look finds now."""
-    return tuple(FolderTree(lambda: roots, recursive=recursive).look())
+def folders(roots: Iterable[Path], *, recursive: bool, most: int | None = None) -> tuple[Path, ...]:
+    """The folders that a look finds now. See FolderTree."""
+    return tuple(FolderTree(lambda: roots, recursive=recursive, most=most).look())
 
 
 def is_left_out(name: str) -> bool:
@@ -99,12 +109,9 @@ def is_left_out(name: str) -> bool:
 
 
 def _below(folder: Path) -> Iterable[Path]:
-    try:
-        names = sorted(name for name in folders_in(folder) if not is_left_out(name))
-        around = resolved(folder)
-    except OSError:  # the scanner says so of the folder itself
-        return
-    for name in names:
+    """Raises OSError."""
+    around = resolved(folder)
+    for name in sorted(name for name in folders_in(folder) if not is_left_out(name)):
         try:
             # Looked up now, and so for as long as this process lives: what becomes a link between
             # the listing and this leads nowhere

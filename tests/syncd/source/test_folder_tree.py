@@ -133,3 +133,17 @@ def test_a_folder_that_can_not_be_read_is_kept_for_the_scanner_to_name(tmp_path:
     closed, _ = made(tmp_path, "a", "a/b")
     with unreadable(closed):
         assert set(folders([tmp_path], recursive=True)) == {tmp_path, closed}
+
+
+def test_a_folder_that_could_not_be_listed_once_is_listed_at_the_next_look(tmp_path: Path) -> None:
+    """Too many open files, a network file system that is away: nothing shows in its time."""
+    (first,) = made(tmp_path, "a")
+    tree = FolderTree(lambda: [tmp_path], recursive=True)
+    tree.look()
+    with unreadable(tmp_path):
+        assert first in tree.look()
+    (second,) = made(tmp_path, "b")
+    with unreadable(tmp_path):
+        tree.look()
+        tree.look()
+    assert set(tree.look()) == {tmp_path, first, second}
