@@ -27,7 +27,7 @@ from syncd.errors import (
 )
 from syncd.settings import Settings
 from syncd.source import legacy_documents
-from syncd.source.folder_tree import folders
+from syncd.source.folder_tree import FolderTree
 from syncd.source.scanner import LogFile, LogScanner, UnusableFile
 from syncd.state import quarantine
 from syncd.state.lease import daemon_of
@@ -59,7 +59,9 @@ def collect_inputs(paths: Sequence[Path], state: Path, *, recursive: bool = Fals
     logs: list[Path] = []
     converted: list[Path] = []
     unusable: list[SyncError] = []
-    for path, chosen in [found for given in paths for found in _expand(given, recursive)]:
+    given = [path.absolute() for path in paths if path.is_dir()]
+    tree = FolderTree(lambda: given, recursive=recursive)
+    for path, chosen in _expand(paths, tree):
         if not os.path.lexists(path):
             unusable.append(SyncError("there is no such file or folder", where=str(path)))
         elif legacy_documents.is_document(path):
@@ -82,6 +84,8 @@ def collect_inputs(paths: Sequence[Path], state: Path, *, recursive: bool = Fals
             )
         else:
             logs.append(path)
+    if tree.full:
+        unusable.append(SyncError(tree.words_of_full()))
     return SyncInputs((*logs, *converted), tuple(converted), tuple(unusable))
 
 
@@ -196,16 +200,16 @@ def _label(daemon: Daemon, destination: Destination, labels: Labels) -> list[Upl
     return failed
 
 
-def _expand(path: Path, recursive: bool) -> list[tuple[Path, bool]]:
-    """The file, or those in the folder; each with whether it was chosen by its own name."""
-    if not path.is_dir():
-        return [(path.absolute(), True)]
-    found = [
+def _expand(paths: Sequence[Path], tree: FolderTree) -> list[tuple[Path, bool]]:
+    """The files, and those in the folders; each with whether it was chosen by its own name. tree:
+    of the folders."""
+    chosen = [(path.absolute(), True) for path in paths if not path.is_dir()]
+    found = {
         file
-        for folder in folders((path.absolute(),), recursive=recursive)
+        for folder in tree.look()
         for file in (*folder.glob(LOG_FILES), *legacy_documents.documents_in(folder))
-    ]
-    return [(path, False) for path in sorted(found)]
+    }
+    return [*chosen, *((path, False) for path in sorted(found))]
 
 
 def _unsafe(path: Path) -> SyncError | None:

@@ -15,6 +15,7 @@ from karaoke_train.runlog import RunLog
 from syncd.destination.base import Labels, Outcome
 from syncd.errors import Connection, Exit, Refused, Unreachable
 from syncd.settings import Limits, Settings
+from syncd.source import folder_tree
 from syncd.state.lease import state_lock
 from syncd.sync import run_once
 from syncd.sync.run_once import collect_inputs, sync
@@ -72,6 +73,19 @@ def test_a_crashed_run_and_its_torn_tail_are_no_failure(rig: Rig) -> None:
     rig.log("a", train_line(1), b'{"torn')
     assert rig.sync() is Exit.OK
     assert rig.server.count("a") == 2
+
+
+def test_folders_that_are_left_out_are_said_and_no_success(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rig.log("a", end_line())
+    (rig.logs / "x").mkdir()
+    (rig.logs / "x" / "training_log_b.jsonl").write_bytes(config_line("b") + end_line())
+    monkeypatch.setattr(folder_tree, "MOST", 1)
+    inputs = collect_inputs([rig.logs], rig.settings.state_dir, recursive=True)
+    assert [path.parent for path in inputs.files] == [rig.logs]
+    (error,) = inputs.unusable
+    assert "runs in them are not uploaded" in str(error)
 
 
 def test_beside_a_living_writer_it_ends(rig: Rig) -> None:
