@@ -11,6 +11,7 @@ from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Final
 
 from karaoke_train.runlog.layout import LOG_FILES, lock_path
 from karaoke_train.runlog.lock import Holder, holder_of
@@ -30,6 +31,8 @@ from syncd.state.daemon_report import DaemonReport
 from syncd.state.failures import Problem
 from syncd.sync.outcome import outcome_before
 from syncd.sync.past import owners
+
+_GLANCE: Final = 200  # folders, which `status --watch` looks at each second
 
 
 def collect(settings: Settings, destination: Destination) -> Status:
@@ -142,9 +145,7 @@ def _runs(
         if path in made_new:  # the user has decided about it
             continue
         around = Path(path).parents
-        if path in unseen or any(
-            str(folder) in unseen for folder in around
-        ):  # it may well be there
+        if not unseen.isdisjoint((path, *map(str, around))):  # it may well be there
             continue
         if not cursors[run_id].ended and _belongs(around, settings) and tree.may_hold(around[0]):
             yield _missing(cursors[run_id])
@@ -322,9 +323,9 @@ def _place(identity: Identity) -> str:
 
 
 def _missed(settings: Settings) -> Iterable[str]:
-    """Where a folder for each run is what was meant."""
+    """Where a folder for each run is what was meant, as far as a glance tells."""
     for folder in () if settings.recursive else settings.log_dir:
-        below = folders((folder,), recursive=True)[1:]
+        below = folders((folder,), recursive=True, most=_GLANCE)[1:]
         if any(next(one.glob(LOG_FILES), None) for one in below):
             yield f"there are runs in the folders below {folder}: --recursive takes them in"
 

@@ -137,9 +137,10 @@ def _log_folders(settings: Settings, destination: Destination) -> Iterable[Findi
 
 def _below(folder: Path, how: str) -> str:
     """How the folders below one are watched."""
-    if found := watcher.too_many(folder, how):
+    found = watcher.count_below(folder)
+    if watcher.too_many(found, how):
         return f"; no, as there are {found:,} folders with those below it: looked at now and then"
-    return f", with {len(folders((folder,), recursive=True)) - 1:,} folders below it"
+    return f", with {found - 1:,} folders below it"
 
 
 def _inotify(settings: Settings, destination: Destination) -> Iterable[Finding]:

@@ -20,16 +20,8 @@ VERSION_WAIT: Final = 60.0  # seconds that a program may take to say its version
 START_WAIT: Final = 15.0  # seconds until a daemon in the background holds its state folder
 # Settings that `start` takes as flags. Each goes on to the daemon that a unit or --detach starts.
 HANDED_ON: Final = (
-    *(
-        "log_dir",
-        "recursive",
-        "project",
-        "entity",
-        "log_level",
-        "destinations",
-        "on_event",
-        "silent_after",
-    ),
+    *("log_dir", "recursive", "project", "entity", "log_level", "destinations"),
+    *("on_event", "silent_after"),
 )
 _FLAGS: Final = {"destinations": "destination"}  # of settings that hold several
 

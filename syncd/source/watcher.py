@@ -95,7 +95,7 @@ class Watcher:
 
     def _watch(self, folder: Path, identity: tuple[int, int]) -> _Watched:
         how = method(folder) if self._how == "auto" else self._how
-        if self._recursive and (found := too_many(folder, how)):
+        if self._recursive and too_many(found := count_below(folder), how):
             events.not_watched(folder, found)
             return _Watched(identity)
         try:
@@ -159,11 +159,15 @@ class _HandlerBelow(_Handler):
         super().__init__(on_news_there)
 
 
-def too_many(folder: Path, how: str) -> int:
-    """How many folders there are, with those below it, if it is more than may be watched; else 0.
-    Of the kernel's watches half are left to the user's other programs."""
-    found = len(folders((folder,), recursive=True))
-    return found if found > (MOST_POLLED if how == "polling" else _watches() // 2) else 0
+def count_below(folder: Path) -> int:
+    """The folders that are to be watched for one that is named, itself included."""
+    return len(folders((folder,), recursive=True))
+
+
+def too_many(count: int, how: str) -> bool:
+    """Whether so many folders are more than may be watched. Of the kernel's watches half are left
+    to the user's other programs."""
+    return count > (MOST_POLLED if how == "polling" else _watches() // 2)
 
 
 def _watches() -> int:

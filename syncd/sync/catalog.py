@@ -165,6 +165,8 @@ class Catalog:
 
     def run_ended(self, key: str) -> None:
         """Take in that all of a run is at the server, as far as its cursor says so."""
+        if self._named is not None:  # then nothing counts as finished
+            return
         if known := cursor.load(self._destination / "cursors", key):
             self._past.learn(known)
 
