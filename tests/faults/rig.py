@@ -287,6 +287,25 @@ def _of_lane(lane: str) -> dict[str, str]:
     return {_DESTINATIONS: "wandb", LANE: lane}
 
 
+def begun(rig: Rig, lines: int) -> RunLog:
+    """A run that is being written, of which so many records are there, under its daemon."""
+    rig.start()
+    log = RunLog.create(rig.logs, project="songs")
+    write(log, lines)
+    rig.await_all(log)
+    return log
+
+
+@contextlib.contextmanager
+def login_nodes(folder: Path, server: Server, logs: Path) -> Iterator[list[Rig]]:
+    """Two login nodes of a cluster with a daemon each, which is yet to be started."""
+    with contextlib.ExitStack() as stack:
+        yield [
+            stack.enter_context(Rig(folder / name, server, logs=logs, KARAOKE_SYNCD_TAKEOVER="0.5"))
+            for name in ("login1", "login2")
+        ]
+
+
 def same_rows(path: Path, run: Mapping[str, Any]) -> int:
     """How many history rows the server has, each of which equals the file's line in its place."""
     assert run["errors"] == []

@@ -15,7 +15,7 @@ import pytest
 
 from tests.fakes.wandb_server import WandbServer
 from tests.faults.nodes import ALONE, why_not
-from tests.faults.rig import ROOT, Rig
+from tests.faults.rig import ROOT, Rig, login_nodes
 from tests.karaoke_train.runlog.files import records_of
 from tests.measured import MEASURED
 from tests.patience import patience
@@ -103,14 +103,8 @@ def cluster(tmp_path: Path, server: WandbServer) -> Iterator[Cluster]:
 
 @pytest.fixture
 def logins(cluster: Cluster, server: WandbServer, tmp_path: Path) -> Iterator[list[Rig]]:
-    """Two login nodes with a daemon each."""
-    rigs = [
-        Rig(tmp_path / name, server, logs=cluster.logs, KARAOKE_SYNCD_TAKEOVER="0.5")
-        for name in ("login1", "login2")
-    ]
-    yield rigs
-    for rig in rigs:
-        rig.close()
+    with login_nodes(tmp_path, server, cluster.logs) as rigs:
+        yield rigs
 
 
 def hosts(run: Written) -> list[Any]:

@@ -16,7 +16,7 @@ from karaoke_train.runlog import RunLog, provenance
 from syncd.errors import ProblemCode
 from syncd.state import decisions
 from tests.fakes.wandb_server import WandbServer
-from tests.faults.rig import LOCAL, Rig, write
+from tests.faults.rig import LOCAL, Rig, begun, write
 from tests.patience import until
 from tests.syncd.viewer import needs_trackio
 
@@ -46,15 +46,6 @@ def small_disk(rig: Rig) -> Iterator[Path]:
         subprocess.run(["umount", "--lazy", str(rig.store)], check=True, capture_output=True)
 
 
-def begun(rig: Rig) -> RunLog:
-    """A run of which something is in the store."""
-    rig.start()
-    log = RunLog.create(rig.logs, project="songs")
-    write(log, 8)
-    rig.await_all(log)
-    return log
-
-
 def database(rig: Rig) -> Path:
     return rig.store / "songs.db"
 
@@ -80,7 +71,7 @@ def ends_well(rig: Rig, log: RunLog) -> None:
 
 
 def test_while_another_process_holds_it_records_wait(rig: Rig) -> None:
-    log = begun(rig)
+    log = begun(rig, 8)
     with closing(sqlite3.connect(database(rig), isolation_level=None)) as other:
         other.execute("BEGIN EXCLUSIVE")
         write(log, 8, start=8)
@@ -89,7 +80,7 @@ def test_while_another_process_holds_it_records_wait(rig: Rig) -> None:
 
 
 def test_a_full_disk_is_said_and_waited_for(rig: Rig, small_disk: Path) -> None:
-    log = begun(rig)
+    log = begun(rig, 8)
     filler = small_disk / "filler"
     with pytest.raises(OSError, match="No space left"):
         filler.write_bytes(b"x" * (8 << 20))
@@ -100,7 +91,7 @@ def test_a_full_disk_is_said_and_waited_for(rig: Rig, small_disk: Path) -> None:
 
 
 def test_a_store_that_takes_no_writes_is_said_and_waited_for(rig: Rig, small_disk: Path) -> None:
-    log = begun(rig)
+    log = begun(rig, 8)
     subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
     write(log, 8, start=8)
     says(rig, "can't be used: ", "Make it writable")
@@ -109,7 +100,7 @@ def test_a_store_that_takes_no_writes_is_said_and_waited_for(rig: Rig, small_dis
 
 
 def test_a_damaged_file_is_said_and_once_it_is_put_back_the_run_goes_on(rig: Rig) -> None:
-    log = begun(rig)
+    log = begun(rig, 8)
     rig.kill()
     whole = database(rig).read_bytes()
     database(rig).write_bytes(b"no database" * 1000)
@@ -127,7 +118,7 @@ def test_a_damaged_file_is_said_and_once_it_is_put_back_the_run_goes_on(rig: Rig
 def test_what_was_removed_is_a_decision_and_kept_again_when_that_is_asked_for(
     removed: str, rig: Rig
 ) -> None:
-    log = begun(rig)
+    log = begun(rig, 8)
     if removed == "folder":
         shutil.rmtree(rig.store)
     else:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import pytest
 
 from karaoke_train.runlog import RunLog
-from tests.faults.rig import LANES, WAV, Playing, Rig, by_lane, played, write
+from tests.faults.rig import LANES, WAV, Playing, Rig, begun, by_lane, played, write
 from tests.patience import until
 from tests.processes import descendants
 
@@ -21,14 +21,6 @@ def sing(rig: Rig, log: RunLog) -> None:
     sound.write_bytes(WAV)
     log.media(3, "sung", sound, kind="audio")
     write(log, 3, start=5)
-
-
-def begin(rig: Rig) -> RunLog:
-    rig.start()
-    log = RunLog.create(rig.logs, project="songs")
-    write(log, 5)
-    rig.await_all(log)
-    return log
 
 
 def sounds(rig: Rig, log: RunLog) -> list[int]:
@@ -45,7 +37,7 @@ def is_there(rig: Rig, log: RunLog) -> None:
 
 def killed_before_it_went(rig: Rig) -> None:
     """Its row is confirmed, so the next session doesn't send that again."""
-    log = begin(rig)
+    log = begun(rig, 5)
     if not rig.direct:  # which brings it with its row
         rig.server.fault("status", endpoint="files", status=503)
     sing(rig, log)
@@ -62,7 +54,7 @@ def killed_before_it_went(rig: Rig) -> None:
 
 def refused(rig: Rig) -> None:
     """The SDK takes no for an answer, and says nothing of it."""
-    log = begin(rig)
+    log = begun(rig, 5)
     rig.server.fault("status", endpoint="files", status=403)
     sing(rig, log)
     log.close()
@@ -75,7 +67,7 @@ def refused(rig: Rig) -> None:
 
 def trainer_crashed(rig: Rig) -> None:
     """A run that nobody ended isn't finished at the server either, and has its sound."""
-    log = begin(rig)
+    log = begun(rig, 5)
     sing(rig, log)
     log._release()  # the lock is free, and there is no `end` record
     is_there(rig, log)
@@ -84,7 +76,7 @@ def trainer_crashed(rig: Rig) -> None:
 
 def no_picture_at_all(rig: Rig) -> None:
     """What can't be uploaded keeps no run from its end."""
-    log = begin(rig)
+    log = begun(rig, 5)
     log.media_dir.mkdir(parents=True)
     for step, content in enumerate((b"not a picture", b"")):
         path = log.media_dir / f"{step}.png"

@@ -18,7 +18,7 @@ import torch
 
 from tests.fakes.wandb_server import WandbServer
 from tests.faults.nodes import Node, joined, why_not
-from tests.faults.rig import ROOT, Rig, same_rows
+from tests.faults.rig import ROOT, Rig, login_nodes, same_rows
 from tests.karaoke_train.runlog.files import records_of, steps_of
 from tests.measured import MEASURED
 from tests.patience import WAIT, patience, until
@@ -165,14 +165,8 @@ def job(tmp_path: Path, server: WandbServer) -> Iterator[Job]:
 
 @pytest.fixture
 def logins(job: Job, server: WandbServer, tmp_path: Path) -> Iterator[list[Rig]]:
-    """Two login nodes with a daemon each."""
-    rigs = [
-        Rig(tmp_path / name, server, logs=job.logs, KARAOKE_SYNCD_TAKEOVER="0.5")
-        for name in ("login1", "login2")
-    ]
-    yield rigs
-    for rig in rigs:
-        rig.close()
+    with login_nodes(tmp_path, server, job.logs) as rigs:
+        yield rigs
 
 
 def test_two_nodes_train_by_torchrun_into_one_log_through_a_requeue_and_login_nodes_upload_it(
