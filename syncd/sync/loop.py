@@ -106,6 +106,7 @@ class Daemon:
         self.finished: dict[RunKey, Path] = {}  # uploaded and ended a while ago
         self.awake: dict[RunKey, Run] = {}  # of these, those for which something may be due
         self.sessions: dict[RunKey, Session] = {}
+        self._found: dict[RunKey, int] = {}  # bytes of each run's file when it was first seen
         self._earlier: Mapping[RunKey, Sequence[LogFile]] = {}  # of later parts of runs
         self._failed_during: dict[RunKey, Phase] = {}  # of the runs' last failures
         self.connectivity = Connectivity(entity=settings.entity)
@@ -193,7 +194,16 @@ class Daemon:
         if not self.connectivity.online:
             return all(run.phase in (Phase.IDLE, Phase.BLOCKED) for run in self.awake.values())
         held = self._held_back()
-        return all(_at_rest(run) or key in held for key, run in self.awake.items())
+        return all(
+            _at_rest(run) or key in held or self.goes_on(key) for key, run in self.awake.items()
+        )
+
+    def goes_on(self, key: RunKey) -> bool:
+        """Whether all of a run is there that its file had when it was found, and its writer has
+        written more since: an upload once has done with it. A training that writes as fast as its
+        records arrive would keep one from ending for as long as it lasts."""
+        run, found = self.runs[key], self._found.get(key, 0)
+        return run.outcome is None and run.size > found and run.confirmed.offset >= found
 
     def _tried(self) -> dict[RunKey, Run]:
         """The runs that are not given up."""
@@ -430,6 +440,7 @@ class Daemon:
         self.sessions[key].drop()
         del self.runs[key], self.sessions[key]
         self._failed_during.pop(key, None)
+        self._found.pop(key, None)
         self.awake.pop(key, None)
 
     def _is_finished(self, file: LogFile) -> bool:
@@ -451,6 +462,7 @@ class Daemon:
             allowed_keys=self.settings.allow_config_keys,
         )
         self.sessions[file.key] = session
+        self._found[file.key] = file.size
         self._keep(file.key, session.initial(self._clock()))
 
     def _keep(self, key: RunKey, run: Run) -> None:

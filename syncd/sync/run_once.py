@@ -253,8 +253,9 @@ def _verdict(
     unsent = [
         key
         for key, run in daemon.runs.items()
-        if run.scanned_to != run.size or run.sent != run.confirmed
+        if not daemon.goes_on(key) and (run.scanned_to != run.size or run.sent != run.confirmed)
     ]
+    growing = [key for key in daemon.runs if daemon.goes_on(key)]
     if not daemon.runs:
         console.print("There is nothing to upload", highlight=False)
         if inputs.unusable:
@@ -263,7 +264,10 @@ def _verdict(
     if unsent:
         words = f"{len(unsent)} of {_runs(daemon)} left with records to send, safe on disk"
     else:
-        words = f"All {confirmed:,} records of {_runs(daemon)} are {place}"
+        all_of_them = f"{confirmed:,} records" if growing else f"All {confirmed:,} records"
+        words = f"{all_of_them} of {_runs(daemon)} are {place}"
+        if growing:
+            words += f": all that were there. {_still_written(len(growing), len(daemon.runs))}"
         if untold := _untold(daemon):
             words += f"; how {len(untold)} of them ended could not be told"
     console.print(words, highlight=False)
@@ -301,6 +305,11 @@ def _left_out(daemon: Daemon) -> Iterator[str]:
             yield f"{words[0].upper()}{words[1:]}"
         if session.remark:
             yield session.remark
+
+
+def _still_written(growing: int, runs: int) -> str:
+    who = "It is" if runs == 1 else f"{growing} of them {'is' if growing == 1 else 'are'}"
+    return f"{who} still being written; what came since then is for the next upload"
 
 
 def _untold(daemon: Daemon) -> list[str]:

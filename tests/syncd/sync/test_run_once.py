@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import io
+import itertools
 import json
 from pathlib import Path
 from typing import Any
@@ -95,6 +96,30 @@ def test_beside_a_living_writer_it_ends(rig: Rig) -> None:
         assert rig.server.runs["alive"].outcome is None
     assert rig.sync(follow=True) is Exit.OK
     assert rig.server.runs["alive"].outcome == Outcome("finished", 0)
+
+
+def test_beside_a_writer_that_never_rests_it_ends_with_what_was_there(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rig.log("ended", train_line(1), end_line())
+    with RunLog.create(rig.logs, project="songs", run_id="alive") as log:
+        for step in range(1, 100):
+            log.train(step, 0.0, {"train/loss": 1.0})
+        wait, more = run_once.wait_for, itertools.count(100)
+
+        def busy(daemons: Any) -> None:
+            log.train(next(more), 0.0, {"train/loss": 1.0})
+            wait(daemons)
+
+        monkeypatch.setattr(run_once, "wait_for", busy)
+        assert rig.sync() is Exit.OK
+        assert rig.server.count("alive") >= 100
+        assert "of 2 runs are on the server: all that were there. 1 of them is still being" in (
+            rig.said()
+        )
+        monkeypatch.undo()
+    assert rig.sync() is Exit.OK
+    assert (rig.server.count("alive"), rig.server.violations) == (next(more) + 1, [])
 
 
 def test_a_run_kept_local_goes_up_only_when_named(rig: Rig) -> None:
