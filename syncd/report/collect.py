@@ -297,7 +297,7 @@ def _belongs(around: Sequence[Path], settings: Settings) -> bool:
 def lines_from(path: Path, offset: int) -> int:
     """Complete lines of the file from an offset on; 0 when it can't be read."""
     try:
-        return tailer.count_lines(path, offset)
+        return tailer.count_lines(path, offset)[0]
     except OSError:
         return 0
 

@@ -113,9 +113,9 @@ def place_of(path: Path, ordinal: int, start: Position = START) -> Position:
     return at
 
 
-def count_lines(path: Path, offset: int) -> int:
-    """How many complete lines there are from a line's start on, up to one of more than SEARCH
-    bytes, which is not looked through for its end. Raises OSError."""
+def count_lines(path: Path, offset: int) -> tuple[int, int]:
+    """How many complete lines there are from a line's start on, and where the last one ends; up to
+    one of more than SEARCH bytes, which is not looked through for its end. Raises OSError."""
     count, end = 0, offset
     with open_log(path) as file:
         for at, data in _pieces(file, offset):
@@ -124,7 +124,7 @@ def count_lines(path: Path, offset: int) -> int:
                 end = at + data.rfind(b"\n") + 1
             elif at - end > SEARCH:
                 break
-    return count
+    return count, end
 
 
 def _newline(file: BinaryIO, begin: int, search: float) -> tuple[int, int]:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -22,10 +22,11 @@ Show = Callable[[str, int, int], None]  # of what, records confirmed, records in
 
 
 class Totals:
-    """The records of an upload, counted in the files once per size of theirs."""
+    """The records of an upload. Each line is counted once: a file of gigabytes may grow with each
+    look."""
 
     def __init__(self) -> None:
-        self._known: dict[RunKey, tuple[int, int]] = {}  # size in bytes, records
+        self._known: dict[RunKey, _Counted] = {}
 
     def of(self, daemon: Daemon) -> tuple[int, int]:
         """Records that are confirmed, and records in all."""
@@ -36,21 +37,31 @@ class Totals:
         return confirmed, total
 
     def _records(self, key: RunKey, run: Run, path: Path) -> int:
-        size, records = self._known.get(key, (-1, 0))
-        if size != run.size:
-            records = run.records + _lines_behind(run, path)
-            self._known[key] = run.size, records
-        return records
+        known = self._known.get(key)
+        if known is None or run.size < known.size:
+            known = _Counted(run.confirmed.offset, run.confirmed.offset, run.records)
+        if run.size != known.size:
+            lines, end = _lines_behind(known.end, path)
+            self._known[key] = known = _Counted(run.size, end, known.records + lines)
+        return known.records
 
 
-def _lines_behind(run: Run, path: Path) -> int:
-    """Complete lines that are not confirmed; none of a file that can't be read, which is said
-    elsewhere."""
+class _Counted(NamedTuple):
+    """What was counted of a file. size: its own at that time; end: of the last complete line,
+    both in bytes. records: before that."""
+
+    size: int
+    end: int
+    records: int
+
+
+def _lines_behind(offset: int, path: Path) -> tuple[int, int]:
+    """Complete lines from there on, and where they end; none of a file that can't be read, which is
+    said elsewhere."""
     try:
-        offset = run.confirmed.offset
-        return tailer.count_lines(path, offset) if run.size > offset else 0
+        return tailer.count_lines(path, offset)
     except OSError:
-        return 0
+        return 0, offset
 
 
 @contextmanager

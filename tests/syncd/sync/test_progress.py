@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from syncd.source import tailer
 from syncd.sync.progress import LAST_LINE, Lines, Totals, shown
 from tests.fakes.clock import FakeClock
 from tests.syncd.world import World, train_line
@@ -31,6 +32,27 @@ def test_the_total_is_what_the_files_hold_before_anything_is_read(here: World) -
     here.append(b"\n" + train_line(3))
     here.run_on()
     assert totals.of(here.daemon) == (5, 5)
+
+
+def test_a_file_that_grows_with_each_look_is_read_once(
+    here: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here.begin()
+    here.train(50)
+    totals, read = Totals(), []
+    count_lines = tailer.count_lines
+
+    def counted(path: Path, offset: int) -> tuple[int, int]:
+        read.append(here.path.stat().st_size - offset)
+        return count_lines(path, offset)
+
+    monkeypatch.setattr(tailer, "count_lines", counted)
+    for _ in range(20):
+        here.daemon.file_changed(here.path)
+        here.daemon.tick()
+        assert totals.of(here.daemon)[1] == here.path.read_bytes().count(b"\n")
+        here.train(1)
+    assert sum(read) < 2 * here.path.stat().st_size
 
 
 def test_a_file_that_is_gone_counts_what_is_confirmed(here: World) -> None:
