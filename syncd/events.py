@@ -15,33 +15,35 @@ from syncd.errors import Leased, SyncError, UploadError
 log = logging.getLogger("syncd")
 
 
-def run_opened(run_id: str, path: Path, count: int) -> None:
-    """A run's upload begins. count: records that the server has."""
-    _of_run(run_id, logging.INFO, "%s: opened; the server has %s records", path.name, f"{count:,}")
+def run_opened(run_id: str, path: Path, count: int, place: str) -> None:
+    """A run's upload begins. count: records that are there. place: where that is, which tells a
+    daemon's destinations apart."""
+    words = "%s: opened; %s records are %s"
+    _of_run(run_id, logging.INFO, words, path.name, f"{count:,}", place)
 
 
-def run_went_on(run_id: str, path: Path, count: int) -> None:
+def run_went_on(run_id: str, path: Path, count: int, place: str) -> None:
     """The same after a failure. In words of its own: an opening of a moment ago is no repeat."""
-    words = "%s: goes on; the server has %s records"
-    _of_run(run_id, logging.INFO, words, path.name, f"{count:,}")
+    words = "%s: goes on; %s records are %s"
+    _of_run(run_id, logging.INFO, words, path.name, f"{count:,}", place)
 
 
-def run_on_server(run_id: str, path: Path, url: str) -> None:
-    """The server has confirmed records of the run that were sent by this process."""
-    where = f": {url}" if url else ""
-    _of_run(run_id, logging.INFO, "%s: its records arrive%s", path.name, where)
+def run_arrives(run_id: str, path: Path, place: str, url: str) -> None:
+    """The destination has confirmed records of the run that were sent by this process."""
+    where = f"{place}: {url}" if url else place
+    _of_run(run_id, logging.INFO, "%s: its records arrive %s", path.name, where)
 
 
-def run_caught_up(run_id: str, path: Path, count: int) -> None:
-    """The server has confirmed all that the file has by now."""
-    words = "%s: caught up; all %s records are on the server"
-    _of_run(run_id, logging.INFO, words, path.name, f"{count:,}")
+def run_caught_up(run_id: str, path: Path, count: int, place: str) -> None:
+    """The destination has confirmed all that the file has by now."""
+    words = "%s: caught up; all %s records are %s"
+    _of_run(run_id, logging.INFO, words, path.name, f"{count:,}", place)
 
 
-def run_ended(run_id: str, path: Path, status: str, count: int) -> None:
-    """The server has all of the run, and knows how it ended."""
-    words = "%s: ended (%s); all %s records are on the server"
-    _of_run(run_id, logging.INFO, words, path.name, status, f"{count:,}")
+def run_ended(run_id: str, path: Path, status: str, count: int, place: str) -> None:
+    """The destination has all of the run, and knows how it ended."""
+    words = "%s: ended (%s); all %s records are %s"
+    _of_run(run_id, logging.INFO, words, path.name, status, f"{count:,}", place)
 
 
 def run_failed(run_id: str, error: UploadError, *, alone: bool) -> None:
@@ -89,14 +91,14 @@ def went_offline(error: UploadError) -> None:
     log.warning("%s", error)
 
 
-def reached(entity: str) -> None:
+def reached(kind: str, entity: str) -> None:
     """The destination answers for the first time, and knows us."""
-    log.info("the server can be reached; runs go to %s", entity)
+    log.info("%s can be reached; runs go to %s", kind, entity)
 
 
-def came_back(entity: str) -> None:
+def came_back(kind: str, entity: str) -> None:
     """It answers again."""
-    log.info("the server can be reached again; runs go to %s", entity)
+    log.info("%s can be reached again; runs go to %s", kind, entity)
 
 
 def state_unwritable(folder: Path, error: OSError) -> None:

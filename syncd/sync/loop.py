@@ -127,7 +127,7 @@ class Daemon:
         )
         self._inbox: queue.SimpleQueue[tuple[RunKey, Event] | Path | Probed] = queue.SimpleQueue()
         self.news = news or threading.Event()
-        self._story = Story()
+        self._story = Story(destination.identity.place)
         self._prober = Prober(destination, threads, self._post)
         self._rescan_at = 0.0
         self._rescan_all = False
@@ -308,7 +308,7 @@ class Daemon:
             return
         if not was.online:
             tell = events.came_back if was.error else events.reached
-            tell(self.connectivity.entity)
+            tell(self.kind, self.connectivity.entity)
         if self.connectivity.entity != was.entity:
             self._start_over(now)
         for key in [key for key, run in self.runs.items() if waits_for_server(run)]:

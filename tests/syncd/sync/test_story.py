@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from syncd import events
 from syncd.errors import Unreachable
 from syncd.settings import Limits
 from syncd.state import decisions
@@ -51,10 +52,23 @@ def test_a_run_is_opened_arrives_catches_up_and_ends_once(world: World, told: To
         world.run_on()
     world.append(end_line())
     world.run_on()
-    assert told.of["run-1"] == ["run_opened", "run_on_server", "run_caught_up", "run_ended"]
-    assert f"{NAME}: opened; the server has 0 records" in told.words
-    assert any(f"{NAME}: its records arrive: http" in words for words in told.words)
+    assert told.of["run-1"] == ["run_opened", "run_arrives", "run_caught_up", "run_ended"]
+    assert f"{NAME}: opened; 0 records are on the server" in told.words
+    assert any(f"{NAME}: its records arrive on the server: http" in words for words in told.words)
     assert f"{NAME}: ended (finished); all 17 records are on the server" in told.words
+
+
+def test_a_local_store_is_not_called_a_server(told: Told) -> None:
+    path = Path("a.jsonl")
+    place = "in the local dashboard"
+    events.run_opened("a", path, 3, place)
+    events.run_arrives("a", path, place, "")
+    events.run_ended("a", path, "failed", 4, place)
+    assert told.words == [
+        "a.jsonl: opened; 3 records are in the local dashboard",
+        "a.jsonl: its records arrive in the local dashboard",
+        "a.jsonl: ended (failed); all 4 records are in the local dashboard",
+    ]
 
 
 def test_a_failure_is_told_and_what_comes_of_it(world: World, told: Told) -> None:
@@ -65,10 +79,10 @@ def test_a_failure_is_told_and_what_comes_of_it(world: World, told: Told) -> Non
     world.server.faults.append("confirm")
     world.train(3)
     world.run_on()
-    first = ["run_opened", "run_on_server", "run_caught_up"]
+    first = ["run_opened", "run_arrives", "run_caught_up"]
     assert told.of["run-1"][:3] == first
     assert told.of["run-1"][-2:] == ["run_failed", "run_went_on"]
-    assert f"{NAME}: goes on; the server has 7 records" in told.words
+    assert f"{NAME}: goes on; 7 records are on the server" in told.words
 
 
 def test_a_server_that_is_away_is_told_once_and_not_by_every_run(world: World, told: Told) -> None:
@@ -86,7 +100,7 @@ def test_a_server_that_is_away_is_told_once_and_not_by_every_run(world: World, t
     world.run_on()
     assert [told.of[""].count(name) for name in ("reached", "came_back")] == [1, 1]
     for number in range(4):
-        assert told.of[f"voice-{number}"].count("run_on_server") == 1
+        assert told.of[f"voice-{number}"].count("run_arrives") == 1
 
 
 def test_what_people_decide_is_told(world: World, told: Told) -> None:
