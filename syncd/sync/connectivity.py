@@ -15,6 +15,7 @@ from karaoke_train.runlog.plain_text import one_line
 from syncd.destination.base import Destination
 from syncd.errors import Connection, Refused, Unreachable, UploadError
 from syncd.settings import Limits
+from syncd.sync.background import hand_over
 from syncd.sync.scheduler import backoff
 
 _OUT_OF_REACH: Final = (Connection.OFFLINE, Connection.CAPTIVE)
@@ -111,7 +112,7 @@ class Prober:
         if self.asking or now < known.probe_at:
             return
         self.asking = True
-        self._threads.submit(self._ask).add_done_callback(lambda done: self._post(done.result()))
+        hand_over(self._threads, self._ask, self._post)
 
     def answered(self) -> None:
         """The answer has been taken: the next question may come."""

@@ -25,6 +25,7 @@ from syncd.source.folder_tree import FolderTree
 from syncd.source.scanner import LogFile, UnusableFile
 from syncd.state import decisions, failures, reached
 from syncd.sync import connectivity
+from syncd.sync.background import hand_over
 from syncd.sync.catalog import Catalog
 from syncd.sync.connectivity import Connectivity, Probed, Prober
 from syncd.sync.parts import earlier_parts, waits_for
@@ -339,9 +340,7 @@ class Daemon:
             ActionKind.CLOSE: lambda: session.close(action.outcome, run.confirmed),
             ActionKind.ABANDON: lambda: session.stalled(run.confirmed, run.sent),
         }
-        self._threads.submit(act[kind]).add_done_callback(
-            lambda done: self._post((key, done.result()))
-        )
+        hand_over(self._threads, act[kind], lambda event: self._post((key, event)))
 
     # --- the files
 
