@@ -22,13 +22,15 @@ from syncd.paths import destination_folder
 from syncd.report.oddities import oddities
 from syncd.report.status import RunState, RunStatus, Status, spoken
 from syncd.settings import Settings
-from syncd.source import tailer
+from syncd.source import fingerprint, tailer
+from syncd.source.fingerprint import FileChanged
 from syncd.source.folder_tree import FolderTree, folders
-from syncd.source.scanner import LogFile, LogScanner, UnusableFile, resolve_parts
+from syncd.source.scanner import LogFile, LogScanner, UnusableFile, looks, resolve_parts
 from syncd.state import cursor, daemon_report, decisions, failures, lease, quarantine, reached
 from syncd.state.cursor import Cursor
 from syncd.state.daemon_report import DaemonReport
 from syncd.state.failures import Problem
+from syncd.sync import troubles
 from syncd.sync.outcome import outcome_before
 from syncd.sync.past import owners
 
@@ -164,6 +166,11 @@ def _run(
     mine = known if known and known.project == project else None
     uploaded, offset = (mine.records, mine.confirmed.offset) if mine else (0, 0)
     pending = lines_from(file.path, offset) if file.size > offset else 0
+    records = uploaded + pending
+    if mine and (changed := _changed(file, mine)):
+        records = lines_from(file.path, 0)
+        pending = max(0, records - uploaded)
+        problem = problem if problem and problem.decision else changed
     state = _state(header.upload, ignored, problem, pending)
     live = (known is None or not known.ended) and holder_of(lock_path(file.path)) is not None
     if state is RunState.UPLOADED and mine and not mine.ended:
@@ -173,7 +180,7 @@ def _run(
     to_upload = state in (RunState.WAITING, RunState.BLOCKED)
     run = RunStatus(
         file.key, header.run_name, project, str(file.path), state,
-        records=uploaded + pending, uploaded=uploaded, pending=pending if to_upload else 0,
+        records=records, uploaded=uploaded, pending=pending if to_upload else 0,
         url=url(RunRef(mine.entity, project, header.run_id)) if mine else "",
         stopped=mine is not None and mine.stopped, created=header.created,
         live=live,
@@ -188,6 +195,22 @@ def _run(
         remedy=problem.remedy,
         code=problem.code,
     )
+
+
+def _changed(file: LogFile, known: Cursor) -> Problem | None:
+    """That the file isn't the one that was uploaded from: a daemon would find so, where one looks,
+    and what was counted of the other says nothing of this one."""
+    try:
+        if known.head and known.head.looks == looks(file.path.lstat()):  # nearly all
+            return None
+        fingerprint.check(file.path, known.confirmed, known.fingerprint)
+    except FileChanged as found:
+        return failures.problem_of(
+            file.key, file.path, troubles.changed(found, file.path, file.key)
+        )
+    except OSError:  # it is gone since the folder was looked at
+        return None
+    return None
 
 
 def _attended(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -29,18 +29,23 @@ class Problem:
 def save(destination: Path, run_id: str, path: Path, error: UploadError, during: str = "") -> None:
     """Remember the run's failure; the first time of an unchanged one stands. Raises OSError."""
     file = destination / "problems" / f"{run_id}.json"
+    problem = problem_of(run_id, path, error, during)
+    old = _load(file)
+    if old and (old.code, old.what, old.during) == (problem.code, problem.what, during):
+        return
+    if old and old.code == problem.code:
+        problem = replace(problem, since=old.since)
+    atomic_json.write(file, asdict(problem))
+
+
+def problem_of(run_id: str, path: Path, error: UploadError, during: str = "") -> Problem:
+    """The failure, as found now."""
     decision = isinstance(error, RunRefused)
     code = error.code if isinstance(error, RunRefused) else ProblemCode.TROUBLE
     since = datetime.now(UTC).isoformat(timespec="seconds")
-    old = _load(file)
-    if old and (old.code, old.what, old.during) == (code, error.what, during):
-        return
-    if old and old.code == code:
-        since = old.since
-    problem = Problem(
+    return Problem(
         run_id, str(path), code, error.what, error.meaning, error.remedy, decision, since, during
     )
-    atomic_json.write(file, asdict(problem))
 
 
 def clear(destination: Path, run_id: str) -> None:

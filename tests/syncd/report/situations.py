@@ -217,6 +217,20 @@ def _truncated(scene: Scene) -> None:
     scene.daemon()
 
 
+def _cut_and_written_on(scene: Scene) -> None:
+    path = scene.uploaded(ended=False)
+    scene.world.daemon.drop()
+    path.write_bytes(
+        path.read_bytes().split(b"\n")[0] + b"\n" + b"".join(map(train_line, range(7, 11)))
+    )
+
+
+def _written_over(scene: Scene) -> None:
+    path = scene.uploaded()
+    path.write_bytes(path.read_bytes().replace(b"finished", b"FINISHED"))
+    scene.daemon()
+
+
 def _lost(scene: Scene) -> None:
     path = scene.uploaded(ended=False)
     scene.world.server.delete("run-1")
@@ -434,6 +448,19 @@ SITUATIONS = (
         "A decision of yours is needed; 3 records are on the server", Exit.DECISION,
         "name of run-1: Put the file back as it was and `karaoke-syncd retry run-1`",
         run={"state": "blocked", "code": "truncated"},
+    ),
+    Situation(
+        "a file lost lines that were uploaded, and has others since, and nobody looked yet",
+        _cut_and_written_on,
+        "2 records wait, safe on disk; 3 are on the server; 1 run waits for your decision",
+        Exit.DECISION, "name of run-1: Put the file back as it was and `karaoke-syncd retry run-1`",
+        run={"state": "blocked", "code": "rewritten", "records": 5, "uploaded": 3},
+    ),
+    Situation(
+        "a run that was uploaded to its end was written over", _written_over,
+        "A decision of yours is needed; 4 records are on the server", Exit.DECISION,
+        "name of run-1: Put the file back as it was and `karaoke-syncd retry run-1`",
+        run={"state": "blocked", "code": "rewritten"},
     ),
     Situation(
         "the server lost records that it had, or the run", _lost,
