@@ -10,8 +10,9 @@ from __future__ import annotations
 import errno
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO, Final
 
@@ -83,13 +84,25 @@ def read(
         return Chunk(lines, max(size, end) if read_all or not lines else end, before)
 
 
-def each_line(path: Path, start: Position = START) -> Iterator[Line]:
-    """Every complete line of the file, from `start` to its end. Raises OSError."""
-    # Read to where the file ends at the time: who wants to know of later lines asks again
+def each_line(
+    path: Path, start: Position = START, reaches: Callable[[], float] | None = None
+) -> Iterator[Line]:
+    """Every complete line of the file, from `start` to where it ended when the first was asked for.
+    reaches: instead, says before each read up to which byte lines are wanted. Raises OSError."""
+    # A training that writes as fast as its lines are taken would keep their end from coming: who
+    # wants to know of later ones asks again
+    if reaches is None:
+        reaches = partial(int, size_of(path))
     at = start
-    while lines := read(path, at).lines:
+    while at.offset < reaches() and (lines := read(path, at).lines):
         yield from lines
         at = lines.end
+
+
+def size_of(path: Path) -> int:
+    """Where the file ends by now. Raises OSError."""
+    with open_log(path) as file:
+        return os.fstat(file.fileno()).st_size
 
 
 def until(path: Path, ordinal: int, start: Position = START) -> Iterator[Lines]:

@@ -7,6 +7,7 @@ that is fine may fail for some seconds; then record by record.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,10 +79,11 @@ class Content:
 
     def compared(self) -> Comparison:
         """The file's lines and the server's rows, record by record. Raises UploadError, OSError."""
-        lines, base = tailer.each_line(self.path, self.start), self.start.ordinal
+        base = self.start.ordinal
         remote = self.destination.remote_run(self.ref)
         history = self.destination.history(self.ref) if remote and remote.count else ()
-        rows = _Own(history, base)
+        rows = _Own(history, base, self.path)
+        lines = tailer.each_line(self.path, self.start, lambda: rows.reach)
         found = compare(lines, rows, self._started, self._hash, base)
         if rows.next_part is not None and base + found.records > rows.next_part:
             # the file goes on where another part of the run begins
@@ -121,14 +123,21 @@ class Content:
 
 class _Own:
     """Of a run's rows those from line `base` to where another part begins; next_part: where that
-    is, once it was come to."""
+    is, once it was come to. reach: bytes of the file that they may speak of, which is where it ends
+    when the last one has come: a file that is being written is ahead of its rows."""
 
-    def __init__(self, rows: Iterable[Row], base: int) -> None:
+    def __init__(self, rows: Iterable[Row], base: int, path: Path) -> None:
         self._rows = rows
         self._base = base
+        self._path = path
         self.next_part: int | None = None
+        self.reach = math.inf
 
     def __iter__(self) -> Iterator[Row]:
+        yield from self._own()
+        self.reach = tailer.size_of(self._path)
+
+    def _own(self) -> Iterator[Row]:
         for row in self._rows:
             step = row.get("_step")
             if isinstance(step, int) and step > self._base and PART in row:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from pathlib import Path
 
@@ -97,6 +98,18 @@ def test_where_the_file_ends_before_there_are_fewer(log: Path) -> None:
     log.write_bytes(b"{}\n{}\n{")
     assert [lines.end for lines in tailer.until(log, 99)] == [Position(2, 6)]
     assert list(tailer.until(log, 99, Position(2, 6))) == []
+
+
+def test_each_line_ends_where_the_file_did_while_its_writer_goes_on_without_a_rest(
+    log: Path,
+) -> None:
+    log.write_bytes(b"{}\n" * 3)
+    taken = 0
+    for line in itertools.islice(tailer.each_line(log), 9):
+        taken = line.end.ordinal
+        with log.open("ab") as file:
+            file.write(b"{}\n")
+    assert taken == 3
 
 
 def test_every_line_of_a_file_of_many_reads_is_found_from_any_other(log: Path) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -34,6 +36,7 @@ class Shown:
 
 def content(folder: Path, *steps: int, lines: int = 6, other: int | None = None) -> Content:
     """A file of so many lines, and a server with the rows of these; one of them is not its own."""
+    folder.mkdir(exist_ok=True)
     path = folder / "log.jsonl"
     path.write_bytes(config_line("run") + b"".join(map(train_line, range(lines - 1))))
     started = parse_timestamp(CREATED, 0.0)
@@ -67,6 +70,28 @@ def test_the_first_line_that_the_server_lacks(
 def test_rows_past_a_count_that_lags_are_the_files_own(tmp_path: Path) -> None:
     """Another daemon's last lines: the rows show them some seconds before the count does."""
     assert content(tmp_path, 0, 1, 2, 3, 4, 5).first_missing(3) is None
+
+
+def test_beside_a_writer_and_an_upload_that_never_rest_a_comparison_ends_and_finds_nothing_amiss(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The rows are of lines that were not there when it began; it goes on to where the file ends
+    once all of them have come."""
+    all_of_it, begun = content(tmp_path / "later", *range(8), lines=8), content(tmp_path, lines=3)
+    lines = all_of_it.path.read_bytes().splitlines(keepends=True)
+    grow, read = itertools.chain(lines[3:], [train_line(9)] * 30), tailer.read
+
+    def busy(*how: Any) -> tailer.Chunk:
+        chunk = read(*how)
+        with begun.path.open("ab") as file:
+            file.write(next(grow, b""))
+        return chunk
+
+    monkeypatch.setattr(tailer, "read", busy)
+    found = replace(begun, destination=all_of_it.destination).compared()
+    assert found.consistent
+    assert (found.rows, found.records) == (8, 8 + found.waiting)
+    assert found.waiting <= 2
 
 
 def test_a_row_that_is_not_the_files_is_for_a_person_to_decide(tmp_path: Path) -> None:
