@@ -8,9 +8,11 @@ from __future__ import annotations
 import importlib.util
 import os
 import select
+import signal
 import sys
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext, redirect_stdout
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext, redirect_stdout
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -176,12 +178,34 @@ def before_torch(device: str, *, offline: bool = False) -> None:
         os.environ["CUDA_VISIBLE_DEVICES"] = device.removeprefix("cuda:")
 
 
+@contextmanager
+def importing() -> Iterator[None]:
+    """Ctrl-C while libraries are imported ends the process, in which nothing has begun. As an
+    exception it would end in whatever they make of it: numpy went on without a part of itself,
+    and its next user failed with a traceback."""
+    main = threading.current_thread() is threading.main_thread()
+    if not main or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        yield
+        return
+    signal.signal(signal.SIGINT, _end_now)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def _end_now(*_: object) -> None:
+    os.write(2, b"interrupted\n")
+    os._exit(next(iter(INTERRUPTED)))
+
+
 def load_model(model: str, device: str, encoder: str | None) -> VoiceToNotes:
     """A model by its name or folder, and where its Whisper is if it has none in it;
     `before_torch` comes first. Raises CheckpointError."""
-    import transformers
+    with importing():
+        import transformers
 
-    from karaoke_train.inference.transcribe import VoiceToNotes
+        from karaoke_train.inference.transcribe import VoiceToNotes
 
     transformers.utils.logging.disable_progress_bar()
     return VoiceToNotes.from_pretrained(model, device, encoder=encoder)

@@ -12,6 +12,7 @@ from karaoke_train.cli.common import (
     USAGE,
     Command,
     Group,
+    importing,
     need_training,
     say,
     stdout_for_result,
@@ -42,8 +43,9 @@ def read_songs(
     folder: str, notes_dir: str | None, corpus: str | None
 ) -> tuple[list[Song], list[Problem]]:
     """The songs of a folder or a public set, and what is not usable. Raises CorpusError."""
-    from karaoke_train.dataset.corpora import read_corpus
-    from karaoke_train.dataset.songs import read_folder
+    with importing():
+        from karaoke_train.dataset.corpora import read_corpus
+        from karaoke_train.dataset.songs import read_folder
 
     if corpus is not None:
         return read_corpus(corpus, folder)
@@ -53,8 +55,8 @@ def read_songs(
 def _check(folder: str, notes_dir: str | None, corpus: str | None, as_json: bool) -> int:
     need_training()
     with stdout_for_result(alone=as_json):
-        from karaoke_train.dataset.check import check_songs, render
-
+        with importing():
+            from karaoke_train.dataset.check import check_songs, render
         rows = check_songs(*read_songs(folder, notes_dir, corpus))
     say(json_text([asdict(row) for row in rows]) if as_json else render(rows))
     return 0 if rows and all(row.usable for row in rows) else 1

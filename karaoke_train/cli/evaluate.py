@@ -13,6 +13,7 @@ from karaoke_train.cli.common import (
     Command,
     before_torch,
     complain,
+    importing,
     load_model,
     need_training,
     say,
@@ -87,8 +88,9 @@ def _songs(
     seed: int,
 ) -> list[Song]:
     """What to score on; files that can't be used are named on standard error."""
-    from karaoke_train.dataset.songs import remarks_of
-    from karaoke_train.synth import VALIDATION_VOICES, synthetic_songs
+    with importing():
+        from karaoke_train.dataset.songs import remarks_of
+        from karaoke_train.synth import VALIDATION_VOICES, synthetic_songs
 
     if folder is None:
         return list(synthetic_songs(synthetic, seed, voices=VALIDATION_VOICES[voices]))
@@ -102,7 +104,8 @@ def _songs(
 
 def _scored(songs: Sequence[Song], model: str, device: str, encoder: str | None) -> Evaluation:
     """The scores; songs that could not be read are named on standard error."""
-    from karaoke_train.inference.evaluate import evaluate as evaluate_songs
+    with importing():
+        from karaoke_train.inference.evaluate import evaluate as evaluate_songs
 
     loaded = load_model(model, device, encoder)
     result = evaluate_songs(loaded, songs, progress=sys.stderr.isatty())

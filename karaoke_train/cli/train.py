@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from karaoke_train.cli.common import USAGE, Command, before_torch, need_training
+from karaoke_train.cli.common import USAGE, Command, before_torch, importing, need_training
 from karaoke_train.cli.data import CORPORA
 from karaoke_train.cli.flags import (
     PATH,
@@ -88,7 +88,8 @@ def run(ctx: click.Context) -> int:
     need_training()
     check_dashboard(asked)
     before_torch(asked["device"], offline=asked["offline"] or asked["fast_dev"])
-    from karaoke_train.training.run import run as train_run
+    with importing():
+        from karaoke_train.training.run import run as train_run
 
     resumable = None
     if resume is not None:

@@ -14,6 +14,7 @@ from karaoke_train.cli.common import (
     Command,
     before_torch,
     complain,
+    importing,
     load_model,
     need_training,
     say,
@@ -62,9 +63,9 @@ def _transcribe(
 ) -> int:
     need_training()
     before_torch(device)
-    from karaoke_train.audio.io import AudioError
-    from karaoke_train.model.decode import DecodeOptions
-
+    with importing():
+        from karaoke_train.audio.io import AudioError
+        from karaoke_train.model.decode import DecodeOptions
     loaded = load_model(model, device, encoder)
     options = DecodeOptions(legato=legato, onset_at="voice" if onset == "voice" else "attack")
     failed = 0
