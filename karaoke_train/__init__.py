@@ -1,6 +1,6 @@
 """Singing voice in, notes out; every metric kept in a record log. Importing this loads no torch."""
 
-from __future__ import annotations
+# No `from __future__ import annotations` here: the name would hide the module `annotations`.
 
 from typing import TYPE_CHECKING
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 
 
@@ -27,3 +30,10 @@ def test_the_run_log_and_the_annotations_have_their_public_names() -> None:
     assert karaoke_train.RunLog is runlog.RunLog
     assert callable(annotations.read)
     assert callable(annotations.write)
+
+
+@pytest.mark.parametrize("name", ["annotations", "runlog"])
+def test_a_module_is_found_in_the_package_whatever_was_imported_before(name: str) -> None:
+    code = f"from karaoke_train import {name} as found; assert found.__name__.endswith({name!r})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr.decode()
