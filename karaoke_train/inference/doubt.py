@@ -1,4 +1,4 @@
-"""What a model heard, and the notes of it, in; whether it was singing at all out, in words.
+"""A sketch of what a model heard and its notes in; whether it was singing at all out, in words.
 
 A model made for one singing voice finds notes in speech and in a piano, too. What tells them apart
 was measured on synthetic songs of every style, on speech of a formant synthesiser, and on sums of
@@ -9,6 +9,7 @@ pitch may be anything, there is noise, or are several sounds at once. Two voices
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -33,18 +34,44 @@ STILL = 0.033
 WIDEST = 2.45  # nats, mean entropy of the pitch; 2 of the 158 songs had more, and noise 4.5
 
 
-def doubt(posteriors: Posteriors, notes: Sequence[Note], settings: FeatureSettings) -> str:
+@dataclass(frozen=True)
+class Sketch:
+    """What there is to know of each frame, in 12 bytes: hours of it may be kept.
+
+    pitch: MIDI. entropy: of the pitch posterior, in nats.
+    """
+
+    pitch: np.ndarray
+    entropy: np.ndarray
+
+    @classmethod
+    def of(cls, posteriors: Posteriors, settings: FeatureSettings) -> Sketch:
+        """The sketch of some frames."""
+        share = posteriors.pitch.astype(np.float32)
+        entropy = -(share * np.log(share + 1e-9)).sum(axis=1)
+        return cls(frame_pitch(posteriors.pitch, settings), entropy)
+
+    @classmethod
+    def joined(cls, parts: Sequence[Sketch]) -> Sketch:
+        """The sketch of all parts, which follow each other; at least one."""
+        return cls(
+            np.concatenate([part.pitch for part in parts]),
+            np.concatenate([part.entropy for part in parts]),
+        )
+
+
+def doubt(heard: Sketch, notes: Sequence[Note]) -> str:
     """Why the notes may mean nothing, as a clause; "" when they look sung."""
     if not notes:
         return "no singing voice in it"
     if len(notes) < ENOUGH:
         return ""
-    slide, spread = _inside(frame_pitch(posteriors.pitch, settings), notes)
+    slide, spread = _inside(heard.pitch, notes)
     if slide > SLIDES and len(notes) / sum(note.duration for note in notes) > QUICK:
         return "it may be speech: the pitch slides, and never stays"
     if spread < STILL:
         return "it may be an instrument: its pitch is steadier than a voice's"
-    if _entropy(posteriors, notes) > WIDEST:
+    if _entropy(heard.entropy, notes) > WIDEST:
         return "it may be noise, an instrument or several voices: no pitch stands out"
     return ""
 
@@ -68,13 +95,12 @@ def _inside(pitch: np.ndarray, notes: Sequence[Note]) -> tuple[float, float]:
     return float(np.median(slides)), float(np.median(spreads))
 
 
-def _entropy(posteriors: Posteriors, notes: Sequence[Note]) -> float:
-    """The mean entropy of the pitch posterior within notes, in nats."""
-    within = np.zeros(len(posteriors.onset), dtype=bool)
+def _entropy(entropy: np.ndarray, notes: Sequence[Note]) -> float:
+    """Its mean within notes."""
+    within = np.zeros(len(entropy), dtype=bool)
     for note in notes:
         within[_frame(note.onset) : _frame(note.offset)] = True
-    pitch = posteriors.pitch[within].astype(np.float32)
-    return float(-(pitch * np.log(pitch + 1e-9)).sum(axis=1).mean()) if len(pitch) else 0.0
+    return float(entropy[within].mean()) if within.any() else 0.0
 
 
 def _frame(time: float) -> int:

@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from karaoke_train.audio.io import AudioError
 from karaoke_train.inference.metrics import Counts, count_notes, count_pitches, total
-from karaoke_train.model.decode import DecodeOptions, decode, frame_pitch
+from karaoke_train.model.decode import DecodeOptions, Decoder, frame_pitch
 from karaoke_train.runlog.plain_text import one_line
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from karaoke_train.dataset.songs import Song
     from karaoke_train.inference.peers import Listener
     from karaoke_train.inference.transcribe import VoiceToNotes
+    from karaoke_train.notes import Note
 
 SCORES = ("onset", "onset_pitch", "note")
 NAMES = {"onset": "COn", "onset_pitch": "COnP", "note": "COnPOff"}
@@ -120,14 +121,22 @@ def evaluate(
     problems: list[str] = []
     for song in tqdm(songs, desc="evaluating", unit="song", disable=not progress):
         try:
-            posteriors = model.posteriors(song)
+            scores.append(SongScore(song.name, _counts(model, song, options)))
         except AudioError as error:
             problems.append(str(error))
-            continue
-        counts = count_notes(song.notes, decode(posteriors, model.settings, options))
-        pitches = frame_pitch(posteriors.pitch, model.settings)
-        scores.append(SongScore(song.name, counts + count_pitches(pitches, song.notes)))
     return Evaluation(scores, problems)
+
+
+def _counts(model: VoiceToNotes, song: Song, options: DecodeOptions | None) -> Counts:
+    """Raises AudioError."""
+    decoder = Decoder(model.settings, options)
+    notes: list[Note] = []
+    pitches: list[np.ndarray] = []
+    for part in model.listen(song):
+        notes += decoder.feed(part)
+        pitches.append(frame_pitch(part.pitch, model.settings))
+    notes += decoder.end()
+    return count_notes(song.notes, notes) + count_pitches(np.concatenate(pitches), song.notes)
 
 
 def evaluate_peer(listen: Listener, songs: Sequence[Song], *, progress: bool = False) -> Evaluation:

@@ -6,13 +6,15 @@ note tracker in Tony (Mauch et al. 2015, "Computer-aided melody note transcripti
 software"). It differs in that a note may follow a note of the same pitch, where the onset is
 likely enough, and in its scores, which come from a network instead of hand-set distributions;
 that a stray frame costs no more than two semitones is after SwiftF0's `segment_notes`.
-The best sequence is exact (Viterbi 1967): every frame keeps, for each state, where its best past
-came from. numpy alone, pure; about 15 µs per frame of 20 ms.
+The best sequence is exact (Viterbi 1967), whether its frames come at once or bit by bit: a past
+that all states share can't change any more, and is given out. numpy alone, pure; about 15 µs per
+frame of 20 ms.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -36,6 +38,18 @@ class Evidence:
     pitch: np.ndarray
     per_semitone: float
 
+    def part(self, start: int, end: int) -> Evidence:
+        """That of frames `start` to `end`."""
+        frames = slice(start, end)
+        return Evidence(
+            begin=self.begin[frames],
+            go_on=self.go_on[frames],
+            end=self.end[frames],
+            voice=self.voice[frames],
+            pitch=self.pitch[frames],
+            per_semitone=self.per_semitone,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Span:
@@ -51,39 +65,110 @@ def best_spans(evidence: Evidence, grid: np.ndarray) -> list[Span]:
 
     grid: MIDI numbers of the pitches a note may have, (pitches,).
     """
-    frames, silence = len(evidence.begin), len(grid)
-    began = np.zeros((frames, silence), dtype=bool)  # whether a state's best past is a new note
-    before_note = np.full(frames, silence)  # the state that a note beginning here follows
-    before_silence = np.full(frames, silence)
-    notes, quiet = np.full(silence, -np.inf), 0.0
-    for frame in range(frames):
-        last = int(notes.argmax())
-        loudest = float(notes[last])
-        if loudest > quiet:
-            before_note[frame] = last
-        new = max(loudest, quiet) + evidence.begin[frame]
-        if loudest + evidence.end[frame] > quiet:
-            before_silence[frame] = last
-            quiet = loudest + float(evidence.end[frame])
-        stayed = notes + evidence.go_on[frame]
-        np.less(stayed, new, out=began[frame])
-        away = np.minimum(np.abs(grid - evidence.pitch[frame]), FARTHEST)
-        notes = np.maximum(stayed, new) + (evidence.voice[frame] - evidence.per_semitone * away)
-    state = silence if quiet >= notes.max(initial=-np.inf) else int(notes.argmax())
-    return _traced(state, began, before_note, before_silence)
+    search = BestSpans(grid)
+    return [*search.feed(evidence), *search.end()]
 
 
-def _traced(
-    state: int, began: np.ndarray, before_note: np.ndarray, before_silence: np.ndarray
-) -> list[Span]:
-    """Follow the best past from the last frame's state to the first frame."""
-    frames, silence = began.shape
-    spans: list[Span] = []
-    end = frames
-    for frame in range(frames - 1, -1, -1):
-        if state == silence:
-            state, end = int(before_silence[frame]), frame
-        elif began[frame, state]:
-            spans.append(Span(frame, end, state))
-            state, end = int(before_note[frame]), frame
-    return spans[::-1]
+class _Stretch(NamedTuple):
+    """A note, or the silence between two, on some best path; it ends where the next one starts."""
+
+    start: int
+    state: int  # a place in the grid; past it: silence
+
+
+class BestSpans:
+    """The search of `best_spans` over frames that come bit by bit.
+
+    Each state's best path is a chain of stretches. Notes that begin with the same frame follow the
+    same stretch, whatever their pitch: so one link for each frame tells all paths. Links that no
+    path needs any more are dropped.
+    """
+
+    def __init__(self, grid: np.ndarray) -> None:
+        self._grid = grid
+        self._silence = len(grid)
+        self._frame = 0
+        self._notes, self._quiet = np.full(len(grid), -np.inf), 0.0  # scores of the best paths
+        self._since = np.zeros(len(grid), dtype=np.int64)  # where their last stretches start
+        self._quiet_since = -1
+        self._before: dict[tuple[int, bool], _Stretch] = {}  # by start, and whether it is silence
+        self._root = _Stretch(-1, self._silence)  # the last stretch that all paths share
+        self._open = 0
+
+    @property
+    def open(self) -> int:
+        """The first frame that a note still to come, or to end, may hold; all before is settled."""
+        return self._open
+
+    def feed(self, evidence: Evidence) -> list[Span]:
+        """Look at further frames; the notes that are settled with them, whatever comes later."""
+        for place in range(len(evidence.begin)):
+            self._step(evidence, place)
+        return self._settle({_Stretch(self._quiet_since, self._silence), *self._sounding()})
+
+    def end(self) -> list[Span]:
+        """The other notes, when there are no more frames."""
+        if self._quiet >= self._notes.max(initial=-np.inf):
+            last = _Stretch(self._quiet_since, self._silence)
+        else:
+            state = int(self._notes.argmax())
+            last = _Stretch(int(self._since[state]), state)
+        spans = self._settle({last})
+        return spans if last.state == self._silence else [*spans, _span(last, self._frame)]
+
+    def _step(self, evidence: Evidence, place: int) -> None:
+        last = int(self._notes.argmax())
+        loudest, quiet = float(self._notes[last]), self._quiet
+        sounding = _Stretch(int(self._since[last]), last)
+        new = max(loudest, quiet) + evidence.begin[place]
+        stayed = self._notes + evidence.go_on[place]
+        began = stayed < new
+        silent = _Stretch(self._quiet_since, self._silence)
+        self._before[self._frame, False] = sounding if loudest > quiet else silent
+        if loudest + evidence.end[place] > quiet:
+            self._before[self._frame, True] = sounding
+            self._quiet = loudest + float(evidence.end[place])
+            self._quiet_since = self._frame
+        self._since[began] = self._frame
+        away = np.minimum(np.abs(self._grid - evidence.pitch[place]), FARTHEST)
+        cost = evidence.voice[place] - evidence.per_semitone * away
+        self._notes = np.maximum(stayed, new) + cost
+        self._frame += 1
+
+    def _sounding(self) -> list[_Stretch]:
+        """The last stretches of all paths that end in a note."""
+        if not self._frame:
+            return []
+        return [_Stretch(start, state) for state, start in enumerate(self._since.tolist())]
+
+    def _settle(self, last: set[_Stretch]) -> list[Span]:
+        """Go back from the last stretches of all paths to the one that they share, which becomes
+        the root. The notes before it, from the old root on."""
+        needed: dict[tuple[int, bool], _Stretch] = {}
+        self._open = self._frame
+        while len(last) > 1:
+            latest = max(last)
+            last.remove(latest)
+            key = self._key(latest)
+            needed[key] = self._before[key]
+            last.add(needed[key])
+            self._open = latest.start
+        [shared] = last
+        if shared.state != self._silence:
+            self._open = shared.start
+        spans: list[Span] = []
+        at = shared
+        while at != self._root:
+            before = self._before[self._key(at)]
+            if before.state != self._silence:
+                spans.append(_span(before, at.start))
+            at = before
+        self._root, self._before = shared, needed
+        return spans[::-1]
+
+    def _key(self, stretch: _Stretch) -> tuple[int, bool]:
+        return stretch.start, stretch.state == self._silence
+
+
+def _span(note: _Stretch, end: int) -> Span:
+    return Span(note.start, end, note.state)

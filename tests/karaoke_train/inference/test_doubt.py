@@ -4,20 +4,20 @@ import numpy as np
 import pytest
 
 from karaoke_train.audio.features import FeatureSettings
-from karaoke_train.inference.doubt import doubt
+from karaoke_train.inference.doubt import Sketch, doubt
 from karaoke_train.model.decode import Posteriors
 from karaoke_train.notes import Note
 
 SETTINGS = FeatureSettings()
 
 
-def heard(pitch: np.ndarray, spread: float = 0.3) -> Posteriors:
-    """A posterior whose peak is at `pitch`, MIDI per frame, and `spread` semitones wide."""
+def heard(pitch: np.ndarray, spread: float = 0.3) -> Sketch:
+    """That of a posterior whose peak is at `pitch`, MIDI per frame, and `spread` semitones wide."""
     grid = SETTINGS.midi_min + np.arange(SETTINGS.pitch_classes) / SETTINGS.bins_per_semitone
     peaks = np.exp(-0.5 * ((grid - pitch[:, None]) / spread) ** 2)
     flat = np.ones(len(pitch), np.float32)
     rows = peaks / peaks.sum(axis=1, keepdims=True)
-    return Posteriors(flat, flat, flat, rows.astype(np.float16))
+    return Sketch.of(Posteriors(flat, flat, flat, rows.astype(np.float16)), SETTINGS)
 
 
 def melody(count: int, length: float) -> list[Note]:
@@ -48,10 +48,10 @@ def inside(notes: list[Note], slide: float, waver: float) -> np.ndarray:
 def test_what_is_no_singing_is_said(
     notes: list[Note], slide: float, waver: float, spread: float, why: str
 ) -> None:
-    said = doubt(heard(inside(notes, slide, waver), spread), notes, SETTINGS)
+    said = doubt(heard(inside(notes, slide, waver), spread), notes)
     assert said.startswith(why)
     assert bool(said) == bool(why)
 
 
 def test_silence_holds_no_singing_voice() -> None:
-    assert doubt(heard(np.full(50, 60.0)), [], SETTINGS) == "no singing voice in it"
+    assert doubt(heard(np.full(50, 60.0)), []) == "no singing voice in it"

@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import itertools
+import tracemalloc
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from karaoke_train.audio.features import FeatureSettings
 from karaoke_train.dataset.targets import frame_targets
-from karaoke_train.model.decode import DecodeOptions, Posteriors, decode, frame_pitch, note_pitch
+from karaoke_train.model.decode import (
+    DecodeOptions,
+    Decoder,
+    Posteriors,
+    decode,
+    decode_parts,
+    frame_pitch,
+    note_pitch,
+)
 from karaoke_train.notes import Note
 
 SETTINGS = FeatureSettings()
@@ -147,6 +157,71 @@ def test_random_posteriors_give_notes_in_order_without_overlap() -> None:
         notes = decode(Posteriors(onset, offset, voicing, pitch), SETTINGS)
         for a, b in itertools.pairwise(notes):
             assert a.offset <= b.onset
+
+
+def unsure(rng: np.random.Generator, frames: int) -> Posteriors:
+    """A voice that comes and goes, with a pitch that steps and trembles; many equal values."""
+    held = int(rng.integers(3, 40))
+    voicing = np.repeat(rng.random(frames), held)[:frames] + rng.normal(0.0, 0.2, frames)
+    onset, offset = rng.random((2, frames)) ** rng.integers(1, 9)
+    midi = np.repeat(rng.uniform(40.0, 80.0, frames), held)[:frames] + rng.normal(0.0, 0.3, frames)
+    curves = (curve.clip(0.0, 1.0).round(1) for curve in (onset, offset, voicing))
+    return Posteriors(*(c.astype(np.float32) for c in curves), pitch_posterior(midi))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        DecodeOptions(),
+        DecodeOptions(legato=3.0, onset_at="voice"),
+        DecodeOptions(longest_hold=0.0, min_duration=0.0, note_cost=1.0),
+        DecodeOptions(longest_hold=0.6, hold=0.1, onset_at="voice"),
+    ],
+)
+@pytest.mark.parametrize("kind", [np.float16, np.float32])
+def test_parts_give_exactly_the_notes_of_the_whole(
+    options: DecodeOptions, kind: type[np.floating]
+) -> None:
+    rng = np.random.default_rng(1)
+    found = 0
+    for _ in range(4):
+        heard = unsure(rng, frames := 250)
+        heard = replace(heard, pitch=heard.pitch.astype(kind))
+        cuts = sorted(rng.integers(0, frames + 1, int(rng.integers(0, 30))).tolist())
+        whole = decode(heard, SETTINGS, options)
+        for ends in ([0, *cuts, frames], list(range(0, frames + 1, 2))):
+            parts = [heard.part(start, end) for start, end in itertools.pairwise(ends)]
+            assert decode_parts(parts, SETTINGS, options) == whole
+        found += len(whole)
+    assert found > 20
+
+
+def test_a_note_is_given_out_once_the_next_one_is_decided() -> None:
+    notes = [Note(k + 0.1, k + 0.5, 60.0) for k in range(10)]
+    heard, decoder = perfect(notes, 500), Decoder(SETTINGS)
+    given = [len(decoder.feed(heard.part(start, start + 50))) for start in range(0, 500, 50)]
+    assert given[0] == 0
+    assert set(given[2:]) == {1}
+    assert sum(given) + len(decoder.end()) == 10
+
+
+@pytest.mark.parametrize("sung", [True, False])
+def test_what_is_decided_is_forgotten(sung: bool) -> None:
+    """Ten times the frames need hardly more memory: less than a byte for each of them."""
+    song = perfect([Note(k + 0.1, k + 0.5, 60.0) for k in range(6 if sung else 0)], 300)
+
+    def peak(repeats: int) -> int:
+        decoder = Decoder(SETTINGS)
+        tracemalloc.start()
+        try:
+            for _ in range(repeats):
+                decoder.feed(song)
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    peak(1)
+    assert peak(40) - peak(4) < 36 * 300
 
 
 def test_scoop_at_the_start_does_not_pull_the_pitch() -> None:
