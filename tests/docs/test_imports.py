@@ -82,7 +82,7 @@ LIBRARIES: Final = {
     "arro3": ("syncd.report.parquet",),
     "trackio": ("syncd.destination.trackio.store", "syncd.destination.trackio.dashboard"),
     "requests": (),
-    "urllib3": ("syncd.destination.wandb.http",),
+    "urllib3": ("syncd.destination.wandb.http", "syncd.destination.wandb.kept"),
 }
 
 # Room behind a door -> the modules outside that may import from it.

@@ -1,6 +1,6 @@
 """One HTTP request to a W&B server -> its answer, or why there is none, in words.
 
-Over urllib3 with connections that are kept alive, and the one place where it is imported. Redirects
+Over urllib3 with connections that are kept alive; small requests over these go by `kept`. Redirects
 are not followed: a captive portal redirects, a W&B server does not.
 
 Every request has one deadline for its whole answer (see `deadlines`).
@@ -15,6 +15,7 @@ import socket
 import threading
 import urllib.request
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, Final, TypeVar
@@ -35,6 +36,7 @@ from urllib3.exceptions import (
 
 from syncd.destination.wandb.certificates import ca_bundle
 from syncd.destination.wandb.deadlines import Deadlines, Watch
+from syncd.destination.wandb.kept import KeepsAlive
 from syncd.errors import Unreachable
 
 CONNECT: Final = 5.0  # seconds to connect; no server is further away than that
@@ -67,6 +69,7 @@ class _Part:
 
 
 Body = bytes | _Part | None
+Got = TypeVar("Got")
 _Way = urllib3.HTTPConnectionPool | urllib3.ProxyManager
 
 
@@ -80,7 +83,7 @@ class BadRequest(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A whole answer. headers: by name, in whichever case."""
+    """A whole answer. headers: by name, in lower case."""
 
     status: int
     headers: Mapping[str, str] = field(repr=False)
@@ -165,19 +168,24 @@ class Http:
         return answer
 
     def _exchange(self, method: str, url: str, body: Body, headers: Mapping[str, str]) -> Answer:
+        headers = {"User-Agent": "karaoke-syncd", **headers}
         try:
             way, target = self._way(url)
+            if method == "POST" and isinstance(way, KeepsAlive) and isinstance(body, bytes):
+                reply = self._read(lambda: way.again(target, body, headers, MAX_ANSWER))
+                if reply is not None:
+                    return Answer(reply.status, reply.headers, reply.data)
             response = way.urlopen(
                 method,
                 target,
                 body=body,  # type: ignore[arg-type]  # what reads is enough
-                headers={"User-Agent": "karaoke-syncd", **headers},
+                headers=headers,
                 redirect=False,
                 retries=_NEVER,
                 preload_content=False,
                 timeout=self._timeouts,
             )
-            data = self._read(response)
+            data = self._read(lambda: response.read(MAX_ANSWER))
             if len(data) < MAX_ANSWER:
                 response.release_conn()
             else:
@@ -197,9 +205,9 @@ class Http:
             raise Unreachable(f"the connection to {self.host} was cut") from None
         return Answer(response.status, response.headers, data)
 
-    def _read(self, response: urllib3.BaseHTTPResponse) -> bytes:
+    def _read(self, read: Callable[[], Got]) -> Got:
         try:
-            return response.read(MAX_ANSWER)
+            return read()
         except ValueError:  # pieces of a negative length, say
             raise Unreachable(f"what {self.host} answers is no HTTP") from None
 
@@ -281,6 +289,13 @@ class _Watched:
             watch.sent()
         return done
 
+    def send_at_once(self, request: bytes) -> None:
+        """Send a small request over the connection, which is open."""
+        if _current.watch is not None:
+            _current.watch.on(self.sock)
+        with suppress(BrokenPipeError):  # who refuses it may have answered before it was all there
+            self.sock.sendall(request)
+
     def _new_conn(self) -> socket.socket:
         """Theirs, before a proxy and TLS have their say. By a private name of urllib3's that is as
         old as 1.7: below it there is but one socket for all of a connection's stages."""
@@ -296,11 +311,11 @@ class _WatchedHttps(_Watched, HTTPSConnection):
     pass
 
 
-class _HttpPool(urllib3.HTTPConnectionPool):
+class _HttpPool(KeepsAlive):
     ConnectionCls = _WatchedHttp
 
 
-class _HttpsPool(urllib3.HTTPSConnectionPool):
+class _HttpsPool(KeepsAlive, urllib3.HTTPSConnectionPool):
     ConnectionCls = _WatchedHttps
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import urllib3
 
 from syncd.destination.wandb.api import Api, Upload
 from syncd.destination.wandb.credentials import Login
@@ -45,10 +46,14 @@ def server(serve: Serve) -> Iterator[str]:
         yield f"http://127.0.0.1:{listening.getsockname()[1]}"
 
 
-def trickle(first: bytes) -> Serve:
-    """A byte now and then, long before any timeout of a socket's, and never an end."""
+def trickle(first: bytes, answered: int = 0) -> Serve:
+    """A byte now and then, long before any timeout of a socket's, and never an end. answered: so
+    many requests before."""
 
     def serve(connection: socket.socket) -> None:
+        for _ in range(answered):
+            whole_request(connection)
+            connection.sendall(PLAIN)
         connection.recv(1 << 16)
         connection.sendall(first)
         while True:
@@ -92,11 +97,15 @@ def replying(answer: bytes, seen: list[bytes]) -> Serve:
     ],
     ids=["status", "headers", "body", "body without length", "chunks"],
 )
-def test_an_answer_that_trickles_is_cut_at_its_deadline(first: bytes) -> None:
-    with server(trickle(first)) as url:
+@pytest.mark.parametrize("before", [0, 1], ids=["new", "kept"])
+def test_an_answer_that_trickles_is_cut_at_its_deadline(first: bytes, before: int) -> None:
+    with server(trickle(first, before)) as url:
+        http = Http(url, "k", 0.5)
+        for _ in range(before):
+            http.post("/graphql", b"{}")
         begun = time.monotonic()
         with pytest.raises(Unreachable, match=r"127\.0\.0\.1 does not answer"):
-            Http(url, "k", 0.5).post("/graphql", b"{}")
+            http.post("/graphql", b"{}")
         assert time.monotonic() - begun < patience(5.0)
 
 
@@ -183,11 +192,95 @@ def test_closing_ends_what_is_under_way_and_lets_nothing_begin() -> None:
 def test_a_deadline_that_is_over_cuts_nobody_elses_request() -> None:
     """The socket that a request gave back is the next one's."""
     seen: list[bytes] = []
-    with server(replying(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}", seen)) as url:
+    with server(replying(PLAIN, seen)) as url:
         http = Http(url, "k", 0.3)
         for _ in range(4):
             assert http.post("/x", b"{}").json() == {}
             time.sleep(0.2)
+
+
+PLAIN = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n{\r\n1\r\n}\r\n0\r\n\r\n"
+GZIPPED = gzip.compress(b"{}")
+# An answer -> whether its connection serves a further request
+ANSWERS = {
+    "plain": (PLAIN, True),
+    "with headers": (
+        b"HTTP/1.1 429 Slow down\r\nRETRY-After:  7 \r\nRateLimit-Remaining: 0\r\n"
+        b"X: a:b\r\nX: c\r\nX-Latin: \xe4\r\n"
+        b"Connection: Keep-Alive\r\nContent-Length: 3\r\n\r\nno\n",
+        True,
+    ),
+    "nothing": (b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", True),
+    "no reason": (b"HTTP/1.1 500\r\nContent-Length: 1\r\n\r\nx", True),
+    "long": (b"HTTP/1.1 200 OK\r\nContent-Length: 300000\r\n\r\n" + b"x" * 300_000, True),
+    "chunks": (CHUNKED, True),
+    "a body of none": (b"HTTP/1.1 204 Nothing\r\nX: y\r\n\r\n", True),
+    "gzip": (
+        b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n%b"
+        % (len(GZIPPED), GZIPPED),
+        True,
+    ),
+    "more is to come": (b"HTTP/1.1 100 Continue\r\n\r\n" + PLAIN, True),
+    "folded": (b"HTTP/1.1 200 OK\r\nX: a\r\n b\r\nContent-Length: 2\r\n\r\n{}", True),
+    "bare newlines": (b"HTTP/1.1 200 OK\nContent-Length: 2\n\n{}", True),
+    "a length twice": (
+        b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 2\r\n\r\n{}",
+        True,
+    ),
+    "a portal's redirect": (b"HTTP/1.1 302 F\r\nLocation: /x\r\nContent-Length: 1\r\n\r\nx", True),
+    "the last one": (
+        b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\n{}",
+        False,
+    ),
+    "an old server": (b"HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\n{}", False),
+    "more than announced": (PLAIN + b"HTTP/1.1 500 None\r\n\r\n", False),
+}
+
+
+@pytest.mark.parametrize("kind", ANSWERS)
+def test_an_answer_over_a_connection_that_was_kept_is_as_over_a_new_one(kind: str) -> None:
+    answer, reusable = ANSWERS[kind]
+    answers, made, seen = iter([answer, PLAIN, answer, PLAIN]), list[int](), list[bytes]()
+
+    def serve(connection: socket.socket) -> None:
+        made.append(1)
+        while request := whole_request(connection):
+            seen.append(request)
+            connection.sendall(next(answers))
+
+    headers = {"Content-Encoding": "x"}
+    with server(serve) as url:
+        new = Http(url, "k", patience(5.0)).post("/x/a%20b?c=d", b"body", headers)
+        kept = Http(url, "k", patience(5.0))
+        assert kept.post("/x", b"{}").data == b"{}"
+        again = kept.post("/x/a%20b?c=d", b"body", headers)
+        assert (again.status, again.data) == (new.status, new.data)
+        names = {name.lower() for name in new.headers}
+        expected = {name: new.headers[name].strip() for name in names}
+        assert {name: again.headers[name] for name in names} == expected
+        assert kept.post("/x", b"{}").data == b"{}"
+    # One for the first, and one that serves all others as long as it can
+    assert len(made) == (2 if reusable else 3)
+    assert as_read(seen[2]) == as_read(seen[0])
+
+
+def test_what_is_small_and_plain_goes_over_a_kept_connection_without_urllib3(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with server(replying(PLAIN, [])) as url:
+        http = Http(url, "k", patience(5.0))
+        http.post("/x", b"{}")
+        monkeypatch.setattr(urllib3.HTTPConnectionPool, "urlopen", None)
+        assert http.post("/x", b"{}").data == b"{}"
+
+
+def as_read(request: bytes) -> tuple[bytes, set[bytes], bytes]:
+    """Its first line, its headers in whichever order and case of their names, and its body."""
+    head, _, body = request.partition(b"\r\n\r\n")
+    first, *lines = head.split(b"\r\n")
+    pairs = (line.partition(b": ") for line in lines)
+    return first, {name.lower() + b": " + value for name, _, value in pairs}, body
 
 
 def test_connections_are_kept_alive() -> None:
@@ -279,19 +372,30 @@ HOSTILE = {
     "many headers": b"HTTP/1.1 200 OK\r\n" + b"Set-Cookie: a=b\r\n" * 5000 + b"\r\n",
     "no number": b"HTTP/1.1 abc OK\r\n\r\n",
     "no HTTP": b"SSH-2.0-x\r\n",
+    "less than announced": b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nabc",
+    "nothing": b"",
     "too much": b"HTTP/1.1 200 OK\r\n\r\n" + bytes(MAX_ANSWER + 1),
 }
 
 
 @pytest.mark.parametrize("kind", HOSTILE)
-def test_an_answer_that_is_no_http_is_the_servers_fault_and_never_the_logins(kind: str) -> None:
+@pytest.mark.parametrize("before", [0, 1], ids=["new", "kept"])
+def test_an_answer_that_is_no_http_is_the_servers_fault_and_never_the_logins(
+    kind: str, before: int
+) -> None:
     def serve(connection: socket.socket) -> None:
+        for _ in range(before):
+            whole_request(connection)
+            connection.sendall(PLAIN)
         whole_request(connection)
         connection.sendall(HOSTILE[kind])
 
-    with server(serve) as url, suppress(Unreachable):
-        answer = Http(url, "k", patience(20.0)).post("/x", b"{}")
-        assert len(answer.data) <= MAX_ANSWER
+    with server(serve) as url:
+        http = Http(url, "k", patience(20.0))
+        for _ in range(before):
+            http.post("/x", b"{}")
+        with suppress(Unreachable):
+            assert len(http.post("/x", b"{}").data) <= MAX_ANSWER
 
 
 @pytest.mark.parametrize(
