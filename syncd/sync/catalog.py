@@ -35,11 +35,12 @@ WHOLE_EVERY: Final = 24
 class Listing:
     """What the folders hold now. files: those that are to be uploaded, one per run or part of one,
     or of these the ones that were looked at; skipped: those that can't be as they are; forgotten:
-    keys that people want left alone."""
+    keys that people want left alone; whole: whether all files in the folders were looked at."""
 
     files: tuple[LogFile, ...]
     skipped: tuple[UnusableFile, ...]
     forgotten: frozenset[str]
+    whole: bool = False
 
 
 class Catalog:
@@ -115,7 +116,7 @@ class Catalog:
         }
         self._skipped = tuple(file for file in unusable if file.code)
         wanted = (file for file in files if isinstance(file, LogFile) and self._wanted(file))
-        return Listing(tuple(wanted), self._skipped, self._forgotten)
+        return Listing(tuple(wanted), self._skipped, self._forgotten, whole=self._named is None)
 
     def _look_for_signs(self) -> object:
         """Equal to those before where no log file has come, gone or changed its name."""

@@ -11,7 +11,7 @@ import queue
 import random
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from concurrent.futures import Executor
 from dataclasses import replace
 from pathlib import Path
@@ -346,13 +346,13 @@ class Daemon:
 
     def _refresh(self) -> None:
         """Look at all folders, and at what people decided."""
-        for run_id in decisions.pop_retries(self.state):
+        retried = decisions.pop_retries(self.state)
+        for run_id in retried:
             events.run_retried(run_id)
             if run_id in self.runs:
                 self._retry(run_id)
-            else:
-                self._catalog.take_anew(run_id)
-                self._rescan_all = True
+            self._catalog.take_anew(run_id)
+            self._rescan_all = True
         current = {run_id: session.path for run_id, session in self.sessions.items()}
         listing = self._catalog.refresh(
             current,
@@ -365,7 +365,11 @@ class Daemon:
         known = set(self.sessions)
         for file in listing.files:
             self.on_progress()
+            if file.key in retried or self._is_about_another(file):
+                self._begin_anew(file.key)
             self._update(file)
+        if listing.whole:
+            self._let_vanished_go({file.key for file in listing.files} | listing.forgotten)
         if self.sessions.keys() != known:
             self._find_parts()
         for run_id in listing.forgotten & self.runs.keys():
@@ -375,6 +379,29 @@ class Daemon:
                 self._find_parts()
         for run_id in listing.forgotten & self.finished.keys():
             del self.finished[run_id]
+
+    def _is_about_another(self, file: LogFile) -> bool:
+        """Whether what a run waits for a decision about is a file that isn't its own any more."""
+        run = self.runs.get(file.key)
+        return (
+            run is not None
+            and run.phase is Phase.BLOCKED
+            and self.sessions[file.key].path != file.path
+        )
+
+    def _begin_anew(self, key: RunKey) -> None:
+        """Know nothing of a run but what its file, its cursor and the server say by now: a session
+        goes by the first line that the file had when it was found."""
+        if key in self.runs and self.runs[key].phase in (Phase.IDLE, Phase.BLOCKED):
+            self._drop_run(key)
+            self._remember(lambda: failures.clear(self.state, key))
+
+    def _let_vanished_go(self, listed: Set[RunKey]) -> None:
+        """Runs whose file is gone, or another run's, before the server had anything of them. Nobody
+        can do anything about them, and later parts would wait for them."""
+        for key in [key for key, run in self.runs.items() if not run.confirmed.offset]:
+            if key not in listed:
+                self._begin_anew(key)
 
     def _find_parts(self) -> None:
         self._earlier = earlier_parts(session.file for session in self.sessions.values())

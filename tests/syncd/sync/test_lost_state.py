@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from syncd.cli import main
-from syncd.errors import Exit
+from syncd.errors import Exit, Unreachable
 from syncd.report.status import RunStatus, exit_code
+from syncd.settings import Limits
 from syncd.state import atomic_json, cursor
 from syncd.sync.scheduler import Phase
-from tests.fakes.uploads import PromptServer
+from tests.fakes.uploads import FakeServer, PromptServer
 from tests.syncd.world import NAME, URL, World, config_line, end_line, train_line
 
 if TYPE_CHECKING:
@@ -265,8 +266,6 @@ def test_a_file_written_over_in_place_by_another_run_is_not_sent_under_the_old_n
 
 
 def test_a_file_replaced_before_anything_of_it_was_sent_is_not_mixed_up(tmp_path: Path) -> None:
-    from syncd.errors import Unreachable
-
     here = World(tmp_path)
     here.server.down = Unreachable("not yet")
     here.begin()
@@ -284,6 +283,60 @@ def test_a_file_replaced_before_anything_of_it_was_sent_is_not_mixed_up(tmp_path
         here.server.deliver()
     assert here.server.count("run-1") == 0
     here.whole("run-2")
+    here.daemon.drop()
+
+
+def test_a_retry_takes_a_file_that_was_replaced_before_anything_of_it_was_sent(
+    tmp_path: Path,
+) -> None:
+    """As it is now: not by the first line that the first one had."""
+    here = World(tmp_path)
+    here.server.down = Unreachable("not yet")
+    here.begin()
+    here.tick(5)
+    here.path.write_bytes(config_line(run_name="another") + train_line(1))
+    here.server.down = None
+    for _ in range(40):
+        here.tick(60)
+    assert (here.run_status().state, here.run_status().code) == ("blocked", "replaced")
+    here.retry()
+    here.run_on()
+    here.whole()
+    assert (here.run_status().state, here.run_status().problem) == ("uploaded", "")
+    here.daemon.drop()
+
+
+def test_what_is_wrong_with_one_file_is_not_said_of_the_next(here: World) -> None:
+    """Put back under another name, the run's file is whole again."""
+    data = here.path.read_bytes()
+    tampered(here)
+    here.path.write_bytes(data[:-20])
+    assert look(here).code == "truncated"
+    here.path.unlink()
+    again = here.logs / "training_log_again.jsonl"
+    again.write_bytes(data + train_line(9))
+    found = look(here)
+    assert (found.state, found.problem, found.path) == ("uploaded", "", str(again))
+
+
+def test_a_later_part_does_not_wait_for_one_that_is_gone_before_anything_of_it_was_sent(
+    tmp_path: Path,
+) -> None:
+    limits = Limits(count_stable_for=0.001, heartbeat_timeout=0.001)
+    server = FakeServer()
+    here = World(tmp_path, PromptServer(server), limits=limits)  # type: ignore[arg-type]
+    server.down = Unreachable("not yet")
+    first = here.begin("job42")
+    tampered(here)
+    here.tick(5)
+    later = here.logs / "training_log_later.jsonl"
+    later.write_bytes(config_line("job42", part="later") + train_line(1) + end_line())
+    here.tick(5)
+    first.unlink()
+    server.down = None
+    here.run_on()
+    assert server.count("job42") == 3
+    assert [run.state for run in here.status().runs] == ["uploaded"]
     here.daemon.drop()
 
 
