@@ -14,6 +14,10 @@ from syncd import paths
 from syncd.errors import UsageError
 from syncd.failpoints import VARIABLE
 
+# What set a setting, where neither a file nor the environment did: `Settings.origin` has it
+BY_FLAG: Final = "command line"
+BY_DAEMON: Final = "the running daemon"
+BY_SERVICE: Final = "the installed service"
 PREFIX: Final = "KARAOKE_SYNCD_"  # KARAOKE_SYNCD_LOG_DIR=logs:other/logs
 WATCHERS: Final = ("auto", "inotify", "polling")
 DESTINATIONS: Final = ("wandb", "trackio")
@@ -96,7 +100,7 @@ def load(flags: Mapping[str, Any], env: Mapping[str, str] = os.environ) -> Setti
     for key, value in named.items():
         settings = _with(settings, {key: value}, f"{PREFIX}{key.upper()}")
     given = {key: value for key, value in flags.items() if value is not None}
-    settings = _with(settings, given, "command line")
+    settings = _with(settings, given, BY_FLAG)
     return replace(
         settings,
         log_dir=tuple(map(_absolute, settings.log_dir)),

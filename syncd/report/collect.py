@@ -46,7 +46,9 @@ def collect(settings: Settings, destination: Destination) -> Status:
     if not holder or report.pid != holder.pid:
         report = daemon_report.load(settings.state_dir)
     age = daemon_report.silence(report, holder, datetime.now(UTC)) if holder else 0.0
-    elsewhere = _elsewhere(report, identity) if holder and report.pid == holder.pid else ""
+    elsewhere = ""
+    if holder and report.pid == holder.pid:
+        elsewhere = _elsewhere(report, identity, settings.project)
     current = report if holder and not elsewhere else DaemonReport()
     ago = reached.seconds_ago(state, datetime.now(UTC))
     connectivity, words, remedy = _connectivity(current, identity, ago)
@@ -332,17 +334,24 @@ def _unwatched(folders: Iterable[Path], report: DaemonReport) -> Iterable[str]:
             yield str(folder)
 
 
-def _elsewhere(report: DaemonReport, identity: Identity) -> str:
+def _elsewhere(report: DaemonReport, identity: Identity, project: str) -> str:
     """Where the daemon uploads to, if that isn't where this shell would."""
     if report.server and report.server != identity.address:
         return report.server
     if report.entity and identity.entity and report.entity != identity.entity:
         return f"{report.server} as {report.entity}"
+    if report.server and report.project not in (None, project):
+        return f"{report.server}, {_project(report.project)}"
     return ""
 
 
-def _place(identity: Identity) -> str:
-    return f"{identity.address} as {identity.entity}" if identity.entity else identity.address
+def _project(name: str | None) -> str:
+    return f"project {name}" if name else "to the project that each run names"
+
+
+def _place(identity: Identity, project: str) -> str:
+    place = f"{identity.address} as {identity.entity}" if identity.entity else identity.address
+    return f"{place}, project {project}" if project else place
 
 
 def _missed(settings: Settings) -> Iterable[str]:
@@ -372,7 +381,8 @@ def _warnings(
     if identity.warning:
         yield identity.warning
     if elsewhere:
-        yield f"the daemon uploads to {elsewhere}, this shell would to {_place(identity)}"
+        here = _place(identity, settings.project)
+        yield f"the daemon uploads to {elsewhere}, this shell would to {here}"
     for folder in settings.log_dir:
         if not folder.is_dir():
             yield f"{folder} does not exist yet; it is watched as soon as it does"

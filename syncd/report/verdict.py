@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from syncd.errors import Exit
 from syncd.report.status import RunState, RunStatus, Status, exit_code, spoken
+from syncd.settings import BY_DAEMON, BY_FLAG, BY_SERVICE
 
 _NOT_UPLOADED = (RunState.LOCAL, RunState.FORGOTTEN, RunState.COPY, RunState.EMPTY)
 
@@ -168,9 +169,16 @@ def _watch_command(status: Status) -> str:
 
 
 def _flags(status: Status, folders: Sequence[str] = ()) -> str:
-    """That name these of its folders, or all."""
+    """That name these of its folders, or all, and where records go, if the next command would not
+    know that by itself."""
     words = [f"--log_dir {shlex.quote(folder)}" for folder in folders or status.log_dirs]
-    return " ".join((*words, *(("--recursive",) if status.recursive else ())))
+    words += ["--recursive"] if status.recursive else []
+    entity = status.entity if status.needs_key else ""
+    given = {"project": status.project, "entity": entity, "destinations": status.destination}
+    for name, value in given.items():
+        if status.origin.get(name) in (BY_FLAG, BY_DAEMON, BY_SERVICE) and value:
+            words.append(f"--{name.removesuffix('s')} {shlex.quote(value)}")
+    return " ".join(words)
 
 
 def some(count: int, what: str) -> str:

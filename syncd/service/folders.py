@@ -1,37 +1,37 @@
-"""Which log folders and destinations a command means that names none: those of the daemon that
-runs, else those of the installed service, else the defaults."""
+"""Which log folders, project and destinations a command means that names none: those of the daemon
+that runs, else those of the installed service, else the defaults."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Final
 
 from syncd.service import unit_file
-from syncd.settings import Settings
+from syncd.settings import BY_DAEMON, BY_SERVICE, Settings
 from syncd.state import daemon_report
 from syncd.state.lease import daemon_of
-
-_DAEMON: Final = "the running daemon"
-_SERVICE: Final = "the installed service"
 
 
 def in_force(settings: Settings) -> Settings:
     """The settings, with the folders that are really watched where nobody named any, and with the
-    destinations that they are uploaded to."""
+    project and the destinations that they are uploaded to."""
     holder = daemon_of(settings.state_dir)
     report = daemon_report.load(settings.state_dir)
     runs = holder is not None and report.pid == holder.pid
     if runs and report.destinations:
-        settings = _with(settings, "destinations", report.destinations, _DAEMON)
+        settings = _with(settings, "destinations", report.destinations, BY_DAEMON)
     elif kinds := unit_file.installed("destination"):
-        settings = _with(settings, "destinations", tuple(kinds), _SERVICE)
+        settings = _with(settings, "destinations", tuple(kinds), BY_SERVICE)
+    if runs and report.project:
+        settings = _with(settings, "project", report.project, BY_DAEMON)
+    elif not runs and (named := unit_file.installed("project")):
+        settings = _with(settings, "project", named[-1], BY_SERVICE)
     if runs and report.log_dir:
-        return _with_folders(settings, report.log_dir, report.recursive, _DAEMON)
+        return _with_folders(settings, report.log_dir, report.recursive, BY_DAEMON)
     if folders := unit_file.installed("log_dir"):
         below = "--recursive" in unit_file.installed_command()
-        return _with_folders(settings, folders, below, _SERVICE)
+        return _with_folders(settings, folders, below, BY_SERVICE)
     return settings
 
 

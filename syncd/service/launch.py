@@ -13,7 +13,7 @@ from typing import Final
 
 from syncd import paths
 from syncd.errors import SyncError
-from syncd.settings import Settings
+from syncd.settings import BY_FLAG, Settings
 from syncd.state.lease import daemon_of
 
 VERSION_WAIT: Final = 60.0  # seconds that a program may take to say its version
@@ -103,7 +103,7 @@ def start_in_background(settings: Settings) -> int:
 
 def _is_handed_on(name: str, settings: Settings) -> bool:
     origin = settings.origin.get(name)
-    return origin == "command line" or (name == "log_dir" and origin != str(paths.config_file()))
+    return origin == BY_FLAG or (name == "log_dir" and origin != str(paths.config_file()))
 
 
 def _words(flag: str, value: object) -> Sequence[str]:

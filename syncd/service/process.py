@@ -160,6 +160,7 @@ def report_of(daemon: Daemon, settings: Settings, destination: Destination) -> D
         server=identity.address,
         login=identity.key_source,
         entity=known.entity,
+        project=settings.project,
         # one whose name leads elsewhere by now is not watched there, which `status` then says
         log_dir=tuple(str(folder) for folder in settings.log_dir if not moved(folder)),
         recursive=settings.recursive,

@@ -19,12 +19,14 @@ SILENT_AFTER = 30.0  # seconds without one, after which the daemon counts as hun
 
 @dataclass(frozen=True, slots=True)
 class DaemonReport:
-    """How a daemon is. updated: ISO 8601, when it said so; empty where none ever did."""
+    """How a daemon is. updated: ISO 8601, when it said so; empty where none ever did. project:
+    instead of what each run says; None where the version was one that did not tell."""
 
     pid: int = 0
     server: str = ""
     login: str = ""  # where its key was found
     entity: str = ""
+    project: str | None = None
     log_dir: tuple[str, ...] = ()
     recursive: bool = False
     destinations: tuple[str, ...] = ()
@@ -59,7 +61,9 @@ def silence(report: DaemonReport, holder: Holder, now: datetime) -> float:
 def _decoded(data: Any) -> DaemonReport:
     if not isinstance(data["log_dir"], list):
         raise TypeError("log_dir is no list")
-    data = {"destinations": [], "recursive": False, **data}  # which earlier versions did not tell
+    data = {"destinations": [], "recursive": False, "project": None, **data}  # of later versions
+    if not isinstance(data["project"], str | None):
+        raise TypeError("project is no text")
     known = {field.name: data[field.name] for field in fields(DaemonReport)}
     made = {
         "connectivity": Connection(data["connectivity"]),

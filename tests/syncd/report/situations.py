@@ -370,6 +370,13 @@ SITUATIONS = (
         "restart), or once: karaoke-syncd sync --log_dir {logs}",
     ),
     Situation(
+        "records wait, and the daemon uploads to another project",
+        lambda scene: _waits(scene, project="others"), WAIT, Exit.ELSEWHERE,
+        f"the daemon uploads to {URL}, project others: restart it from this shell (karaoke-syncd "
+        "restart), or once: karaoke-syncd sync --log_dir {logs}",
+        ("this shell would to " + URL,),
+    ),
+    Situation(
         "the server takes everything but one run", _refused_alone,
         WAIT + "; 1 run is in trouble", Exit.TROUBLE,
         "name of run-1: Ask for write access to the project songs",

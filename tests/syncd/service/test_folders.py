@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -21,8 +22,8 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     return Settings(log_dir=(tmp_path / "logs",), state_dir=tmp_path / "state")
 
 
-def install(*log_dirs: Path, recursive: bool = False) -> None:
-    arguments = [f"--log_dir={folder}" for folder in log_dirs]
+def install(*log_dirs: Path, recursive: bool = False, more: tuple[str, ...] = ()) -> None:
+    arguments = [*(f"--log_dir={folder}" for folder in log_dirs), *more]
     arguments += ["--recursive"] if recursive else []
     path = unit_file.path()
     path.parent.mkdir(parents=True)
@@ -67,6 +68,29 @@ def test_with_the_folders_below_where_these_are_watched(
         assert not folders.in_force(named).recursive
     finally:
         lock.release()
+
+
+def test_the_project_that_records_go_to_is_the_daemons_where_nobody_named_one(
+    settings: Settings,
+) -> None:
+    lock = lease.state_lock(settings.state_dir)
+    lock.acquire()
+    try:
+        daemon_report.save(settings.state_dir, DaemonReport(log_dir=("/one",), project="songs"))
+        found = folders.in_force(settings)
+        assert (found.project, found.origin["project"]) == ("songs", "the running daemon")
+        named = replace(settings, project="mine", origin={"project": "command line"})
+        assert folders.in_force(named).project == "mine"
+        daemon_report.save(settings.state_dir, DaemonReport(log_dir=("/one",), project=""))
+        assert "project" not in folders.in_force(settings).origin
+    finally:
+        lock.release()
+
+
+def test_the_project_of_the_installed_service(settings: Settings) -> None:
+    install(Path("/elsewhere"), more=("--project=songs",))
+    found = folders.in_force(settings)
+    assert (found.project, found.origin["project"]) == ("songs", "the installed service")
 
 
 def test_without_either_the_default(settings: Settings) -> None:
