@@ -17,6 +17,7 @@ SMALL: Final = 1 << 20  # bytes that nobody waits for
 KEPT: Final = 256 << 10  # bytes of a buffer that malloc may keep
 _MMAP_THRESHOLD: Final = -3  # glibc's M_MMAP_THRESHOLD, mallopt(3)
 PARSED: Final = 24  # bytes of memory per byte of a line of many names, with what is made of it
+EACH: Final = 1000  # bytes of memory that a line takes, however short it is
 
 
 class Memory:
@@ -72,7 +73,7 @@ def give_back() -> None:
 
 
 @contextmanager
-def for_lines(size: int) -> Iterator[None]:
-    """Room to parse lines of so many bytes, and for what is made of them."""
-    with _shared.of(size * PARSED):
+def for_lines(size: int, count: int = 1) -> Iterator[None]:
+    """Room to parse `count` lines of so many bytes together, and for what is made of them."""
+    with _shared.of(size * PARSED + count * EACH):
         yield

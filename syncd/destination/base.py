@@ -214,11 +214,11 @@ class Uploader(Protocol):
         the server, and raise what comes of that."""
 
     def close(
-        self, outcome: Outcome | None, epochs: Iterable[Record], media: Sequence[Line] = ()
+        self, outcome: Outcome | None, epochs: Iterable[Record], media: Iterable[Line] = ()
     ) -> None:
         """End the session. With an outcome, end the run too: its epoch summaries become its table,
         the pictures and sounds that its media lines name are at the server, and the server shows
-        how the run ended; or it's an error."""
+        how the run ended; or it's an error. media: may be gone through again and again."""
 
     def abandon(self) -> None:
         """Drop the session as a crash would, within seconds. Never raises."""

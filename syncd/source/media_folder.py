@@ -51,6 +51,14 @@ class MediaFolder:
             raise TooLarge(size)
         return file
 
+    def size(self, name: str) -> int:
+        """Bytes of the file; 0 where it can't be opened."""
+        try:
+            with self.open(name) as file:
+                return os.fstat(file.fileno()).st_size
+        except (OSError, ValueError):
+            return 0
+
     def problem(self, name: str) -> str:
         """Why the file can't be opened, in words for this machine's user; empty if it can."""
         try:

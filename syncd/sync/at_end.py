@@ -14,6 +14,7 @@ from karaoke_train.runlog.record_types import RecordType
 from syncd.destination.rows import epoch_fields, epoch_key
 from syncd.source import marked
 from syncd.source.lines import slim
+from syncd.source.media_folder import MediaFolder
 
 KINDS: Final = (RecordType.EPOCH_SUMMARY, RecordType.MEDIA)
 # What the epoch table is made of at most, the newest epochs: each summary is in the history anyway.
@@ -22,17 +23,19 @@ MAX_BYTES: Final = 4 << 20  # of their lines
 MAX_VALUES: Final = 100_000  # in them, each of which takes 200 bytes
 MAX_CELLS: Final = 1_000_000  # of the table, which has a column for each name that any epoch has
 MAX_COLUMNS: Final = 100_000
-MAX_MEDIA: Final = 50_000  # pictures and sounds, the newest, that are looked for once more
+# Pictures and sounds, the newest, that are looked for once more: all of each is read for that
+MAX_MEDIA: Final = 5_000
+MAX_MEDIA_BYTES: Final = 2 << 30  # of these files, and of their lines
 
 
 @dataclass(frozen=True, slots=True)
 class AtEnd:
     """epochs: where the last summary of each epoch is, by the epoch's first place in the file;
-    left_out: whether there are too many for the table. media: the lines of pictures and sounds,
-    slim. seen: lines of both kinds, also those that are left out."""
+    left_out: whether there are too many for the table. media: where the lines of pictures and
+    sounds are. seen: lines of both kinds, also those that are left out."""
 
     epochs: Sequence[Position]
-    media: Sequence[Line]
+    media: Sequence[Position]
     seen: int
     left_out: bool = False
 
@@ -48,6 +51,30 @@ class Epochs:
     def __iter__(self) -> Iterator[Record]:
         """Each of them. Raises OSError."""
         return (line.record or {} for line in marked.lines_at(self.path, self.places))
+
+
+@dataclass(frozen=True, slots=True)
+class MediaLines:
+    """The lines of pictures and sounds that begin there, slim, read anew each time as well: each
+    may have a name or caption of a megabyte."""
+
+    path: Path
+    places: Sequence[Position]
+
+    def __iter__(self) -> Iterator[Line]:
+        """Each of them. Raises OSError."""
+        return map(slim, marked.lines_at(self.path, self.places))
+
+    def affordable(self, folder: MediaFolder) -> MediaLines:
+        """The newest of them, as many as may be looked for. Raises OSError."""
+        left, kept = MAX_MEDIA_BYTES, []
+        for line in marked.lines_at(self.path, reversed(self.places)):
+            name = str((line.record or {}).get("path", ""))
+            left -= line.end.offset - line.at.offset + folder.size(name)
+            if left < 0:
+                break
+            kept.append(line.at)
+        return MediaLines(self.path, kept[::-1])
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +124,7 @@ def gathered(lines: Iterable[Line]) -> AtEnd:
     """What these lines have of it. They are taken one by one: a file may have more summaries than
     the memory holds."""
     table = _Table()
-    media: deque[Line] = deque(maxlen=MAX_MEDIA)
+    media: deque[Position] = deque(maxlen=MAX_MEDIA)
     seen = 0
     for line in lines:
         kind = RecordType.of(line.record or {})
@@ -105,7 +132,7 @@ def gathered(lines: Iterable[Line]) -> AtEnd:
             continue
         seen += 1
         if kind is RecordType.MEDIA:
-            media.append(slim(line))
+            media.append(line.at)
         else:
             table.add(line)
     places = [epoch.at for epoch in table.latest.values()]

@@ -17,7 +17,7 @@ from karaoke_train.runlog.format import MAX_LINE, RunHeader
 from karaoke_train.runlog.reader import Line, Position, parse_line
 from karaoke_train.runlog.timestamps import parse_timestamp
 from syncd.destination.base import Destination, Row, RunRef
-from syncd.destination.comparison import Comparison, compare, media_hash, same_row
+from syncd.destination.comparison import Comparison, MediaHash, compare, media_hash, same_row
 from syncd.destination.rows import PART, Media, attempt_at
 from syncd.errors import ProblemCode, RunRefused
 from syncd.source import tailer
@@ -30,7 +30,8 @@ _WAITS: Final = (0.0, 1.0, 2.0, 4.0)  # seconds before each look: tails were see
 @dataclass(frozen=True, slots=True)
 class Content:
     """A file and its place at a destination. key: what commands call it. start: where its first
-    line is in the run."""
+    line is in the run. most_media: bytes of pictures and sounds that are read to be compared; any
+    others count as what the server has."""
 
     path: Path
     media: MediaFolder
@@ -39,6 +40,7 @@ class Content:
     destination: Destination
     key: str
     start: Position = tailer.START
+    most_media: float = math.inf
 
     def looks_right(self, end: Position, attempt: int, count: int) -> bool:
         """Whether the server has `count` steps of the run, and its rows of the file's first line
@@ -84,7 +86,7 @@ class Content:
         history = self.destination.history(self.ref) if remote and remote.count else ()
         rows = _Own(history, base, self.path)
         lines = tailer.each_line(self.path, self.start, lambda: rows.reach)
-        found = compare(lines, rows, self._started, self._hash, base)
+        found = compare(lines, rows, self._started, self._hash_within(), base)
         if rows.next_part is not None and base + found.records > rows.next_part:
             # the file goes on where another part of the run begins
             found.extra += 1
@@ -106,6 +108,16 @@ class Content:
 
     def _hash(self, media: Media) -> str:
         return media_hash(self.media, media)
+
+    def _hash_within(self) -> MediaHash:
+        left = self.most_media
+
+        def hash_of(media: Media) -> str:
+            nonlocal left
+            left -= self.media.size(media.path)
+            return self._hash(media) if left >= 0 else ""
+
+        return hash_of
 
     def _others(self, found: Comparison) -> RunRefused:
         other = found.different + found.extra + found.duplicate

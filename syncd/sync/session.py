@@ -49,7 +49,15 @@ from syncd.state import cursor, lease, quarantine
 from syncd.state.cursor import Cursor, Fingerprint
 from syncd.state.notes import Notes
 from syncd.sync import troubles
-from syncd.sync.at_end import KINDS, AtEnd, Epochs, gathered, left_out_of_table
+from syncd.sync.at_end import (
+    KINDS,
+    MAX_MEDIA_BYTES,
+    AtEnd,
+    Epochs,
+    MediaLines,
+    gathered,
+    left_out_of_table,
+)
 from syncd.sync.content import Content
 from syncd.sync.left_out import judged
 from syncd.sync.outcome import CRASHED, outcome_before, outcome_of
@@ -61,6 +69,7 @@ from syncd.sync.parts import (
     may_have_parts,
     written_elsewhere,
 )
+from syncd.sync.portions import portion
 from syncd.sync.scheduler import (
     AlreadyComplete,
     Checked,
@@ -413,6 +422,7 @@ class Session:
             self._destination,
             self.key,
             self._begin,
+            MAX_MEDIA_BYTES,
         )
 
     # --- what goes there
@@ -426,7 +436,7 @@ class Session:
         )
         failpoint("read.after")
         # `most` bounds what a failure costs: lines not yet confirmed are sent again
-        lines = chunk.lines.first(min(most, self._alive().most))
+        lines = portion(chunk.lines, min(most, self._alive().most), self._media)
         if not lines:
             return Sent(start, chunk.scanned_to)
         failpoint("send.before")
@@ -494,7 +504,9 @@ class Session:
         uploader = self._alive()
         # Their places are kept, not the records: a session of a million records needs no more
         # memory than one of ten, and ending it does not read the million again
-        needs = self._at_end(confirmed) if outcome else gathered(())
+        with memory.for_table():
+            needs = self._at_end(confirmed) if outcome else gathered(())
+            media = MediaLines(self.path, needs.media).affordable(self._media)
         if needs.left_out:
             self.remark = left_out_of_table(self.path.name, len(needs.epochs))
             events.left_out(self.header.run_id, self.remark)
@@ -505,7 +517,7 @@ class Session:
         if outcome and confirmed.ordinal:
             self._bring(self._lacks(confirmed), confirmed)
         failpoint("close.before")
-        uploader.close(outcome, Epochs(self.path, needs.epochs), needs.media)
+        uploader.close(outcome, Epochs(self.path, needs.epochs), media)
         failpoint("close.after")
         self._uploader = None
         if outcome:  # only now: `close` has raised where the server could not be told
@@ -565,8 +577,12 @@ class Session:
         at = tailer.place_of(self.path, first, self._begin)
         events.sent_again(self.header.run_id, self.path, first, end.ordinal)
         uploader.rewind(first, attempt_before(self.path, at, self._begin))
-        for lines in tailer.until(self.path, end.ordinal, at):
+        while left := min(tailer.MOST, end.ordinal - at.ordinal):
+            lines = portion(tailer.read(self.path, at).lines, left, self._media)
+            if not lines:
+                return
             uploader.send(lines)
+            at = lines.end
 
     def _at_end(self, end: Position) -> AtEnd:
         """The epoch summaries, pictures and sounds before `end`."""
@@ -661,7 +677,7 @@ class Session:
         for lines in tailer.until(self.path, count, at):
             # Beyond a cursor are few lines, perhaps with bad ones that a session sent, and died
             # before it kept them. Without one it may be a million, and parsing them takes seconds
-            with memory.for_lines(len(lines.data)):
+            with memory.for_lines(len(lines.data), len(lines)):
                 seen = lines if known else marked.marked_or_odd(lines, _LATER)
                 self._look_at([slim(line) for line in seen])
             at = lines.end

@@ -287,7 +287,7 @@ class FakeUploader:
         return count
 
     def close(
-        self, outcome: Outcome | None, epochs: Iterable[Record], media: Sequence[Line] = ()
+        self, outcome: Outcome | None, epochs: Iterable[Record], media: Iterable[Line] = ()
     ) -> None:
         self._touch("close")
         if outcome is None or not outcome.told:

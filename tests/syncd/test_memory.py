@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
-from syncd.memory import SMALL, Memory
+from syncd.memory import SMALL, Memory, for_lines
 from tests.patience import patience
 
 
@@ -27,6 +27,20 @@ def test_large_work_waits_until_there_is_room_and_small_work_does_not() -> None:
             assert not started.is_set()
         waiting.result(patience(20.0))
     assert started.is_set()
+
+
+def test_many_short_lines_are_large_work() -> None:
+    took = threading.Event()
+
+    def work() -> None:
+        with for_lines(20_000, 20_000):
+            took.set()
+
+    with ThreadPoolExecutor(1) as threads:
+        with for_lines(20_000, 20_000):
+            waiting = threads.submit(work)
+            assert not took.wait(0.2)
+        waiting.result(patience(20.0))
 
 
 def test_what_is_larger_than_all_of_it_has_it_alone() -> None:

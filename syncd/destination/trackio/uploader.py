@@ -65,7 +65,7 @@ class TrackioUploader:
     def send(self, lines: Lines) -> Sequence[Line]:
         """Keep the next lines."""
         self._alive()
-        with memory.for_lines(len(lines.data)):
+        with memory.for_lines(len(lines.data), len(lines)):
             parsed = list(lines)
             rows = [self._row(line) for line in parsed]
             project, run_id = self._run
@@ -95,7 +95,7 @@ class TrackioUploader:
         )
 
     def close(
-        self, outcome: Outcome | None, epochs: Iterable[Record], media: Sequence[Line] = ()
+        self, outcome: Outcome | None, epochs: Iterable[Record], media: Iterable[Line] = ()
     ) -> None:
         """End the session, and with an outcome the run. Epochs are in its history, and the files
         of pictures and sounds came with their rows."""

@@ -46,6 +46,7 @@ from syncd.source.lines import Lines, special_lines
 HISTORY: Final = "wandb-history.jsonl"
 SUMMARY: Final = "wandb-summary.json"
 MAX_POST: Final = 8 << 20  # bytes of texts in a post; wandb-core keeps to about 10 MiB
+FILES: Final = 100  # of which the server is asked at once where it wants them
 AHEAD: Final = 100_000  # lines on their way before the count is asked again
 MAX_SLOWED: Final = 60.0  # seconds of a RateLimit-Reset that are taken seriously
 COUNTED_WITHIN: Final = 15.0  # seconds; counts were seen to lag 2 to 4
@@ -133,7 +134,7 @@ class FileStream:
         """Post the lines, in as few requests as the limits allow."""
         if self._lanes.of(self._target.ref) is not Lane.DIRECT:
             raise _other_lane("the server was found out not to do what this way relies on")
-        with memory.for_lines(len(lines.data)):
+        with memory.for_lines(len(lines.data), len(lines)):
             special = self._send(lines)
         self._bring(self._media.pop())  # which may take long
         return special
@@ -171,7 +172,7 @@ class FileStream:
         return self._pace.wait_for(f"{ref.entity}/{ref.project}", ref.run_id)
 
     def close(
-        self, outcome: Outcome | None, epochs: Iterable[Record], media: Sequence[Line] = ()
+        self, outcome: Outcome | None, epochs: Iterable[Record], media: Iterable[Line] = ()
     ) -> None:
         """End the session. Without an outcome, and after a crash, nothing is said: the heartbeats
         stop, as those of any crashed run do."""
@@ -394,24 +395,29 @@ class FileStream:
         here = {file.name: file for file in files}
         if not here:
             return []
+        names = list(here)
         try:
-            for upload in self._api.create_files(self._target.ref, list(here)):
-                if (file := here.get(upload.name)) and (data := self._media.open(file)):
-                    with data:
-                        self._api.put_file(upload, data)
+            for begin in range(0, len(names), FILES):
+                for upload in self._api.create_files(
+                    self._target.ref, names[begin : begin + FILES]
+                ):
+                    if (file := here.get(upload.name)) and (data := self._media.open(file)):
+                        with data:
+                            self._api.put_file(upload, data)
         except Rejected as rejected:
             raise RunTrouble(
                 f"a file of the run was refused ({rejected})",
                 meaning="Its records are uploaded, and the files are safe on disk",
                 by_itself="They are sent again by itself",
             ) from None
-        return list(here)
+        return names
 
-    def _absent(self, media: Sequence[Line]) -> list[MediaFile]:
+    def _absent(self, media: Iterable[Line]) -> list[MediaFile]:
         """The files that these lines name, are here, and are not at the server."""
         wanted = self._media.files_of(media)
-        there = self._api.files(self._target.ref) if wanted else set()
-        return [file for file in wanted if file.name not in there]
+        with memory.for_table():  # the names of all that the run has there
+            there = self._api.files(self._target.ref) if wanted else set()
+            return [file for file in wanted if file.name not in there]
 
     def _epoch_table(self, epochs: Iterable[Record]) -> list[MediaFile]:
         """The epoch table as a file of the run, and its place in the summary. The SDK makes an

@@ -164,7 +164,7 @@ class WandbSdk:
 
     def send(self, lines: Lines) -> Sequence[Line]:
         """Hand the lines' rows to the SDK."""
-        with memory.for_lines(len(lines.data)):
+        with memory.for_lines(len(lines.data), len(lines)):
             return self._send(lines)
 
     def _send(self, lines: Lines) -> Sequence[Line]:
@@ -243,7 +243,7 @@ class WandbSdk:
         return next((n for n in range(self._confirmed, count) if n not in steps), count)
 
     def close(
-        self, outcome: Outcome | None, epochs: Iterable[Record], media: Sequence[Line] = ()
+        self, outcome: Outcome | None, epochs: Iterable[Record], media: Iterable[Line] = ()
     ) -> None:
         """Finish the run. Without an outcome, and after a crash, the session just ends: the
         server then sees no more of it, as it would of any crashed run."""
@@ -264,7 +264,7 @@ class WandbSdk:
         await_end(self._api, self._target.ref, outcome)
         self._give_back()
 
-    def _bring_again(self, media: Sequence[Line]) -> int:
+    def _bring_again(self, media: Iterable[Line]) -> int:
         """Have the files uploaded that aren't at the server: the SDK brings them some time after
         their rows, and never if it's killed or refused meanwhile. Answers how many can't be."""
         absent = self._absent(media)
@@ -273,7 +273,7 @@ class WandbSdk:
         rows = [(line.at.ordinal, row(line, self._started)) for line in absent]
         return len(absent) - self._call(ReuploadMedia(rows, self._target.media), HAND_OVER)
 
-    def _insist(self, media: Sequence[Line], hopeless: int) -> None:
+    def _insist(self, media: Iterable[Line], hopeless: int) -> None:
         if (absent := len(self._absent(media))) > hopeless:
             raise RunTrouble(
                 f"{absent - hopeless} of the run's pictures and sounds did not get to the server",
@@ -281,7 +281,7 @@ class WandbSdk:
                 by_itself="They are sent again by itself",
             )
 
-    def _absent(self, media: Sequence[Line]) -> list[Line]:
+    def _absent(self, media: Iterable[Line]) -> list[Line]:
         """The lines whose file is here, and not at the server."""
         here = {line.at.ordinal: name for line in media if (name := self._media_id(line))}
         if not here:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -9,8 +10,9 @@ import pytest
 from karaoke_train.runlog.format import encode
 from karaoke_train.runlog.reader import Line, Position, parse_line
 from syncd.destination.rows import epoch_table
+from syncd.source.media_folder import MediaFolder
 from syncd.sync import at_end
-from syncd.sync.at_end import gathered
+from syncd.sync.at_end import MediaLines, gathered
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -48,7 +50,7 @@ def test_an_epochs_last_summary_stands_in_the_place_of_its_first() -> None:
 def test_the_lines_of_media_are_kept_and_others_are_not() -> None:
     records = [{"type": "train"}, {"type": "media", "key": "k"}, {"type": ["media"]}, {}]
     needs = gathered(lines(*records))
-    assert [line.at.ordinal for line in needs.media] == [1]
+    assert [at.ordinal for at in needs.media] == [1]
     assert ([*needs.epochs], needs.seen) == ([], 1)
 
 
@@ -79,12 +81,25 @@ def test_of_epochs_with_many_values_the_newest_are_kept(
 
 def test_of_too_many_pictures_the_newest_are_looked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(at_end, "MAX_MEDIA", 2)
-    needs = gathered(lines(*({"type": "media", "path": str(n), "pad": "x"} for n in range(4))))
-    assert [line.record for line in needs.media] == [
-        {"type": "media", "path": "2"},
-        {"type": "media", "path": "3"},
-    ]
+    needs = gathered(lines(*({"type": "media", "path": str(n)} for n in range(4))))
+    assert [at.ordinal for at in needs.media] == [2, 3]
     assert needs.seen == 4
+
+
+def test_of_too_large_pictures_the_newest_are_looked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    records = [{"type": "media", "path": str(n), "pad": "x"} for n in range(4)]
+    log = tmp_path / "training_log_a.jsonl"
+    log.write_bytes(b"".join(map(encode, records)))
+    for number in range(3):  # the last one is not there
+        (tmp_path / str(number)).write_bytes(b"x" * 1000)
+    monkeypatch.setattr(at_end, "MAX_MEDIA_BYTES", 2500)
+    found = MediaLines(log, gathered(lines(*records)).media).affordable(MediaFolder(tmp_path))
+    for _ in range(2):
+        assert [line.record for line in found] == [
+            {"type": "media", "path": path} for path in ("1", "2", "3")
+        ]
 
 
 def test_the_table_is_the_one_of_all_summaries() -> None:

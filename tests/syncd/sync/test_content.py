@@ -10,7 +10,7 @@ from typing import Any, cast
 
 import pytest
 
-from karaoke_train.runlog.format import RunHeader
+from karaoke_train.runlog.format import RunHeader, encode
 from karaoke_train.runlog.timestamps import parse_timestamp
 from syncd.destination.base import Destination, RemoteRun, Row, RunRef
 from syncd.destination.rows import row
@@ -97,3 +97,21 @@ def test_beside_a_writer_and_an_upload_that_never_rest_a_comparison_ends_and_fin
 def test_a_row_that_is_not_the_files_is_for_a_person_to_decide(tmp_path: Path) -> None:
     with pytest.raises(RunRefused, match="1 records at the server are not the file's"):
         content(tmp_path, 0, 1, 2, other=1).first_missing(3)
+
+
+def test_so_many_bytes_of_pictures_are_compared_and_no_more(tmp_path: Path) -> None:
+    found = content(tmp_path, lines=1)
+    (tmp_path / "media").mkdir()
+    with found.path.open("ab") as log:
+        for name in ("a.png", "b.png"):
+            (tmp_path / "media" / name).write_bytes(b"x" * 1000)
+            log.write(encode({"type": "media", "key": "k", "path": name}))
+    other = {"_type": "image-file", "sha256": "of another picture"}
+    started = parse_timestamp(CREATED, 0.0)
+    rows = [
+        {**row(line, started), "_step": line.at.ordinal} for line in tailer.each_line(found.path)
+    ]
+    rows[1:] = [{**one, "k": other} for one in rows[1:]]
+    shown = replace(found, destination=cast("Destination", Shown(rows)))
+    assert shown.compared().different == 2
+    assert replace(shown, most_media=1500).compared().different == 1
