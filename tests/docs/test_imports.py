@@ -99,7 +99,7 @@ PURE: Final = {
     "syncd.sync.scheduler": "math collections dataclasses enum typing",
     "syncd.destination.rows": "math collections dataclasses datetime enum typing",
     "karaoke_train.runlog.reader": "collections dataclasses typing",
-    "karaoke_train.model.decode": "dataclasses typing numpy",
+    "karaoke_train.model.decode": "collections dataclasses typing numpy",
     "karaoke_train.model.note_model": "dataclasses collections typing numpy",
 }
 

@@ -1,6 +1,6 @@
 """One HTTP request to a W&B server -> its answer, or why there is none, in words.
 
-Over urllib3 with connections that are kept alive; small requests over these go by `kept`. Redirects
+Over urllib3 with connections that are kept alive; small posts over these go by `kept`. Redirects
 are not followed: a captive portal redirects, a W&B server does not.
 
 Every request has one deadline for its whole answer (see `deadlines`).
@@ -83,7 +83,7 @@ class BadRequest(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A whole answer. headers: by name, in lower case."""
+    """A whole answer. headers: by name, in whichever case."""
 
     status: int
     headers: Mapping[str, str] = field(repr=False)

@@ -222,7 +222,6 @@ ANSWERS = {
         True,
     ),
     "more is to come": (b"HTTP/1.1 100 Continue\r\n\r\n" + PLAIN, True),
-    "folded": (b"HTTP/1.1 200 OK\r\nX: a\r\n b\r\nContent-Length: 2\r\n\r\n{}", True),
     "bare newlines": (b"HTTP/1.1 200 OK\nContent-Length: 2\n\n{}", True),
     "a length twice": (
         b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 2\r\n\r\n{}",
@@ -234,7 +233,6 @@ ANSWERS = {
         False,
     ),
     "an old server": (b"HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\n{}", False),
-    "more than announced": (PLAIN + b"HTTP/1.1 500 None\r\n\r\n", False),
 }
 
 
@@ -256,16 +254,14 @@ def test_an_answer_over_a_connection_that_was_kept_is_as_over_a_new_one(kind: st
         assert kept.post("/x", b"{}").data == b"{}"
         again = kept.post("/x/a%20b?c=d", b"body", headers)
         assert (again.status, again.data) == (new.status, new.data)
-        names = {name.lower() for name in new.headers}
-        expected = {name: new.headers[name].strip() for name in names}
-        assert {name: again.headers[name] for name in names} == expected
+        assert again.headers == new.headers
         assert kept.post("/x", b"{}").data == b"{}"
     # One for the first, and one that serves all others as long as it can
     assert len(made) == (2 if reusable else 3)
     assert as_read(seen[2]) == as_read(seen[0])
 
 
-def test_what_is_small_and_plain_goes_over_a_kept_connection_without_urllib3(
+def test_a_post_goes_over_a_kept_connection_without_urllib3(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     with server(replying(PLAIN, [])) as url:
