@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -141,7 +140,7 @@ def _runs(
         bad = quarantine.load(quarantined, run_id).count if run_id in with_bad_lines else 0
         known = cursors.get(run_id)
         run = _run(file, known, problems.get(run_id), run_id in ignored, settings, url)
-        run = replace(run, bad=bad) if bad else run
+        run = run._replace(bad=bad) if bad else run
         yield _attended(run, known, daemon, state.name, settings.lock_dir)
     made_new = {here[run_id] for run_id in aliases.values() if run_id in here}
     for run_id in cursors.keys() - here.keys() - ignored:
@@ -190,8 +189,7 @@ def _run(
     # an uploaded run can have one, too: its pictures may be missing
     if problem is None or not (to_upload or state in (RunState.UPLOADED, RunState.ENDING)):
         return run
-    return replace(
-        run,
+    return run._replace(
         problem=problem.what,
         meaning=problem.meaning,
         remedy=problem.remedy,
@@ -230,11 +228,11 @@ def _attended(
     uploader = holder_of(lease.run_lease(Path(run.path), run_id, destination, lock_dir).path)
     if uploader is None or (daemon and (uploader.host, uploader.pid) == (daemon.host, daemon.pid)):
         return run
-    run = replace(run, holder=str(uploader))
+    run = run._replace(holder=str(uploader))
     # `sync` keeps its cursors in this state folder, too: one that moved since it took the run
     if known and _time(known.updated) >= _time(uploader.since) > 0:
         return run
-    return replace(run, state=RunState.ELSEWHERE)
+    return run._replace(state=RunState.ELSEWHERE)
 
 
 def _time(text: str) -> float:
@@ -286,7 +284,7 @@ def _unusable(
         run = RunStatus(run_id, name, known.project if known else "", str(file.path), state)
         if known:
             at = known.records
-            run = replace(run, records=at, uploaded=at)
+            run = run._replace(records=at, uploaded=at)
     else:
         project = settings.project or header.project
         records = lines_from(file.path, 0)
@@ -294,7 +292,7 @@ def _unusable(
             header.run_id, header.run_name, project, str(file.path), state, records=records,
             created=header.created,
         )  # fmt: skip
-    return replace(run, problem=file.problem, remedy=file.remedy, code=file.code or "")
+    return run._replace(problem=file.problem, remedy=file.remedy, code=file.code or "")
 
 
 def _missing(known: Cursor) -> RunStatus:

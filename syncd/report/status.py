@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from karaoke_train.runlog.plain_text import shown_name
 from syncd.errors import Connection, Exit
@@ -43,8 +43,7 @@ class RunState(StrEnum):
 _DECIDE: Final = (RunState.BLOCKED, RunState.COPY, RunState.MISSING)
 
 
-@dataclass(frozen=True, slots=True)
-class RunStatus:
+class RunStatus(NamedTuple):
     """One run: its file, its records, and where they are. pending: records that are to be
     uploaded and are not confirmed, as far as is known here."""
 
@@ -186,13 +185,14 @@ def to_json(status: Status, runs: Sequence[RunStatus] | None = None) -> dict[str
     to list, where it isn't all of them; the rest is about all."""
     code = exit_code(status)
     listed = status if runs is None else replace(status, runs=tuple(runs))
+    keys = [_RUN_JSON_NAMES.get(name, name) for name in RunStatus._fields]
     return {
         "schema": SCHEMA,
         "exit_code": int(code),
         "exit": code.name.lower(),
         "left": status.pending,
-        **_renamed(listed, _JSON_NAMES),
-        "runs": [_renamed(run, _RUN_JSON_NAMES) for run in listed.runs],
+        **_renamed(listed),
+        "runs": [dict(zip(keys, run, strict=True)) for run in listed.runs],
     }
 
 
@@ -213,7 +213,7 @@ def to_json_of(statuses: Sequence[Status], runs: Sequence[Sequence[RunStatus]]) 
     return {**each[0], **both, "destinations": each}
 
 
-def _renamed(of: Status | RunStatus, names: Mapping[str, str]) -> dict[str, Any]:
+def _renamed(status: Status) -> dict[str, Any]:
     # Not `asdict`, which copies every value: of 10,000 runs that takes a second
-    keys = (item.name for item in fields(of))
-    return {names.get(key, key): getattr(of, key) for key in keys}
+    keys = (item.name for item in fields(status))
+    return {_JSON_NAMES.get(key, key): getattr(status, key) for key in keys}

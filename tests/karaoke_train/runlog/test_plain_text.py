@@ -51,3 +51,7 @@ def test_json_is_strict_ascii_and_without_secrets() -> None:
         "words": "\x1b[0m\u202e https://***@host",
         "t": ["x"],
     }
+
+
+def test_json_has_numbers_that_most_others_do_not_take() -> None:
+    assert json.loads(json_text([1 << 70, 1e300])) == [1 << 70, 1e300]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 from typing import Any
 
 import pytest
@@ -113,6 +114,36 @@ def test_no_short_word_is_hidden_and_none_is_none() -> None:
 )
 def test_a_servers_words_keep_their_sense_and_lose_their_secrets(text: str, shown: str) -> None:
     assert cut(text) == shown
+
+
+EACH_FORM = (
+    ("AUTHORIZATION: q1w2", "AUTHORIZATION: ***"),
+    ("Bearer q1w2e3r4", "Bearer ***"),
+    ("PassPhrase=q1w2", "PassPhrase=***"),
+    ("x://me:pw@host", "x://***@host"),
+    ("?SIG=q1w2", "?SIG=***"),
+    *(
+        (secret, "***")
+        for secret in (
+            "hf_" + "a1" * 5, "ghs_" + "a1" * 5, "github_pat_" + "a1" * 5, "glpat-" + "a1" * 5,
+            "sk-ant-" + "a_1-" * 3, "sk_live_" + "a1" * 7, "xoxe-" + "a1" * 5, "AKIA" + "A1" * 8,
+            "AIza" + "a1" * 15, "wandb_v2_" + "a1" * 8,
+            f"eyJ{'a1' * 5}.eyJ{'a1' * 5}.q1w2",
+        )
+    ),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "shown"), EACH_FORM)
+def test_a_secret_of_each_form_is_cut(text: str, shown: str) -> None:
+    assert (cut(text), cut(f"in {text} it")) == (shown, f"in {shown} it")
+
+
+def test_no_form_is_without_a_test() -> None:
+    def has(form: str) -> bool:
+        return any(re.search(form, text) for text, _ in EACH_FORM)
+
+    assert [form for _, form in secrets._FORMS if not has(form)] == []
 
 
 def test_a_config_is_masked_by_its_names_at_any_depth_and_its_texts_are_cut() -> None:

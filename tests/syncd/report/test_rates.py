@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from syncd.report.rates import WINDOW, Pace, Rates
@@ -13,7 +11,7 @@ RUN = RunStatus("r", "n", "p", "/logs/a", RunState.WAITING)
 
 
 def seen(rates: Rates, now: float, records: int, uploaded: int) -> Pace:
-    run = replace(RUN, records=records, uploaded=uploaded, pending=records - uploaded)
+    run = RUN._replace(records=records, uploaded=uploaded, pending=records - uploaded)
     return rates.observe(now, [run])[RUN.path]
 
 

@@ -39,7 +39,7 @@ def first_and_next(status: Status) -> tuple[str, str]:
          "Next  nothing to do"),
         (replace(STATUS, runs=(WAITS, DONE)), "3 records wait, safe on disk; 7 are on the server",
          "Next  nothing to do: the records are being uploaded"),
-        (replace(STATUS, runs=(replace(WAITS, pending=1),)), "1 record wait",
+        (replace(STATUS, runs=(WAITS._replace(pending=1),)), "1 record wait",
          "Next  nothing to do: the records are being uploaded"),
         (replace(STATUS, runs=(WAITS,), running=False), "3 records wait, safe on disk",
          "Next  karaoke-syncd sync --log_dir /logs"),
@@ -62,7 +62,7 @@ def first_and_next(status: Status) -> tuple[str, str]:
         (replace(STATUS, runs=(WAITS,), running=False, project="songs",
                  origin={"project": "KARAOKE_SYNCD_PROJECT"}),
          "3 records wait", "Next  karaoke-syncd sync --log_dir /logs   (once)"),
-        (replace(STATUS, runs=(replace(DONE, state=RunState.ENDING),)),
+        (replace(STATUS, runs=(DONE._replace(state=RunState.ENDING),)),
          "1 run's end is yet to be told; 5 records are on the server",
          "Next  nothing to do: the records are being uploaded"),
         (replace(STATUS, runs=(BLOCKED,)), "3 records wait",
@@ -76,7 +76,7 @@ def test_the_first_line_and_the_last(status: Status, first: str, then: str) -> N
 
 
 def test_each_problem_is_told_in_its_parts() -> None:
-    run = replace(BLOCKED, problem="it's shorter", meaning="All is safe", remedy="Retry it")
+    run = BLOCKED._replace(problem="it's shorter", meaning="All is safe", remedy="Retry it")
     assert "/logs/a: it's shorter. All is safe. Retry it." in shown(replace(STATUS, runs=(run,)))
 
 
@@ -86,13 +86,13 @@ def test_who_set_what_is_said() -> None:
 
 
 def test_names_with_brackets_are_names() -> None:
-    text = shown(replace(STATUS, runs=(replace(DONE, name="[red]x[/]", path="/[b]"),)))
+    text = shown(replace(STATUS, runs=(DONE._replace(name="[red]x[/]", path="/[b]"),)))
     assert "[red]x[/]" in text
 
 
 def test_of_many_runs_those_that_wait_are_shown_and_the_others_counted() -> None:
-    runs = [replace(DONE, name=f"done-{n}") for n in range(30)]
-    runs += [replace(WAITS, name=f"waits-{n}") for n in range(30)]
+    runs = [DONE._replace(name=f"done-{n}") for n in range(30)]
+    runs += [WAITS._replace(name=f"waits-{n}") for n in range(30)]
     text = shown(replace(STATUS, runs=tuple(runs)))
     assert "and 40 more: 30 uploaded, 10 waiting" in text
     assert text.count("waits-") == SHOWN
@@ -100,12 +100,12 @@ def test_of_many_runs_those_that_wait_are_shown_and_the_others_counted() -> None
 
 
 def test_a_run_that_waits_for_a_decision_is_not_called_uploaded() -> None:
-    lost = replace(BLOCKED, pending=0, code="lost_at_server", problem="the server holds 0 records")
+    lost = BLOCKED._replace(pending=0, code="lost_at_server", problem="the server holds 0 records")
     assert "All" not in first_and_next(replace(STATUS, runs=(lost,)))[0]
 
 
-LONG = replace(
-    DONE, name="a-very-long-name-of-a-run-that-somebody-gave-it", project="singing-in-the-rain",
+LONG = DONE._replace(
+    name="a-very-long-name-of-a-run-that-somebody-gave-it", project="singing-in-the-rain",
     records=1_234_567, uploaded=1_234_567,
 )  # fmt: skip
 
@@ -135,7 +135,7 @@ def test_names_lead_to_their_pages_where_the_terminal_has_links() -> None:
 
 
 def test_links_are_told_in_full_however_narrow_it_is() -> None:
-    run = replace(DONE, url="http://x/" + "y" * 90)
+    run = DONE._replace(url="http://x/" + "y" * 90)
     lines = shown(replace(STATUS, runs=(run,)), View(links=True), width=40).splitlines()
     assert f"  {run.url}  n" in lines
 
@@ -149,7 +149,7 @@ def test_a_low_terminal_has_room_for_the_verdict() -> None:
 
 
 def test_of_many_problems_the_first_are_told_and_the_others_counted() -> None:
-    runs = tuple(replace(BLOCKED, path=f"/logs/{n}", problem="it's shorter") for n in range(30))
+    runs = tuple(BLOCKED._replace(path=f"/logs/{n}", problem="it's shorter") for n in range(30))
     text = shown(replace(STATUS, runs=runs))
     assert text.count("it's shorter") == SHOWN
     assert "and 10 more: --all --filter trouble shows them" in text
@@ -160,7 +160,7 @@ def test_of_two_destinations_each_has_its_verdict_and_a_column() -> None:
     there = replace(STATUS, runs=(DONE,))
     here = replace(
         there, destination="trackio", place="in the store", needs_key=False,
-        runs=(replace(WAITS, path=DONE.path, problem="no room"),),
+        runs=(WAITS._replace(path=DONE.path, problem="no room"),),
     )  # fmt: skip
     out = io.StringIO()
     render_all([there, here], Console(file=out, width=200, color_system=None))

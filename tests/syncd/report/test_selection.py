@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from syncd.report.selection import named, select
 from syncd.report.status import RunState, RunStatus
 
 RUN = RunStatus("id", "name", "p", "/logs/a", RunState.UPLOADED, records=5, uploaded=5)
-OLD = replace(RUN, name="old", run_id="aaa", created="2024-01-15T10:00:00+00:00")
-NEW = replace(RUN, name="new", run_id="bbb", created="2024-03-15T10:00:00+00:00")
-WAITS = replace(RUN, name="waits", run_id="ccc", state=RunState.WAITING, pending=2)
-LIVE = replace(RUN, name="lives", run_id="ddd", live=True)
-TROUBLED = replace(WAITS, name="ill", run_id="eee", problem="HTTP 403")
-COPY = replace(RUN, name="copy", run_id="fff", state=RunState.COPY, problem="a copy")
+OLD = RUN._replace(name="old", run_id="aaa", created="2024-01-15T10:00:00+00:00")
+NEW = RUN._replace(name="new", run_id="bbb", created="2024-03-15T10:00:00+00:00")
+WAITS = RUN._replace(name="waits", run_id="ccc", state=RunState.WAITING, pending=2)
+LIVE = RUN._replace(name="lives", run_id="ddd", live=True)
+TROUBLED = WAITS._replace(name="ill", run_id="eee", problem="HTTP 403")
+COPY = RUN._replace(name="copy", run_id="fff", state=RunState.COPY, problem="a copy")
 RUNS = [OLD, NEW, WAITS, LIVE, TROUBLED, COPY]
 
 
@@ -68,16 +66,16 @@ def test_a_filter_is_a_state_or_a_part_of_a_name_or_id(
 def test_a_run_is_meant_by_its_id_its_name_or_the_beginning_of_either(
     word: str, found: list[str]
 ) -> None:
-    newer = replace(NEW, name="newer", run_id="ggg")
-    other = replace(NEW, name="called aaa", run_id="hhh")
+    newer = NEW._replace(name="newer", run_id="ggg")
+    other = NEW._replace(name="called aaa", run_id="hhh")
     assert [run.name for run in named([OLD, NEW, newer, other], word)] == found
 
 
 def test_a_run_that_is_named_like_a_token_is_shown_and_named_otherwise() -> None:
     token = "hf_" + "aB" * 17
-    assert (OLD.label, replace(OLD, name=token).label) == ("old", "aaa")
-    both = replace(OLD, name=token, run_id=token, path="/logs/training_log_a.jsonl")
+    assert (OLD.label, OLD._replace(name=token).label) == ("old", "aaa")
+    both = OLD._replace(name=token, run_id=token, path="/logs/training_log_a.jsonl")
     assert both.label == "training_log_a.jsonl"
     for word in (token, both.label, both.path):
         assert named([NEW, both], word) == [both]
-    assert replace(OLD, name=" ").label == "aaa"
+    assert OLD._replace(name=" ").label == "aaa"

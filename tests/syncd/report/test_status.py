@@ -39,7 +39,7 @@ STATUS = Status(
 )  # fmt: skip
 ENDING = RunStatus("r", "n", "p", "/logs/a", RunState.ENDING, records=5, uploaded=5)
 WAITS = RunStatus("r", "n", "p", "/logs/a", RunState.WAITING, records=5, uploaded=2, pending=3)
-BLOCKED = replace(WAITS, state=RunState.BLOCKED, code="truncated")
+BLOCKED = WAITS._replace(state=RunState.BLOCKED, code="truncated")
 
 
 @pytest.fixture
@@ -81,9 +81,9 @@ def says(here: World, **word: object) -> None:
         (replace(STATUS, elsewhere="http://other"), Exit.OK),
         (replace(STATUS, elsewhere="http://other", runs=(WAITS,)), Exit.ELSEWHERE),
         (replace(STATUS, runs=(BLOCKED,)), Exit.DECISION),
-        (replace(STATUS, runs=(WAITS, replace(BLOCKED, state=RunState.COPY))), Exit.DECISION),
+        (replace(STATUS, runs=(WAITS, BLOCKED._replace(state=RunState.COPY))), Exit.DECISION),
         (
-            replace(STATUS, runs=(replace(WAITS, state=RunState.LOCAL, pending=0),), running=False),
+            replace(STATUS, runs=(WAITS._replace(state=RunState.LOCAL, pending=0),), running=False),
             Exit.OK,
         ),
     ],

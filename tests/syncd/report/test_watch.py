@@ -43,7 +43,7 @@ def test_the_screen_has_the_verdict_and_a_bar_with_rates_for_each_run() -> None:
 
 
 def test_more_runs_than_the_screen_has_room_for_are_counted() -> None:
-    runs = tuple(replace(WAITS, path=f"/logs/{n}") for n in range(100))
+    runs = tuple(WAITS._replace(path=f"/logs/{n}") for n in range(100))
     text = screen(replace(STATUS, runs=runs), Pace(), height=24)
     assert "more: " in text
     assert len(text.splitlines()) <= 24
@@ -52,7 +52,7 @@ def test_more_runs_than_the_screen_has_room_for_are_counted() -> None:
 def test_without_a_terminal_a_line_is_printed_when_the_verdict_changes(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    more = replace(WAITS, pending=2, uploaded=3)
+    more = WAITS._replace(pending=2, uploaded=3)
     looks = iter([(WAITS,), (WAITS,), (more,), (more,)])
     monkeypatch.setattr(time, "sleep", lambda seconds: None)
 
