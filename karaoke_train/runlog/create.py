@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from datetime import datetime
 from itertools import count, islice
 from pathlib import Path
@@ -79,8 +78,7 @@ def relabelled(first: RunHeader, newest: Record, given: RunHeader | None) -> Run
     except BadRecord:  # a foreign record that names no run
         latest = first
     own = given or latest
-    return replace(
-        first,
+    return first._replace(
         tags=own.tags or latest.tags,
         group=own.group or latest.group,
         job_type=own.job_type or latest.job_type,

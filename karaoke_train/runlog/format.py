@@ -11,8 +11,7 @@ import json
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import orjson
 
@@ -103,8 +102,7 @@ def decode(line: bytes) -> Record:
     return {key: revived[key] if key == "config" else value[key] for key in value}
 
 
-@dataclass(frozen=True, slots=True)
-class RunHeader:
+class RunHeader(NamedTuple):
     """What a `config` record says of its run, typed.
 
     project: empty where the record names none. trainer: where and how the run was started. part:
@@ -114,10 +112,10 @@ class RunHeader:
     run_id: str
     run_name: str
     project: str
-    config: Mapping[str, Any] = field(default_factory=dict)
+    config: Mapping[str, Any] = _NOTHING
     upload: bool = True
     created: str = ""
-    trainer: Mapping[str, Any] = field(default_factory=dict)  # host, pid, git, argv
+    trainer: Mapping[str, Any] = _NOTHING  # host, pid, git, argv
     part: str = ""
     tags: tuple[str, ...] = ()
     group: str = ""

@@ -12,7 +12,6 @@ import os
 import sys
 import threading
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
@@ -140,7 +139,7 @@ class RunLog:
             allow_config_keys=tuple(allow_config_keys),
         )
         if rank_zero_only and (rank := other_rank()):
-            return cls._of_other_rank(replace(header, config=dict(config or {})), rank)
+            return cls._of_other_rank(header._replace(config=dict(config or {})), rank)
         if run_id is None:
             return cls._start(place, header, config or {}, started)
         with starting(place, run_id):
@@ -177,7 +176,7 @@ class RunLog:
             except RunLogError:  # on another node's own disk, where rank 0's file is not
                 header = RunHeader(run_id=new_run_id(), run_name=Path(path).stem, project="")
             together = {**header.config, **(config or {})}
-            return cls._of_other_rank(replace(header, config=together), rank)
+            return cls._of_other_rank(header._replace(config=together), rank)
         given = RunHeader(
             run_id="", run_name="", project="", tags=checked_tags(tags), group=group,
             job_type=job_type, notes=notes,
@@ -197,7 +196,7 @@ class RunLog:
                 f"no run log can be written in {folder}: {error.strerror or error}. "
                 "Give another folder, or make this one writable."
             ) from None
-        log = cls(replace(header, config=dict(config)), sink, lock=lock)
+        log = cls(header._replace(config=dict(config)), sink, lock=lock)
         log._write(_first_line(record | {"lock": lock}))
         return log
 
@@ -225,7 +224,7 @@ class RunLog:
             more = {"attempt": attempt, "resumed": True}
             if step is not None:
                 more["resumed_from_step"] = step
-            header = replace(header, config={**past.config, **config})
+            header = header._replace(config={**past.config, **config})
             return _first_line(_config_now(header, lock=lock, **more))
 
         sink = reopen_file(path, next_line)
@@ -269,7 +268,7 @@ class RunLog:
                 return
             together, left_out = dict(config), []
             while True:
-                header = replace(self._header, config={**self._header.config, **together})
+                header = self._header._replace(config={**self._header.config, **together})
                 try:
                     line = encode(_config_now(header, lock=self._lock_kind, attempt=self._attempt))
                     break
@@ -444,7 +443,7 @@ class RunLog:
 
             def next_line(past: Past, lock: LockKind) -> bytes:
                 self._attempt, self._lock_kind = past.attempt, lock
-                self._header = replace(self._header, config=dict(past.config))
+                self._header = self._header._replace(config=dict(past.config))
                 return _first_line(_config_now(self._header, lock=lock, attempt=self._attempt))
 
             sink: Sink | NoSink = NoSink()

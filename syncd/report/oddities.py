@@ -12,6 +12,7 @@ from karaoke_train.runlog.format import MAX_LINE
 from karaoke_train.runlog.layout import LOCKS
 from karaoke_train.runlog.regular_file import UnsafeFile, check_regular
 from syncd.source.safe_open import open_log
+from syncd.source.scanner import FoundFile, LogFile
 from syncd.state import quarantine
 from syncd.state.cursor import Cursor
 
@@ -26,18 +27,19 @@ class Shown(Protocol):
     @property
     def name(self) -> str: ...
     @property
-    def path(self) -> str: ...
-    @property
     def bad(self) -> int: ...
 
 
 def oddities(
-    folders: Iterable[Path], state: Path, runs: Iterable[Shown], known: Mapping[str, Cursor]
+    folders: Iterable[Path],
+    state: Path,
+    runs: Iterable[Shown],
+    files: Iterable[FoundFile],
+    known: Mapping[str, Cursor],
 ) -> Iterator[str]:
     """At most a few of each kind. Never raises for what is in the folders."""
-    runs = tuple(runs)
     yield from islice(_left_out(state, runs), MOST)
-    yield from islice(_endless(runs, known), MOST)
+    yield from islice(_endless(files, known), MOST)
     for folder in folders:
         yield from islice(_no_locks(folder), MOST)
 
@@ -49,20 +51,23 @@ def _left_out(state: Path, runs: Iterable[Shown]) -> Iterator[str]:
         yield quarantine.words_of(run.name, quarantine.load(state / "quarantine", run.run_id))
 
 
-def _endless(runs: Iterable[Shown], known: Mapping[str, Cursor]) -> Iterator[str]:
-    for run in runs:
-        offset = known[run.run_id].confirmed.offset if run.run_id in known else 0
+def _endless(files: Iterable[FoundFile], known: Mapping[str, Cursor]) -> Iterator[str]:
+    for file in files:
+        if file.size <= MAX_LINE:  # nearly all
+            continue
+        mine = known.get(file.key) if isinstance(file, LogFile) else None
+        offset = mine.confirmed.offset if mine else 0
+        if file.size - offset <= MAX_LINE:
+            continue
         try:
-            if os.lstat(run.path).st_size - offset <= MAX_LINE:  # nearly all
-                continue
-            torn = _torn(Path(run.path), offset)
+            torn = _torn(file.path, offset)
         except OSError:
             continue
         if torn:
             yield (
-                f"the last line of {run.path} has no end so far, and is too long for a record: "
+                f"the last line of {file.path} has no end so far, and is too long for a record: "
                 "what is behind it is uploaded once it has one. If its writer is gone: "
-                f"echo >> {run.path}"
+                f"echo >> {file.path}"
             )
 
 

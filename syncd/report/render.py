@@ -116,8 +116,7 @@ def _say_problems(console: Console, statuses: Sequence[Status], view: View) -> N
     words = [
         what_is_wrong(run, status.destination if len(statuses) > 1 else "")
         for status in statuses
-        for run in select(status.runs, view.wanted, None).shown
-        if run.troubled or run.decision
+        for run in select((*status.troubled, *status.decisions), view.wanted, None).shown
     ]
     if words:
         _say(console, "", "[bold]What is wrong[/]", *_problems(words, view.limit))

@@ -39,9 +39,8 @@ def select(
         chosen.sort(key=lambda run: (run.created, run.path), reverse=True)
         chosen.sort(key=rank)
     cut = len(chosen) if limit is None else limit
-    return Selection(
-        tuple(chosen[:cut]), tuple(Counter(str(run.state) for run in chosen[cut:]).most_common())
-    )
+    left_out = Counter(run.state for run in chosen[cut:]).most_common()
+    return Selection(tuple(chosen[:cut]), tuple((str(state), count) for state, count in left_out))
 
 
 def matching(runs: Iterable[RunStatus], wanted: Sequence[str]) -> list[RunStatus]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -74,9 +75,9 @@ class RunStatus(NamedTuple):
     @property
     def waits(self) -> bool:
         """Whether anything of it is yet to be told to the server, from here."""
-        return self.state is RunState.ENDING or (
-            self.pending > 0 and self.state is not RunState.ELSEWHERE
-        )
+        if self.pending > 0 and self.state is not RunState.ELSEWHERE:
+            return True
+        return self.state is RunState.ENDING
 
     @property
     def decision(self) -> bool:
@@ -90,9 +91,10 @@ class RunStatus(NamedTuple):
         return bool(self.problem) and not self.decision and self.state is not RunState.FORGOTTEN
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Status:
-    """Everything that `status` says."""
+    """Everything that `status` says. What it comes to is asked several times, and each time would
+    take a look at every run."""
 
     running: bool
     daemon: str
@@ -117,33 +119,33 @@ class Status:
     recursive: bool = False  # whether the folders below log_dirs are meant, too
     unwatched: tuple[str, ...] = ()  # folders that a running daemon leaves out
 
-    @property
+    @cached_property
     def pending(self) -> int:
         """Records on disk that the server hasn't confirmed, of runs that are to be uploaded from
         here."""
         return sum(run.pending for run in self.runs if run.waits)
 
-    @property
+    @cached_property
     def waits(self) -> bool:
         """Whether anything is yet to be told to the server."""
         return any(run.waits for run in self.runs)
 
-    @property
+    @cached_property
     def decisions(self) -> tuple[RunStatus, ...]:
         """Runs that wait for the user."""
         return tuple(run for run in self.runs if run.decision)
 
-    @property
+    @cached_property
     def troubled(self) -> tuple[RunStatus, ...]:
         """Runs, files and folders with a trouble of their own that takes no decision."""
         return tuple(run for run in self.runs if run.troubled)
 
-    @property
+    @cached_property
     def blind(self) -> bool:
         """Whether the state folder can't be read: what is on the server is then not known here."""
         return any(run.path == self.state_dir for run in self.troubled)
 
-    @property
+    @cached_property
     def unattended(self) -> bool:
         """Whether something waits that nobody uploads."""
         return any(run.waits and not run.holder and not self._watches(run) for run in self.runs)

@@ -39,9 +39,9 @@ def real(path: Path) -> str:
 
 
 @cache
-def _resolved(folder: str) -> Path:
+def _resolved(folder: str) -> str:
     """The same by the folder's text: a Path's hash and parts take longer than opening the file."""
-    return resolved(Path(folder))
+    return str(resolved(Path(folder)))
 
 
 def moved(folder: Path) -> bool:
@@ -58,10 +58,14 @@ def open_log(path: Path, *, own: bool = False) -> BinaryIO:
     return _open(real(path), own=own)
 
 
-def check_own(path: Path, file: os.stat_result) -> None:
-    """See that the log at `path`, which looks like this, is one of the user's own where others may
-    write in its folder, as `open_log` does. Raises UnsafeFile, OSError."""
-    _check_own(file, os.stat(real(path).rpartition("/")[0]))  # noqa: PTH116  a third of Path's
+def check_own(place: str, file: os.stat_result, around: dict[str, os.stat_result]) -> None:
+    """See that the log at this real place, which looks like this, is one of the user's own where
+    others may write in its folder, as `open_log` does. around: what the folders look like, as far
+    as that is known; more are added. Raises UnsafeFile, OSError."""
+    folder = place.rpartition("/")[0]
+    if folder not in around:
+        around[folder] = os.stat(folder)  # noqa: PTH116  a third of Path's
+    _check_own(file, around[folder])
 
 
 def open_strictly(path: Path, *, own: bool) -> BinaryIO:

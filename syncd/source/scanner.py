@@ -9,7 +9,7 @@ import os
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -32,7 +32,7 @@ class LogFile(NamedTuple):
     """A file that holds a run, or a part of one. header: a slim one; an upload reads the rest anew.
     first_line_hash: of the line that named the run; named: the run id in that line. part: of a run
     that is in several files, what tells a later one from its first. largest_media: bytes of a
-    picture or sound."""
+    picture or sound. as_kept: it looked as when its head was kept, by all that was looked at."""
 
     path: Path
     size: int
@@ -41,6 +41,7 @@ class LogFile(NamedTuple):
     named: str
     part: str = ""
     largest_media: int = LARGEST
+    as_kept: bool = False
 
     @property
     def run_id(self) -> str:
@@ -61,7 +62,7 @@ class LogFile(NamedTuple):
     @property
     def is_named(self) -> bool:
         """Whether its first line, or a decision, says which run it is."""
-        return not _UNNAMED.fullmatch(self.run_id)
+        return not _UNNAMED.fullmatch(self.header.run_id)
 
     @property
     def began(self) -> float:
@@ -133,41 +134,54 @@ class LogScanner:
         self._uploaded_to = uploaded_to
         self._largest_media = largest_media
         self._heads = dict(heads)
-        self._known: dict[Path, _Known] = {}
+        self._known: dict[str, _Known] = {}  # by the path as a text, which is quick to look up
 
     def scan(self, folders: Iterable[Path]) -> Iterator[FoundFile]:
         """Every log file in the folders, by path; a missing folder has none."""
-        found: dict[Path, FoundFile | None] = {}
+        found: dict[str, FoundFile | Path] = {}
         for folder in dict.fromkeys(folders):
             try:
-                found |= {folder / name: None for name in filter(is_log, names_in(folder))}
+                for name in filter(is_log, names_in(folder)):
+                    path = folder / name
+                    found[str(path)] = path
             except FileNotFoundError:
                 continue
             except OSError as error:
-                found[folder] = _unlisted(folder, error)
-        for path in sorted(found, key=str):  # of a Path that is ten times as quick as its own order
-            yield found[path] or self.look(path)
+                found[str(folder)] = _unlisted(folder, error)
+        around: dict[str, os.stat_result] = {}
+        for place in sorted(found):  # texts ten times as quick as Paths
+            file = found[place]
+            yield self._look(file, around, own=True) if isinstance(file, Path) else file
         self._heads.clear()  # of files that are not here any more
 
     def look(self, path: Path, *, chosen: bool = False) -> FoundFile:
         """One file. chosen: the user named it, so it may be anybody's. Never raises: what keeps it
         from being read is its problem."""
+        return self._look(path, {}, own=not chosen)
+
+    def _look(self, path: Path, around: dict[str, os.stat_result], *, own: bool) -> FoundFile:
+        """around: what the folders look like, where that was seen in the same scan."""
         try:
-            stat = os.lstat(real(path))  # half of what Path.lstat takes, for each file
+            place = real(path)
+            stat = os.lstat(place)  # half of what Path.lstat takes, for each file
             check_regular(stat)
             mark = stat.st_dev, stat.st_ino, stat.st_mtime_ns, stat.st_size
-            known = self._known.get(path)
+            known = self._known.get(str(path))
             if known is None or known.mark != mark:
-                known = self._recall(path, mark, stat, own=not chosen) or self._read(
-                    path, mark, known, own=not chosen
-                )
+                head = self._heads.pop(str(path), None)
+                if head and head.looks == looks(stat):
+                    if own:
+                        check_own(place, stat, around)
+                    known = self._recall(path, mark, head)
+                else:
+                    known = self._read(path, mark, known, own=own)
             if known is None:
                 return UnusableFile(path, stat.st_size)
             run_id = self._aliases().get(known.alias, known.file.named)
             if known.file.run_id != run_id:
-                header = replace(known.file.header, run_id=run_id)
+                header = known.file.header._replace(run_id=run_id)
                 known = known._replace(file=known.file._replace(header=header))
-                self._known[path] = known
+                self._known[str(path)] = known
             return known.file
         except UnsafeFile as error:
             return UnusableFile(
@@ -191,7 +205,7 @@ class LogScanner:
         Opening a live run's file for each of its records costs more than half of their upload. A
         file that is written over in place is seen when it is read, and by the next scan.
         """
-        known = self._known.get(path)
+        known = self._known.get(str(path))
         try:
             stat = os.lstat(real(path))
         except OSError:
@@ -202,20 +216,12 @@ class LogScanner:
             return None
         return self._aliases().get(known.alias, known.file.named), stat.st_size
 
-    def _recall(
-        self, path: Path, mark: tuple[int, ...], stat: os.stat_result, *, own: bool
-    ) -> _Known | None:
-        """The file with this mark from the head that was kept of it; None without one, or where the
-        file looks otherwise by now. Raises UnsafeFile, OSError."""
-        head = self._heads.pop(str(path), None)
-        if head is None or head.looks != looks(stat):
-            return None
-        if own:
-            check_own(path, stat)
+    def _recall(self, path: Path, mark: tuple[int, ...], head: Head) -> _Known:
+        """The file with this mark from the head that was kept of it."""
         header = RunHeader(
             head.run_id, head.run_name, head.project, {}, head.upload, head.created, {}, head.part
         )
-        return self._keep(path, mark, head.alias, header, head.first)
+        return self._keep(path, mark, head.alias, header, head.first, as_kept=True)
 
     def _read(
         self, path: Path, mark: tuple[int, ...], known: _Known | None, *, own: bool
@@ -223,25 +229,34 @@ class LogScanner:
         """The file with this mark; None while its first line isn't written. Raises OSError."""
         line = first_line(path, own=own)
         if not line:
-            self._known.pop(path, None)
+            self._known.pop(str(path), None)
             return None
         first = digest(line)
         if known is None or known.file.first_line_hash != first:
             header = header_of(line, path).slim()
             return self._keep(path, mark, alias_key(path, line), header, first)
-        known = known._replace(mark=mark, file=known.file._replace(size=mark[-1]))
-        self._known[path] = known
+        known = known._replace(mark=mark, file=known.file._replace(size=mark[-1], as_kept=False))
+        self._known[str(path)] = known
         return known
 
     def _keep(
-        self, path: Path, mark: tuple[int, ...], alias: str, header: RunHeader, first: str
+        self,
+        path: Path,
+        mark: tuple[int, ...],
+        alias: str,
+        header: RunHeader,
+        first: str,
+        *,
+        as_kept: bool = False,
     ) -> _Known:
         if header.project in _NO_PROJECT:
             run_id = self._aliases().get(alias, header.run_id)
             project = self._uploaded_to(run_id) or default_project(path.parent)
-            header = replace(header, project=project)
-        file = LogFile(path, mark[-1], header, first, header.run_id, "", self._largest_media)
-        self._known[path] = known = _Known(mark, alias, file)
+            header = header._replace(project=project)
+        file = LogFile(
+            path, mark[-1], header, first, header.run_id, "", self._largest_media, as_kept
+        )
+        self._known[str(path)] = known = _Known(mark, alias, file)
         return known
 
 
@@ -319,24 +334,36 @@ def resolve_parts(found: Iterable[FoundFile], owners: Mapping[str, Owner]) -> li
     and files with one first line are copies of each other: the one that was uploaded so far, else
     the first by name, is the run's own. owners: key -> what was uploaded under it."""
     files = _with_remainders(list(found), owners)
-    runs: dict[str, dict[str, list[LogFile]]] = {}
+    runs: dict[str, list[LogFile]] = {}
     for file in files:
         if isinstance(file, LogFile):
-            runs.setdefault(file.run_id, {}).setdefault(file.first_line_hash, []).append(file)
+            runs.setdefault(file.header.run_id, []).append(file)
     resolved: dict[Path, FoundFile] = {}
-    for run_id, parts in runs.items():
-        first = _first_part(run_id, parts, owners)
-        for line, same in parts.items():
-            part = "" if line == first else line[:_PART_LENGTH]
-            key = f"{run_id}.{part}" if part else run_id
-            uploaded = owners.get(key, _NOBODY).path
-            own = next((file for file in same if str(file.path) == uploaded), same[0])
-            for file in same:
-                if file is not own:
-                    resolved[file.path] = _copy(file, own.path)
-                elif file.part != part:
-                    resolved[file.path] = file._replace(part=part)
-    return [resolved.get(file.path, file) for file in files]
+    for run_id, its in runs.items():
+        whole = owners.get(run_id, _NOBODY).first_line_hash == its[0].first_line_hash
+        if not whole or len(its) > 1 or its[0].part:  # of nearly all runs the one file is known
+            resolved |= _resolved(run_id, its, owners)
+    return [resolved.get(file.path, file) for file in files] if resolved else files
+
+
+def _resolved(
+    run_id: str, files: Iterable[LogFile], owners: Mapping[str, Owner]
+) -> Iterator[tuple[Path, FoundFile]]:
+    """The files of a run that are something else than the run itself, by path."""
+    parts: dict[str, list[LogFile]] = {}
+    for file in files:
+        parts.setdefault(file.first_line_hash, []).append(file)
+    first = _first_part(run_id, parts, owners)
+    for line, same in parts.items():
+        part = "" if line == first else line[:_PART_LENGTH]
+        key = f"{run_id}.{part}" if part else run_id
+        uploaded = owners.get(key, _NOBODY).path
+        own = next((file for file in same if str(file.path) == uploaded), same[0])
+        for file in same:
+            if file is not own:
+                yield file.path, _copy(file, own.path)
+            elif file.part != part:
+                yield file.path, file._replace(part=part)
 
 
 def _with_remainders(files: list[FoundFile], owners: Mapping[str, Owner]) -> list[FoundFile]:
@@ -361,7 +388,7 @@ def _with_remainders(files: list[FoundFile], owners: Mapping[str, Owner]) -> lis
 
 def _as_run(file: LogFile, key: str, owner: Owner) -> LogFile:
     run_id = key.partition(".")[0]
-    return file._replace(header=replace(file.header, run_id=run_id, project=owner.project))
+    return file._replace(header=file.header._replace(run_id=run_id, project=owner.project))
 
 
 def _first_part(

@@ -140,8 +140,8 @@ def each(folder: Path) -> Iterator[Cursor]:
     except OSError:
         return
     for name in names:
-        run_id, suffix = os.path.splitext(name)  # noqa: PTH122
-        if suffix == ".json" and (known := load(folder, run_id)):
+        run_id = name.removesuffix(".json")
+        if run_id and run_id != name and (known := load(folder, run_id)):
             yield known
 
 

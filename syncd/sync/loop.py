@@ -474,7 +474,7 @@ class Daemon:
         return self._catalog.is_finished(file, project, self.connectivity.entity)
 
     def _add_run(self, file: LogFile) -> None:
-        header = replace(file.header, run_name=self._run_name or file.header.run_name)
+        header = file.header._replace(run_name=self._run_name or file.header.run_name)
         session = Session(
             file._replace(header=header),
             self._destination,

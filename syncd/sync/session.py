@@ -774,5 +774,5 @@ def _merged(header: RunHeader, path: Path, config_at: int) -> RunHeader:
     for offset in (config_at, 0):
         with suppress(BadRecord):
             newest = RunHeader.of(_record_at(path, offset))
-            return replace(header, **{name: getattr(newest, name) for name in _NEWEST})
+            return header._replace(**{name: getattr(newest, name) for name in _NEWEST})
     return header

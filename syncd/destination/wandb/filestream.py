@@ -289,7 +289,7 @@ class FileStream:
         except BadRecord:
             return  # it is in the history all the same
         # a run that was renamed while it was resumed keeps its first name
-        header = replace(header, run_name=self._target.header.run_name)
+        header = header._replace(run_name=self._target.header.run_name)
         labels = Labels.of(header)
         told = labels if hash(labels) != self._labels else Labels()
         self._labels = hash(labels)

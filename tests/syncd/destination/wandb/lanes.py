@@ -110,7 +110,7 @@ class Log:
             with suppress(BadRecord):
                 newest = RunHeader.of(found.record or {})
         labels = {name: getattr(newest, name) for name in ("tags", "group", "job_type", "notes")}
-        return replace(self.header, config=newest.config, trainer=newest.trainer, **labels)
+        return self.header._replace(config=newest.config, trainer=newest.trainer, **labels)
 
     def _close(self, uploader: Uploader, special: list[Line], *, whole: bool) -> None:
         if not whole:

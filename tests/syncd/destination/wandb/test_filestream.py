@@ -96,7 +96,7 @@ class TestFileStream(UploaderContract):
 def test_what_wandb_shows_is_the_trainers(bench: DirectBench) -> None:
     run = Run(bench)
     trainer = {"host": "gpu-7", "argv": ["train.py", "--x"]}
-    header = replace(run.target.header, run_name="my run", trainer=trainer)
+    header = run.target.header._replace(run_name="my run", trainer=trainer)
     run.target = replace(run.target, header=header)
     uploader = run.open()
     more = config_line(run.run_id, config={"lr": 0.5, "new": float("nan")}, resumed=True)

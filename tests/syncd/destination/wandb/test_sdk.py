@@ -76,7 +76,7 @@ class TestWandbSdk(UploaderContract):
 def test_what_wandb_shows_is_the_trainers(bench: WandbBench) -> None:
     run = Run(bench)
     trainer = {"host": "gpu-7", "pid": 42, "git": {"commit": "abc"}, "argv": ["train.py", "--x"]}
-    header = replace(run.target.header, run_name="my run", trainer=trainer)
+    header = run.target.header._replace(run_name="my run", trainer=trainer)
     run.target = replace(run.target, header=header)
     uploader = run.open()
     more = config_line(run.run_id, config={"lr": 0.5, "new": 1}, resumed=True)
