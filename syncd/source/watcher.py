@@ -10,6 +10,7 @@ import os
 import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from stat import S_ISDIR
 from typing import Final
@@ -24,10 +25,11 @@ from watchdog.events import (
     FileSystemEventHandler,
 )
 from watchdog.observers import Observer
-from watchdog.observers.api import BaseObserver, ObservedWatch
+from watchdog.observers.api import BaseObserver
 from watchdog.observers.polling import PollingObserver
 
 from syncd import events
+from syncd.source import inotify
 from syncd.source.folder_tree import folders, is_left_out
 from syncd.source.scanner import is_log
 
@@ -64,7 +66,7 @@ class Watcher:
         self._on_news = on_news
         self._how = how
         self._recursive = recursive
-        self._observers: dict[str, BaseObserver] = {}
+        self._observers: dict[str, BaseObserver | inotify.Inotify] = {}
         self._watched: dict[Path, _Watched] = {}
         self._guard = threading.Lock()
 
@@ -109,31 +111,33 @@ class Watcher:
         handler = (
             _HandlerBelow(self._on_news, folder) if self._recursive else _Handler(self._on_news)
         )
+        if isinstance(observer, inotify.Inotify):
+            return _Watched(identity, observer.watch(str(folder), handler.tell))
         watch = observer.schedule(
             handler, str(folder), recursive=self._recursive, event_filter=NEWS
         )
-        return _Watched(identity, observer, watch)
+        return _Watched(identity, partial(observer.unschedule, watch))
 
-    def _observer(self, how: str) -> BaseObserver:
+    def _observer(self, how: str) -> BaseObserver | inotify.Inotify:
         if how not in self._observers:
-            observer = PollingObserver(timeout=POLL_EVERY) if how == "polling" else Observer()
-            observer.start()
-            self._observers[how] = observer
+            self._observers[how] = self._new_observer(how)
         return self._observers[how]
+
+    def _new_observer(self, how: str) -> BaseObserver | inotify.Inotify:
+        if how != "polling" and not self._recursive and inotify.AVAILABLE:
+            return inotify.Inotify()
+        observer = PollingObserver(timeout=POLL_EVERY) if how == "polling" else Observer()
+        observer.start()
+        return observer
 
 
 @dataclass(frozen=True, slots=True)
 class _Watched:
-    """A folder that is watched: which one it was, and by whom; by nobody where that is too much."""
+    """A folder that is watched: which one it was, and what ends that; nothing where it is not, as
+    that would be too much."""
 
     identity: tuple[int, int]
-    observer: BaseObserver | None = None
-    watch: ObservedWatch | None = None
-
-    def unschedule(self) -> None:
-        """Watch it no more."""
-        if self.observer and self.watch:
-            self.observer.unschedule(self.watch)
+    unschedule: Callable[[], None] = lambda: None
 
 
 class _Handler(FileSystemEventHandler):
@@ -142,8 +146,12 @@ class _Handler(FileSystemEventHandler):
 
     def on_any_event(self, event: FileSystemEvent) -> None:
         for name in filter(None, map(os.fsdecode, (event.src_path, event.dest_path))):
-            if is_log(name.rpartition("/")[2]):  # a Path's own match takes ten times as long
-                self._on_news(Path(name))
+            self.tell(name)
+
+    def tell(self, name: str) -> None:
+        """The file of this path may have news."""
+        if is_log(name.rpartition("/")[2]):  # a Path's own match takes ten times as long
+            self._on_news(Path(name))
 
 
 class _HandlerBelow(_Handler):
@@ -189,8 +197,12 @@ def _identity(folder: Path) -> tuple[int, int] | None:
 def no_inotify() -> str:
     """Why this process could not watch a folder by inotify; empty where it could."""
     try:
-        made = Observer()
-        made.start()  # and stopped below: one that never ran does not close what it has opened
+        made: BaseObserver | inotify.Inotify
+        if inotify.AVAILABLE:
+            made = inotify.Inotify()
+        else:
+            made = Observer()
+            made.start()  # and stopped below: one that never ran does not close what it has opened
     except OSError as error:
         return error.strerror or str(error)
     made.stop()

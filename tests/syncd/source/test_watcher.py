@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from syncd.source import watcher
+from syncd.source.inotify import Inotify
 from syncd.source.watcher import Watcher, filesystem, method
 from tests.patience import patience
 
@@ -83,6 +84,36 @@ def test_a_folder_that_comes_is_told_once(watched: Watched, tmp_path: Path) -> N
     assert not watched.watcher.follow([tmp_path / "logs"])
 
 
+def test_a_folder_of_two_names_is_told_by_each_and_by_none_that_is_gone(
+    watched: Watched, tmp_path: Path
+) -> None:
+    logs, other = tmp_path / "logs", tmp_path / "other"
+    logs.mkdir()
+    other.symlink_to(logs)
+    watched.watcher.follow([logs, other])
+    for name in (logs / NAME, other / NAME):
+        assert watched.hears_of(name, lambda: append(logs / NAME))
+    other.unlink()
+    watched.watcher.follow([logs, other])
+    assert watched.hears_of(logs / NAME, lambda: append(logs / NAME))
+
+
+def test_what_is_written_is_told_in_order_until_it_is_stopped(tmp_path: Path) -> None:
+    told: queue.SimpleQueue[str] = queue.SimpleQueue()
+    inotify = Inotify()
+    inotify.watch(str(tmp_path), told.put)
+    names = [f"{number:03}" for number in range(300)]
+    for name in [*names, *names]:
+        append(tmp_path / name)
+    heard: list[str] = []
+    while len(set(heard)) < len(names):
+        heard.append(Path(told.get(timeout=patience(10))).name)
+    assert list(dict.fromkeys(heard)) == names
+    inotify.stop()
+    inotify.join(timeout=patience(5))
+    assert not inotify._thread.is_alive()
+
+
 def test_other_files_are_none(watched: Watched, tmp_path: Path) -> None:
     watched.watcher.follow([tmp_path])
     assert not watched.hears_of(
@@ -96,9 +127,7 @@ def test_our_own_look_at_a_file_raises_no_event(
     """Told by none that come before that of a later change."""
     append(tmp_path / NAME)
     told: queue.SimpleQueue[str] = queue.SimpleQueue()
-    monkeypatch.setattr(
-        watcher._Handler, "on_any_event", lambda _, event: told.put(Path(event.src_path).name)
-    )
+    monkeypatch.setattr(watcher._Handler, "tell", lambda _, name: told.put(Path(name).name))
     watched.watcher.follow([tmp_path])
     for _ in range(3):
         (tmp_path / NAME).read_text()
@@ -140,9 +169,7 @@ def test_a_folder_that_was_replaced_between_two_looks_is_watched_again(
     assert watched.hears_of(logs / NAME, go_on)
 
 
-@pytest.mark.parametrize(
-    ("where", "code"), [("__init__", errno.EMFILE), ("schedule", errno.ENOSPC)]
-)
+@pytest.mark.parametrize(("where", "code"), [("__init__", errno.EMFILE), ("watch", errno.ENOSPC)])
 def test_where_inotify_has_no_room_polling_stands_in(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -151,12 +178,11 @@ def test_where_inotify_has_no_room_polling_stands_in(
     code: int,
 ) -> None:
     """Of watches, which are counted per folder, or of instances, one of which a process needs."""
-    from watchdog.observers import Observer
 
     def full(*_: object, **__: object) -> None:
         raise OSError(code, "inotify limit reached")
 
-    monkeypatch.setattr(Observer, where, full)
+    monkeypatch.setattr(Inotify, where, full)
     monkeypatch.setattr(watcher, "POLL_EVERY", 0.05)
     made = Watched("inotify")
     try:
