@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from threading import Event
 from types import FrameType
+from typing import Final
 
 from karaoke_train.runlog.lock import Held, Holder
 from syncd import events, paths
@@ -30,7 +31,11 @@ from syncd.source.watcher import Watcher
 from syncd.state import daemon_report, lease
 from syncd.state.daemon_report import DaemonReport
 from syncd.sync.assemble import build_daemon
+from syncd.sync.connectivity import Connectivity
 from syncd.sync.loop import Daemon, wait_for
+
+# Seconds between looks at where the folders lead: of ticks there may be 25 in one
+REPORT_EVERY: Final = 1.0
 
 Targets = Sequence[tuple[Settings, Destination]]  # each destination, with the settings for it alone
 InForce = tuple[Settings, Targets]
@@ -186,7 +191,8 @@ def _iterations(
     network = AddressWatch()
     alerting = Alerting(targets)
     saved: list[DaemonReport] = []
-    saved_at = -math.inf
+    known: list[Connectivity] = []
+    saved_at = reported_at = -math.inf
     try:
         while True:
             now = time.monotonic()
@@ -198,15 +204,18 @@ def _iterations(
                     daemon.network_changed()
                 daemon.tick()
             alerting.look(daemons)
-            reports = [
-                report_of(daemon, settings, destination)
-                for daemon, (_, destination) in zip(daemons, targets, strict=True)
-            ]
-            if reports != saved or now - saved_at > daemon_report.SAVE_EVERY:
-                _save(settings.state_dir, reports[0])
-                for daemon, report in zip(daemons, reports, strict=True):
-                    _save(daemon.state, report)
-                saved, saved_at = reports, now
+            knows = [daemon.connectivity for daemon in daemons]
+            if knows != known or now - reported_at > REPORT_EVERY:
+                known, reported_at = knows, now
+                reports = [
+                    report_of(daemon, settings, destination)
+                    for daemon, (_, destination) in zip(daemons, targets, strict=True)
+                ]
+                if reports != saved or now - saved_at > daemon_report.SAVE_EVERY:
+                    _save(settings.state_dir, reports[0])
+                    for daemon, report in zip(daemons, reports, strict=True):
+                        _save(daemon.state, report)
+                    saved, saved_at = reports, now
             notifier.tick_done(*daemons)
             yield
             wait_for(daemons)

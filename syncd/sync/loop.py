@@ -243,7 +243,8 @@ class Daemon:
 
     def _post(self, item: tuple[RunKey, Event] | Path | Probed) -> None:
         self._inbox.put(item)
-        self.news.set()
+        if not self.news.is_set():  # is cleared before the inbox is emptied, never between the two
+            self.news.set()
 
     def _take_in(self, item: tuple[RunKey, Event] | Path | Probed) -> None:
         if isinstance(item, Path):

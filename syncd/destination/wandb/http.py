@@ -100,7 +100,10 @@ class Http:
 
     def __init__(self, base_url: str, key: str, timeout: float) -> None:
         self.base_url = base_url
-        self.host = urlsplit(base_url).hostname or base_url
+        parts = urlsplit(base_url)
+        self.host = parts.hostname or base_url
+        self._place = parts.scheme, parts.netloc
+        self._root = f"{parts.scheme}://{parts.netloc}"
         self.timeout = timeout
         self._key = key
         self._deadlines = Deadlines()
@@ -213,15 +216,22 @@ class Http:
 
     def _way(self, url: str) -> tuple[_Way, str]:
         """The connections over which an address is asked, and what they are asked for."""
-        parts = urlsplit(url)
-        place = parts.scheme, parts.netloc
+        place, target = self._place_of(url)
         with self._guard:
             # Kept: to read the environment, and find a host's connections among others', takes half
             # of a request
             way = self._ways.get(place) or self._new_way(place, url)
         if isinstance(way, urllib3.ProxyManager):  # which says what a proxy has to be told
             return way, url
-        return way, f"{parts.path or '/'}?{parts.query}" if parts.query else parts.path or "/"
+        return way, target
+
+    def _place_of(self, url: str) -> tuple[tuple[str, str], str]:
+        # Most are the server's own, and each run's another one: more than urlsplit remembers
+        if url.startswith(f"{self._root}/") and "#" not in url:
+            return self._place, url[len(self._root) :]
+        parts = urlsplit(url)
+        target = f"{parts.path or '/'}?{parts.query}" if parts.query else parts.path or "/"
+        return (parts.scheme, parts.netloc), target
 
     def _new_way(self, place: tuple[str, str], url: str) -> _Way:
         if len(self._ways) == _HOSTS:  # those of the oldest are closed once nobody uses them
