@@ -158,6 +158,14 @@ def _runs(
             run = run._replace(bad=quarantine.load(quarantined, run_id).count)
         yield _attended(run, known, daemon, state.name, settings.lock_dir) if run.waits else run
     made_new = {here[run_id] for run_id in aliases.values() if run_id in here}
+    taken = {*here.values()} - made_new
+    for problem in problems.values():
+        if (
+            problem.decision
+            and problem.path in taken
+            and problem.run_id not in here.keys() | ignored
+        ):
+            yield _undecided(problem)
     for run_id in cursors.keys() - here.keys() - ignored:
         path = cursors[run_id].path
         if cursors[run_id].ended:
@@ -195,7 +203,9 @@ def _run(
     if state is RunState.UPLOADED and mine and not mine.ended:
         # a run that crashed has no end in its file: that it can't be told is a problem of the run's
         crashed = problem is not None and not live
-        state = RunState.ENDING if crashed or outcome_before(file.path, offset) else state
+        if crashed or outcome_before(file.path, offset):
+            # of one that was uploaded by its name nobody tells it by himself
+            state = RunState.ENDING if header.upload else RunState.LOCAL
     to_upload = state in (RunState.WAITING, RunState.BLOCKED)
     what = meaning = remedy = code = ""
     # an uploaded run can have one, too: its pictures may be missing
@@ -292,6 +302,10 @@ def _unusable(
     run_id = header.run_id if header else known.run_id if known else ""
     state = RunState(file.code) if file.code else RunState.EMPTY
     state = RunState.FORGOTTEN if run_id in ignored else state
+    if state is RunState.EMPTY and known and known.records and not known.ended:
+        return _missing(known, "the file was emptied before its run ended")
+    if state is RunState.COPY and header and not header.upload:
+        state = RunState.LOCAL  # neither of them is uploaded
     if header is None:
         run = RunStatus(run_id, name, known.project if known else "", str(file.path), state)
         if known:
@@ -304,10 +318,12 @@ def _unusable(
             header.run_id, header.run_name, project, str(file.path), state, records=records,
             created=header.created,
         )  # fmt: skip
+    if state is RunState.LOCAL:
+        return run
     return run._replace(problem=file.problem, remedy=file.remedy, code=file.code or "")
 
 
-def _missing(known: Cursor) -> RunStatus:
+def _missing(known: Cursor, problem: str = "the file is gone before its run ended") -> RunStatus:
     return RunStatus(
         known.run_id,
         Path(known.path).stem,
@@ -316,11 +332,20 @@ def _missing(known: Cursor) -> RunStatus:
         RunState.MISSING,
         records=known.records,
         uploaded=known.records,
-        problem="the file is gone before its run ended",
+        problem=problem,
         meaning=f"{known.records:,} records are on the server; later ones can't be sent",
         remedy=f"Put the file back, or karaoke-syncd forget {known.run_id}",
         code=ProblemCode.MISSING,
     )
+
+
+def _undecided(problem: Problem) -> RunStatus:
+    """A run that waits for a decision about a file which looks like another one's here, as the
+    cursor is lost that said whose it was: a daemon that runs knows, and does nothing with it."""
+    return RunStatus(
+        problem.run_id, Path(problem.path).stem, "", problem.path, RunState.BLOCKED,
+        problem=problem.what, meaning=problem.meaning, remedy=problem.remedy, code=problem.code,
+    )  # fmt: skip
 
 
 def _belongs(around: Sequence[Path], settings: Settings) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
@@ -67,7 +68,7 @@ def _endless(files: Iterable[FoundFile], known: Mapping[str, Cursor]) -> Iterato
             yield (
                 f"the last line of {file.path} has no end so far, and is too long for a record: "
                 "what is behind it is uploaded once it has one. If its writer is gone: "
-                f"echo >> {file.path}"
+                f"echo >> {shlex.quote(str(file.path))}"
             )
 
 

@@ -58,7 +58,9 @@ def named(runs: Iterable[RunStatus], word: str) -> list[RunStatus]:
         return [by_id[word]]
     called = [run for run in by_id.values() if word in (run.name, run.path, Path(run.path).name)]
     begins = [run for run in by_id.values() if run.name.startswith(word)]
-    begins += [run for run in by_id.values() if run.run_id.startswith(word) and run not in begins]
+    # not a later part by the id of the whole run, which is the first one's
+    ids = [run for run in by_id.values() if run.run_id.startswith(word)]
+    begins += [run for run in ids if not run.run_id.startswith(f"{word}.") and run not in begins]
     return called or begins
 
 

@@ -7,6 +7,7 @@ import fnmatch
 import math
 import os
 import re
+import shlex
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -288,8 +289,8 @@ def head_of(path: Path, size: int) -> Head | None:
 def _way_out(path: Path, error: UnsafeFile) -> str:
     if error.errno == errno.EPERM:  # a file, of which it can't be told whose choice it was
         return (
-            f"If it is to be uploaded: karaoke-syncd sync {path}. Where nobody else has to write "
-            f"in the folder: chmod go-w {path.parent}"
+            f"If it is to be uploaded: karaoke-syncd sync {shlex.quote(str(path))}. Where nobody "
+            f"else has to write in the folder: chmod go-w {shlex.quote(str(path.parent))}"
         )
     return "Move it away; once the log itself is in its place, it can be uploaded"
 
@@ -415,6 +416,11 @@ def _first_part(
     return min(fresh)[2] if fresh else ""
 
 
+def as_new_command(path: Path | str) -> str:
+    """What uploads the file as a run of its own, ready to be pasted into a shell."""
+    return f"karaoke-syncd sync --as_new {shlex.quote(str(path))}"
+
+
 def _copy(file: LogFile, original: Path) -> UnusableFile:
     return UnusableFile(
         file.path,
@@ -423,6 +429,6 @@ def _copy(file: LogFile, original: Path) -> UnusableFile:
         problem=f"a copy of {original.name}: both begin with the same record, and the run is "
         "uploaded from there",
         remedy="Remove it if it has nothing of its own, or upload it as a run of its own: "
-        f"karaoke-syncd sync --as_new {file.path}",
+        + as_new_command(file.path),
         header=file.header,
     )

@@ -23,6 +23,7 @@ from syncd.errors import ProblemCode, RunRefused
 from syncd.source import tailer
 from syncd.source.media_folder import MediaFolder
 from syncd.source.safe_open import open_log
+from syncd.source.scanner import as_new_command
 
 _WAITS: Final = (0.0, 1.0, 2.0, 4.0)  # seconds before each look: tails were seen to be 2 to 4 s old
 
@@ -128,7 +129,7 @@ class Content:
             meaning="Somebody else wrote to the run, in another file of its id perhaps, or the "
             "file was changed; nothing is written over what is there",
             remedy=f"See which: karaoke-syncd verify {self.key}. Upload the file as a run of its "
-            f"own: karaoke-syncd sync --as_new {self.path}. Or leave it: karaoke-syncd forget "
+            f"own: {as_new_command(self.path)}. Or leave it: karaoke-syncd forget "
             f"{self.key}",
         )
 

@@ -11,7 +11,7 @@ import queue
 import random
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import replace
 from pathlib import Path
@@ -26,7 +26,7 @@ from syncd.source.scanner import LogFile, UnusableFile
 from syncd.state import decisions, failures, reached
 from syncd.sync import connectivity
 from syncd.sync.background import hand_over
-from syncd.sync.catalog import Catalog
+from syncd.sync.catalog import Catalog, Listing
 from syncd.sync.connectivity import Connectivity, Probed, Prober
 from syncd.sync.parts import earlier_parts, waits_for
 from syncd.sync.scheduler import (
@@ -370,7 +370,7 @@ class Daemon:
                 self._begin_anew(file.key)
             self._update(file)
         if listing.whole:
-            self._let_vanished_go({file.key for file in listing.files} | listing.forgotten)
+            self._let_vanished_go(listing)
         if self.sessions.keys() != known:
             self._find_parts()
         for run_id in listing.forgotten & self.runs.keys():
@@ -397,11 +397,13 @@ class Daemon:
             self._drop_run(key)
             self._remember(lambda: failures.clear(self.state, key))
 
-    def _let_vanished_go(self, listed: Set[RunKey]) -> None:
-        """Runs whose file is gone, or another run's, before the server had anything of them. Nobody
-        can do anything about them, and later parts would wait for them."""
-        for key in [key for key, run in self.runs.items() if not run.confirmed.offset]:
-            if key not in listed:
+    def _let_vanished_go(self, listing: Listing) -> None:
+        """Runs whose file is gone before the server had anything of them, or is another run's by
+        now, as somebody decided. Nothing can be done for them, and later parts would wait."""
+        listed = {file.key for file in listing.files} | listing.forgotten
+        others = {file.path for file in listing.files}
+        for key in self.runs.keys() - listed:
+            if not self.runs[key].confirmed.offset or self.sessions[key].path in others:
                 self._begin_anew(key)
 
     def _find_parts(self) -> None:

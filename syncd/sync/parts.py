@@ -16,7 +16,7 @@ from karaoke_train.runlog.format import RunHeader
 from syncd.destination.base import RemoteRun
 from syncd.destination.rows import PART
 from syncd.errors import RunTrouble
-from syncd.source.scanner import LogFile
+from syncd.source.scanner import LogFile, as_new_command
 from syncd.sync.content import Content
 
 _OWN_ID: Final = re.compile(r"[a-z2-7]{12}")  # one that `RunLog.create` made itself
@@ -103,7 +103,7 @@ def written_elsewhere(remote: RemoteRun, path: str, left: float) -> RunTrouble:
         "written",
         meaning="This file's records are safe on disk, and follow once nothing more comes there",
         remedy="Nothing to do; if both trainings go on, give this one a run of its own: "
-        f"karaoke-syncd sync --as_new {path}",
+        + as_new_command(path),
     )
     trouble.retry_after = left
     return trouble

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from syncd.errors import ProblemCode, RemoteHasMore, RemoteLostRecords, RunRefused, RunTrouble
 from syncd.source.fingerprint import FileChanged
+from syncd.source.scanner import as_new_command
 
 
 def changed(found: FileChanged, path: Path, key: str) -> RunRefused:
@@ -19,7 +20,7 @@ def changed(found: FileChanged, path: Path, key: str) -> RunRefused:
         where=path.name,
         meaning="What is uploaded stays as it is; nothing of this file is sent over it",
         remedy=f"Put the file back as it was and `karaoke-syncd retry {key}`, or upload it as a "
-        f"run of its own: karaoke-syncd sync --as_new {path}",
+        f"run of its own: {as_new_command(path)}",
     )
 
 
@@ -31,7 +32,7 @@ def remote_has_more(count: int, known: int, path: Path, key: str) -> RemoteHasMo
         where=path.name,
         meaning="Somebody else wrote to the run, or the file lost its end; "
         "nothing is sent over what is there",
-        remedy=f"Upload the file as a run of its own: karaoke-syncd sync --as_new {path}. "
+        remedy=f"Upload the file as a run of its own: {as_new_command(path)}. "
         f"Or leave it: karaoke-syncd forget {key}",
     )
 

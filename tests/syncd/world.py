@@ -103,6 +103,10 @@ class World:
     # --- the daemon ---
 
     def _daemon(self) -> Daemon:
+        return self.daemon_of(**self._how)
+
+    def daemon_of(self, **how: Any) -> Daemon:
+        """One over these folders, made so."""
         return Daemon(
             self.settings,
             self.destination,
@@ -110,7 +114,7 @@ class World:
             self.pool,
             clock=self.clock,
             jitter=lambda: 0.5,
-            **self._how,
+            **how,
         )
 
     def restart(self) -> None:

@@ -200,6 +200,25 @@ def _gone(scene: Scene) -> None:
     scene.daemon()
 
 
+def _emptied(scene: Scene) -> None:
+    scene.uploaded(ended=False).write_bytes(b"")
+    scene.daemon()
+
+
+def _copied_local(scene: Scene) -> None:
+    path = scene.run(upload=False)
+    (scene.world.logs / OTHER).write_bytes(path.read_bytes())
+
+
+def _named_and_cut_off(scene: Scene) -> None:
+    """As `sync FILE` leaves it, when the server is lost before it was told the end."""
+    path = scene.run(upload=False)
+    scene.world.daemon = scene.world.daemon_of(files=[path])
+    scene.world.run_on()
+    scene.unended()
+    scene.daemon()
+
+
 def _copied(scene: Scene) -> None:
     path = scene.uploaded()
     (scene.world.logs / OTHER).write_bytes(path.read_bytes())
@@ -223,6 +242,16 @@ def _cut_and_written_on(scene: Scene) -> None:
     path.write_bytes(
         path.read_bytes().split(b"\n")[0] + b"\n" + b"".join(map(train_line, range(7, 11)))
     )
+
+
+def _goes_on_without_a_cursor(scene: Scene) -> None:
+    path = scene.uploaded(ended=False)
+    scene.world.intact = False
+    path.write_bytes(train_line(9))
+    scene.world.restart()
+    scene.world.tick()
+    cursor.remove(scene.world.destination / "cursors", "run-1")
+    scene.daemon()
 
 
 def _written_over(scene: Scene) -> None:
@@ -445,6 +474,12 @@ SITUATIONS = (
         ("the file is gone before its run ended",), run={"state": "missing"},
     ),
     Situation(
+        "a file was emptied before its run ended", _emptied,
+        "A decision of yours is needed; 3 records are on the server", Exit.DECISION,
+        NAME.removesuffix(".jsonl") + ": Put the file back, or karaoke-syncd forget run-1",
+        ("the file was emptied before its run ended",), run={"state": "missing", "uploaded": 3},
+    ),
+    Situation(
         "two files hold the same run", _copied,
         "A decision of yours is needed; 4 records are on the server", Exit.DECISION,
         "name of run-1: Remove it if it has nothing of its own, or upload it as a run of its own: "
@@ -470,6 +505,15 @@ SITUATIONS = (
         run={"state": "blocked", "code": "rewritten"},
     ),
     Situation(
+        "a file was emptied and goes on in the middle, and its cursor is lost",
+        _goes_on_without_a_cursor,
+        "1 record waits, safe on disk; 0 are on the server; 1 run waits for your decision",
+        Exit.DECISION,
+        NAME.removesuffix(".jsonl")
+        + ": Put the file back as it was and `karaoke-syncd retry run-1`",
+        ("the file begins otherwise than the uploaded one",), json={"exit": "decision"},
+    ),
+    Situation(
         "the server lost records that it had, or the run", _lost,
         "1 record waits, safe on disk; 3 are on the server; 1 run waits for your decision",
         Exit.DECISION,
@@ -489,6 +533,16 @@ SITUATIONS = (
         "a run is never to be uploaded", lambda scene: scene.run(upload=False),
         "There is nothing to upload (1 kept local)", Exit.OK, NOTHING, ("kept local",),
         run={"state": "local", "left": 0},
+    ),
+    Situation(
+        "two files hold a run that is never to be uploaded", _copied_local,
+        "There is nothing to upload (2 kept local)", Exit.OK, NOTHING, ("kept local",),
+        run={"state": "local", "left": 0},
+    ),
+    Situation(
+        "such a run was uploaded by its name, but for its end", _named_and_cut_off,
+        "There is nothing to upload (1 kept local)", Exit.OK, NOTHING, ("kept local",),
+        run={"state": "local", "uploaded": 4, "left": 0},
     ),
     Situation(
         "a run was forgotten", _forgotten, "There is nothing to upload (1 forgotten)", Exit.OK,

@@ -71,6 +71,13 @@ def test_a_run_is_meant_by_its_id_its_name_or_the_beginning_of_either(
     assert [run.name for run in named([OLD, NEW, newer, other], word)] == found
 
 
+def test_a_later_part_is_not_meant_by_the_id_of_its_run() -> None:
+    """To forget the first one would leave out the other."""
+    part = NEW._replace(run_id="job42.0c05c2a4", name="part")
+    assert named([part], "job42") == []
+    assert named([part], "job42.0c") == [part]
+
+
 def test_a_run_that_is_named_like_a_token_is_shown_and_named_otherwise() -> None:
     token = "hf_" + "aB" * 17
     assert (OLD.label, OLD._replace(name=token).label) == ("old", "aaa")

@@ -17,7 +17,8 @@ from syncd.cli import main
 from syncd.errors import Exit, Unreachable
 from syncd.report.status import RunStatus, exit_code
 from syncd.settings import Limits
-from syncd.state import atomic_json, cursor
+from syncd.source.scanner import alias_key
+from syncd.state import atomic_json, cursor, decisions
 from syncd.sync.scheduler import Phase
 from tests.fakes.uploads import FakeServer, PromptServer
 from tests.syncd.world import NAME, URL, World, config_line, end_line, train_line
@@ -337,6 +338,31 @@ def test_a_later_part_does_not_wait_for_one_that_is_gone_before_anything_of_it_w
     here.run_on()
     assert server.count("job42") == 3
     assert [run.state for run in here.status().runs] == ["uploaded"]
+    here.daemon.drop()
+
+
+def test_a_later_part_does_not_wait_for_one_whose_file_was_made_a_run_of_its_own(
+    tmp_path: Path,
+) -> None:
+    limits = Limits(count_stable_for=0.001, heartbeat_timeout=0.001)
+    server = FakeServer()
+    here = World(tmp_path, PromptServer(server), limits=limits)  # type: ignore[arg-type]
+    first = here.begin("job42")
+    here.run_on()
+    tampered(here)
+    first.write_bytes(train_line(1))  # emptied under its writer, which goes on
+    later = here.logs / "training_log_later.jsonl"
+    config = config_line("job42", part="later", created="2024-01-16T14:30:22.000+00:00")
+    later.write_bytes(config + train_line(1) + end_line())
+    for _ in range(20):
+        here.tick(5)
+    waiting = next(run for run in here.status().runs if run.path == str(later))
+    assert "which is not all uploaded yet" in waiting.problem
+    decisions.assign_run_id(here.destination, alias_key(first, train_line(1)), "job42")
+    for _ in range(40):
+        here.tick(5)
+    assert server.count("job42") == 4
+    assert {(run.state, run.problem) for run in here.status().runs} == {("uploaded", "")}
     here.daemon.drop()
 
 
