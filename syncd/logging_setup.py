@@ -72,6 +72,14 @@ def print_error(words: str) -> None:
         print(f"{NAME}: {one_line(words)}", file=sys.stderr)
 
 
+def lead_nowhere(stream: TextIO) -> None:
+    """From here on nothing of it is written, nor what it holds: nobody reads it, or it takes no
+    more. Python would try once more at exit, complain, and end with code 120."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)
+
+
 def is_journal(stream: TextIO, env: Mapping[str, str] = os.environ) -> bool:
     """Whether the stream leads to the journal: systemd.exec(5), $JOURNAL_STREAM."""
     device, _, inode = env.get("JOURNAL_STREAM", "").partition(":")

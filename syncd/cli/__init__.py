@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Final
 
 import click
@@ -63,6 +64,10 @@ click.version_option(package_name="karaoke-train", message=f"{NAME} %(version)s"
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command. Returns its exit code."""
     words = list(sys.argv[1:] if argv is None else argv)
+    return _written(_run(words), words)
+
+
+def _run(words: list[str]) -> int:
     try:
         # click's own main would end a broken pipe with code 1, and print its own kind of errors
         if asked := os.environ.get(COMPLETION_VARIABLE):
@@ -80,7 +85,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SyncError as error:
         return _print_error(error, words, Exit.FAILED)
     except BrokenPipeError:  # `… | head` has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        logging_setup.lead_nowhere(sys.stdout)
         return int(Exit.OK)
     except OSError as error:  # a folder that takes no writes, a file that can't be read
         what = SyncError(error.strerror or str(error), where=str(error.filename or ""))
@@ -90,6 +95,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception as error:
         logging_setup.unexpected(error)
         return int(Exit.FAILED)
+
+
+def _written(code: int, words: Sequence[str]) -> int:
+    """The exit code, once all that was printed is written."""
+    for stream in filter(None, (sys.stdout, sys.stderr)):
+        try:
+            stream.flush()
+        except BrokenPipeError:
+            logging_setup.lead_nowhere(stream)
+        except OSError as error:  # a full disk, say
+            logging_setup.lead_nowhere(stream)
+            what = SyncError(error.strerror or str(error), where=stream.name)
+            failed = _print_error(what, words, Exit.FAILED)
+            code = code or failed
+    return code
 
 
 def _in_our_words(error: click.UsageError) -> UsageError:
@@ -107,5 +127,6 @@ def _one_of(names: Sequence[str]) -> str:
 def _print_error(error: SyncError, words: Sequence[str], code: Exit) -> int:
     if "--json" in words:
         print_error_json(error, code)
-    print(f"{NAME}: {error}", file=sys.stderr)
+    with suppress(OSError):  # nobody reads it, or its disk is full
+        print(f"{NAME}: {error}", file=sys.stderr)
     return int(code)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -205,10 +206,18 @@ def without_collection() -> Iterator[None]:
             gc.enable()
 
 
+def say(text: str) -> None:
+    """Print a command's result. That whoever reads it has left, as `| head` does, is no failure."""
+    try:
+        print(text)
+    except BrokenPipeError:
+        logging_setup.lead_nowhere(sys.stdout)
+
+
 def print_error_json(error: SyncError, code: Exit) -> None:
     """What --json prints where there is nothing but an error."""
     words = {"exit_code": int(code), "exit": code.name.lower(), "error": str(error)}
-    print(json_text(words, indent=None))
+    say(json_text(words, indent=None))
 
 
 _OF_A_DAEMON: Final = ("on_event", "silent_after")

@@ -11,7 +11,7 @@ import click
 
 from karaoke_train.runlog.plain_text import json_text
 from syncd import logging_setup
-from syncd.cli.common import Invocation, command, without_collection
+from syncd.cli.common import Invocation, command, say, without_collection
 from syncd.destination.registry import connect_all, leave_to_env_file, login_files
 from syncd.errors import Exit, UsageError
 from syncd.settings import Settings
@@ -214,7 +214,7 @@ def status(
 
         found = look()
         runs = [select(one.runs, wanted, most, in_order=False).shown for one in found]
-        print(json_text(to_json_of(found, runs)))
+        say(json_text(to_json_of(found, runs)))
         return exit_code_of(found)
     from syncd.report.render import View, fitting, render_all
 

@@ -8,7 +8,7 @@ import click
 from rich.markup import escape
 
 from karaoke_train.runlog.plain_text import json_text
-from syncd.cli.common import Invocation, command
+from syncd.cli.common import Invocation, command, say
 from syncd.destination.registry import connect_all
 from syncd.errors import Exit
 
@@ -55,5 +55,5 @@ def doctor(call: Invocation, as_json: bool) -> Exit:
                 words = f"{'':26}→ {escape(finding.remedy)}"
                 call.console.print(words, highlight=False, markup=True, soft_wrap=True)
     if as_json:
-        print(json_text(to_json(findings)))
+        say(json_text(to_json(findings)))
     return exit_code(findings)

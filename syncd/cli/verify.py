@@ -12,7 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from karaoke_train.runlog.plain_text import json_text
-from syncd.cli.common import Invocation, command, print_error_json
+from syncd.cli.common import Invocation, command, print_error_json, say
 from syncd.destination.base import Destination, Identity
 from syncd.destination.registry import connect, connect_all
 from syncd.errors import Exit, Refused, SyncError, Unreachable
@@ -62,7 +62,7 @@ def verify(call: Invocation, runs: Sequence[str], as_json: bool, repair: bool) -
         if first.error and len(results) == 1:
             print_error_json(first.error, code)
         else:
-            print(json_text(_to_json(results, code)))
+            say(json_text(_to_json(results, code)))
         return code
     for result in results:
         if len(results) > 1:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TextIO, cast
 
 from rich.console import Console
 from rich.text import Text
 
 from karaoke_train.runlog.plain_text import one_line
+from syncd.logging_setup import lead_nowhere
 
 
 class Terminal(Console):
@@ -22,3 +23,9 @@ class Terminal(Console):
         """Theirs, of the cleaned text. rich makes a Text of every str here, those in tables, too,
         before it measures them."""
         return super().render_str(one_line(text), **how)
+
+    def on_broken_pipe(self) -> None:
+        """Whoever read it has left, as `| head` does. What the command does goes on, and ends with
+        its own code: rich would end it in the middle, with code 1."""
+        self.quiet = True
+        lead_nowhere(cast("TextIO", self.file))

@@ -63,6 +63,8 @@ def _lines(look: Look, console: Console) -> Sequence[Status]:
                 stamp = time.strftime("%H:%M:%S")
                 console.print(f"{stamp} {words}", markup=False, highlight=False, soft_wrap=True)
                 said = words
+            if console.quiet:  # whoever read it has left
+                return found
             time.sleep(EVERY)
             found = look()
     except KeyboardInterrupt:
