@@ -191,6 +191,13 @@ class LogScanner:
                 problem=f"not opened: {error.strerror}",
                 remedy=_way_out(path, error),
             )
+        except FileNotFoundError:
+            return UnusableFile(
+                path,
+                code=ProblemCode.MISSING,
+                problem="the file is gone",
+                remedy="Put it back, and what it has is uploaded",
+            )
         except OSError as error:
             return UnusableFile(
                 path,

@@ -206,6 +206,13 @@ class Daemon:
         run, found = self.runs[key], self._found.get(key, 0)
         return run.outcome is None and run.size > found and run.confirmed.offset >= found
 
+    def has_file(self, key: RunKey) -> bool:
+        """Whether the run's file is there, and has no less than when it was found."""
+        try:
+            return self.sessions[key].path.stat().st_size >= self._found.get(key, 0)
+        except OSError:
+            return False
+
     def _tried(self) -> dict[RunKey, Run]:
         """The runs that are not given up."""
         return {

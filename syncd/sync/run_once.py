@@ -262,7 +262,8 @@ def _verdict(
             return Exit.FAILED
         return Exit.DECISION if daemon.skipped_files else Exit.OK
     if unsent:
-        words = f"{len(unsent)} of {_runs(daemon)} left with records to send, safe on disk"
+        safe = ", safe on disk" if all(map(daemon.has_file, unsent)) else ""
+        words = f"{len(unsent)} of {_runs(daemon)} left with records to send{safe}"
     else:
         all_of_them = f"{confirmed:,} records" if growing else f"All {confirmed:,} records"
         words = f"{all_of_them} of {_runs(daemon)} are {place}"

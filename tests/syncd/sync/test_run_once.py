@@ -6,6 +6,7 @@ import ast
 import io
 import itertools
 import json
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -348,3 +349,19 @@ def test_an_interrupted_upload_says_what_is_safe(rig: Rig, monkeypatch: pytest.M
         "Interrupted: 0 records were confirmed, the others are safe on disk. karaoke-syncd sync "
         "goes on from there."
     ]
+
+
+@pytest.mark.parametrize("left", [None, b""], ids=["gone", "emptied"])
+def test_a_file_that_goes_while_it_is_uploaded_is_not_called_safe(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, left: bytes | None
+) -> None:
+    path = rig.log("a", *map(train_line, range(9)))
+
+    def go(*_: object) -> None:
+        path.unlink(missing_ok=True)
+        if left is not None:
+            path.write_bytes(left)
+
+    monkeypatch.setattr(run_once, "shown", lambda console: nullcontext(go))
+    assert rig.sync() is not Exit.OK
+    assert "1 of 1 run left with records to send\n" in rig.said()
