@@ -75,7 +75,7 @@ def forget(call: Invocation, runs: Sequence[str]) -> Exit:
         for run in chosen:
             failures.clear(state, run.run_id)
             decisions.forget(state, run.run_id)
-    for run in found[0][1]:
+    for run in {run.run_id: run for _, chosen, _ in found for run in chosen}.values():
         words = f"{run.label} ({run.run_id}) is left alone from now on"
         call.console.print(words, highlight=False, markup=False)
     return Exit.OK
@@ -87,26 +87,54 @@ def _find(call: Invocation, runs: Sequence[str]) -> list[tuple[Status, list[RunS
     from syncd.report.collect import collect
     from syncd.service import folders
 
-    # by its name a run is meant wherever it is: here, or where the daemon looks
+    # by its name a run is meant wherever it is: here, where the daemon looks, or where an upload
+    # that named its folder left it
     watched = folders.in_force(call.settings)
-    both = tuple(dict.fromkeys((*call.settings.log_dir, *watched.log_dir)))
-    found = []
-    for settings, destination in connect_all(replace(watched, log_dir=both)):
-        status = collect(settings, destination)
-        chosen = {run.run_id: run for word in runs for run in [_meant(word, status)]}
-        state = destination_folder(settings.state_dir, destination.identity.address)
+    targets = [
+        (
+            settings,
+            destination,
+            destination_folder(settings.state_dir, destination.identity.address),
+        )
+        for settings, destination in connect_all(watched)
+    ]
+    left = (folder for *_, state in targets for word in runs for folder in _folders_of(word, state))
+    everywhere = tuple(dict.fromkeys((*call.settings.log_dir, *watched.log_dir, *left)))
+    found, unknown = [], set(runs)
+    for settings, destination, state in targets:
+        status = collect(replace(settings, log_dir=everywhere), destination)
+        chosen = {}
+        for word in runs:
+            if run := _meant(word, status):
+                chosen[run.run_id] = run
+                unknown.discard(word)
         found.append((status, list(chosen.values()), state))
+    for word in unknown:  # at any of them: one may never have heard of a run whose file is gone
+        raise UsageError(
+            f"no run {word!r} is known here",
+            meaning="Nothing was decided",
+            remedy="`karaoke-syncd status --all` lists the runs; name its --log_dir",
+        )
     return found
 
 
-def _meant(word: str, status: Status) -> RunStatus:
-    """The one run that a word means. Raises UsageError."""
+def _folders_of(word: str, state: Path) -> Iterator[Path]:
+    """Where the file of the run with this id was, as far as a destination's state tells."""
+    from karaoke_train.runlog.format import RUN_ID
+    from syncd.state import cursor, failures
+
+    if RUN_ID.fullmatch(word.partition(".")[0]):
+        for known in (cursor.load(state / "cursors", word), failures.load(state, word)):
+            if known:
+                yield Path(known.path).parent
+
+
+def _meant(word: str, status: Status) -> RunStatus | None:
+    """The one run that a word means; None where it means none. Raises UsageError."""
     from syncd.report.selection import named
 
     found = named(status.runs, word)
-    if len(found) == 1:
-        return found[0]
-    if found:
+    if len(found) > 1:
         some = ", ".join(f"{run.run_id} ({run.label})" for run in found[:SHOWN])
         more = " …" if len(found) > SHOWN else ""
         raise UsageError(
@@ -114,11 +142,7 @@ def _meant(word: str, status: Status) -> RunStatus:
             meaning="Nothing was decided",
             remedy="Name the run by its id, or more of its name",
         )
-    raise UsageError(
-        f"no run {word!r} is known here",
-        meaning="Nothing was decided",
-        remedy="`karaoke-syncd status --all` lists the runs; name its --log_dir",
-    )
+    return found[0] if found else None
 
 
 def _what_follows(status: Status, *, uploads: bool) -> tuple[Exit, str]:

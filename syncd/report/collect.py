@@ -159,13 +159,9 @@ def _runs(
         yield _attended(run, known, daemon, state.name, settings.lock_dir) if run.waits else run
     made_new = {here[run_id] for run_id in aliases.values() if run_id in here}
     taken = {*here.values()} - made_new
-    for problem in problems.values():
-        if (
-            problem.decision
-            and problem.path in taken
-            and problem.run_id not in here.keys() | ignored
-        ):
-            yield _undecided(problem)
+    for run_id in problems.keys() - here.keys() - cursors.keys() - ignored:
+        if problems[run_id].decision and problems[run_id].path in taken:
+            yield _undecided(problems[run_id])
     for run_id in cursors.keys() - here.keys() - ignored:
         path = cursors[run_id].path
         if cursors[run_id].ended:

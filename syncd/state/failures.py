@@ -61,6 +61,11 @@ def over(destination: Path, run_id: str, phase: str) -> None:
         file.unlink(missing_ok=True)
 
 
+def load(destination: Path, run_id: str) -> Problem | None:
+    """The run's problem, if it has one."""
+    return _load(destination / "problems" / f"{run_id}.json")
+
+
 def load_all(destination: Path) -> dict[str, Problem]:
     """All problems by run_id."""
     found = map(_load, (destination / "problems").glob("*.json"))

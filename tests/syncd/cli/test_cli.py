@@ -13,11 +13,13 @@ from typing import Any
 import click
 import pytest
 
+from karaoke_train.runlog.reader import Position
 from syncd.cli import cli, main
 from syncd.cli.common import Command, each_command
-from syncd.errors import Connection, Exit
+from syncd.errors import Connection, Exit, ProblemCode, RunRefused
 from syncd.service import launch
-from syncd.state import atomic_json, daemon_report, lease
+from syncd.state import atomic_json, cursor, daemon_report, failures, lease
+from syncd.state.cursor import Cursor, Fingerprint
 from syncd.state.daemon_report import DaemonReport
 from tests.patience import patience
 from tests.syncd.cli.conftest import KEY, NOBODY
@@ -373,6 +375,33 @@ def test_a_run_is_named_by_its_name_or_a_beginning_that_no_other_has(
     assert main(["retry", "name of"]) == Exit.USAGE
     assert "may be any of 2 runs: run-1 (name of run-1), run-22 (" in capsys.readouterr().err
     assert decided(home) == []
+
+
+def test_a_run_is_known_by_its_id_wherever_its_upload_named_the_folder(
+    home: Path, tmp_path: Path
+) -> None:
+    """`status --log_dir` names the command without it."""
+    path = tmp_path / "elsewhere" / "training_log_b.jsonl"
+    path.parent.mkdir()
+    path.write_bytes(config_line(run_id="run-9"))
+    state = home / "state" / "karaoke-syncd" / "servers" / "127.0.0.1_9"
+    failures.save(state, "run-9", path, RunRefused(ProblemCode.DELETED, "it was deleted"))
+    assert main(["forget", "run-9"]) == Exit.OK
+    assert decided(home, "forgotten") == ["run-9"]
+
+
+def test_a_run_that_one_destination_alone_knows_is_decided_about_there(
+    home: Path, log: Path
+) -> None:
+    """Its file is gone, and the other never had anything of it."""
+    state = home / "state" / "karaoke-syncd" / "servers" / "127.0.0.1_9"
+    at = Position(1, 10)
+    gone = Cursor("run-9", "songs", "", str(log.with_name("b.jsonl")), Fingerprint("", ""), at)
+    cursor.save(state / "cursors", gone)
+    both = ["--destination", "wandb", "--destination", "trackio"]
+    assert main(["forget", "run-9", *both]) == Exit.OK
+    assert decided(home, "forgotten") == ["run-9"]
+    assert main(["forget", "run-8", *both]) == Exit.USAGE
 
 
 @pytest.mark.parametrize("command", ["retry", "forget"])
