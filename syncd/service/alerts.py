@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from karaoke_train.runlog.layout import lock_path
 from karaoke_train.runlog.lock import holder_of, this_host
+from karaoke_train.runlog.plain_text import one_line
 from syncd.destination.base import Destination, RunRef
 from syncd.errors import Refused
 from syncd.paths import destination_folder
@@ -139,7 +140,7 @@ class Alerts:
             "destination": self._destination.identity.kind,
             "time": datetime.now(UTC).isoformat(timespec="seconds"),
             "host": this_host(),
-            "words": words_of(kind, name, seen.look, now - seen.grown_at),
+            "words": one_line(words_of(kind, name, seen.look, now - seen.grown_at)),
         }
         if session is None:
             return event

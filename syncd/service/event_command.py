@@ -16,8 +16,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, Final
 
-import orjson
-
+from karaoke_train.runlog.plain_text import json_text
 from syncd import events
 
 TIMEOUT: Final = 60.0  # seconds that the command may take for one event
@@ -58,7 +57,7 @@ class EventCommand:
                 event = self._waiting.get(timeout=0.2)
             except queue.Empty:
                 continue
-            problem = self._run(orjson.dumps(dict(event)) + b"\n")
+            problem = self._run(json_text(event, indent=None).encode() + b"\n")
             if problem:
                 events.event_command_failed(self._command, problem)
 

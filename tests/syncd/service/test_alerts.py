@@ -192,3 +192,12 @@ def test_a_run_that_died_with_the_machine_is_told_after_the_restart(told: Told) 
     told.world.restart()
     told.start()
     assert told.after(600) == []
+
+
+def test_the_sentence_for_people_has_nothing_that_a_terminal_obeys(told: Told) -> None:
+    assert told.after(30) == []
+    told.world.begin(run_name="a\x1b[2J\u202eb\n")
+    told.world.append(end_line())
+    assert told.after(30) == ["run_ended"]
+    assert told.events[-1]["words"] == r"a\x1b[2J\u202eb\n has ended: finished"
+    assert told.events[-1]["run_name"] == "a\x1b[2J\u202eb\n"

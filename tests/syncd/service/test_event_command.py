@@ -81,3 +81,15 @@ def test_events_that_come_too_fast_are_left_out_and_nobody_waits(
     assert "run_ended was not told" in caplog.text
     busy.set()
     command.close()
+
+
+def test_names_that_are_no_text_or_more_than_text_stop_no_later_event(tmp_path: Path) -> None:
+    out, name = tmp_path / "told", "a\udcff\x1b\x9b\u202eb"
+    command = EventCommand(f"cat >> {out}")
+    command.tell({"event": "run_ended", "path": name})
+    command.tell({"event": "run_crashed"})
+    command.close()
+    first, second = out.read_bytes().splitlines()
+    assert first.isascii()
+    assert json.loads(first)["path"] == name.replace("\udcff", "\\udcff")
+    assert json.loads(second) == {"event": "run_crashed"}
