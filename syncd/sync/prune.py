@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -110,8 +109,9 @@ def compress(file: LogFile) -> int:
     with _locked(file):
         part = target.with_name(f".{target.name}.{os.getpid()}.part")
         try:
-            _pack(file.path, part)
-            shutil.copystat(file.path, part)
+            packed = _pack(file.path, part)
+            if not os.path.samestat(part.lstat(), packed):
+                raise _goes_on(file, "its compressed copy was replaced")
             part.replace(target)
         finally:
             part.unlink(missing_ok=True)
@@ -119,8 +119,8 @@ def compress(file: LogFile) -> int:
     return file.size - target.stat().st_size
 
 
-def _pack(source: Path, target: Path) -> None:
-    """Compress, and read it back: what differs is no copy."""
+def _pack(source: Path, target: Path) -> os.stat_result:
+    """Compress, and read it back: what differs is no copy. Returns which file it is."""
     try:
         import zstandard
     except ImportError:
@@ -130,16 +130,22 @@ def _pack(source: Path, target: Path) -> None:
             remedy="pip install 'karaoke-train[zstd]'",
         ) from None
     written, found = hashlib.sha256(), hashlib.sha256()
-    with open_log(source) as log, target.open("xb") as out:
+    # By descriptors alone: where others may write, a name may have become a link meanwhile, and
+    # what it leads to would get the log's rights
+    with open_log(source) as log, target.open("x+b") as out:
         with zstandard.ZstdCompressor(level=_LEVEL).stream_writer(out, closefd=False) as packed:
             while data := log.read(_READ):
                 written.update(data)
                 packed.write(data)
         out.flush()
         os.fsync(out.fileno())
-    with target.open("rb") as back:
-        for data in zstandard.ZstdDecompressor().read_to_iter(back):
+        out.seek(0)
+        for data in zstandard.ZstdDecompressor().read_to_iter(out):
             found.update(data)
+        was = os.fstat(log.fileno())
+        os.fchmod(out.fileno(), was.st_mode & 0o777)
+        os.utime(out.fileno(), ns=(was.st_atime_ns, was.st_mtime_ns))
+        made = os.fstat(out.fileno())
     if written.digest() != found.digest():
         raise SyncError(
             "its compressed copy is not equal to it",
@@ -147,6 +153,7 @@ def _pack(source: Path, target: Path) -> None:
             meaning="It stays as it is",
             remedy="See whether the disk is damaged",
         )
+    return made
 
 
 @contextmanager

@@ -163,6 +163,29 @@ def test_a_compressed_log_is_the_log(rig: Pruned) -> None:
     assert (rig.server.sent, rig.server.violations) == (sent, [])
 
 
+def test_a_link_that_takes_the_place_of_what_is_compressed_is_left_as_it_is(
+    rig: Pruned, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    zstandard = pytest.importorskip("zstandard")
+    path, precious = rig.uploaded(), tmp_path / "precious"
+    precious.touch(0o600)
+    path.chmod(0o644)
+    really = zstandard.ZstdDecompressor
+
+    def swapped() -> object:
+        (part,) = path.parent.glob(".*.part")
+        part.unlink()
+        part.symlink_to(precious)
+        return really()
+
+    monkeypatch.setattr(zstandard, "ZstdDecompressor", swapped)
+    before = precious.stat()
+    with pytest.raises(SyncError, match="its compressed copy was replaced"):
+        compress(rig.file(path))
+    assert (before.st_mode, before.st_mtime) == (precious.stat().st_mode, precious.stat().st_mtime)
+    assert path.exists()
+
+
 @pytest.mark.parametrize("act", [delete, compress])
 def test_a_run_that_somebody_resumed_meanwhile_stays(rig: Pruned, act: object) -> None:
     path = rig.uploaded()
