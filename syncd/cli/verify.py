@@ -15,7 +15,7 @@ from karaoke_train.runlog.plain_text import json_text
 from syncd.cli.common import Invocation, command, print_error_json, say
 from syncd.destination.base import Destination, Identity
 from syncd.destination.registry import connect, connect_all
-from syncd.errors import Exit, Refused, SyncError, Unreachable
+from syncd.errors import Exit, Refused, SyncError, Unreachable, UploadError
 from syncd.paths import destination_folder
 from syncd.settings import Settings
 from syncd.source.scanner import LogFile
@@ -33,6 +33,7 @@ Compared = Sequence[tuple[LogFile, "Comparison"]]
         Exit.OK: "what the server has is what the files have; what waits is counted",
         Exit.OFFLINE: "the server can't be reached, so nothing is known",
         Exit.LOGIN: "nobody is logged in, or the server refuses the account",
+        Exit.FAILED: "some runs could not be compared, which are named; the others are as they are",
         Exit.DIFFERENT: "records are missing or lost at the server, or it has others",
     },
     examples=(
@@ -83,51 +84,61 @@ class _Verified:
     identity: Identity
     code: Exit
     compared: Compared = ()
+    failed: Sequence[tuple[LogFile, SyncError]] = ()  # those that could not be compared, and why
     error: Unreachable | Refused | None = None
 
 
 def _verified(
     runs: Sequence[str], settings: Settings, destination: Destination, repair: bool
 ) -> _Verified:
-    """Raises UsageError for what names no run, SyncError for a file that can't be read."""
+    """Raises UsageError for what names no run."""
     identity = destination.identity
     chosen = _chosen(runs, settings, destination)
     try:
-        compared = _compared(chosen, settings, destination)
+        compared, failed = _compared(chosen, settings, destination)
         if repair and (damaged := [file for file, found in compared if not found.consistent]):
             destination.close()
             _repair(damaged, settings)
             destination = connect(settings)
-            compared = _compared(chosen, settings, destination)
+            compared, failed = _compared(chosen, settings, destination)
     except (Unreachable, Refused) as error:
         code = Exit.LOGIN if isinstance(error, Refused) else Exit.OFFLINE
         return _Verified(identity, code, error=error)
-    except OSError as error:
-        raise SyncError(f"can't be read: {error.strerror}", where=str(error.filename)) from None
     finally:
         destination.close()
-    code = Exit.OK if all(result.consistent for _, result in compared) else Exit.DIFFERENT
-    return _Verified(identity, code, compared)
+    code = Exit.FAILED if failed else Exit.OK
+    code = code if all(result.consistent for _, result in compared) else Exit.DIFFERENT
+    return _Verified(identity, code, compared, failed)
 
 
 def _compared(
     chosen: Sequence[LogFile], settings: Settings, destination: Destination
-) -> list[tuple[LogFile, Comparison]]:
-    """Each with what was found. Raises Unreachable, Refused, OSError."""
+) -> tuple[list[tuple[LogFile, Comparison]], list[tuple[LogFile, SyncError]]]:
+    """Each with what was found, and those of which that isn't known: one that somebody else put
+    there must not keep all others from being compared. Raises Unreachable, Refused."""
     from syncd.report import verify as report
     from syncd.state import cursor
 
     entity = destination.account().entity
     cursors = destination_folder(settings.state_dir, destination.identity.address) / "cursors"
-    compared = []
+    compared, failed = [], list[tuple[LogFile, SyncError]]()
     for file in chosen:
         project = settings.project or file.header.project
-        found = report.verify(file, project, entity, destination)
+        try:
+            found = report.verify(file, project, entity, destination)
+        except (Unreachable, Refused):
+            raise
+        except UploadError as error:
+            failed.append((file, error))
+            continue
+        except OSError as error:
+            failed.append((file, SyncError(f"can't be read: {error.strerror}")))
+            continue
         known = cursor.load(cursors, file.key)
         if known and (known.project, known.entity) == (project, entity):
             found = report.with_lost(found, known.records, known.base)
         compared.append((file, found))
-    return compared
+    return compared, failed
 
 
 def _repair(damaged: Sequence[LogFile], settings: Settings) -> None:
@@ -176,6 +187,16 @@ def _to_json(results: Sequence[_Verified], code: Exit) -> dict[str, Any]:
             for result in results
             for file, found in result.compared
         ],
+        "not_compared": [
+            {
+                "run_id": file.key,
+                "path": str(file.path),
+                "destination": result.identity.kind,
+                "error": str(error),
+            }
+            for result in results
+            for file, error in result.failed
+        ],
     }
 
 
@@ -196,10 +217,14 @@ def _render(verified: _Verified, console: Console) -> None:
     for file, result in compared:
         for words in _details(result):
             console.print(f"{file.path.name}: {words}", highlight=False, markup=False)
+    for file, error in verified.failed:
+        words = f"{file.path.name}: not compared: {error}"
+        console.print(words, style="red", highlight=False, markup=False)
     equal = sum(result.equal for _, result in compared)
     records = sum(result.records for _, result in compared if result.equal)
     console.print(
-        f"{equal} of {len(compared)} runs are {verified.identity.place} as they are here: "
+        f"{equal} of {len(compared) + len(verified.failed)} runs are {verified.identity.place} as "
+        "they are here: "
         f"{records:,} records",
         highlight=False,
     )

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from syncd.cli.verify import _render, _verified
-from syncd.errors import Exit
+from syncd.cli.verify import _render, _to_json, _verified
+from syncd.destination.base import RemoteRun, RunRef
+from syncd.errors import Exit, RunTrouble
 from tests.syncd.world import World
 
 
@@ -49,3 +50,28 @@ def test_what_was_confirmed_and_is_not_there_is_missing(here: World) -> None:
     assert found.code is Exit.DIFFERENT
     ((_, run),) = found.compared
     assert (run.missing, run.missing_at, run.waiting) == (2, [2, 3], 2)
+
+
+@pytest.mark.parametrize("error", [RunTrouble("an odd name"), FileNotFoundError(2, "gone")])
+def test_a_run_that_cannot_be_compared_keeps_no_other_from_it(
+    here: World, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    here.begin("odd", "training_log_odd.jsonl")
+    here.begin()
+    here.train(3)
+    here.run_on()
+    really = here.server.remote_run
+
+    def remote_run(run: RunRef) -> RemoteRun | None:
+        if run.run_id == "odd":
+            raise error
+        return really(run)
+
+    monkeypatch.setattr(here.server, "remote_run", remote_run)
+    last = "1 of 2 runs are on the server as they are here: 4 records"
+    assert verified(here) == (Exit.FAILED, last)
+    found = _verified([], here.settings, here.server, repair=False)
+    (told,) = _to_json([found], found.code)["not_compared"]
+    assert (told["run_id"], told["destination"]) == ("odd", here.server.identity.kind)
+    here.server.lose("run-1", keep=2)
+    assert verified(here)[0] is Exit.DIFFERENT
