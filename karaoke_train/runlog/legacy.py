@@ -18,6 +18,8 @@ from karaoke_train.runlog.layout import UNNAMED_PROJECT
 from karaoke_train.runlog.record_types import SCHEMA, RecordType
 from karaoke_train.runlog.timestamps import parse_timestamp
 
+# https://owasp.org/www-community/attacks/CSV_Injection
+_FORMULAS: Final = ("=", "+", "-", "@", "\t", "\r")
 _LISTS: Final = {  # list in the document -> type of its records
     "train_metrics": RecordType.TRAIN,
     "val_metrics": RecordType.VAL,
@@ -91,13 +93,28 @@ def to_table(records: Iterable[Mapping[str, Any]]) -> tuple[list[str], list[dict
 
 
 def to_csv(records: Iterable[Mapping[str, Any]]) -> str:
-    """The metrics of a run as `to_table` has them."""
+    """The metrics of a run as `to_table` has them. A text that a spreadsheet would take for a
+    formula, and compute, has an apostrophe before it."""
     columns, rows = to_table(records)
-    out = io.StringIO()
-    writer = csv.DictWriter(out, columns, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
+    out = _Rows()
+    writer = csv.writer(out, lineterminator=_Rows.END)
+    writer.writerow(map(_no_formula, columns))
+    writer.writerows([_no_formula(row.get(key)) for key in columns] for row in rows)
     return out.getvalue()
+
+
+class _Rows(io.StringIO):
+    """Rows that end with a newline alone. The writer is told of both characters: of those within a
+    text it quotes none else, and readers take either for a row's end."""
+
+    END: Final = "\r\n"
+
+    def write(self, row: str, /) -> int:
+        return super().write(f"{row.removesuffix(self.END)}\n")
+
+
+def _no_formula(value: object) -> object:
+    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULAS) else value
 
 
 def _by_time(document: Mapping[str, Any]) -> list[Record]:

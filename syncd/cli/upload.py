@@ -218,7 +218,7 @@ def _export_events(path: Path, output: Path | None, call: Invocation) -> Exit:
 
     if output is None:
         raise UsageError("event files need a folder", remedy="Name it with -o DIR")
-    file = LogScanner().look(path)
+    file = LogScanner(largest_media=call.settings.limits.largest_media).look(path, chosen=True)
     if not isinstance(file, LogFile):
         raise SyncError(file.problem or "it has no records yet", where=str(path))
     done = tensorboard.export(file, output, call.settings.allow_config_keys)

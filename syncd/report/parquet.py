@@ -28,10 +28,26 @@ def to_parquet(records: Iterable[Mapping[str, Any]]) -> bytes:
             remedy="pip install 'karaoke-train[parquet]'",
         ) from None
     columns, rows = to_table(records)
-    table = Table.from_pydict({key: _column([row.get(key) for row in rows]) for key in columns})
+    names = _names(columns)
+    table = Table.from_pydict(
+        {names[key]: _column([row.get(key) for row in rows]) for key in columns}
+    )
     out = io.BytesIO()
     write_parquet(table, out)
     return out.getvalue()
+
+
+def _names(columns: Iterable[str]) -> dict[str, str]:
+    """What the columns are called in the file: C's texts end at a NUL, and arro3 aborts at one."""
+    names: dict[str, str] = {}
+    taken: set[str] = set()
+    for key in columns:
+        name = key.replace("\0", "\\0")
+        while name in taken:
+            name += "_"
+        taken.add(name)
+        names[key] = name
+    return names
 
 
 def _column(values: list[Any]) -> Array:

@@ -25,6 +25,7 @@ _LABELS: Final = {XAxis.STEP: "step", XAxis.EPOCH: "epoch", XAxis.TIME: "seconds
 _MARKERS: Final = ("braille", "+", "x", "o", "*", "#")  # what tells curves apart without colour
 _SHOWN: Final = {"braille": "⣤", **{marker: marker for marker in _MARKERS[1:]}}
 _COLOURS: Final = ("blue+", "orange+", "green+", "red+", "cyan+", "magenta+", "gray")
+_LONGEST: Final = 100  # characters of a metric's name: matplotlib takes seconds for a long one
 _DOTS: Final = 2  # columns of a braille character
 _POINTS: Final = 4000  # of a curve in a picture, more than its columns
 
@@ -68,16 +69,18 @@ def plot(files: Sequence[LogFile], keys: Sequence[str], x: XAxis, smoothing: flo
         raise UsageError(
             "there is no metric like " + ", ".join(keys) if keys else "there are no metrics yet",
             meaning="Nothing was drawn",
-            remedy=f"There are {', '.join(there)}" if there else "Try again when steps are logged",
+            remedy=f"There are {', '.join(map(_named, there))}"
+            if there
+            else "Try again when steps are logged",
         )
     return Plot(
         x,
         [
-            Panel(one_line(title), list(_series(runs, members, smoothing)))
+            Panel(_named(title), list(_series(runs, members, smoothing)))
             for title, members in _by_title(wanted).items()
         ],
         list(_lost(runs, wanted, x)),
-        [key for key in there if key not in wanted],
+        [_named(key) for key in there if key not in wanted],
     )
 
 
@@ -162,7 +165,11 @@ def _series(
 
 
 def _label(runs: Mapping[str, object], name: str, key: str) -> str:
-    return one_line(key if len(runs) == 1 else f"{name}: {key}")
+    return _named(key if len(runs) == 1 else f"{name}: {key}")
+
+
+def _named(key: str) -> str:
+    return one_line(key, _LONGEST)
 
 
 def _points(curve: Curve) -> list[tuple[float, float]]:
@@ -180,8 +187,8 @@ def _smooth(series: Series, weight: float) -> Series:
 
 def _lost(runs: Mapping[str, Mapping[str, Curve]], keys: Sequence[str], x: XAxis) -> list[str]:
     return [
-        f"{name}: {key} was NaN or infinite {_times(curve.lost)}, which is not drawn; first at "
-        f"{_LABELS[x]} {curve.lost_at:g}"
+        f"{name}: {_named(key)} was NaN or infinite {_times(curve.lost)}, which is not drawn; "
+        f"first at {_LABELS[x]} {curve.lost_at:g}"
         for name, found in runs.items()
         for key in keys
         if (curve := found.get(key)) and curve.lost

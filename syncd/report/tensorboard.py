@@ -7,6 +7,7 @@ values of its last attempt at each step, as in `plot`.
 from __future__ import annotations
 
 import heapq
+import io
 import json
 import tempfile
 import wave
@@ -15,7 +16,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from itertools import starmap
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from karaoke_train.runlog.legacy import to_document
 from karaoke_train.runlog.reader import Line
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 
 SUFFIX: Final = ".karaoke-syncd"  # of our event files, which an export replaces
 _LAST_STEP: Final = 1 << 62
+_LONGEST: Final = 1 << 30  # bytes of a picture or sound: an event may have twice that
+_MAX_NAME: Final = 100  # bytes of the run's name in a folder's
 _UNUSABLE: Final = '/<>:"\\|?*'  # in the name of a folder, on one system or another
 
 
@@ -57,6 +60,7 @@ def export(file: LogFile, folder: Path, allowed: Collection[str] = ()) -> Export
             meaning="Nothing was written",
             remedy="pip install 'karaoke-train[tensorboard]'",
         ) from None
+    file = file._replace(largest_media=min(file.largest_media, _LONGEST))
     target = folder / _folder_name(file)
     target.mkdir(parents=True, exist_ok=True)
     left_out: list[str] = []
@@ -113,7 +117,8 @@ def _media(file: LogFile, line: Line, started: float, left_out: list[str]) -> It
             continue
         try:
             with file.media.open(media.path) as opened:
-                holds = _sound(opened) if media.kind == "audio" else _picture(opened)
+                data = b"".join(file.media.pieces(opened))
+            holds = _sound(data) if media.kind == "audio" else _picture(data)
         except Exception as error:  # a damaged file raises whatever its decoder stumbles over
             left_out.append(missing(media, error))
             continue
@@ -125,32 +130,28 @@ def _media(file: LogFile, line: Line, started: float, left_out: list[str]) -> It
         )
 
 
-def _picture(file: BinaryIO) -> dict[str, Any]:
+def _picture(data: bytes) -> dict[str, Any]:
     from PIL import Image
     from tensorboardX.proto.summary_pb2 import Summary
 
-    with Image.open(file, formats=PICTURES) as picture:
+    with Image.open(io.BytesIO(data), formats=PICTURES) as picture:
         width, height = picture.size
-    file.seek(0)
     return {
-        "image": Summary.Image(
-            width=width, height=height, colorspace=3, encoded_image_string=file.read()
-        )
+        "image": Summary.Image(width=width, height=height, colorspace=3, encoded_image_string=data)
     }
 
 
-def _sound(file: BinaryIO) -> dict[str, Any]:
+def _sound(data: bytes) -> dict[str, Any]:
     from tensorboardX.proto.summary_pb2 import Summary
 
-    with wave.open(file) as sound:
+    with wave.open(io.BytesIO(data)) as sound:
         rate, channels, frames = sound.getframerate(), sound.getnchannels(), sound.getnframes()
-    file.seek(0)
     return {
         "audio": Summary.Audio(
             sample_rate=rate,
             num_channels=channels,
             length_frames=frames,
-            encoded_audio_string=file.read(),
+            encoded_audio_string=data,
             content_type="audio/wav",
         )
     }
@@ -174,5 +175,5 @@ def _folder_name(file: LogFile) -> str:
     name = "".join(
         "-" if c in _UNUSABLE or not c.isprintable() else c for c in file.header.run_name
     )
-    name = name.strip(" .")[:100]
+    name = name.encode()[:_MAX_NAME].decode(errors="ignore").strip(" .")
     return f"{name}-{file.run_id}" if name and name != file.run_id else file.run_id

@@ -109,6 +109,26 @@ def test_pictures_and_sounds_are_in_it_and_what_is_missing_is_named(
     assert "left out: ../../x.png is missing: outside of the run's media folder" in err
 
 
+@pytest.mark.parametrize(("limit", "taken"), [(100, True), (99, False)])
+def test_a_file_over_the_limit_of_the_settings_is_named_and_not_read(
+    log: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    limit: int,
+    taken: bool,
+) -> None:
+    media = log.parent / "media" / "run-1"
+    media.mkdir(parents=True)
+    with wave.open(str(media / "song.wav"), "wb") as sound:
+        sound.setparams((1, 2, 8000, 0, "NONE", ""))
+        sound.writeframes(b"\0\0" * 28)  # 100 bytes with the header
+    append(log, record(type="media", step=7, key="m", path="song.wav", kind="audio"))
+    monkeypatch.setenv("KARAOKE_SYNCD_LARGEST_MEDIA", str(limit))
+    found = {value.tag for event in export(log) for value in event.summary.value}
+    words = "left out: song.wav is missing: it is larger than media may be"
+    assert ("m" in found, words in capsys.readouterr().err) == (taken, not taken)
+
+
 def test_what_no_event_can_hold_is_named(log: Path, capsys: pytest.CaptureFixture[str]) -> None:
     append(log, b"bad\n" + record(type="val", step=10**30, **{"val/loss": 1, "val/f1": "NaN"}))
     assert scalars(export(log))[-1] == ("val/loss", 1 << 62, 1)
@@ -117,7 +137,7 @@ def test_what_no_event_can_hold_is_named(log: Path, capsys: pytest.CaptureFixtur
     assert "left out: val/f1 was NaN or infinite 1 times" in err
 
 
-@pytest.mark.parametrize("name", ["a/b: c", "../..", ""])
+@pytest.mark.parametrize("name", ["a/b: c", "../..", "", "\U0001f600" * 100, "\x1b[2J\u202e\0"])
 def test_a_name_that_is_none_for_a_folder_stays_within_it(log: Path, name: str) -> None:
     log.write_bytes(config_line(run_name=name) + train_line(1))
     export(log)

@@ -84,3 +84,17 @@ def test_without_matplotlib_it_says_what_to_install(
     monkeypatch.setitem(sys.modules, "matplotlib.backends.backend_agg", None)
     assert main(["plot", "-o", "c.png"]) == 1
     assert "pip install 'karaoke-train[plot]'" in capsys.readouterr().err
+
+
+def test_a_name_of_a_page_is_shown_by_its_beginning(
+    log: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    long = "k" * 50_000
+    record = f'{{"type":"val","step":3,"{long}":1,"{long}2":"NaN","{long}3":2}}\n'
+    log.write_bytes(config_line() + record.encode())
+    assert main(["plot"]) == 0
+    assert main(["plot", "--keys", f"{long}3"]) == 0
+    assert main(["plot", "--keys", "none"]) == 2
+    out, err = capsys.readouterr()
+    assert "k" * 100 + "…" in out
+    assert "k" * 101 not in out + err

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from karaoke_train.runlog.format import encode
 from syncd.errors import SyncError
 from syncd.report.export import export
 from tests.syncd.world import config_line, end_line, train_line
@@ -85,6 +86,26 @@ def test_parquet_has_the_same_table_with_types(log: Path) -> None:
     assert found["deep/a"] == [None] * 5
     kinds = {name: type(next(filter(None, values), None)) for name, values in found.items()}
     assert [kinds[name] for name in ("step", "epoch", "ok", "odd")] == [int, float, bool, str]
+
+
+def test_a_text_that_a_spreadsheet_would_compute_is_none_in_the_table(log: Path) -> None:
+    texts = ["=1+1", "+1", "-1", "@a", "\tb", "\rc", "d=e", "'f"]
+    record = {"type": "val", "step": -1, "loss": -0.5, **{f"{text}k": text for text in texts}}
+    log.write_bytes(config_line() + encode(record))
+    head, row = csv.reader(io.StringIO(str(export(log, "csv")[0]), newline=""))
+    shown = ["'=1+1", "'+1", "'-1", "'@a", "'\tb", "'\rc", "d=e", "'f"]
+    assert head == ["type", "step", "loss", *(f"{text}k" for text in shown)]
+    assert row == ["val", "-1", "-0.5", *shown]
+
+
+def test_parquet_takes_names_that_no_text_of_cs_can_be(log: Path) -> None:
+    arro3_io = pytest.importorskip("arro3.io", reason="arro3 is not installed")
+    log.write_bytes(config_line() + encode({"type": "val", "a\0b": "c\0d", "a\\0b": 2}))
+    data = export(log, "parquet")[0]
+    assert isinstance(data, bytes)
+    table = arro3_io.read_parquet(io.BytesIO(data)).read_all()
+    assert table.column_names == ["type", "a\\0b", "a\\0b_"]
+    assert [table.column(n)[0].as_py() for n in range(3)] == ["val", "c\0d", 2]
 
 
 def test_where_nothing_writes_parquet_it_is_said_what_to_install(
