@@ -1,41 +1,36 @@
-"""What a server does not take or does not count, in words: the same in both lanes."""
+"""What a server does not take or does not count, in words: the same in both lanes. What to do about
+the run is said in `syncd.sync.troubles`, where its file is known."""
 
 from __future__ import annotations
 
 from syncd.errors import Contradiction, NotCounted, ProblemCode, RunRefused, RunTrouble
 
 
-def run_deleted(run_id: str) -> RunRefused:
+def run_deleted() -> RunRefused:
     """Somebody deleted the run on its page."""
     return RunRefused(
         ProblemCode.DELETED,
         "the run was deleted at the server, which does not take its name again",
         meaning="The file still has every record",
-        remedy=f"Leave it: karaoke-syncd forget {run_id}. "
-        "Or upload the file as a run of its own: karaoke-syncd sync --as_new FILE",
     )
 
 
-def run_refused(run_id: str, words: str) -> RunRefused:
+def run_refused(words: str) -> RunRefused:
     """The server would say the same each time: the project's name can't be, say."""
     return RunRefused(
         ProblemCode.REFUSED,
         f"the server does not take the run ({words})",
         meaning="Its records are safe on disk, and are not sent before you say so",
-        remedy="Correct what it names (the project: `project` in config.toml, or --project), then "
-        f"karaoke-syncd retry {run_id}",
     )
 
 
-def not_counted(run_id: str, first: int, sent: int) -> NotCounted:
+def not_counted(first: int, sent: int) -> NotCounted:
     """The server answered for the lines from `first` to `sent`, and counts none of them."""
     return NotCounted(
         ProblemCode.NOT_COUNTED,
         f"the server took {sent - first:,} records, and counts none of them",
         meaning="Whether they are kept can't be told from here, so nothing is sent a second time; "
         "the file has every record. A daemon looks at its count again now and then",
-        remedy='If this server never counts, confirm = "answer" in config.toml takes its answers '
-        f"for it. To send again what is not counted: karaoke-syncd retry {run_id}",
     )
 
 
@@ -54,6 +49,4 @@ def contradiction(what: str) -> Contradiction:
     return Contradiction(
         f"the server {what}",
         meaning="It may be catching up; nothing is sent until its answers agree",
-        remedy="If this stays, somebody else wrote to the run: upload the file as a run of "
-        "its own with karaoke-syncd sync --as_new FILE",
     )

@@ -262,6 +262,8 @@ class Session:
             if self._contradictions > 1:  # after the first one it was only late
                 self._destination.mend(self.ref)
         error.where = error.where or self.path.name
+        if not error.remedy:  # the server's words: it knows neither the file nor its key
+            error.remedy = one_line(troubles.way_out(error, self.path, self.key))
         return failure(error)
 
     def _open(self) -> Event:
@@ -277,7 +279,7 @@ class Session:
             count = known.confirmed.ordinal  # its own says nothing
         self._check_count(count, known)
         if known and known.uncounted > count == known.confirmed.ordinal:
-            raise not_counted(self.header.run_id, count, known.uncounted)
+            raise not_counted(count, known.uncounted)
         remote, displaced = self._agreeing(remote)
         if remote and self._destination.counts:
             count = remote.count

@@ -5,7 +5,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from syncd.errors import ProblemCode, RemoteHasMore, RemoteLostRecords, RunRefused, RunTrouble
+from syncd.errors import (
+    Contradiction,
+    ProblemCode,
+    RemoteHasMore,
+    RemoteLostRecords,
+    RunRefused,
+    RunTrouble,
+    UploadError,
+)
 from syncd.source.fingerprint import FileChanged
 from syncd.source.scanner import as_new_command
 
@@ -22,6 +30,34 @@ def changed(found: FileChanged, path: Path, key: str) -> RunRefused:
         remedy=f"Put the file back as it was and `karaoke-syncd retry {key}`, or upload it as a "
         f"run of its own: {as_new_command(path)}",
     )
+
+
+def way_out(error: UploadError, path: Path, key: str) -> str:
+    """What to do about a run that the server refuses or contradicts itself about; empty where that
+    isn't known."""
+    match error:
+        case Contradiction():
+            return (
+                "If this stays, somebody else wrote to the run: upload the file as a run of its "
+                f"own: {as_new_command(path)}"
+            )
+        case RunRefused(code=ProblemCode.DELETED):
+            return (
+                f"Leave it: karaoke-syncd forget {key}. "
+                f"Or upload the file as a run of its own: {as_new_command(path)}"
+            )
+        case RunRefused(code=ProblemCode.REFUSED):
+            return (
+                "Correct what it names (the project: `project` in config.toml, or --project), then "
+                f"karaoke-syncd retry {key}"
+            )
+        case RunRefused(code=ProblemCode.NOT_COUNTED):
+            return (
+                'If this server never counts, confirm = "answer" in config.toml takes its answers '
+                f"for it. To send again what is not counted: karaoke-syncd retry {key}"
+            )
+        case _:
+            return ""
 
 
 def remote_has_more(count: int, known: int, path: Path, key: str) -> RemoteHasMore:

@@ -158,7 +158,7 @@ class WandbDestination:
         try:
             return self._api.label(run, labels)
         except Rejected as rejected:
-            raise run_refused(run.run_id, str(rejected)) from None
+            raise run_refused(str(rejected)) from None
 
     def mend(self, run: RunRef) -> None:
         """The run's next sessions are on the direct lane."""

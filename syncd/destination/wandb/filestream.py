@@ -164,7 +164,7 @@ class FileStream:
         if first > self._began:  # it counts, and is behind
             return stands_still(first, sent)
         self._lanes.not_counted()
-        return not_counted(self._target.header.run_id, first, sent)
+        return not_counted(first, sent)
 
     def pause(self) -> float:
         """Seconds until the next post is welcome."""
@@ -442,17 +442,17 @@ class FileStream:
 
     def _run_refused(self, rejected: Rejected) -> RunTrouble | RunRefused:
         """The server does not make the run, or does not take its config."""
-        words, run_id = str(rejected), self._target.header.run_id
+        words = str(rejected)
         if _OTHER_SCHEMA.search(words) and self._lanes.leave(f"it answers {words!r}"):
             return _other_lane(words)
         if "deleted" in words:
-            return run_deleted(run_id)
-        return run_refused(run_id, words)
+            return run_deleted()
+        return run_refused(words)
 
     def _lines_refused(self, rejected: Rejected) -> RunTrouble | RunRefused:
         words, ref = str(rejected), self._target.ref
         if "deleted" in words:
-            return run_deleted(ref.run_id)
+            return run_deleted()
         first = self._next == self._began
         if first and rejected.status in NOT_TAKEN and self._lanes.leave_for(ref, words):
             return _other_lane(words)

@@ -203,7 +203,7 @@ class WandbSdk:
         if remote and remote.count > first:
             return contradiction(f"counts {remote.count}, and does not have line {first}")
         if self._api.rows(self._target.ref, first, first + 1):
-            return not_counted(self._target.header.run_id, first, sent)
+            return not_counted(first, sent)
         return stands_still(first, sent)
 
     @property
@@ -369,12 +369,12 @@ class WandbSdk:
             raise
 
     def _explained(self, words: str) -> RunTrouble | RunRefused:
-        key, run_id = self._api.login.key, self._target.header.run_id
+        key = self._api.login.key
         words = words.replace(key, "***") if key else words
         if "deleted" in words:
-            return run_deleted(run_id)
+            return run_deleted()
         if _NOT_TAKEN.search(words):
-            return run_refused(run_id, words)
+            return run_refused(words)
         return RunTrouble(
             f"wandb's SDK: {words}",
             meaning="The records are safe on disk",

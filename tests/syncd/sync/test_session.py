@@ -6,7 +6,6 @@ import errno
 import fcntl
 import shutil
 import time
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -423,14 +422,27 @@ def test_a_stalled_session_is_dropped_in_words(path: Path, server: FakeServer) -
     assert server.sessions == []
 
 
+def test_what_to_do_about_a_refused_part_names_its_key_and_its_file(
+    path: Path, server: FakeServer
+) -> None:
+    """The id of the whole run is the first part's key, which is another file."""
+    server.deleted.add("run-1")
+    part = session(path, server).file._replace(part="0c05c2a4")
+    one = Session(part, server, state=path.parent / "state", entity=lambda: "team")
+    remedy = failed(one.open()).remedy
+    assert "karaoke-syncd forget run-1.0c05c2a4" in remedy
+    assert f"karaoke-syncd sync --as_new {path}" in remedy
+
+
 def test_what_a_server_took_and_does_not_count_is_not_sent_again(
     path: Path, server: FakeServer
 ) -> None:
-    server.meaning_of_a_stall = partial(not_counted, "run-1")
+    server.meaning_of_a_stall = not_counted
     one = brought(path, server)
     event = one.stalled(at(0), END)
     assert isinstance(event, Failed)  # its count is looked at again by itself
     assert "took 6 records, and counts none" in event.error.what
+    assert "karaoke-syncd retry run-1" in event.error.remedy
     sent = server.sent
     server.lag = 6
     server.faults.append("stale_count")
@@ -441,7 +453,7 @@ def test_what_a_server_took_and_does_not_count_is_not_sent_again(
 
 
 def test_a_retry_sends_again_what_was_not_counted(path: Path, server: FakeServer) -> None:
-    server.meaning_of_a_stall = partial(not_counted, "run-1")
+    server.meaning_of_a_stall = not_counted
     one = session(path, server)
     one.open()
     one.send(at(0), 99)
