@@ -16,7 +16,7 @@ from karaoke_train.runlog.layout import LOG_FILES, lock_path
 from karaoke_train.runlog.lock import Holder, holder_of
 from karaoke_train.runlog.timestamps import parse_timestamp
 from syncd.destination.base import Destination, Identity, RunRef
-from syncd.errors import Connection, ProblemCode
+from syncd.errors import Connection, ProblemCode, RunTrouble
 from syncd.paths import destination_folder
 from syncd.report.oddities import oddities
 from syncd.report.status import RunState, RunStatus, Status, spoken
@@ -58,18 +58,21 @@ def collect(settings: Settings, destination: Destination) -> Status:
     ago = reached.seconds_ago(state, datetime.now(UTC))
     connectivity, words, remedy = _connectivity(current, identity, ago)
     entity = current.entity or identity.entity
+    kept = cursor.load_all(state / "cursors")
     cursors = {
         run_id: known
-        for run_id, known in cursor.load_all(state / "cursors").items()
+        for run_id, known in kept.items()
         if not entity or known.entity == entity  # what another account has is not here
     }
     tree = FolderTree(lambda: settings.log_dir, recursive=settings.recursive)
     tree.look()
     aliases = decisions.aliases(state)
     files = _files(cursors, aliases, tree)
+    damaged = (cursor.run_ids(state / "cursors") or set()) - kept.keys()
+    problems = {key: _damaged(key, state) for key in damaged} | failures.load_all(state)
     runs = (
         *_unreadable_state(settings.state_dir),
-        *_runs(settings, state, cursors, aliases, files, destination.url, holder, tree),
+        *_runs(settings, state, cursors, problems, aliases, files, destination.url, holder, tree),
     )
     return Status(
         running=holder is not None,
@@ -132,6 +135,7 @@ def _runs(
     settings: Settings,
     state: Path,
     cursors: Mapping[str, Cursor],
+    problems: Mapping[str, Problem],
     aliases: Mapping[str, str],
     files: Sequence[FoundFile],
     url: Callable[[RunRef], str],
@@ -139,7 +143,6 @@ def _runs(
     tree: FolderTree,
 ) -> Iterable[RunStatus]:
     ignored = decisions.forgotten(state)
-    problems = failures.load_all(state)
     quarantined = state / "quarantine"
     with_bad_lines = quarantine.run_ids(quarantined)
     here: dict[str, str] = {}
@@ -333,6 +336,16 @@ def _missing(known: Cursor, problem: str = "the file is gone before its run ende
         remedy=f"Put the file back, or karaoke-syncd forget {known.run_id}",
         code=ProblemCode.MISSING,
     )
+
+
+def _damaged(key: str, state: Path) -> Problem:
+    """A daemon that was done with the run looks at its cursor no more."""
+    error = RunTrouble(
+        "what the server has of it isn't known here: its cursor in the state folder is damaged",
+        meaning="Its records are counted as waiting, though they may be there",
+        remedy=f"Ask the server: karaoke-syncd retry {key}",
+    )
+    return failures.problem_of(key, state / "cursors" / f"{key}.json", error)
 
 
 def _undecided(problem: Problem) -> RunStatus:

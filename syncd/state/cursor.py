@@ -135,14 +135,19 @@ def load_all(folder: Path) -> dict[str, Cursor]:
 
 def each(folder: Path) -> Iterator[Cursor]:
     """All cursors of a destination, one after the other; of a folder that can't be read, none."""
+    for run_id in run_ids(folder) or ():
+        if known := load(folder, run_id):
+            yield known
+
+
+def run_ids(folder: Path) -> set[str] | None:
+    """The runs that have a cursor, damaged ones included; None for a folder that can't be read."""
     try:
         names = os.listdir(folder)  # noqa: PTH208  no Path for each
     except OSError:
-        return
-    for name in names:
-        run_id = name.removesuffix(".json")
-        if run_id and run_id != name and (known := load(folder, run_id)):
-            yield known
+        return None
+    stems = {name.removesuffix(".json") for name in names if name.endswith(".json")}
+    return stems - {""}
 
 
 def _check(data: Mapping[str, object]) -> str:

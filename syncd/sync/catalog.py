@@ -106,6 +106,8 @@ class Catalog:
     def _look_at_all(
         self, current: Mapping[str, Path], first_line_hash: Callable[[str], str]
     ) -> Listing:
+        if (kept := cursor.run_ids(self._destination / "cursors")) is not None:
+            self._past.keep_only(kept)
         now = {key: Owner(str(path), first_line_hash(key)) for key, path in current.items()}
         files = resolve_parts(self._with_progress(self._scan()), self._past.uploaded_from | now)
         self._parts = {file.path: file for file in files if isinstance(file, LogFile) and file.part}
@@ -164,12 +166,14 @@ class Catalog:
         was there, when this process began or `run_ended` was called."""
         return self._named is None and self._past.has_all_of(file, project, entity)
 
-    def run_ended(self, key: str) -> None:
-        """Take in that all of a run is at the server, as far as its cursor says so."""
+    def run_ended(self, key: str) -> bool:
+        """Take in that all of a run is at the server, as far as its cursor says so; whether it
+        has one."""
         if self._named is not None:  # then nothing counts as finished
-            return
+            return True
         if known := cursor.load(self._destination / "cursors", key):
             self._past.learn(known)
+        return known is not None
 
     def is_at(self, run_id: str, entity: str) -> bool:
         """Whether a finished run is at this entity, as far as that is known."""

@@ -109,6 +109,7 @@ class Daemon:
         self.sessions: dict[RunKey, Session] = {}
         self._found: dict[RunKey, int] = {}  # bytes of each run's file when it was first seen
         self._earlier: Mapping[RunKey, Sequence[LogFile]] = {}  # of later parts of runs
+        self._asked_again: set[RunKey] = set()  # runs that had ended, and whose cursor was lost
         self._failed_during: dict[RunKey, Phase] = {}  # of the runs' last failures
         self.connectivity = Connectivity(entity=settings.entity)
         self.skipped_files: tuple[UnusableFile, ...] = ()
@@ -464,9 +465,12 @@ class Daemon:
     def _let_go(self, file: LogFile) -> bool:
         """Drop the session of a run that has ended; whether all of its file is at the server."""
         key = file.key
-        self._catalog.run_ended(key)
+        if not self._catalog.run_ended(key) and key not in self._asked_again:
+            self._asked_again.add(key)  # once: perhaps the state folder takes no writes
+            self._retry(key)
         if not self._is_finished(file):
             return False
+        self._asked_again.discard(key)
         self._drop_run(key)
         self._story.forget(key)
         self.finished[key] = file.path

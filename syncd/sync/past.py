@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 from dataclasses import dataclass
 from sys import intern
 
@@ -67,6 +67,11 @@ class Past:
         """Whether a run that has ended did so at this entity, as far as that is known."""
         whole = self._whole.get(key)
         return whole is not None and (not entity or whole.entity == entity)
+
+    def keep_only(self, keys: Set[str]) -> None:
+        """Believe nothing of the ends of other runs: their cursors are lost."""
+        for key in self._whole.keys() - keys:
+            self.let_go(key)
 
     def let_go(self, key: str) -> None:
         """Believe nothing of the run's end any more."""

@@ -254,6 +254,12 @@ def _goes_on_without_a_cursor(scene: Scene) -> None:
     scene.daemon()
 
 
+def _cursor_damaged(scene: Scene) -> None:
+    scene.uploaded()
+    (scene.world.destination / "cursors" / "run-1.json").write_bytes(bytes(500))
+    scene.daemon()
+
+
 def _written_over(scene: Scene) -> None:
     path = scene.uploaded()
     path.write_bytes(path.read_bytes().replace(b"finished", b"FINISHED"))
@@ -519,6 +525,12 @@ SITUATIONS = (
         Exit.DECISION,
         "name of run-1: To send the missing ones again: karaoke-syncd retry run-1. To leave it so: "
         "karaoke-syncd forget run-1", run={"state": "blocked", "code": "lost_at_server"},
+    ),
+    Situation(
+        "a run's cursor is damaged", _cursor_damaged,
+        WAIT + "; 1 run is in trouble", Exit.TROUBLE,
+        "name of run-1: Ask the server: karaoke-syncd retry run-1",
+        ("its cursor in the state folder is damaged",), run={"state": "waiting", "uploaded": 0},
     ),
     Situation(
         "a line is no record", _bad_line, "All 5 records are on the server (1 run)", Exit.OK,

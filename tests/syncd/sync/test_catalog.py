@@ -321,7 +321,7 @@ def test_a_daemon_that_lives_long_keeps_no_session_of_what_has_ended(here: World
         here.append(end_line(), path)
         here.run_on(seconds=KEPT)
         assert len(here.daemon.sessions) <= 3, number
-    assert here.daemon._story._on_server <= here.daemon.runs.keys()
+    assert here.daemon._story._arrives <= here.daemon.runs.keys()
 
 
 def test_an_ended_run_of_which_the_cursor_is_lost_keeps_its_session(ended: World) -> None:

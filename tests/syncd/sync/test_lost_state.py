@@ -19,6 +19,7 @@ from syncd.report.status import RunStatus, exit_code
 from syncd.settings import Limits
 from syncd.source.scanner import alias_key
 from syncd.state import atomic_json, cursor, decisions
+from syncd.sync.loop import KEPT
 from syncd.sync.scheduler import Phase
 from tests.fakes.uploads import FakeServer, PromptServer
 from tests.syncd.world import NAME, URL, World, config_line, end_line, train_line
@@ -364,6 +365,40 @@ def test_a_later_part_does_not_wait_for_one_whose_file_was_made_a_run_of_its_own
     assert server.count("job42") == 4
     assert {(run.state, run.problem) for run in here.status().runs} == {("uploaded", "")}
     here.daemon.drop()
+
+
+@pytest.mark.parametrize("later", [1.0, 2 * KEPT])
+def test_a_cursor_that_is_lost_after_a_run_has_ended_is_made_anew(
+    here: World, later: float
+) -> None:
+    """Else its records would be said to be being uploaded for as long as the daemon lives."""
+    here.append(end_line())
+    here.run_on()
+    for _ in range(3):
+        here.tick(later)
+    cursor.remove(here.destination / "cursors", "run-1")
+    assert here.run_status().state == "waiting"
+    sent = here.server.sent
+    assert look(here).state == "uploaded"
+    assert here.server.sent == sent
+    assert here.daemon.finished.keys() == {"run-1"}
+
+
+def test_a_state_folder_that_takes_no_cursors_costs_one_question_more(
+    here: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here.append(end_line())
+    here.run_on()
+    cursor.remove(here.destination / "cursors", "run-1")
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(cursor, "save", full)
+    look(here, 1000)
+    asked = len(here.server.asked)
+    look(here, 3000)
+    assert len(here.server.asked) == asked
 
 
 def test_a_copy_is_named_and_not_sent_twice(here: World, monkeypatch: pytest.MonkeyPatch) -> None:
