@@ -199,11 +199,14 @@ def status(
     from syncd.report.collect import collect
     from syncd.report.status import exit_code_of
     from syncd.service import folders
+    from syncd.source import tailer
+
+    counts = tailer.Counts()
 
     def look() -> list[Status]:
         settings = folders.in_force(call.settings)
         with without_collection():
-            return [collect(*target) for target in connect_all(settings)]
+            return [collect(*target, counts) for target in connect_all(settings)]
 
     most = None if everything else limit
     if as_json:

@@ -14,6 +14,7 @@ from typing import Final
 
 from karaoke_train.runlog.layout import LOG_FILES, lock_path
 from karaoke_train.runlog.lock import Holder, holder_of
+from karaoke_train.runlog.reader import Position
 from karaoke_train.runlog.timestamps import parse_timestamp
 from syncd.destination.base import Destination, Identity, RunRef
 from syncd.errors import Connection, ProblemCode, RunTrouble
@@ -42,8 +43,11 @@ from syncd.sync.past import owners
 _GLANCE: Final = 200  # folders, which `status --watch` looks at each second
 
 
-def collect(settings: Settings, destination: Destination) -> Status:
-    """Look at the state folder and the log folders. Never raises for what is in them."""
+def collect(
+    settings: Settings, destination: Destination, counts: tailer.Counts | None = None
+) -> Status:
+    """Look at the state folder and the log folders. counts: of earlier looks. Never raises for what
+    is in them."""
     identity = destination.identity
     state = destination_folder(settings.state_dir, identity.address)
     holder = lease.daemon_of(settings.state_dir)
@@ -72,8 +76,11 @@ def collect(settings: Settings, destination: Destination) -> Status:
     problems = {key: _damaged(key, state) for key in damaged} | failures.load_all(state)
     runs = (
         *_unreadable_state(settings.state_dir),
-        *_runs(settings, state, cursors, problems, aliases, files, destination.url, holder, tree),
-    )
+        *_runs(
+            settings, state, cursors, problems, aliases, files, destination.url, holder, tree,
+            counts or tailer.Counts(),
+        ),
+    )  # fmt: skip
     return Status(
         running=holder is not None,
         daemon=str(holder) if holder else "",
@@ -141,6 +148,7 @@ def _runs(
     url: Callable[[RunRef], str],
     daemon: Holder | None,
     tree: FolderTree,
+    counts: tailer.Counts,
 ) -> Iterable[RunStatus]:
     ignored = decisions.forgotten(state)
     quarantined = state / "quarantine"
@@ -151,12 +159,15 @@ def _runs(
     for file in files:
         if isinstance(file, UnusableFile):
             in_words = str(file.path) if file.path in tree.folders else file.path.stem
-            yield _unusable(file, by_path.get(str(file.path)), settings, ignored, in_words)
+            was = by_path.get(str(file.path))
+            yield _unusable(file, was, settings, ignored, in_words, counts)
             continue
         run_id = file.key
         here[run_id] = str(file.path)
         known = cursors.get(run_id)
-        run = _run(file, run_id, known, problems.get(run_id), run_id in ignored, settings, url)
+        run = _run(
+            file, run_id, known, problems.get(run_id), run_id in ignored, settings, url, counts
+        )
         if run_id in with_bad_lines:
             run = run._replace(bad=quarantine.load(quarantined, run_id).count)
         yield _attended(run, known, daemon, state.name, settings.lock_dir) if run.waits else run
@@ -186,17 +197,21 @@ def _run(
     ignored: bool,
     settings: Settings,
     url: Callable[[RunRef], str],
+    counts: tailer.Counts,
 ) -> RunStatus:
     header = file.header
     project = settings.project or header.project
     mine = known if known and known.project == project else None
     uploaded, offset = (mine.records, mine.confirmed.offset) if mine else (0, 0)
-    pending = lines_from(file.path, offset) if file.size > offset else 0
-    records = uploaded + pending
-    if mine and (changed := _changed(file, mine)):
-        records = lines_from(file.path, 0)
-        pending = max(0, records - uploaded)
-        problem = problem if problem and problem.decision else changed
+    changed = _changed(file, mine) if mine else None
+    records = uploaded
+    if changed or file.size > offset:
+        at = tailer.START if changed else Position(uploaded, offset)
+        which = file.path, file.first_line_hash, changed is None
+        records = counts.of(which, file.path, file.size, at)
+    pending = max(0, records - uploaded)
+    if changed and not (problem and problem.decision):
+        problem = changed
     state = _state(header.upload, ignored, problem, pending)
     live = (known is None or not known.ended) and holder_of(lock_path(file.path)) is not None
     if state is RunState.UPLOADED and mine and not mine.ended:
@@ -294,6 +309,7 @@ def _unusable(
     settings: Settings,
     ignored: Container[str],
     name: str,
+    counts: tailer.Counts,
 ) -> RunStatus:
     """known: of the run that was uploaded from there, where that isn't told by the file; name: of
     the file or folder."""
@@ -312,7 +328,7 @@ def _unusable(
             run = run._replace(records=at, uploaded=at)
     else:
         project = settings.project or header.project
-        records = lines_from(file.path, 0)
+        records = counts.of((file.path, header.run_id), file.path, file.size, tailer.START)
         run = RunStatus(
             header.run_id, header.run_name, project, str(file.path), state, records=records,
             created=header.created,

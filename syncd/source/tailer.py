@@ -11,6 +11,7 @@ import errno
 import math
 import os
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -138,6 +139,28 @@ def count_lines(path: Path, offset: int) -> tuple[int, int]:
             elif at - end > SEARCH:
                 break
     return count, end
+
+
+class Counts:
+    """The lines of files that are looked at again and again. Each is counted once: a file of
+    gigabytes may grow with each look."""
+
+    def __init__(self) -> None:
+        self._known: dict[object, tuple[int, Position]] = {}
+
+    def of(self, file: object, path: Path, size: int, at: Position) -> int:
+        """The complete lines of a file that has this size; `at`: a line's start, up to which they
+        are known. file: what tells it from another one at that path. Those behind are none where
+        it can't be read, which is said elsewhere."""
+        counted, end = self._known.get(file, (at.offset, at))
+        if size < counted:
+            counted, end = at.offset, at
+        if size != counted:
+            with suppress(OSError):
+                lines, offset = count_lines(path, end.offset)
+                end = Position(end.ordinal + lines, offset)
+            self._known[file] = size, end
+        return end.ordinal
 
 
 def _newline(file: BinaryIO, begin: int, search: float) -> tuple[int, int]:

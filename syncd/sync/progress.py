@@ -5,15 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from karaoke_train.runlog.reader import Position
 from syncd.source import tailer
 from syncd.sync.loop import Daemon
-from syncd.sync.scheduler import Run, RunKey
 
 FIRST_LINE: Final = 5.0  # seconds until the first line; each next one takes twice as long, up to
 LAST_LINE: Final = 600.0  # this: the upload beside a training of a week writes into a log
@@ -22,46 +21,19 @@ Show = Callable[[str, int, int], None]  # of what, records confirmed, records in
 
 
 class Totals:
-    """The records of an upload. Each line is counted once: a file of gigabytes may grow with each
-    look."""
+    """The records of an upload."""
 
     def __init__(self) -> None:
-        self._known: dict[RunKey, _Counted] = {}
+        self._counts = tailer.Counts()
 
     def of(self, daemon: Daemon) -> tuple[int, int]:
         """Records that are confirmed, and records in all."""
         confirmed = total = 0
         for key, run in daemon.runs.items():
             confirmed += run.records
-            total += max(run.records, self._records(key, run, daemon.sessions[key].path))
+            path, at = daemon.sessions[key].path, Position(run.records, run.confirmed.offset)
+            total += max(run.records, self._counts.of(key, path, run.size, at))
         return confirmed, total
-
-    def _records(self, key: RunKey, run: Run, path: Path) -> int:
-        known = self._known.get(key)
-        if known is None or run.size < known.size:
-            known = _Counted(run.confirmed.offset, run.confirmed.offset, run.records)
-        if run.size != known.size:
-            lines, end = _lines_behind(known.end, path)
-            self._known[key] = known = _Counted(run.size, end, known.records + lines)
-        return known.records
-
-
-class _Counted(NamedTuple):
-    """What was counted of a file. size: its own at that time; end: of the last complete line,
-    both in bytes. records: before that."""
-
-    size: int
-    end: int
-    records: int
-
-
-def _lines_behind(offset: int, path: Path) -> tuple[int, int]:
-    """Complete lines from there on, and where they end; none of a file that can't be read, which is
-    said elsewhere."""
-    try:
-        return tailer.count_lines(path, offset)
-    except OSError:
-        return 0, offset
 
 
 @contextmanager

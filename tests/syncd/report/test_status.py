@@ -24,6 +24,7 @@ from syncd.report.status import (
     exit_code,
     to_json,
 )
+from syncd.source import tailer
 from syncd.state import cursor, daemon_report, failures, lease
 from syncd.state.daemon_report import DaemonReport
 from tests.fakes.uploads import IDENTITY, FakeServer
@@ -301,3 +302,26 @@ def test_trouble_with_the_lines_is_over_when_more_of_them_are_confirmed(here: Wo
     here.train(1)
     here.run_on()
     assert here.run_status().problem == ""
+
+
+@pytest.mark.parametrize("upload", [True, False])
+def test_status_that_looks_again_reads_what_is_new_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, upload: bool
+) -> None:
+    here, read = World(tmp_path), []
+    copy = here.begin(name="training_log_copy.jsonl", upload=upload)
+    here.begin(upload=upload)
+    here.train(50)
+    count_lines = tailer.count_lines
+
+    def counted(path: Path, offset: int) -> tuple[int, int]:
+        read.append(path.stat().st_size - offset)
+        return count_lines(path, offset)
+
+    monkeypatch.setattr(tailer, "count_lines", counted)
+    counts = tailer.Counts()
+    for more in range(20):
+        runs = {run.path: run for run in collect(here.settings, here.server, counts).runs}
+        assert (runs[str(here.path)].records, runs[str(copy)].records) == (51 + more, 1)
+        here.train(1)
+    assert sum(read) < 2 * here.path.stat().st_size

@@ -256,3 +256,27 @@ def test_what_a_file_shows_behind_a_read_is_known_without_another_look(log: Path
         chunk = tailer.read(log, at, expect=shown)
         shown, at = fingerprint.later(shown, chunk.before, chunk.lines.data), chunk.lines.end
         assert shown == fingerprint.fingerprint(log, at)
+
+
+def test_lines_that_were_counted_are_not_read_again(
+    log: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    began: list[int] = []
+    count_lines = tailer.count_lines
+
+    def counted(path: Path, offset: int) -> tuple[int, int]:
+        began.append(offset)
+        return count_lines(path, offset)
+
+    monkeypatch.setattr(tailer, "count_lines", counted)
+    counts = tailer.Counts()
+    for data, lines in ((b"{}\n{}\n{", 2), (b"}\n", 3), (b"", 3), (b"{}\n", 4)):
+        with log.open("ab") as file:
+            file.write(data)
+        assert counts.of("log", log, log.stat().st_size, START) == lines
+    assert began == [0, 6, 9]
+    log.write_bytes(b"{}\n")  # cut off
+    assert counts.of("log", log, 3, START) == 1
+    log.unlink()
+    assert counts.of("log", log, 9, START) == 1
+    assert counts.of("another", log, 9, Position(5, 9)) == 5
