@@ -14,7 +14,6 @@ point again. It also lets a test give a running daemon its next order.
 from __future__ import annotations
 
 import os
-import signal
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
@@ -38,6 +37,8 @@ def _dying(order: Path) -> Callable[[str], None]:
             order.unlink()  # carried out once, by whoever removes it
         except FileNotFoundError:
             return
+        import signal  # each command would wait for it
+
         os.kill(os.getpid(), signal.SIGKILL)
 
     return die_if_ordered

@@ -25,15 +25,15 @@ _UNSEEN: Final = (
     r"\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff"
     r"\ud800-\udfff\U000e0000-\U000e007f"
 )
-_NOT_IN_TEXT: Final = re.compile(f"[{_UNSEEN}]")
-_NOT_IN_LINE: Final = re.compile(f"[{_UNSEEN}\t\n]")
+_NOT_IN_TEXT: Final = f"[{_UNSEEN}]"
+_NOT_IN_LINE: Final = f"[{_UNSEEN}\t\n]"
 _INDENT: Final = 2
 
 
 def one_line(text: str, most: int = 0) -> str:
     """The text without secrets, with an escape (`\\x1b`, `\\n`) for each character that would do
     anything but stand there. most: characters to cut it to, 0 for all of them."""
-    shown = _NOT_IN_LINE.sub(_escape, cut(text))
+    shown = _escaped(_NOT_IN_LINE, cut(text))
     return f"{shown[:most]}…" if 0 < most < len(shown) else shown
 
 
@@ -45,7 +45,7 @@ def shown_name(*names: str) -> str:
 
 def several_lines(text: str) -> str:
     """The same where newlines and tabs are ours: a traceback's, say."""
-    return _NOT_IN_TEXT.sub(_escape, cut(text))
+    return _escaped(_NOT_IN_TEXT, cut(text))
 
 
 def json_text(value: Any, *, indent: int | None = _INDENT) -> str:
@@ -80,6 +80,11 @@ def _strict(value: Any, cleaned: _Cleaned) -> Any:
     if isinstance(value, list | tuple):
         return [_strict(item, cleaned) for item in value]
     return value
+
+
+def _escaped(characters: str, text: str) -> str:
+    # Nearly all texts are printable, which none of these is: to compile both takes 2 ms of a start
+    return text if text.isprintable() else re.sub(characters, _escape, text)
 
 
 def _escape(found: re.Match[str]) -> str:

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from karaoke_train.runlog.format import MAX_LINE, BadRecord, Record, decode
 
 HEAD: Final = 200  # bytes of a bad line that are kept, to be shown to a person
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Position:
+class Position(NamedTuple):
     """The start of a line: its ordinal (the number of complete lines before it) and byte offset."""
 
     ordinal: int = 0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import time
 from typing import TYPE_CHECKING, Final
 
@@ -99,6 +98,7 @@ def stop(call: Invocation, timeout: float) -> Exit:
 
 
 def _stop(settings: Settings, console: Console, timeout: float) -> Exit:
+    import signal
     import socket
 
     from syncd.state.lease import daemon_of

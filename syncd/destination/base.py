@@ -22,22 +22,23 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from karaoke_train.runlog.format import MAX_TAG, Record, RunHeader
-from karaoke_train.runlog.reader import Line
 from syncd import memory
 from syncd.errors import UploadError
-from syncd.source.lines import Lines
-from syncd.source.media_folder import MediaFolder
+
+if TYPE_CHECKING:  # `status` sends no line, and would wait for it
+    from karaoke_train.runlog.reader import Line
+    from syncd.source.lines import Lines
+    from syncd.source.media_folder import MediaFolder
 
 Row = Mapping[str, Any]  # a history row, with its `_step`
 _DONE: Final = frozenset({"finished"})
 _FAILED: Final = frozenset({"failed", "killed"})
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(NamedTuple):
     """How a run ended: status finished, failed, interrupted or crashed."""
 
     status: str
@@ -54,8 +55,7 @@ class Outcome:
         return self.exit_code or (0 if self.status == "finished" else 1)
 
 
-@dataclass(frozen=True, slots=True)
-class RunRef:
+class RunRef(NamedTuple):
     """A run's name at a destination."""
 
     entity: str
@@ -63,8 +63,7 @@ class RunRef:
     run_id: str
 
 
-@dataclass(frozen=True, slots=True)
-class Labels:
+class Labels(NamedTuple):
     """What people sort runs by. Empty ones leave the server's as they are."""
 
     tags: tuple[str, ...] = ()
@@ -130,8 +129,7 @@ class Target:
         return RunRef(self.entity, self.project, self.header.run_id)
 
 
-@dataclass(frozen=True, slots=True)
-class Account:
+class Account(NamedTuple):
     """Who we are at the destination. entity: where runs go to."""
 
     entity: str
@@ -158,8 +156,7 @@ class Identity:
     key_digest: str = field(default="", repr=False)
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(NamedTuple):
     """One thing that `doctor` saw. check: a stable name; level: ok, warning or error; remedy:
     empty when there's nothing to do."""
 

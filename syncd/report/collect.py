@@ -22,7 +22,7 @@ from syncd.paths import destination_folder
 from syncd.report.oddities import oddities
 from syncd.report.status import RunState, RunStatus, Status, spoken
 from syncd.settings import Settings
-from syncd.source import fingerprint, tailer
+from syncd.source import fingerprint
 from syncd.source.fingerprint import FileChanged
 from syncd.source.folder_tree import FolderTree, folders
 from syncd.source.scanner import (
@@ -36,8 +36,6 @@ from syncd.state import cursor, daemon_report, decisions, failures, lease, quara
 from syncd.state.cursor import Cursor
 from syncd.state.daemon_report import DaemonReport
 from syncd.state.failures import Problem
-from syncd.sync import troubles
-from syncd.sync.outcome import outcome_before
 from syncd.sync.past import owners
 
 _GLANCE: Final = 200  # folders, which `status --watch` looks at each second
@@ -217,7 +215,7 @@ def _run(
     if state is RunState.UPLOADED and mine and not mine.ended:
         # a run that crashed has no end in its file: that it can't be told is a problem of the run's
         crashed = problem is not None and not live
-        if crashed or outcome_before(file.path, offset):
+        if crashed or _has_end(file.path, offset):
             # of one that was uploaded by its name nobody tells it by himself
             state = RunState.ENDING if header.upload else RunState.LOCAL
     to_upload = state in (RunState.WAITING, RunState.BLOCKED)
@@ -243,6 +241,8 @@ def _changed(file: LogFile, known: Cursor) -> Problem | None:
             return None
         fingerprint.check(file.path, known.confirmed, known.fingerprint)
     except FileChanged as found:
+        from syncd.sync import troubles
+
         return failures.problem_of(
             file.key, file.path, troubles.changed(found, file.path, file.key)
         )
@@ -269,6 +269,12 @@ def _attended(
     if known and _time(known.updated) >= _time(uploader.since) > 0:
         return run
     return run._replace(state=RunState.ELSEWHERE)
+
+
+def _has_end(path: Path, offset: int) -> bool:
+    from syncd.sync.outcome import outcome_before
+
+    return outcome_before(path, offset) is not None
 
 
 def _time(text: str) -> float:
@@ -381,8 +387,10 @@ def _belongs(around: Sequence[Path], settings: Settings) -> bool:
 
 def lines_from(path: Path, offset: int) -> int:
     """Complete lines of the file from an offset on; 0 when it can't be read."""
+    from syncd.source.tailer import count_lines  # of 10,000 runs nearly all need none of it
+
     try:
-        return tailer.count_lines(path, offset)[0]
+        return count_lines(path, offset)[0]
     except OSError:
         return 0
 

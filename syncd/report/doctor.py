@@ -12,7 +12,6 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Final
@@ -79,7 +78,7 @@ def to_json(findings: list[Finding]) -> dict[str, Any]:
         "schema": SCHEMA,
         "exit_code": int(code),
         "exit": code.name.lower(),
-        "findings": [asdict(finding) for finding in findings],
+        "findings": [finding._asdict() for finding in findings],
     }
 
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from syncd.report.status import RunState, RunStatus
 
@@ -15,8 +14,7 @@ LIVE: Final = "live"  # what --filter takes beside the states
 TROUBLE: Final = "trouble"
 
 
-@dataclass(frozen=True, slots=True)
-class Selection:
+class Selection(NamedTuple):
     """The runs of a table, and how many were left out, by state."""
 
     shown: tuple[RunStatus, ...]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from syncd.errors import Exit
 from syncd.report.status import RunState, RunStatus, Status, exit_code, spoken
@@ -13,8 +13,7 @@ from syncd.settings import BY_DAEMON, BY_FLAG, BY_SERVICE
 _NOT_UPLOADED = (RunState.LOCAL, RunState.FORGOTTEN, RunState.COPY, RunState.EMPTY)
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(NamedTuple):
     """Whether the data is safe. level: ok, warning or error; rest: what else is to be said, behind
     a semicolon each; advice: what to do."""
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import BinaryIO, Final, NamedTuple
 
 from syncd.settings import Limits
 from syncd.source.safe_open import open_strictly
@@ -31,8 +30,7 @@ class TooLarge(Unusable):
         self.size = size
 
 
-@dataclass(frozen=True, slots=True)
-class MediaFolder:
+class MediaFolder(NamedTuple):
     """path: absolute, without links (see `safe_open.resolved`). largest: in bytes, of a file."""
 
     path: Path

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import errno
 import os
-import shutil
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -113,6 +112,8 @@ def _listed(folder: Path) -> Iterator[int]:
 def remove_folder(path: Path) -> None:
     """Remove the folder at an absolute path with all that is in it, unless it, or a folder on the
     way to it, is a link. None there is fine. Raises OSError."""
+    import shutil  # which brings along what compresses
+
     with (
         suppress(FileNotFoundError, NotADirectoryError, UnsafeFile),
         _folder(str(path.parent)) as folder,

@@ -10,7 +10,6 @@ import re
 import shlex
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -84,8 +83,7 @@ class Owner(NamedTuple):
     project: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class UnusableFile:
+class UnusableFile(NamedTuple):
     """A file that can't be uploaded as it is. code: None while its first line isn't written yet,
     which is nobody's fault. header: of a copy, the run that it is a copy of."""
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -105,7 +104,7 @@ def save(folder: Path, cursor: Cursor, *, sync: bool = True) -> None:
         "version": VERSION,
         **cursor._asdict(),
         "fingerprint": cursor.fingerprint._asdict(),
-        "confirmed": asdict(cursor.confirmed),
+        "confirmed": cursor.confirmed._asdict(),
         "head": cursor.head._asdict() if cursor.head else None,
     }
     atomic_json.write(folder / f"{cursor.run_id}.json", {**data, "check": _check(data)}, sync=sync)

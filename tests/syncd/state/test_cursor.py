@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -68,7 +67,7 @@ def test_a_cursor_of_a_version_without_notes_is_known_and_has_none(tmp_path: Pat
         "version": 1,
         **KNOWN._asdict(),
         "fingerprint": KNOWN.fingerprint._asdict(),
-        "confirmed": asdict(KNOWN.confirmed),
+        "confirmed": KNOWN.confirmed._asdict(),
     }
     for newer in ("notes", "attempt", "uncounted", "stopped", "head"):
         del data[newer]

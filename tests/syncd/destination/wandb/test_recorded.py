@@ -93,7 +93,7 @@ def ask(lane: DirectLane) -> None:
     """What the daemon, `status` and `verify` want to know."""
     ref = odd.log("r", [], Path()).target(lane, 0).ref
     assert lane.api.viewer() == "team"
-    assert lane.api.remote_run(replace(ref, run_id="none")) is None
+    assert lane.api.remote_run(ref._replace(run_id="none")) is None
     assert lane.api.rows(ref, 0, 3)
     assert lane.api.files(ref)
     lane.api.steps(ref)
