@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import time
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from karaoke_train.runlog.lock import Holder
+from karaoke_train.runlog.lock import Holder, this_host
 from syncd.errors import Connection
 from syncd.state import atomic_json
 
@@ -20,7 +21,8 @@ SILENT_AFTER = 30.0  # seconds without one, after which the daemon counts as hun
 @dataclass(frozen=True, slots=True)
 class DaemonReport:
     """How a daemon is. updated: ISO 8601, when it said so; empty where none ever did. project:
-    instead of what each run says; None where the version was one that did not tell."""
+    instead of what each run says; None where the version was one that did not tell. ticks: when it
+    said so by the machine's own clock, which nobody sets."""
 
     pid: int = 0
     server: str = ""
@@ -34,12 +36,14 @@ class DaemonReport:
     words: str = ""
     remedy: str = ""
     updated: str = ""
+    ticks: float = 0.0
 
 
 def save(state: Path, report: DaemonReport) -> None:
     """Write it, with this process and the time. Raises OSError."""
     updated = datetime.now(UTC).isoformat(timespec="seconds")
-    word = asdict(replace(report, pid=os.getpid(), updated=updated))
+    said = replace(report, pid=os.getpid(), updated=updated, ticks=time.monotonic())
+    word = asdict(said)
     atomic_json.write(state / NAME, word, sync=False)  # a power cut ends the daemon as well
 
 
@@ -50,6 +54,10 @@ def load(state: Path) -> DaemonReport:
 
 def silence(report: DaemonReport, holder: Holder, now: datetime) -> float:
     """Seconds since the daemon that holds the state folder last reported, or began."""
+    # The calendar's clock may have been set back by a year since, and stands while a laptop sleeps
+    since = time.monotonic() - report.ticks
+    if report.pid == holder.pid and report.ticks and holder.host == this_host() and since >= 0:
+        return since
     # One that has just begun, and reads 10,000 files first, has its predecessor's report there
     spoke = report.updated if report.pid == holder.pid else holder.since
     try:
@@ -61,7 +69,8 @@ def silence(report: DaemonReport, holder: Holder, now: datetime) -> float:
 def _decoded(data: Any) -> DaemonReport:
     if not isinstance(data["log_dir"], list):
         raise TypeError("log_dir is no list")
-    data = {"destinations": [], "recursive": False, "project": None, **data}  # of later versions
+    later = {"destinations": [], "recursive": False, "project": None, "ticks": 0.0}  # versions'
+    data = {**later, **data}
     if not isinstance(data["project"], str | None):
         raise TypeError("project is no text")
     known = {field.name: data[field.name] for field in fields(DaemonReport)}
@@ -69,5 +78,6 @@ def _decoded(data: Any) -> DaemonReport:
         "connectivity": Connection(data["connectivity"]),
         "log_dir": tuple(map(str, data["log_dir"])),
         "destinations": tuple(map(str, data["destinations"])),
+        "ticks": float(data["ticks"]),
     }
     return atomic_json.typed(DaemonReport, known | made)

@@ -6,6 +6,7 @@ about, else on the state that one leaves. docs/uploading.md has them as a table.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
@@ -30,6 +31,8 @@ from tests.syncd.world import NAME, URL, World, end_line, train_line
 OTHER = "training_log_20240116_090000.jsonl"
 SINCE = "2024-01-15T14:30:22+00:00"
 NODE = Holder("node2", 7, SINCE)
+NEVER = timedelta(0)
+YEAR = timedelta(days=365)
 
 
 class Scene:
@@ -61,16 +64,20 @@ class Scene:
         self.world.run_on()
         return path
 
-    def daemon(self, *, age: float = 0.0, **said: Any) -> None:
-        """A daemon runs, and said this so many seconds ago."""
+    def daemon(self, *, age: float = 0.0, set_back: timedelta = NEVER, **said: Any) -> None:
+        """A daemon runs, and said this so many seconds ago. set_back: what the clock was set back
+        by since then."""
         self._hold(lease.state_lock(self.world.settings.state_dir))
         folders = tuple(map(str, self.world.settings.log_dir))
         usual = {"server": URL, "login": "netrc", "entity": "team", "log_dir": folders,
                  "connectivity": Connection.ONLINE}  # fmt: skip
         daemon_report.save(self.world.settings.state_dir, DaemonReport(**(usual | said)))
         file = self.world.settings.state_dir / daemon_report.NAME
-        then = datetime.now(UTC) - timedelta(seconds=age)
-        file.write_bytes(orjson.dumps({**orjson.loads(file.read_bytes()), "updated": str(then)}))
+        then = {
+            "updated": str(datetime.now(UTC) - timedelta(seconds=age) + set_back),
+            "ticks": time.monotonic() - age,
+        }
+        file.write_bytes(orjson.dumps(orjson.loads(file.read_bytes()) | then))
 
     def writing(self, path: Path) -> None:
         """The log's writer lives."""
@@ -391,6 +398,18 @@ SITUATIONS = (
         Exit.SILENT,
         "it hangs or is stopped, or its state folder takes no writes (a full disk?): look at its "
         "log, then karaoke-syncd restart", ("online 90 s ago",),
+    ),
+    Situation(
+        "the same, and the clock was set back by a year since it last reported",
+        lambda scene: _waits(scene, age=90.0, set_back=YEAR),
+        "The daemon has not reported for 90 s: 4 records wait, safe on disk; 0 are on the server",
+        Exit.SILENT,
+        "it hangs or is stopped, or its state folder takes no writes (a full disk?): look at its "
+        "log, then karaoke-syncd restart",
+    ),
+    Situation(
+        "records wait, a daemon uploads them, and the clock was set back by a year",
+        lambda scene: _waits(scene, set_back=YEAR), WAIT, Exit.OK, UPLOADING,
     ),
     Situation(
         "records wait, and the daemon uploads to another server",
