@@ -22,7 +22,7 @@ from syncd.paths import destination_folder
 from syncd.report.oddities import oddities
 from syncd.report.status import RunState, RunStatus, Status, spoken
 from syncd.settings import Settings
-from syncd.source import fingerprint
+from syncd.source import fingerprint, tailer
 from syncd.source.fingerprint import FileChanged
 from syncd.source.folder_tree import FolderTree, folders
 from syncd.source.scanner import (
