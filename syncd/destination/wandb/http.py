@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import email.utils
 import errno
+import io
 import os
 import socket
 import threading
@@ -107,7 +108,7 @@ class Http:
         self.timeout = timeout
         self._key = key
         self._deadlines = Deadlines()
-        self._timeouts = urllib3.Timeout(min(CONNECT, timeout), read=timeout)
+        self._timeouts = urllib3.Timeout(connect=min(CONNECT, timeout), read=timeout)
         self._ways: dict[tuple[str, str], _Way] = {}  # by scheme and host
         self._guard = threading.Lock()
 
@@ -118,7 +119,12 @@ class Http:
         except ValueError as error:  # a key that is no Latin-1
             raise BadRequest(type(error).__name__) from None
         kind = {"Content-Type": "application/json"}
-        return self._send("POST", self.base_url + path, body, {**login, **kind, **(headers or {})})
+        sent = {**login, **kind, **(headers or {})}
+        if len(body) <= SLOWEST:
+            return self._send("POST", self.base_url + path, body, sent)
+        # In pieces: what is sent at once has to be sent within the time for a connection
+        sent["Content-Length"] = str(len(body))
+        return self._send("POST", self.base_url + path, _Part(io.BytesIO(body), len(body)), sent)
 
     def put(self, url: str, body: BinaryIO, headers: Mapping[str, str]) -> Answer:
         """PUT a file, from where it is read to its end, to a link that the server gave, without the
@@ -254,7 +260,7 @@ def _proxy_for(url: str) -> str:
 
 def _way_to(url: str) -> _Way:
     proxy, bundle = _proxy_for(url), ca_bundle()
-    how: dict[str, Any] = {"maxsize": _CONNECTIONS, "block": False}
+    how: dict[str, Any] = {"maxsize": _CONNECTIONS, "block": False, "blocksize": SLOWEST}
     if bundle and Path(bundle).is_dir():
         how["ca_cert_dir"] = bundle
     elif bundle:

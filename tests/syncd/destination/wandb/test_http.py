@@ -179,6 +179,56 @@ def test_what_is_long_has_longer_to_be_sent_but_not_to_be_answered() -> None:
         assert time.monotonic() - begun < patience(60), "the answer had the time of the sending"
 
 
+def test_what_is_long_may_take_longer_to_be_sent_than_a_connection_to_be_made(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    connect = patience(0.5)
+    monkeypatch.setattr("syncd.destination.wandb.http.CONNECT", connect)
+    size, seen = 16 << 20, list[bytes]()
+
+    def serve(connection: socket.socket) -> None:
+        replying(PLAIN, seen)(Slow(connection))  # type: ignore[arg-type]
+
+    class Slow:
+        """Takes a sixteenth of it in an eighth of the time."""
+
+        def __init__(self, connection: socket.socket) -> None:
+            self.sendall = connection.sendall
+            self._connection = connection
+
+        def recv(self, _: int) -> bytes:
+            data = self._connection.recv(1 << 20)
+            time.sleep(connect / 8 * len(data) / (1 << 20))
+            return data
+
+    with server(serve) as url:
+        http = Http(url, "k", patience(20.0))
+        for _ in range(2):  # over a new connection, and one that was kept
+            assert http.post("/x", b"x" * size).data == b"{}"
+    assert [len(request.partition(b"\r\n\r\n")[2]) for request in seen] == [size, size]
+
+
+@pytest.mark.parametrize("before", [0, 1], ids=["new", "kept"])
+def test_an_answer_may_take_longer_than_a_connection_to_be_made(
+    monkeypatch: pytest.MonkeyPatch, before: int
+) -> None:
+    connect = patience(0.3)
+    monkeypatch.setattr("syncd.destination.wandb.http.CONNECT", connect)
+
+    def serve(connection: socket.socket) -> None:
+        for _ in range(before):
+            whole_request(connection)
+            connection.sendall(PLAIN)
+        whole_request(connection)
+        time.sleep(connect * 2)
+        connection.sendall(PLAIN)
+
+    with server(serve) as url:
+        http = Http(url, "k", patience(20.0))
+        for _ in range(before + 1):
+            assert http.post("/x", b"{}").data == b"{}"
+
+
 def test_closing_ends_what_is_under_way_and_lets_nothing_begin() -> None:
     with server(trickle(b"")) as url:
         http = Http(url, "k", 60.0)
