@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import stat
+from functools import lru_cache
 from math import gcd
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 import soundfile
-from scipy.signal import resample_poly
+from scipy.signal import firwin, resample_poly
 
 from karaoke_train.audio.units import SAMPLE_RATE
 
@@ -24,6 +25,14 @@ SUFFIXES = (".wav", ".flac", ".mp3", ".ogg", ".opus", ".aiff", ".aif", ".m4a")
 _BAD_FILE = 7
 _RATES = (1_000, 768_000)  # Hz; beyond these a header is damaged, not unusual
 _SETTLE = 160  # output samples read on each side, so that the resampler's edges are cut off
+_BLOCK = 32_000  # output samples, 2 s, that are resampled at once
+# Of the power that the mean of unrelated channels has; less, and they cancel each other out
+_CANCELLED = 0.1
+# Frames of the file before a part that are read with it from an .mp3. What an MPEG frame needs may
+# stand in those before it (its "bit reservoir", of up to 255 bytes, or 511): behind a jump they are
+# silent or wrong. The smallest ones, of 576 samples at 24 kHz and 8 kbit/s, hold 3 bytes each
+_LEAD = 85 * 576
+_LOUDEST = 100.0  # more is no loud recording but whole numbers that were stored as floats
 _PROBE = 1_600  # frames read at the file's end to see that the end is there
 
 
@@ -57,32 +66,126 @@ def probe(path: Path) -> float:
 
 
 def read(path: Path, start: float = 0.0, end: float | None = None) -> np.ndarray:
-    """The samples of `path` from `start` to `end` (seconds; `None`: to its end).
+    """The samples of `path` from `start` to `end` (seconds; `None`: to its end), as `Reader` has
+    them. Raises AudioError."""
+    with Reader(path) as reader:
+        return reader.read(start, end)
 
-    Returns float32 in [-1, 1], shape (samples,), 16 kHz. Channels are averaged. Other rates go
-    through scipy's polyphase resampler (`scipy.signal.resample_poly`, Kaiser 5.0 window), over
-    the part asked for and a little on each side, so a two-hour file costs no more than its
-    part, and parts join without a seam. Raises AudioError.
+
+class Reader:
+    """An audio file that is read part by part.
+
+    Other rates go through scipy's polyphase resampler (`scipy.signal.resample_poly`, Kaiser 5.0
+    window), block by block, so a two-hour file costs no more than its longest part, and parts join
+    without a seam. A part that begins within the one before it, or right behind, is read on from
+    there: some formats are slow to seek in. Raises AudioError.
     """
-    with _opened(path) as file:
-        common = gcd(SAMPLE_RATE, file.samplerate)
-        up, down = SAMPLE_RATE // common, file.samplerate // common
-        length = -(-file.frames * up // down)
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file = _opened(path)
+        common = gcd(SAMPLE_RATE, self._file.samplerate)
+        self._up, self._down = SAMPLE_RATE // common, self._file.samplerate // common
+        self._length = -(-self._file.frames * self._up // self._down)
+        self._first = self._next = 0  # samples at 16 kHz that are at hand: from, to
+        self._sound = self._raw = np.zeros((0, self._file.channels), np.float32)
+        self._raw_first: int | None = None  # the first frame of the file's that is at hand
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def read(self, start: float = 0.0, end: float | None = None) -> np.ndarray:
+        """The samples from `start` to `end` (seconds; `None`: to the file's end).
+
+        Returns float32 in [-1, 1], shape (samples,), 16 kHz. Channels are averaged; where that
+        leaves next to nothing of them, the loudest one is taken alone.
+        """
         first = max(0, round(start * SAMPLE_RATE))
-        last = length if end is None else min(length, round(end * SAMPLE_RATE))
+        last = self._length if end is None else min(self._length, round(end * SAMPLE_RATE))
         if last <= first:
             return np.zeros(0, np.float32)
+        if not self._first <= first <= self._next:
+            self._restart(first)
+        blocks = [self._sound[first - self._first :]]
+        while self._next < last and len(block := self._block(min(last, self._next + _BLOCK))):
+            blocks.append(block)
+            self._next += len(block)
+        self._sound, self._first = np.concatenate(blocks), first
+        return np.asarray(_mixed(self._sound[: last - first]).clip(-1.0, 1.0))
+
+    def _restart(self, first: int) -> None:
+        self._first = self._next = first
+        self._sound = self._sound[:0]
+        self._raw_first = None
+
+    def _block(self, until: int) -> np.ndarray:
+        """The samples that follow those at hand, (samples, channels); none past the file's end."""
         # Whole blocks of up:down, so that the part's samples fall where the whole file's would.
-        block = max(0, first - _SETTLE) // up
-        until = min(file.frames, -(-(last + _SETTLE) // up) * down)
-        sound = _frames(file, path, block * down, until - block * down)
-    if not np.isfinite(sound).all():
-        raise AudioError(path, "holds samples that are not numbers; convert it again")
-    mono = sound.mean(axis=1)
-    if up != down:
-        mono = resample_poly(mono, up, down)
-    part = np.clip(mono[first - block * up : last - block * up], -1.0, 1.0)
-    return np.asarray(part, np.float32)
+        start = max(0, self._next - _SETTLE) // self._up
+        end = -(-(until + _SETTLE) // self._up)
+        sound = self._frames(start * self._down, min(self._file.frames, end * self._down))
+        if self._up != self._down:
+            window = _window(max(self._up, self._down))
+            sound = resample_poly(sound, self._up, self._down, window=window)
+        block = np.asarray(sound[self._next - start * self._up : until - start * self._up])
+        self._check(block)
+        return block
+
+    def _check(self, block: np.ndarray) -> None:
+        if not np.isfinite(block).all():
+            raise AudioError(self._path, "holds samples that are not numbers; convert it again")
+        if (loudest := float(np.abs(block).max(initial=0.0))) > _LOUDEST:
+            reason = f"holds samples of {loudest:.0f}, where 1 is as loud as can be"
+            raise AudioError(self._path, f"{reason}; convert it again")
+
+    def _frames(self, start: int, end: int) -> np.ndarray:
+        """Frames of the file, after those at hand or anew."""
+        if self._raw_first is None:
+            lead = min(start, _LEAD) if self._file.format == "MP3" else 0
+            self._raw = _frames(self._file, self._path, start - lead, lead + end - start)[lead:]
+        else:
+            kept = self._raw[start - self._raw_first :]
+            more = max(0, end - start - len(kept))
+            self._raw = np.concatenate([kept, _frames(self._file, self._path, None, more)])
+        self._raw_first = start
+        return self._raw
+
+
+def _mixed(sound: np.ndarray) -> np.ndarray:
+    """One channel of many, (samples,). A right channel that is the left one's mirror image, as
+    "voice cancelling" and a swapped wire make it, would leave silence of both."""
+    channels = sound.shape[1]
+    mono: np.ndarray = sound.mean(axis=1)
+    power = np.einsum("ij,ij->j", sound, sound, dtype=np.float64)
+    left = np.einsum("i,i->", mono, mono, dtype=np.float64)
+    cancelled = left * channels < _CANCELLED * power.mean()
+    return np.asarray(sound[:, power.argmax()] if cancelled else mono)
+
+
+@lru_cache(maxsize=4)
+def _window(steps: int) -> np.ndarray:
+    """What `resample_poly` filters with by default, made once and not for each block."""
+    taps = firwin(20 * steps + 1, 1.0 / steps, window=("kaiser", 5.0))
+    return np.asarray(taps, np.float32)
+
+
+class _Onwards(soundfile.SoundFile):  # type: ignore[misc]  # soundfile has no types
+    """A file whose reads go on where the last one ended, as libsndfile has it.
+
+    soundfile seeks to that very place after each read of a file that it can seek in, and mpg123
+    forgets at any seek what the next frames of an .mp3 need (see `_LEAD`). `seek` itself works.
+    """
+
+    def seekable(self) -> bool:
+        """Not as far as soundfile's own seeks go."""
+        return False
 
 
 def _opened(path: Path) -> soundfile.SoundFile:
@@ -97,16 +200,18 @@ def _opened(path: Path) -> soundfile.SoundFile:
     if not found.st_size:
         raise AudioError(path, "is empty; copy or convert it again")
     try:
-        return soundfile.SoundFile(path)
+        return _Onwards(path)
     except (soundfile.SoundFileError, OSError) as error:
         remedy = "; convert it to .wav or .flac" if path.suffix.lower() == ".m4a" else ""
         reason = f"is no audio that can be read ({_said(error)}){remedy}"
         raise AudioError(path, reason) from error
 
 
-def _frames(file: soundfile.SoundFile, path: Path, start: int, count: int) -> np.ndarray:
+def _frames(file: soundfile.SoundFile, path: Path, start: int | None, count: int) -> np.ndarray:
+    """start: `None` goes on where the file is."""
     try:
-        file.seek(start)
+        if start is not None:
+            file.seek(start)
         return np.asarray(file.read(count, dtype="float32", always_2d=True))
     except (soundfile.SoundFileError, OSError) as error:
         raise AudioError(path, f"is damaged: {_said(error)}; copy or convert it again") from error

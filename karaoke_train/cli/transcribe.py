@@ -97,14 +97,14 @@ def _write_notes(
     there = [str(target) for target in targets if target.exists()]
     if there and not overwrite:  # it may be somebody's labels
         raise FileExistsError(f"{path}: {', '.join(there)} exists; give --out DIR or --overwrite")
-    sound = FileSound.open(path)
-    notes, reason = _listen(model, sound, options)
-    for target in targets:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        if target.suffix == ".png":
-            _draw(target, model, sound, notes)
-        else:
-            write(target, notes, sound=path.name)
+    with FileSound(path) as sound:
+        notes, reason = _listen(model, sound, options)
+        for target in targets:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            if target.suffix == ".png":
+                _draw(target, model, sound, notes)
+            else:
+                write(target, notes, sound=path.name)
     found = f"{len(notes)} note{'' if len(notes) == 1 else 's'}"
     return f"{found}, {reason}" if reason else found
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, Self
 
 import numpy as np
 import torch
@@ -52,21 +52,24 @@ class Sound(Protocol):
         """float32 mono 16 kHz, shape (samples,)."""
 
 
-@dataclass(frozen=True)
 class FileSound:
     """An audio file, read a window at a time: two hours need no more memory than 30 s of sound."""
 
-    path: Path
-    duration: float
-
-    @classmethod
-    def open(cls, path: Path | str) -> FileSound:
+    def __init__(self, path: Path | str) -> None:
         """Raises AudioError when the file can't be used."""
-        return cls(Path(path), io.probe(Path(path)))
+        self.path = Path(path)
+        self.duration = io.probe(self.path)
+        self._reader = io.Reader(self.path)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._reader.close()
 
     def load(self, start: float = 0.0, end: float | None = None) -> np.ndarray:
         """The samples between two times. Raises AudioError."""
-        return io.read(self.path, start, end)
+        return self._reader.read(start, end)
 
 
 @dataclass(frozen=True)
@@ -124,8 +127,10 @@ class VoiceToNotes:
         progress: bool = False,
     ) -> list[Note]:
         """The notes of an audio file (or song), in order. Raises AudioError."""
-        source = FileSound.open(sound) if isinstance(sound, str | Path) else sound
-        return decode_parts(self.listen(source, progress=progress), self.settings, options)
+        if isinstance(sound, str | Path):
+            with FileSound(sound) as file:
+                return self.transcribe(file, options=options, progress=progress)
+        return decode_parts(self.listen(sound, progress=progress), self.settings, options)
 
     def posteriors(self, sound: Sound, *, progress: bool = False) -> Posteriors:
         """What the model says of each 20 ms frame of the whole sound: 63 MB for an hour."""

@@ -1,13 +1,15 @@
-"""What is said of an audio file that can't be used: the decoder's own reason, or what is plain to
-see of the file."""
+"""What an audio file sounds like, however it is stored, and what is said of one that can't be used:
+the decoder's own reason, or what is plain to see of the file."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 
-from karaoke_train.audio.io import SUFFIXES, AudioError, probe
+from karaoke_train.audio.io import SUFFIXES, AudioError, Reader, probe, read
 
 GARBAGE = b"these are words, and no sound at all\n" * 200
 
@@ -48,3 +50,117 @@ def test_an_empty_file_a_folder_and_nothing_are_told_apart(tmp_path: Path) -> No
 def test_a_name_that_cannot_be_is_said_in_words(tmp_path: Path) -> None:
     assert said(tmp_path / ("x" * 300 + ".wav")) == "can't be read (File name too long)"
     assert said(Path("a\0.wav")) == "can't be read (embedded null byte)"
+
+
+# --- what is read
+
+
+def tone(rate: int, seconds: float = 2.0) -> np.ndarray:
+    return 0.5 * np.sin(2 * np.pi * 220 * np.arange(round(seconds * rate)) / rate)
+
+
+def channels(*sounds: np.ndarray) -> np.ndarray:
+    return np.stack(sounds, axis=1)
+
+
+@pytest.mark.parametrize(
+    ("name", "subtype", "tolerance"),
+    [
+        ("a.wav", "PCM_U8", 0.01),
+        ("a.wav", "PCM_16", 1e-3),
+        ("a.wav", "PCM_24", 1e-3),
+        ("a.wav", "FLOAT", 1e-3),
+        ("a.wav", "DOUBLE", 1e-3),
+        ("a.ogg", "VORBIS", 0.05),
+        ("a.mp3", "MPEG_LAYER_III", 0.05),
+    ],
+)
+@pytest.mark.parametrize("rate", [16_000, 44_100])
+def test_each_way_to_store_a_sound_gives_the_sound(
+    tmp_path: Path, name: str, subtype: str, tolerance: float, rate: int
+) -> None:
+    soundfile.write(tmp_path / name, channels(tone(rate), tone(rate)), rate, subtype=subtype)
+    heard = read(tmp_path / name, 0.5, 1.5)
+    assert np.abs(heard - tone(16_000)[8_000:24_000]).max() < tolerance
+
+
+NOISE = np.random.default_rng(0).normal(0.0, 0.02, (4, 88_200))
+VOICE = tone(44_100)
+
+
+@pytest.mark.parametrize(
+    "stored",
+    [
+        channels(VOICE, VOICE),
+        channels(VOICE, 0.0 * VOICE),
+        channels(VOICE, -VOICE),  # their mean is silence
+        channels(VOICE, -0.95 * VOICE),
+        channels(VOICE, -VOICE, 0.0 * VOICE, 0.0 * VOICE),
+        channels(NOISE[0], NOISE[1], VOICE, 0.0 * VOICE, NOISE[2], NOISE[3]),  # 5.1: in the middle
+    ],
+    ids=["both", "left", "mirrored", "nearly mirrored", "mirrored of four", "5.1"],
+)
+def test_a_voice_is_heard_on_whatever_channels_it_is(tmp_path: Path, stored: np.ndarray) -> None:
+    soundfile.write(tmp_path / "a.wav", stored, 44_100)
+    heard = read(tmp_path / "a.wav", 0.5, 1.5)
+    assert abs(np.corrcoef(heard, tone(16_000)[8_000:24_000])[0, 1]) > 0.97
+    assert np.abs(heard).max() > 0.08
+
+
+@pytest.mark.parametrize("name", ["a.wav", "a.flac", "a.ogg", "a.mp3"])
+def test_windows_are_read_on_and_are_the_samples_of_the_whole(
+    tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / name
+    time = np.arange(44_100 * 9) / 44_100
+    glide = 0.5 * np.sin(2 * np.pi * (220 * time + 20 * time**2))  # an .mp3 fits it in tiny frames
+    soundfile.write(path, channels(glide, glide), 44_100)
+    whole = read(path)
+    jumps: list[int] = []
+    seek = soundfile.SoundFile.seek
+
+    def counting(file: soundfile.SoundFile, frames: int, whence: int = 0) -> int:
+        before, after = seek(file, 0, 1), seek(file, frames, whence)
+        jumps.extend([after] if after != before else [])
+        return after
+
+    monkeypatch.setattr(soundfile.SoundFile, "seek", counting)
+    with Reader(path) as reader:
+        for start in (0.0, 2.5, 3.0, 5.5, 8.0):  # within the one before, and right behind it
+            part = reader.read(start, start + 2.5)
+            wanted = whole[round(start * 16_000) : round((start + 2.5) * 16_000)]
+            assert np.allclose(part, wanted, atol=1e-5)
+        assert jumps == []
+        for start in (1.0, 7.0, 4.0):
+            part = reader.read(start, start + 0.5)
+            assert jumps
+            wanted = whole[round(start * 16_000) : round((start + 0.5) * 16_000)]
+            assert np.allclose(part, wanted, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["a.wav", "a.flac", "a.ogg", "a.mp3"])
+def test_a_single_sample_is_a_sound_and_none_is_not(tmp_path: Path, name: str) -> None:
+    soundfile.write(tmp_path / name, np.full(1, 0.5), 16_000)
+    assert probe(tmp_path / name) > 0
+    assert np.isfinite(read(tmp_path / name, 0.0, 0.02)).all()
+    soundfile.write(tmp_path / name, np.zeros(0), 16_000)
+    assert said(tmp_path / name).startswith(("holds no sound", "is empty"))
+
+
+@pytest.mark.parametrize(
+    ("value", "why"),
+    [
+        (np.nan, "holds samples that are not numbers"),
+        (np.inf, "holds samples that are not numbers"),
+        (20_000.0, "holds samples of 20000, where 1 is as loud as can be"),
+        (3e38, "holds samples of 3"),
+    ],
+)
+def test_one_sample_that_cannot_be_is_enough(tmp_path: Path, value: float, why: str) -> None:
+    sound = channels(tone(16_000), tone(16_000)).astype(np.float32)
+    sound[20_000, 1] = value
+    soundfile.write(tmp_path / "a.wav", sound, 16_000, subtype="FLOAT")
+    assert len(read(tmp_path / "a.wav", 0.0, 1.0)) == 16_000
+    with pytest.raises(AudioError) as caught:
+        read(tmp_path / "a.wav", 1.0, 2.0)
+    assert caught.value.reason.startswith(why)

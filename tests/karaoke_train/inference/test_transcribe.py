@@ -118,7 +118,8 @@ def test_python_api_hears_a_file_as_the_file_is(fast_dev: Ran, tmp_path: Path) -
     tone = 0.3 * np.sin(2 * np.pi * 220 * time)
     soundfile.write(path, np.stack([tone, tone], axis=1), 44_100)
     model = VoiceToNotes.from_pretrained(fast_dev.best(), "cpu")
-    assert FileSound.open(path).duration == pytest.approx(0.5)
+    with FileSound(path) as sound:
+        assert sound.duration == pytest.approx(0.5)
     assert all(0 <= note.onset < note.offset <= 0.52 for note in model.transcribe(path))
 
 
