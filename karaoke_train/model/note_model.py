@@ -117,19 +117,21 @@ class BestSpans:
         return spans if last.state == self._silence else [*spans, _span(last, self._frame)]
 
     def _step(self, evidence: Evidence, place: int) -> None:
+        frame, quiet = self._frame, self._quiet
         last = int(self._notes.argmax())
-        loudest, quiet = float(self._notes[last]), self._quiet
+        loudest = float(self._notes[last])
         sounding = _Stretch(int(self._since[last]), last)
+        if loudest > quiet:
+            self._before[frame, False] = sounding
+        else:
+            self._before[frame, False] = _Stretch(self._quiet_since, self._silence)
+        end = float(evidence.end[place])
+        if loudest + end > quiet:
+            self._before[frame, True] = sounding
+            self._quiet, self._quiet_since = loudest + end, frame
         new = max(loudest, quiet) + evidence.begin[place]
         stayed = self._notes + evidence.go_on[place]
-        began = stayed < new
-        silent = _Stretch(self._quiet_since, self._silence)
-        self._before[self._frame, False] = sounding if loudest > quiet else silent
-        if loudest + evidence.end[place] > quiet:
-            self._before[self._frame, True] = sounding
-            self._quiet = loudest + float(evidence.end[place])
-            self._quiet_since = self._frame
-        self._since[began] = self._frame
+        np.copyto(self._since, frame, where=stayed < new)
         away = np.minimum(np.abs(self._grid - evidence.pitch[place]), FARTHEST)
         cost = evidence.voice[place] - evidence.per_semitone * away
         self._notes = np.maximum(stayed, new) + cost
