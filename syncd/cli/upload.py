@@ -203,7 +203,9 @@ def export(call: Invocation, file: Path, form: str, output: Path | None) -> Exit
     if skipped:
         print(one_line(f"{file}: {skipped} bad lines left out"), file=sys.stderr)
     if output:
-        output.write_bytes(content if isinstance(content, bytes) else content.encode("utf-8"))
+        data = content if isinstance(content, bytes) else content.encode("utf-8")
+        with report.replacing(output) as place:
+            place.write_bytes(data)
     elif isinstance(content, bytes):
         sys.stdout.buffer.write(content)
     else:

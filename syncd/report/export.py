@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Collection, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 
@@ -12,9 +13,10 @@ from karaoke_train.runlog.format import BadRecord, Record, RunHeader
 from karaoke_train.runlog.legacy import to_csv, to_document
 from karaoke_train.runlog.record_types import RecordType
 from karaoke_train.runlog.secrets import cut_config
-from syncd.errors import SyncError
+from syncd.errors import SyncError, UsageError
 from syncd.report.parquet import to_parquet
 from syncd.source import tailer
+from syncd.source.scanner import LogFile, LogScanner
 
 
 def export(path: Path, form: str, allowed: Collection[str] = ()) -> tuple[str | bytes, int]:
@@ -40,6 +42,31 @@ def export(path: Path, form: str, allowed: Collection[str] = ()) -> tuple[str | 
     if form == "parquet":
         return to_parquet(records), len(bad)
     return json.dumps(to_document(records), indent=2, ensure_ascii=False) + "\n", len(bad)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Where to write what is to be in `path`, whose place it takes once it is whole: after an
+    error, what was there before still is. Raises UsageError for a record log, which is nobody's
+    copy; SyncError."""
+    found = LogScanner().look(path.resolve(), chosen=True)  # where a link leads
+    if isinstance(found, LogFile) and found.is_named:
+        raise UsageError(
+            f"{path} is a record log", meaning="Nothing was written", remedy="Name another file"
+        )
+    try:
+        if path.exists() and not path.is_file():  # a pipe, say
+            yield path
+            return
+        path = path.resolve()
+        part = path.with_name(f".{path.name}.{os.getpid()}.part")
+        try:
+            yield part
+            part.replace(path)
+        finally:
+            part.unlink(missing_ok=True)
+    except OSError as error:
+        raise SyncError(f"can't be written: {error.strerror}", where=str(path)) from None
 
 
 def masked(record: Record, allowed: Collection[str] = ()) -> Record:

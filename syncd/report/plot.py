@@ -14,6 +14,7 @@ from karaoke_train.runlog.plain_text import one_line
 from karaoke_train.runlog.timestamps import parse_timestamp
 from syncd.errors import SyncError, UsageError
 from syncd.report.curves import Curve, XAxis, curves, matching, smoothed, thinned
+from syncd.report.export import replacing
 from syncd.source import tailer
 from syncd.source.scanner import LogFile
 
@@ -120,12 +121,8 @@ def to_file(what: Plot, path: Path) -> None:
             text.set_parse_math(False)
     for axis in list(figure.axes)[len(what.panels) :]:
         axis.set_visible(False)
-    part = path.with_name(f".{path.name}.part")  # whole or not at all
-    try:
-        figure.savefig(part, format=form[1:])
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+    with replacing(path) as place:
+        figure.savefig(place, format=form[1:])
 
 
 def _read(file: LogFile, x: XAxis) -> dict[str, Curve]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import subprocess
@@ -269,6 +270,46 @@ def test_export_writes_to_standard_output_or_a_file(
     assert json.loads(capsys.readouterr().out)["train_metrics"][0]["step"] == 1
     assert main(["export", str(log), "--format", "csv", "-o", str(home / "t.csv")]) == Exit.OK
     assert (home / "t.csv").read_text().startswith("type,")
+
+
+@pytest.mark.parametrize("name", ["itself", "another", "linked"])
+def test_no_export_is_written_over_a_log(
+    log: Path, home: Path, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    there = log if name == "itself" else home / f"{name}.jsonl"
+    if name == "another":
+        there.write_bytes(config_line("run-2"))
+    if name == "linked":
+        there.symlink_to(log)
+    before = there.read_bytes()
+    assert main(["export", str(log), "-o", str(there)]) == Exit.USAGE
+    assert f"{there} is a record log. Nothing was written." in capsys.readouterr().err
+    assert there.read_bytes() == before
+
+
+def test_an_export_that_fails_leaves_what_was_there(
+    log: Path, home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    there = home / "t.json"
+    there.write_bytes(b"the last one")
+
+    def full(path: Path, data: bytes) -> int:
+        with path.open("wb") as file:
+            file.write(data[:10])
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as disk:
+        disk.setattr(Path, "write_bytes", full)
+        assert main(["export", str(log), "-o", str(there)]) == Exit.FAILED
+    assert f"{there}: can't be written: No space left on device" in capsys.readouterr().err
+    assert (there.read_bytes(), list(home.glob(".*.part"))) == (b"the last one", [])
+    pipe = home / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    assert main(["export", str(log), "-o", str(pipe)]) == Exit.OK
+    assert os.read(reader, 9).startswith(b"{")
+    os.close(reader)
+    assert pipe.is_fifo()
 
 
 def test_export_says_what_it_left_out(log: Path, capsys: pytest.CaptureFixture[str]) -> None:
