@@ -219,17 +219,17 @@ def _run(
             # of one that was uploaded by its name nobody tells it by himself
             state = RunState.ENDING if header.upload else RunState.LOCAL
     to_upload = state in (RunState.WAITING, RunState.BLOCKED)
-    what = meaning = remedy = code = ""
+    what, meaning, remedy, code, age = "", "", "", "", 0.0
     # an uploaded run can have one, too: its pictures may be missing
     if problem and (to_upload or state in (RunState.UPLOADED, RunState.ENDING)):
         what, meaning = problem.what, problem.meaning
-        remedy, code = problem.remedy, problem.code
-    return RunStatus(  # by their places: named ones take twice as long, and there are 19
+        remedy, code, age = problem.remedy, problem.code, _age(problem)
+    return RunStatus(  # by their places: named ones take twice as long, and there are 20
         key, header.run_name, project, str(file.path), state,
         records, uploaded, pending if to_upload else 0, 0,
         mine is not None and mine.stopped,
         url(RunRef(mine.entity, project, header.run_id)) if mine else "",
-        what, meaning, remedy, code, header.created, live,
+        what, meaning, remedy, code, header.created, live, "", age,
     )  # fmt: skip
 
 
@@ -275,6 +275,10 @@ def _has_end(path: Path, offset: int) -> bool:
     from syncd.sync.outcome import outcome_before
 
     return outcome_before(path, offset) is not None
+
+
+def _age(problem: Problem) -> float:
+    return max(0.0, datetime.now(UTC).timestamp() - _time(problem.since))
 
 
 def _time(text: str) -> float:
@@ -376,6 +380,7 @@ def _undecided(problem: Problem) -> RunStatus:
     return RunStatus(
         problem.run_id, Path(problem.path).stem, "", problem.path, RunState.BLOCKED,
         problem=problem.what, meaning=problem.meaning, remedy=problem.remedy, code=problem.code,
+        age=_age(problem),
     )  # fmt: skip
 
 

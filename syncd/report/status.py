@@ -66,6 +66,7 @@ class RunStatus(NamedTuple):
     created: str = ""  # ISO 8601, as its file says
     live: bool = False  # its writer lives
     holder: str = ""  # who uploads it, where that isn't the daemon
+    age: float = 0.0  # seconds since the problem was first seen, where it isn't seen just now
 
     @property
     def label(self) -> str:

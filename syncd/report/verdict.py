@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from syncd.errors import Exit
 from syncd.report.status import RunState, RunStatus, Status, exit_code, spoken
 from syncd.settings import BY_DAEMON, BY_FLAG, BY_SERVICE
 
 _NOT_UPLOADED = (RunState.LOCAL, RunState.FORGOTTEN, RunState.COPY, RunState.EMPTY)
+_NEWS: Final = 60.0  # seconds for which what was seen needs no time
 
 
 class Verdict(NamedTuple):
@@ -40,7 +41,8 @@ def what_is_wrong(run: RunStatus, destination: str = "") -> str:
     """A run's problem, what it means for the data, and what to do. destination: where there are
     several."""
     of = f"{destination}: " if destination else ""
-    parts = [f"{of}{run.path}: {run.problem}", run.meaning, run.remedy]
+    seen = f" (first seen {spoken(run.age)} ago)" if run.age > _NEWS else ""
+    parts = [f"{of}{run.path}: {run.problem.rstrip('.')}{seen}", run.meaning, run.remedy]
     return " ".join(f"{part.rstrip('.')}." for part in parts if part)
 
 

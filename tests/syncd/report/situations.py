@@ -92,11 +92,19 @@ class Scene:
         )
 
     def failed(
-        self, error: RunTrouble | RunRefused, during: str = "", run_id: str = "run-1"
+        self,
+        error: RunTrouble | RunRefused,
+        during: str = "",
+        run_id: str = "run-1",
+        ago: timedelta = NEVER,
     ) -> None:
-        """The run's last upload failed."""
+        """The run's last upload failed, so long ago."""
         path = self.world.logs / NAME
         failures.save(self.world.destination, run_id, path, error, during)
+        if ago:
+            file = self.world.destination / "problems" / f"{run_id}.json"
+            since = {"since": (datetime.now(UTC) - ago).isoformat()}
+            file.write_bytes(orjson.dumps(orjson.loads(file.read_bytes()) | since))
 
     def unended(self) -> None:
         """Of what was uploaded, the server has not been told the end."""
@@ -159,6 +167,12 @@ def _refused_alone(scene: Scene) -> None:
         "opening",
     )  # fmt: skip
     scene.daemon()
+
+
+def _failed_days_ago(scene: Scene) -> None:
+    scene.run()
+    error = RunTrouble("HTTP 403: permission denied", meaning="Its records are safe on disk")
+    scene.failed(error, "opening", ago=timedelta(days=3, hours=1))
 
 
 def _end_untold(scene: Scene) -> None:
@@ -442,6 +456,11 @@ SITUATIONS = (
             lambda scene: (_refused_alone(scene), scene.held.close())
         ),
         WAIT + "; 1 run is in trouble", Exit.NOT_RUNNING, UPLOAD,
+    ),
+    Situation(
+        "one run was in trouble three days ago, and no daemon runs since", _failed_days_ago,
+        WAIT + "; 1 run is in trouble", Exit.NOT_RUNNING, UPLOAD,
+        ("HTTP 403: permission denied (first seen 3 days ago). Its records are safe on disk.",),
     ),
     Situation(
         "one run is in trouble, another is being uploaded", _two_kinds,
