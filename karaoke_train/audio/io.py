@@ -141,8 +141,8 @@ class Reader:
     def _check(self, block: np.ndarray) -> None:
         if not np.isfinite(block).all():
             raise AudioError(self._path, "holds samples that are not numbers; convert it again")
-        if (loudest := float(np.abs(block).max(initial=0.0))) > _LOUDEST:
-            reason = f"holds samples of {loudest:.0f}, where 1 is as loud as can be"
+        if np.abs(block).max(initial=0.0) > _LOUDEST:
+            reason = f"holds samples over {_LOUDEST:.0f}, where 1 is as loud as can be"
             raise AudioError(self._path, f"{reason}; convert it again")
 
     def _frames(self, start: int, end: int) -> np.ndarray:

@@ -152,8 +152,8 @@ def test_a_single_sample_is_a_sound_and_none_is_not(tmp_path: Path, name: str) -
     [
         (np.nan, "holds samples that are not numbers"),
         (np.inf, "holds samples that are not numbers"),
-        (20_000.0, "holds samples of 20000, where 1 is as loud as can be"),
-        (3e38, "holds samples of 3"),
+        (20_000.0, "holds samples over 100, where 1 is as loud as can be"),
+        (3e38, "holds samples over 100, where 1 is as loud as can be"),
     ],
 )
 def test_one_sample_that_cannot_be_is_enough(tmp_path: Path, value: float, why: str) -> None:
