@@ -72,6 +72,11 @@ def give_back() -> None:
         ctypes.CDLL(None).mallopt(_MMAP_THRESHOLD, KEPT)
 
 
+def is_small(size: int, count: int) -> bool:
+    """Whether nobody waits for room for so many lines of so many bytes."""
+    return size * PARSED + count * EACH <= SMALL
+
+
 @contextmanager
 def for_lines(size: int, count: int = 1) -> Iterator[None]:
     """Room to parse `count` lines of so many bytes together, and for what is made of them."""

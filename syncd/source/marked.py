@@ -36,14 +36,19 @@ def marked_lines(
 
 def marked(lines: Lines, mark: re.Pattern[bytes]) -> Iterator[Line]:
     """Those that have the mark in them; none of an over-long one, which is no record."""
+    for raw, at in marked_bytes(lines, mark):
+        yield parse_line(raw, at)
+
+
+def marked_bytes(lines: Lines, mark: re.Pattern[bytes]) -> Iterator[tuple[bytes, Position]]:
+    """The same as bytes, with their places: for who has to make room before they are parsed."""
     data, at, begin = lines.data, lines.start, 0
     while found := mark.search(data, begin):
         first = data.rfind(b"\n", 0, found.start()) + 1
         last = data.index(b"\n", found.start()) + 1
         place = Position(at.ordinal + data.count(b"\n", begin, first), at.offset + first - begin)
-        line = parse_line(data[first:last], place)
-        yield line
-        at, begin = line.end, last
+        yield data[first:last], place
+        at, begin = Position(place.ordinal + 1, place.offset + last - first), last
 
 
 def marked_or_odd(lines: Lines, mark: re.Pattern[bytes]) -> Iterable[Line]:

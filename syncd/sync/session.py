@@ -69,7 +69,7 @@ from syncd.sync.parts import (
     may_have_parts,
     written_elsewhere,
 )
-from syncd.sync.portions import portion
+from syncd.sync.portions import has_media, portion
 from syncd.sync.scheduler import (
     AlreadyComplete,
     Checked,
@@ -431,14 +431,34 @@ class Session:
 
     def _send(self, start: Position, most: int, searched_to: int) -> Event:
         failpoint("read.before")
+        chunk = self._next(start, most, searched_to)
+        failpoint("read.after")
+        size = len(chunk.lines.data), len(chunk.lines)
+        if memory.is_small(*size) or has_media(chunk.lines):  # whose files may be long on their way
+            return self._hand_over(start, chunk)
+        # Read again once there is room: each thread that waits for it would hold what it has read.
+        # And held until all that was made of the lines is let go
+        del chunk
+        with memory.for_lines(*size):
+            self._destination.pause(0)  # which ends what waited while the daemon was stopped
+            return self._hand_over(start, self._next(start, most, searched_to))
+
+    def _next(self, start: Position, most: int, searched_to: int) -> tailer.Chunk:
+        """What is to be sent next."""
         # Looked at again at each read, not at the opening alone: editors and `sed -i` put another
         # file in a log's place while a session is open
         chunk = tailer.read(
             self.path, start, expect=self._shown, searched_to=searched_to, search=tailer.SEARCH
         )
-        failpoint("read.after")
         # `most` bounds what a failure costs: lines not yet confirmed are sent again
         lines = portion(chunk.lines, min(most, self._alive().most), self._media)
+        whole = len(lines) == len(chunk.lines)
+        return replace(
+            chunk, lines=lines, scanned_to=chunk.scanned_to if whole else lines.end.offset
+        )
+
+    def _hand_over(self, start: Position, chunk: tailer.Chunk) -> Event:
+        lines = chunk.lines
         if not lines:
             return Sent(start, chunk.scanned_to)
         failpoint("send.before")
@@ -448,7 +468,6 @@ class Session:
         # next session reads them again, to send them or to find where the server's count is
         self._look_at(special)
         end = lines.end
-        whole = len(lines) == len(chunk.lines)
         # The next read has to find these bytes again. A file that is rewritten under an open
         # session keeps its size and its inode, and nothing else would show it
         if self._shown and lines.data:
@@ -456,8 +475,7 @@ class Session:
         else:
             self._shown = fingerprint.fingerprint(self.path, end)
         self._unconfirmed.append(_Unconfirmed(start, end, self._shown))
-        scanned_to = chunk.scanned_to if whole else end.offset
-        return Sent(end, scanned_to, outcome_of(special, end), self._alive().pause())
+        return Sent(end, chunk.scanned_to, outcome_of(special, end), self._alive().pause())
 
     def _confirm(self, confirmed: Position) -> Event:
         failpoint("confirm.before")

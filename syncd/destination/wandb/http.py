@@ -144,7 +144,8 @@ class Http:
 
     def pause(self, seconds: float) -> None:
         """Wait, unless it is closed meanwhile: raises Unreachable then."""
-        if seconds > 0 and self._deadlines.closed.wait(seconds):
+        closed = self._deadlines.closed
+        if closed.is_set() or (seconds > 0 and closed.wait(seconds)):
             raise Unreachable("the daemon is stopping")
 
     @property

@@ -6,6 +6,8 @@ import errno
 import fcntl
 import shutil
 import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,12 +15,13 @@ import pytest
 
 from karaoke_train.runlog.layout import lock_path
 from karaoke_train.runlog.lock import Lock
-from karaoke_train.runlog.reader import Position, parse_line
+from karaoke_train.runlog.reader import Line, Position, parse_line
+from syncd import memory
 from syncd.destination.base import Destination, Outcome, Target
 from syncd.destination.refusals import not_counted
 from syncd.destination.wandb.credentials import Login
 from syncd.destination.wandb.destination import WandbDestination
-from syncd.errors import Leased, NotCounted, RunRefused, RunTrouble, UploadError
+from syncd.errors import Leased, NotCounted, RunRefused, RunTrouble, Unreachable, UploadError
 from syncd.source import marked, tailer
 from syncd.source.scanner import LogFile, LogScanner
 from syncd.state import cursor, decisions, lease, quarantine
@@ -288,6 +291,54 @@ def test_a_send_has_no_more_lines_than_the_uploader_wants(path: Path, server: Fa
     one.open()
     assert one.send(at(0), 99) == Sent(at(2), at(2).offset)
     assert one.send(at(2), 1) == Sent(at(3), at(3).offset)
+
+
+def test_a_large_read_waits_for_room_with_nothing_in_hand(
+    path: Path, server: FakeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = session(path, server)
+    run.open()
+    with path.open("ab") as file:
+        file.writelines(b"x\n" for _ in range(2000))
+    whole = path.stat().st_size
+    held: list[bool] = []
+
+    @contextmanager
+    def room(size: int, count: int = 1) -> Iterator[None]:
+        held.append(True)
+        with path.open("ab") as file:
+            file.write(train_line(9))  # which is read, as what was read before is let go
+        yield
+        held.append(False)
+
+    really = run._look_at
+
+    def look_at(lines: Sequence[Line]) -> None:
+        assert held == [True]  # until all that was made of the lines is let go
+        really(lines)
+
+    monkeypatch.setattr(memory, "for_lines", room)
+    monkeypatch.setattr(run, "_look_at", look_at)
+    sent = run.send(Position(), 10_000)
+    assert isinstance(sent, Sent)
+    assert sent.upto.offset == whole + len(train_line(9))
+    assert held == [True, False]
+
+
+def test_who_waited_for_room_while_the_daemon_was_stopped_sends_nothing(
+    path: Path, server: FakeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = session(path, server)
+    run.open()
+    with path.open("ab") as file:
+        file.writelines(b"x\n" for _ in range(2000))
+
+    def pause(seconds: float) -> None:
+        raise Unreachable("the daemon is stopping")
+
+    monkeypatch.setattr(server, "pause", pause)
+    assert isinstance(run.send(Position(), 10_000), Failed)
+    assert server.sent == 0
 
 
 def test_a_torn_tail_is_nothing_to_send(path: Path, server: FakeServer) -> None:

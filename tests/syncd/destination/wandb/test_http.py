@@ -237,6 +237,8 @@ def test_closing_ends_what_is_under_way_and_lets_nothing_begin() -> None:
             http.post("/graphql", b"{}")
         with pytest.raises(Unreachable, match="the daemon is stopping"):
             http.post("/graphql", b"{}")
+        with pytest.raises(Unreachable, match="the daemon is stopping"):
+            http.pause(0)
 
 
 def test_a_deadline_that_is_over_cuts_nobody_elses_request() -> None:
