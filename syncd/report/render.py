@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
@@ -41,6 +42,7 @@ _COLOURS: Final = {
     RunState.LOCAL: "dim",
     RunState.FORGOTTEN: "dim",
 }
+_Row = Sequence[RunStatus | None]  # per destination; None where it knows nothing of the run
 _LEVELS: Final = {"ok": "bold green", "warning": "bold yellow", "error": "bold red"}
 
 
@@ -87,10 +89,11 @@ def render_all(
     for status in statuses:
         _say(console, *_server(status))
     _say(console, *_folders(statuses[0]))
-    by_path = [{run.path: run for run in status.runs} for status in statuses]
-    pressing = [min(_each(path, by_path), key=rank) for path in by_path[0]]
-    chosen = select(pressing, view.wanted, view.limit)
-    _say_table(console, _columns(statuses, chosen, by_path), chosen, view)
+    rows = {
+        min(filter(None, row), key=rank): row for row in _rows(statuses)
+    }  # by the most pressing
+    chosen = select(rows, view.wanted, view.limit)
+    _say_table(console, _columns(statuses, chosen, rows), chosen, view)
     _say_problems(console, statuses, view)
 
 
@@ -124,10 +127,17 @@ def _say_problems(console: Console, statuses: Sequence[Status], view: View) -> N
     _say(console, *(f"[yellow]Note[/]  {escape(warning)}" for warning in warnings))
 
 
-def _each(path: str, by_path: Sequence[Mapping[str, RunStatus]]) -> list[RunStatus]:
-    """What each destination has of the file. One that came between two looks is in all of them
-    the next time."""
-    return [runs.get(path, by_path[0][path]) for runs in by_path]
+def _rows(statuses: Sequence[Status]) -> Iterable[_Row]:
+    """What each destination has of each run. A run that had another run's file before, or whose
+    file is gone, is not known to all of them."""
+    found: dict[tuple[str, int], list[RunStatus | None]] = {}
+    for place, status in enumerate(statuses):
+        seen: Counter[str] = Counter()
+        for run in status.runs:
+            row = found.setdefault((run.path, seen[run.path]), [None] * len(statuses))
+            row[place] = run
+            seen[run.path] += 1
+    return found.values()
 
 
 def folded(text: Text, width: int) -> Iterable[Text]:
@@ -215,7 +225,7 @@ def table(chosen: Selection, width: int) -> Table:
 
 
 def _columns(
-    statuses: Sequence[Status], chosen: Selection, by_path: Sequence[Mapping[str, RunStatus]]
+    statuses: Sequence[Status], chosen: Selection, rows: Mapping[RunStatus, _Row]
 ) -> Table:
     """A row per run, and what each destination has of it."""
     made = Table(box=None, pad_edge=False, header_style="bold")
@@ -224,9 +234,14 @@ def _columns(
     for status in statuses:
         made.add_column(status.destination, no_wrap=True)
     for run in chosen.shown:
-        cells = [f"{one.uploaded:,} {_state(one)}" for one in _each(run.path, by_path)]
-        made.add_row(_linked(run), f"{run.records:,}", *cells)
+        made.add_row(_linked(run), f"{run.records:,}", *map(_cell, rows[run]))
     return made
+
+
+def _cell(run: RunStatus | None) -> str:
+    if run is None:
+        return "[dim]–[/]"
+    return f"{'?' if run.state is RunState.ELSEWHERE else f'{run.uploaded:,}'} {_state(run)}"
 
 
 def _linked(run: RunStatus) -> str:

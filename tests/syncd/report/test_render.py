@@ -156,6 +156,20 @@ def test_of_many_problems_the_first_are_told_and_the_others_counted() -> None:
     assert shown(replace(STATUS, runs=runs), View(limit=None)).count("it's shorter") == 30
 
 
+def test_what_one_of_two_destinations_does_not_know_is_not_said_of_it() -> None:
+    gone = DONE._replace(run_id="gone", name="gone", state=RunState.MISSING, uploaded=3, records=3)
+    later = gone._replace(run_id="later", name="later", path="/logs/later", uploaded=1, records=1)
+    held = DONE._replace(state=RunState.ELSEWHERE, uploaded=0, holder="process 7")
+    first = replace(STATUS, runs=(DONE, gone))
+    second = replace(STATUS, destination="trackio", runs=(held, later))
+    out = io.StringIO()
+    render_all([first, second], Console(file=out, width=200, color_system=None))
+    rows = [line.split() for line in out.getvalue().splitlines()]
+    assert ["n", "5", "5", "uploaded", "?", "another", "daemon's"] in rows
+    assert ["gone", "3", "3", "missing", "–"] in rows
+    assert ["later", "1", "–", "1", "missing"] in rows
+
+
 def test_of_two_destinations_each_has_its_verdict_and_a_column() -> None:
     there = replace(STATUS, runs=(DONE,))
     here = replace(
