@@ -14,7 +14,8 @@ from typing import Final
 
 from rich.console import Console
 
-from karaoke_train.runlog.layout import LOG_FILES
+from karaoke_train.runlog.layout import LOG_FILES, lock_path
+from karaoke_train.runlog.lock import holder_of
 from syncd.destination.base import Destination, Labels
 from syncd.errors import (
     Exit,
@@ -34,6 +35,7 @@ from syncd.state.lease import daemon_of
 from syncd.sync.assemble import build_daemon
 from syncd.sync.loop import Daemon, wait_for
 from syncd.sync.progress import Show, Totals, shown
+from syncd.sync.scheduler import RunKey
 
 _NO_LABELS: Final = Labels()
 LINKS: Final = 10  # pages of runs that are named at the end
@@ -235,7 +237,14 @@ def _wants_upload(path: Path) -> bool:
 
 
 def _all_ended(daemon: Daemon) -> bool:
-    return bool(daemon.runs) and all(run.ended for run in daemon.runs.values())
+    return bool(daemon.runs) and all(
+        run.ended or _is_gone(daemon, key) for key, run in daemon.runs.items()
+    )
+
+
+def _is_gone(daemon: Daemon, key: RunKey) -> bool:
+    """Whether the run's file has gone, and its writer, who would make it anew: no end can come."""
+    return not daemon.has_file(key) and holder_of(lock_path(daemon.sessions[key].path)) is None
 
 
 def _verdict(

@@ -14,6 +14,8 @@ import pytest
 from rich.console import Console
 
 from karaoke_train.runlog import RunLog
+from karaoke_train.runlog.layout import lock_path
+from karaoke_train.runlog.lock import Lock
 from syncd.destination.base import Labels, Outcome
 from syncd.errors import Connection, Exit, Refused, Unreachable
 from syncd.settings import Limits, Settings
@@ -365,3 +367,25 @@ def test_a_file_that_goes_while_it_is_uploaded_is_not_called_safe(
     monkeypatch.setattr(run_once, "shown", lambda console: nullcontext(go))
     assert rig.sync() is not Exit.OK
     assert "1 of 1 run left with records to send\n" in rig.said()
+
+
+@pytest.mark.parametrize(("lives", "code"), [(False, Exit.FAILED), (True, Exit.OK)])
+def test_a_run_is_followed_until_its_file_and_its_writer_have_gone(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, lives: bool, code: Exit
+) -> None:
+    path, looks, wait = rig.log("a", train_line(1)), itertools.count(), run_once.wait_for
+    whole, writer = path.read_bytes(), Lock(lock_path(path))
+    writer.acquire()
+
+    def go(daemons: Any) -> None:
+        if lives and next(looks) == 9:
+            path.write_bytes(whole + end_line())
+        elif not path.exists() or path.read_bytes() == whole:
+            path.unlink(missing_ok=True)
+        if not lives:
+            writer.release()
+        wait(daemons)
+
+    monkeypatch.setattr(run_once, "wait_for", go)
+    assert rig.sync(path, follow=True) is code
+    writer.release()
