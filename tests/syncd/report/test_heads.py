@@ -63,6 +63,24 @@ def test_a_run_that_ended_is_not_opened_to_be_shown(
     assert found == without_heads(scene)
 
 
+def test_the_log_of_a_run_that_ended_is_looked_at_once_and_its_folder_no_more_often_for_it(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked: list[str] = []
+    lstat, stat = os.lstat, os.stat
+    monkeypatch.setattr(os, "lstat", lambda path, **k: looked.append(str(path)) or lstat(path, **k))
+    monkeypatch.setattr(os, "stat", lambda path, **k: looked.append(str(path)) or stat(path, **k))
+    scene.status()
+    folder = str(scene.world.logs)
+    around = looked.count(folder)
+    logs = [path for path in looked if path.startswith(f"{folder}/training_log_")]
+    assert len(logs) == len(set(logs)) == 2
+    scene.uploaded(name="training_log_third.jsonl", run_id="run-3")
+    looked.clear()
+    scene.status()
+    assert looked.count(folder) == around
+
+
 def test_a_daemon_opens_none_either(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     opened = []
     first_line = scanner.first_line
