@@ -44,8 +44,9 @@ def without_heads(scene: Scene) -> dict[str, Any]:
 
 
 def said(status: Status) -> dict[str, Any]:
-    """`status --json`, but for how long ago the server was reached."""
-    return to_json(replace(status, connectivity_words=""))
+    """`status --json`, but for how long ago the server was reached and a problem first seen."""
+    runs = tuple(run._replace(age=0.0) for run in status.runs)
+    return to_json(replace(status, connectivity_words="", runs=runs))
 
 
 def test_a_run_that_ended_is_not_opened_to_be_shown(
