@@ -4,10 +4,12 @@ it, separated by comma, semicolon or tab."""
 from __future__ import annotations
 
 import csv
+import os
 import re
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TextIO
 
 from karaoke_train.runlog.format import Record
 from syncd.errors import SyncError
@@ -17,6 +19,7 @@ from syncd.imports.foreign_run import ForeignRun
 _SEPARATORS: Final = ",;\t|"
 _COMMA_NUMBER: Final = re.compile(r"[+-]?\d+,\d+(?:[eE][+-]?\d+)?")
 _WORDS: Final = {"true": True, "false": False}
+_STILL: Final = 60.0  # seconds without a write after which a file is taken for whole
 _LONGEST: Final = 1 << 20  # bytes of a line that is looked at to tell the header
 _TENSORBOARD: Final = ("wall time", "step", "value")  # what its page downloads: one metric
 _TAG: Final = re.compile(r".*tag-(.+)")
@@ -78,7 +81,7 @@ def _rows(run: ForeignRun) -> Iterator[list[str]]:
     with run.path.open(encoding="utf-8-sig", errors="backslashreplace", newline="") as file:
         separator = _separator(file.readline())
         file.seek(0)
-        rows = csv.reader(file, delimiter=separator)
+        rows = csv.reader(_whole(file, run), delimiter=separator)
         first: list[str] = []
         while True:
             try:
@@ -92,6 +95,18 @@ def _rows(run: ForeignRun) -> Iterator[list[str]]:
                 first = row
             elif row != first:
                 yield row
+
+
+def _whole(file: TextIO, run: ForeignRun) -> Iterator[str]:
+    """The lines, without a torn last one: half of a number is a number, too, and once it was
+    imported the whole one would be another run's. Of a file that was written a while ago it is
+    whole: many programs end their last line without a newline."""
+    growing = time.time() - os.fstat(file.fileno()).st_mtime < _STILL
+    for line in file:
+        if growing and not line.endswith(("\n", "\r")):
+            run.left_out["rows that are still being written, as the file has no newline there"] += 1
+            return
+        yield line
 
 
 def _separator(line: str) -> str:

@@ -64,6 +64,22 @@ def imported(*words: str, code: Exit = Exit.OK) -> None:
 # --- tables
 
 
+def test_a_table_that_is_being_written_gives_no_half_of_a_number(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    path = write("log.csv", "step,loss\n1,0.5\n2,0.2")
+    imported("log.csv")
+    assert "left out: 1 rows that are still being written" in capsys.readouterr().err
+    assert [record["loss"] for record in metrics()] == [0.5]
+    with path.open("a") as file:
+        file.write("5\n3,0.125")
+    imported("log.csv")
+    assert [record["loss"] for record in metrics()] == [0.5, 0.25]
+    os.utime(path, (0, 0))  # a file that ends without a newline
+    imported("log.csv")
+    assert [record["loss"] for record in metrics()] == [0.5, 0.25, 0.125]
+
+
 def test_a_table_of_lightning_is_train_and_val_records_at_its_steps() -> None:
     write("lightning_logs/version_0/metrics.csv", LIGHTNING)
     imported("lightning_logs")
