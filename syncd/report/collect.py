@@ -278,7 +278,8 @@ def _has_end(path: Path, offset: int) -> bool:
 
 
 def _age(problem: Problem) -> float:
-    return max(0.0, datetime.now(UTC).timestamp() - _time(problem.since))
+    since = _time(problem.since)
+    return max(0.0, datetime.now(UTC).timestamp() - since) if since else 0.0
 
 
 def _time(text: str) -> float:

@@ -33,18 +33,17 @@ def save(destination: Path, run_id: str, path: Path, error: UploadError, during:
     old = _load(file)
     if old and (old.code, old.what, old.during) == (problem.code, problem.what, during):
         return
-    if old and old.code == problem.code:
-        problem = replace(problem, since=old.since)
-    atomic_json.write(file, asdict(problem))
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    since = old.since if old and old.code == problem.code else now
+    atomic_json.write(file, asdict(replace(problem, since=since)))
 
 
 def problem_of(run_id: str, path: Path, error: UploadError, during: str = "") -> Problem:
-    """The failure, as found now."""
+    """The failure, as it is seen just now, and so without a time."""
     decision = isinstance(error, RunRefused)
     code = error.code if isinstance(error, RunRefused) else ProblemCode.TROUBLE
-    since = datetime.now(UTC).isoformat(timespec="seconds")
     return Problem(
-        run_id, str(path), code, error.what, error.meaning, error.remedy, decision, since, during
+        run_id, str(path), code, error.what, error.meaning, error.remedy, decision, "", during
     )
 
 
