@@ -393,10 +393,8 @@ def _belongs(around: Sequence[Path], settings: Settings) -> bool:
 
 def lines_from(path: Path, offset: int) -> int:
     """Complete lines of the file from an offset on; 0 when it can't be read."""
-    from syncd.source.tailer import count_lines  # of 10,000 runs nearly all need none of it
-
     try:
-        return count_lines(path, offset)[0]
+        return tailer.count_lines(path, offset)[0]
     except OSError:
         return 0
 
