@@ -54,6 +54,12 @@ class BackgroundUpload:
         """
         if self._program is None:
             return
+        try:
+            self._end(timeout)
+        finally:  # also where Ctrl-C comes once more
+            self._stop()
+
+    def _end(self, timeout: float) -> None:
         self._thread.join(ASK_TIMEOUT)
         try:
             pending = self._wait(timeout) if self._process or self.watched else self._pending()
@@ -70,7 +76,6 @@ class BackgroundUpload:
             )
             if pending.why:
                 self.say(view_hint(self.log_dir))
-        self._stop()
 
     def _begin(self) -> None:
         try:

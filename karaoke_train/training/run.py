@@ -9,6 +9,7 @@ import sys
 import warnings
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -116,6 +117,7 @@ def _logged_run(
                 log.log_system_metrics()
             if upload is not None:
                 upload.start()
+                beside.push(partial(_end_with, upload, logs.sync_timeout))
             if logs.local:
                 beside.enter_context(LocalDashboard(log.path, open_browser=not logs.no_open))
             outcome = fit.fit(
@@ -137,6 +139,13 @@ def _logged_run(
     if upload is None and not logs.local:
         print(one_line(view_hint(Path(logs.log_dir))))
     return _exit_code(outcome)
+
+
+def _end_with(upload: BackgroundUpload, timeout: float, failed: object, *_: object) -> None:
+    """What was started beside a training does not outlive one that failed, or was interrupted
+    before its first step: without a network it would wait for one for ever."""
+    if failed:
+        upload.finish(timeout)
 
 
 def _open_log(

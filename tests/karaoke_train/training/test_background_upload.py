@@ -9,12 +9,15 @@ import stat
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
+from karaoke_train.settings import LogSettings, TrainSettings
 from karaoke_train.training import background_upload
 from karaoke_train.training.background_upload import BackgroundUpload, command, sync_logs
-from tests.patience import patience
+from tests.patience import patience, until
 
 pytestmark = pytest.mark.torch  # a progress bar, of the extra `train`
 
@@ -83,6 +86,33 @@ def test_without_a_daemon_a_sync_follows_this_run_alone(fake: Fake) -> None:
     assert ["sync", "--follow", str(fake.run)] in fake.calls()
     assert fake.said[-1] == "wandb       everything is uploaded"
     assert (fake.run.parent / ".sync" / "training_log_1.log").read_text() == "uploading\n"
+
+
+@pytest.mark.parametrize("failed", [KeyboardInterrupt, RuntimeError])
+def test_an_upload_does_not_outlive_a_training_that_does_not_get_to_its_end(
+    fake: Fake, monkeypatch: pytest.MonkeyPatch, failed: type[BaseException]
+) -> None:
+    from karaoke_train.training import run  # which needs torch
+
+    fake.touch("stuck")
+    begun: list[BackgroundUpload] = []
+
+    def fit(*_: object, **how: object) -> None:
+        until(lambda: begun[0]._process is not None, "the upload was started")
+        raise failed
+
+    def upload(path: Path) -> BackgroundUpload:
+        begun.append(fake.upload())
+        return begun[0]
+
+    monkeypatch.setattr(run, "BackgroundUpload", upload)
+    monkeypatch.setattr(run.fit, "fit", fit)
+    logs = LogSettings(log_dir=str(fake.place), sync_timeout=0.1, no_system_metrics=True)
+    model = cast("Any", SimpleNamespace(num_parameters=lambda: 1))
+    with pytest.raises(failed):
+        run._logged_run(TrainSettings(), logs, cast("Any", None), model, {}, None)
+    assert begun[0]._ended()
+    assert "7 records left; upload later" in fake.said[-1]
 
 
 def test_watching_daemon_is_left_to_its_work(fake: Fake) -> None:
