@@ -39,7 +39,7 @@ def test_many_short_lines_are_large_work() -> None:
     with ThreadPoolExecutor(1) as threads:
         with for_lines(20_000, 20_000):
             waiting = threads.submit(work)
-            assert not took.wait(0.2)
+            assert not took.wait(patience(0.1))
         waiting.result(patience(20.0))
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 
 from karaoke_train.runlog.format import RunHeader
 from syncd.destination.rows import AXIS_KEYS
@@ -27,7 +26,7 @@ def test_secrets_of_configs_and_command_lines_are_masked_unless_they_are_allowed
         "trainer": {"argv": ["t.py", "--key", "***"], "pid": 1},
     }  # fmt: skip
     assert wandb_config(given, ["hf_*"])["hf_token"] == "b"
-    allowed = replace(given, allow_config_keys=("api_key",))
+    allowed = given._replace(allow_config_keys=("api_key",))
     assert [entry["value"] for entry in run_config(allowed, {}).values()][:2] == ["a", "***"]
 
 
