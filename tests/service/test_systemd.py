@@ -190,6 +190,8 @@ def test_settings_are_reloaded_without_a_restart(box: Sandbox, server: WandbServ
     pid = box.show("MainPID")
     box.write(config, f'log_dir = ["{logs}"]\nproject = "elsewhere"\n')
     assert box.syncd("service", "reload").returncode == 0
+    # a signal, which is answered some time later: until then runs go where they did
+    until(lambda: "the settings are read again" in box.journal())
     box.append("logs/training_log_20240115_143022.jsonl", lines(0, 20))
     assert_exactly_once(server, 20)
     assert list(server.dump()[server.entity]) == ["elsewhere"]
