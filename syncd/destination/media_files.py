@@ -1,10 +1,13 @@
-"""A row's picture or sound that can't be had -> why, in words for the row."""
+"""A row's picture or sound that is none or can't be had -> why, in words for the row."""
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import BinaryIO
+
 from karaoke_train.runlog.regular_file import UnsafeFile
 from syncd.destination.rows import Media
-from syncd.source.media_folder import Unusable
+from syncd.source.media_folder import PICTURES, Unusable
 
 
 def missing(media: Media, error: Exception) -> str:
@@ -24,3 +27,11 @@ def reason(error: Exception) -> str:
     # Pillow's errors name no errno, and some of them the path
     words = error.strerror if isinstance(error, OSError) else None
     return words or "it can't be read"
+
+
+def check_format(file: Path | BinaryIO) -> None:
+    """Raises what Pillow raises for a picture of another kind than those that are uploaded."""
+    from PIL import Image
+
+    with Image.open(file, formats=PICTURES):
+        pass

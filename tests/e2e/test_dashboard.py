@@ -50,13 +50,47 @@ def shown(address: str, profile: Path) -> str:
     return done.stdout
 
 
+def contains(dom: str, *words: str) -> bool:
+    return all(word in dom for word in words)
+
+
 def test_the_run_its_curves_and_its_picture_are_there_without_any_other_host(
     address: str, tmp_path: Path
 ) -> None:
     def has(page: str, *words: str) -> bool:
-        dom = shown(page, tmp_path / "profile")
-        return all(word in dom for word in words)
+        return contains(shown(page, tmp_path / "profile"), *words)
 
     until(lambda: has(address, "demo-run", ">loss<", "<canvas"), "the curve is drawn", every=1.0)
     media = address.replace("/?", "/media?")
     until(lambda: has(media, "val/piano_roll", "<img"), "the picture is shown", every=1.0)
+
+
+MARKUP = "<img src=x onerror=\"document.body.id='taken'\"><script>document.body.id='taken'</script>"
+
+
+def test_markup_in_names_and_texts_is_text_on_every_page(tmp_path: Path) -> None:
+    with RunLog.create(
+        tmp_path / "logs", project=f"p{MARKUP}", run_name=MARKUP, config={MARKUP: MARKUP},
+        tags=["<i>"], group=MARKUP, notes=MARKUP,
+    ) as log:  # fmt: skip
+        picture = tmp_path / "roll.png"
+        Image.new("RGB", (40, 20), "red").save(picture)
+        log.media(1, f"val/{MARKUP}", picture, caption=MARKUP)
+        forged = {"_type": "trackio.html", "file_path": "x.html", "_value": MARKUP}
+        for step in range(2, 9):
+            log.train(step, 0, {f"train/{MARKUP}": step, "words": MARKUP, "html": forged})
+        log.append({"type": "note", "report": forged | {"_type": "trackio.markdown"}})
+    with Viewer(tmp_path) as viewer:
+        address = viewer.address()
+        for page in ("", "runs", "media", "reports"):
+            there = address.replace("/?", f"/{page}?")
+            doms: list[str] = []
+
+            def named(there: str = there, doms: list[str] = doms) -> bool:
+                doms.append(shown(there, tmp_path / "profile"))
+                return "&lt;img src=x" in doms[-1]
+
+            until(named, f"{page} names the run", every=1.0)
+            assert 'id="taken"' not in doms[-1], page
+            assert "<iframe" not in doms[-1], page
+        viewer.end()

@@ -1,4 +1,4 @@
-"""Where trackio keeps its store, and what runs and projects are called in it; pure."""
+"""Where trackio keeps its store, and what runs, files and fields are called in it; pure."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import re
 import socket
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 from urllib.parse import quote
 
 # trackio drops all other characters, so that `a/b` and `ab` would be one project; names with these
@@ -16,6 +16,14 @@ from urllib.parse import quote
 _PLAIN: Final = re.compile(r"[A-Za-z0-9_-]{1,100}")
 _RESERVED: Final = re.compile(r"registry-.*|.+_(system|configs|traces|artifacts|artifact_.*)")
 _OTHERS: Final = re.compile(r"[^A-Za-z0-9_-]+")
+_TYPE: Final = re.compile(r"(?:record/)*_type")
+_APART: Final = "record/"  # as `rows.key_of` sets a record's own fields apart
+# Of files that are shown. By the ending the page's server says what a file is, and one that it
+# calls HTML or SVG could run its scripts as the page's own
+_ENDINGS: Final = frozenset({
+    ".png", ".jpg", ".jpeg", ".gif", ".webp", ".bmp", ".tif", ".tiff",
+    ".wav", ".mp3", ".ogg", ".oga", ".opus", ".flac", ".m4a", ".aac", ".aif", ".aiff",
+})  # fmt: skip
 
 
 def store_folder(env: Mapping[str, str] = os.environ) -> Path:
@@ -44,3 +52,39 @@ def project_name(project: str) -> str:
 def log_id(run_id: str, ordinal: int) -> str:
     """What makes a row the only one of its line: the store takes no second row with it."""
     return f"{run_id}:{ordinal}"
+
+
+def media_folder(run_id: str) -> str:
+    """Where a run's files are below its project's: never `files`, all of which trackio lists as the
+    project's own."""
+    return f"run-{run_id}"
+
+
+def file_name(digest: str, path: str) -> str:
+    """What a picture or sound is called: by its content, so that there is one of it."""
+    ending = Path(path).suffix.lower()
+    return digest[:20] + (ending if ending in _ENDINGS else "")
+
+
+def untyped(value: Any) -> Any:
+    """What a record says, without a mapping that trackio would take for something of its own: by
+    `_type` it knows a picture, whose file the mapping names, a table, a trace, which it moves
+    elsewhere. A record would have the page show another run's files. `typed` is the way back."""
+    if isinstance(value, Mapping):
+        return {_apart(key): untyped(item) for key, item in value.items()}
+    return [untyped(item) for item in value] if isinstance(value, list) else value
+
+
+def typed(value: Any) -> Any:
+    """What the record said of which this was made by `untyped`."""
+    if isinstance(value, Mapping):
+        return {_together(key): typed(item) for key, item in value.items()}
+    return [typed(item) for item in value] if isinstance(value, list) else value
+
+
+def _apart(key: str) -> str:
+    return f"{_APART}{key}" if _TYPE.fullmatch(key) else key
+
+
+def _together(key: str) -> str:
+    return key.removeprefix(_APART) if _TYPE.fullmatch(key) else key

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from syncd.destination.trackio import names
 from syncd.destination.trackio.names import log_id, project_name
 from syncd.errors import Connection, Refused, RunTrouble, Unreachable
 
@@ -170,7 +171,7 @@ class Store:
     def media_folder(self, project: str, run_id: str) -> Path:
         """Where the run's pictures and sounds belong, below `media/`: by the run's id, since its
         name may be another run's, too, or no name for a folder."""
-        return self.folder / "media" / project_name(project) / run_id
+        return self.folder / "media" / project_name(project) / names.media_folder(run_id)
 
     @contextmanager
     def _reading(self, project: str) -> Iterator[sqlite3.Connection | None]:

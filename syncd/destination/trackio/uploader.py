@@ -4,7 +4,6 @@ transaction; the count that confirms it is the store's own all the same."""
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,8 +15,9 @@ from karaoke_train.runlog.secrets import cut_config
 from karaoke_train.runlog.timestamps import parse_timestamp
 from syncd import memory
 from syncd.destination.base import Labels, Outcome, Target
-from syncd.destination.media_files import missing
+from syncd.destination.media_files import check_format, missing
 from syncd.destination.rows import ATTEMPT, RUNTIME, Media, attempt_at, row
+from syncd.destination.trackio import names
 from syncd.destination.trackio.store import NewRow, Store
 from syncd.errors import Connection, RunTrouble, Unreachable, UploadError
 from syncd.source.lines import Lines, special_lines
@@ -31,7 +31,6 @@ _NO_METRICS: Final = frozenset({ATTEMPT, RUNTIME, STEP, "end/exit_code", "end/st
 _AUDIO: Final = "trackio.audio"
 _IMAGE: Final = "trackio.image"
 _BIGGEST: Final = (1 << 63) - 1  # of SQLite's integers
-_SUFFIX: Final = re.compile(r"\.[a-z0-9]{1,8}")
 
 
 class TrackioUploader:
@@ -117,8 +116,11 @@ class TrackioUploader:
         self._attempt = attempt_at(line, self._attempt)
         fields = row(line, self._started, self._attempt)
         for key, value in fields.items():
-            if isinstance(value, Media):
-                fields[key] = self._reference(value, line.at.ordinal)
+            fields[key] = (
+                self._reference(value, line.at.ordinal)
+                if isinstance(value, Media)
+                else names.untyped(value)
+            )
         # A row without a step of its own, an epoch's summary say, stands where the one before does
         step = fields.get(STEP)
         if isinstance(step, (int, float)) and abs(step) <= _BIGGEST:
@@ -133,10 +135,13 @@ class TrackioUploader:
         """What the row holds: where the store has the file, or why it hasn't."""
         try:
             digest, _ = self._target.media.digest(media.path)
-            name = digest[:20] + _suffix(media.path)
+            if media.kind != "audio":
+                with self._target.media.open(media.path) as file:
+                    check_format(file)
+            name = names.file_name(digest, media.path)
             path = self._store.media_folder(*self._run) / str(ordinal) / name
             _copy(self._target.media, media.path, path)
-        except (OSError, ValueError) as error:
+        except Exception as error:  # a damaged picture raises whatever its decoder stumbles over
             return missing(media, error)
         return {
             "_type": _AUDIO if media.kind == "audio" else _IMAGE,
@@ -164,8 +169,8 @@ def as_config(labels: Labels) -> dict[str, Any]:
 def as_row(ordinal: int, timestamp: str, metrics: dict[str, Any]) -> dict[str, Any]:
     """A row of the store as a history row, in the words of `syncd.destination.comparison`."""
     stamp = {"_timestamp": parse_timestamp(timestamp, 0.0)}
-    fields = {key: _as_reference(value) for key, value in metrics.items() if key != ROW}
-    return {"_step": ordinal, **stamp, **fields, **metrics.get(ROW, {})}
+    fields = {key: _as_logged(value) for key, value in metrics.items() if key != ROW}
+    return {"_step": ordinal, **stamp, **fields, **names.typed(metrics.get(ROW, {}))}
 
 
 def _apart(fields: Mapping[str, Any]) -> dict[str, Any]:
@@ -180,10 +185,10 @@ def _apart(fields: Mapping[str, Any]) -> dict[str, Any]:
     return {**shown, ROW: hidden} if hidden else shown
 
 
-def _as_reference(value: Any) -> Any:
+def _as_logged(value: Any) -> Any:
     kind = value.get("_type") if isinstance(value, dict) else None
     if kind not in (_IMAGE, _AUDIO):
-        return value
+        return names.typed(value)
     return {
         "_type": "audio-file" if kind == _AUDIO else "image-file",
         "caption": value.get("caption"),
@@ -196,11 +201,6 @@ def _iso(stamp: float) -> str:
         return datetime.fromtimestamp(stamp, UTC).isoformat()
     except (OverflowError, ValueError, OSError):  # a year that there isn't
         return datetime.fromtimestamp(0, UTC).isoformat()
-
-
-def _suffix(name: str) -> str:
-    suffix = Path(name).suffix.lower()
-    return suffix if _SUFFIX.fullmatch(suffix) else ""
 
 
 def _copy(folder: MediaFolder, name: str, target: Path) -> None:

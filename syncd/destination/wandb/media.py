@@ -114,14 +114,6 @@ def _suffix(path: Path) -> str:
     return os.path.splitext(path.name)[1]  # noqa: PTH122  (of `x.` pathlib makes no suffix)
 
 
-def check_format(path: Path) -> None:
-    """Raises what Pillow raises for a picture of another kind than those that are uploaded."""
-    from PIL import Image
-
-    with Image.open(path, formats=PICTURES):
-        pass
-
-
 def dimensions(file: BinaryIO) -> dict[str, int]:
     """Width and height of a picture, in pixels. Raises what Pillow raises for one that can't be
     decoded: the SDK decodes each, and a row must not depend on the lane."""

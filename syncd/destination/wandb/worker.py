@@ -24,10 +24,10 @@ from typing import TYPE_CHECKING, Any, Final
 from karaoke_train.runlog.plain_text import one_line
 from karaoke_train.runlog.secrets import hide
 from syncd.destination.base import Labels
-from syncd.destination.media_files import missing
+from syncd.destination.media_files import check_format, missing
 from syncd.destination.rows import AXES, AXIS_KEYS, EPOCH_TABLE, Media
 from syncd.destination.wandb.certificates import go_settings
-from syncd.destination.wandb.media import check_format, file_name
+from syncd.destination.wandb.media import file_name
 from syncd.failpoints import failpoint
 from syncd.source.media_folder import MediaFolder
 

@@ -92,7 +92,7 @@ def test_lines_that_are_sent_again_change_nothing_and_leave_no_second_file(
     after = list(sent.destination.history(sent.target.ref))
     assert after[:3] == before
     assert sent.compared().equal
-    folder = store_folder / "media" / "p" / sent.header.run_id
+    folder = sent.destination._store.media_folder("p", sent.header.run_id)
     assert len([path for path in folder.rglob("*") if path.is_file()]) == 1
 
 
