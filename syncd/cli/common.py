@@ -144,13 +144,14 @@ def command(
     to_stdout: bool = False,
     quiet: bool = False,
     daemon: bool = False,
+    at_once: bool = False,
 ) -> Callable[[Callable[..., Exit]], Command]:
     """Makes a command of a function: its docstring is the help, an Invocation its first argument,
     the settings' flags are its own.
 
     to_stdout: what it prints is its result. quiet: it says itself what came of it, so log records
     below errors are left out unless --log_level wants them. daemon: it starts one, and so takes
-    what only a daemon does.
+    what only a daemon does. at_once: it takes a moment, in which no garbage is looked for.
     """
 
     def make(run: Callable[..., Exit]) -> Command:
@@ -178,6 +179,8 @@ def command(
                 logging_setup.set_up("error" if quiet and log_level is None else fresh.log_level)
                 return fresh
 
+            if not at_once:
+                gc.enable()
             return run(Invocation(load(), not to_stdout, load), **own)
 
         own_flags = reversed(getattr(run, "__click_params__", []))

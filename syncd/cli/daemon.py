@@ -157,6 +157,7 @@ def restart(call: Invocation, timeout: float) -> Exit:
 @command(
     "status",
     to_stdout=True,
+    at_once=True,
     exits={
         Exit.OK: "every record is on the server, or a daemon is uploading it",
         Exit.NOT_RUNNING: "records wait, and no daemon is running",
@@ -222,8 +223,11 @@ def status(
     from syncd.report.render import View, fitting, render_all
 
     if in_place:
+        import gc
+
         from syncd.report.watch import watch
 
+        gc.enable()
         return exit_code_of(watch(look, call.console, View(wanted, most, links)))
     found = look()
     fits = fitting(call.console) if limit is None else limit
@@ -234,6 +238,7 @@ def status(
 @command(
     "watching",
     to_stdout=True,
+    at_once=True,
     exits={
         Exit.OK: "a daemon watches all of the log folders",
         Exit.NOT_RUNNING: "no daemon is running, or it leaves out one of them",

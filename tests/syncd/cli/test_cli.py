@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import errno
+import gc
 import json
 import os
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from importlib.metadata import version
 from pathlib import Path
@@ -35,6 +37,24 @@ def test_alone_it_prints_its_help(capsys: pytest.CaptureFixture[str]) -> None:
         alone = capsys.readouterr().out
         assert main([*words, "--help"]) == Exit.OK
         assert alone == capsys.readouterr().out != ""
+
+
+def test_garbage_is_looked_for_unless_a_command_takes_but_a_moment() -> None:
+    try:
+        for words, collects in ((["status"], False), (["watching"], False), (["stop"], True)):
+            gc.disable()  # as `syncd.__main__` does
+            main(words)
+            assert gc.isenabled() is collects, words
+    finally:
+        gc.enable()
+
+
+def test_the_program_ends_with_its_commands_code() -> None:
+    words = [sys.executable, "-P", "-m", "syncd"]
+    done = subprocess.run([*words, "watching"], check=False, timeout=patience(60))
+    assert done.returncode == Exit.NOT_RUNNING
+    shown = subprocess.run([*words, "--version"], capture_output=True, text=True, check=True)
+    assert shown.stdout == f"karaoke-syncd {version('karaoke-train')}\n"
 
 
 COMMANDS = {name: one for name, one in each_command(cli).items() if name != "service"}
