@@ -5,18 +5,26 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 import click
 
 from syncd.cli.common import Invocation, command
-from syncd.destination.registry import connect
+from syncd.destination.registry import connect_all
 from syncd.errors import Exit, Refused, SyncError, Unreachable, UploadError, UsageError
 from syncd.paths import destination_folder
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from syncd.destination.base import Destination
+    from syncd.settings import Settings
     from syncd.source.scanner import LogFile
     from syncd.sync.prune import Target
+
+    # a log, with what it is at each destination; None where it is no run of its own there
+    _Candidate = Sequence[tuple[Target, LogFile | None]]
 
 _AGE: Final = re.compile(r"(\d+(?:\.\d+)?)([smhdw]?)")
 _UNITS: Final = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0, "w": 604_800.0, "": 86_400.0}
@@ -61,43 +69,65 @@ def prune(
 
     Of all runs in the log folders, or those named, the ones that can go: their records and their
     end are confirmed, what the server has was read back now and is equal, record by record, and
-    nothing was written to them for AGE. Without --delete or --compress nothing is changed.
+    nothing was written to them for AGE. Where records go to several destinations, each has to have
+    them; --destination names the one whose copy is enough. Without --delete or --compress nothing
+    is changed.
     """
-    from syncd.report.chosen import chosen
-    from syncd.sync.prune import Target
+    from syncd.service import folders
 
-    if len(call.settings.destinations) > 1:
-        raise UsageError(
-            "records go to several destinations, and one has to be named whose copy is enough",
-            meaning="Nothing was deleted",
-            remedy="Give --destination wandb or --destination trackio",
-        )
-    destination = connect(call.settings)
-    state = destination_folder(call.settings.state_dir, destination.identity.address)
-    files = chosen(runs, call.settings, state)
+    # a daemon's are those that it was started with: each of them has to have what is deleted here
+    wanted = replace(call.settings, destinations=folders.in_force(call.settings).destinations)
+    targets = connect_all(wanted)
     try:
-        entity = destination.account().entity
-        target = Target(destination, entity, call.settings.project, state, call.settings.lock_dir)
-        return _prune(call, files, target, older_than, "" if dry_run else how or "")
+        candidates = _candidates(runs, targets)
+        return _prune(call, candidates, older_than, "" if dry_run else how or "")
     except (Unreachable, Refused) as error:
         call.console.print(str(error), style="red")
         return Exit.LOGIN if isinstance(error, Refused) else Exit.OFFLINE
     finally:
-        destination.close()
+        for _, destination in targets:
+            destination.close()
 
 
-def _prune(
-    call: Invocation, files: Sequence[LogFile], target: Target, older_than: float, how: str
-) -> Exit:
+def _candidates(
+    runs: Sequence[str], targets: Sequence[tuple[Settings, Destination]]
+) -> list[_Candidate]:
+    """The runs that are meant at any destination, each with what it is at each of them. Raises
+    UsageError for what names none, Unreachable, Refused."""
+    from syncd.report.chosen import chosen
+    from syncd.sync.prune import Target
+
+    found: dict[Path, dict[Target, LogFile]] = {}
+    everywhere = []
+    unknown: UsageError | None = None
+    for settings, destination in targets:
+        state = destination_folder(settings.state_dir, destination.identity.address)
+        entity = destination.account().entity
+        target = Target(destination, entity, settings.project, state, settings.lock_dir)
+        everywhere.append(target)
+        try:
+            files = chosen(runs, settings, state)
+        except UsageError as error:  # an id that a file has at another destination alone
+            unknown = error
+            continue
+        for file in files:
+            found.setdefault(file.path, {})[target] = file
+    if unknown and not found:
+        raise unknown
+    return [[(target, at.get(target)) for target in everywhere] for at in found.values()]
+
+
+def _prune(call: Invocation, candidates: Sequence[_Candidate], older_than: float, how: str) -> Exit:
     from syncd.sync import prune as work
 
     does = {"delete": work.delete, "compress": work.compress}.get(how)
     gone = freed = 0
     code = Exit.OK
-    for file in files:
+    for candidate in candidates:
+        file = next(file for _, file in candidate if file)
         name = f"{file.header.run_name} ({file.path.name})"
         try:
-            if why := work.why_kept(file, target, older_than, time.time()):
+            if why := _why_kept(candidate, older_than, how):
                 call.console.print(f"stays  {name}: {why}")
                 continue
             freed += does(file) if does else file.size
@@ -110,8 +140,23 @@ def _prune(
             continue
         gone += 1
         call.console.print(f"{_DONE[how]}  {name}")
-    call.console.print(_summary(how, gone, len(files) - gone, freed))
+    call.console.print(_summary(how, gone, len(candidates) - gone, freed))
     return code
+
+
+def _why_kept(candidate: _Candidate, older_than: float, how: str) -> str:
+    """What keeps the run here: all destinations have to have it. Raises UploadError, OSError."""
+    from syncd.sync.prune import why_kept
+
+    for target, file in candidate:
+        why = "it is no run of its own there"
+        if file:
+            compressed = how == "compress"
+            why = why_kept(file, target, older_than, time.time(), compressed=compressed)
+        if why:
+            kind = target.destination.identity.kind
+            return f"{kind}: {why}" if len(candidate) > 1 else why
+    return ""
 
 
 _DONE: Final = {"": "could go", "delete": "deleted", "compress": "compressed"}

@@ -249,6 +249,7 @@ def _details(result: Comparison) -> list[str]:
             ("no row for record", result.missing, result.missing_at),
             ("more than one row for record", result.duplicate, result.duplicate_at),
             ("no record for row", result.extra, result.extra_at),
+            ("a placeholder is there for record", result.placeholder, result.placeholder_at),
         )
         if count
     ]

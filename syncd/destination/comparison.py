@@ -54,7 +54,9 @@ class Comparison:
     records, rows: in the file, at the server. missing: ordinals without a row, though later ones
     have theirs. waiting: records after the last row, which are yet to be uploaded. duplicate: steps
     that came twice, or out of order. extra: rows of which the file has no record. different:
-    records with another content. Of the lists, the first few are in `…_at` and `differences`.
+    records with another content. placeholder: records that have a row, as they should, which says
+    that there was something and not what: of a bad line, and of a picture or sound that could not
+    be uploaded. Of the lists, the first few are in `…_at` and `differences`.
     """
 
     records: int = 0
@@ -64,9 +66,11 @@ class Comparison:
     duplicate: int = 0
     extra: int = 0
     different: int = 0
+    placeholder: int = 0
     missing_at: list[int] = field(default_factory=list)
     duplicate_at: list[int] = field(default_factory=list)
     extra_at: list[int] = field(default_factory=list)
+    placeholder_at: list[int] = field(default_factory=list)
     differences: list[Difference] = field(default_factory=list)
 
     @property
@@ -109,10 +113,14 @@ def compare(
             _note(found.extra_at, step)
             continue
         found.records += 1
-        differing = list(_differences(line, row(line, started, attempt), there, hash_of))
+        expected = row(line, started, attempt)
+        differing = list(_differences(line, expected, there, hash_of))
         found.different += bool(differing)
         for difference in differing:
             _note(found.differences, difference)
+        if line.record is None or _was_left_out(expected, there):
+            found.placeholder += 1
+            _note(found.placeholder_at, step)
     for _ in ahead:
         found.records += 1
         found.waiting += 1
@@ -199,14 +207,28 @@ def _refers(theirs: Any, media: Media, hash_of: MediaHash) -> bool:
     """Whether the row refers to that picture or sound, or says that it wasn't there to be sent."""
     there = hash_of(media)
     if isinstance(theirs, str):  # in place of one that was not there, or was there and no picture
-        absent = f"{media.path} is missing: {os.strerror(errno.ENOENT)}"
-        return theirs.startswith(f"{media.path} is missing") and not (there and theirs == absent)
+        was_there = theirs != _never_there(media)
+        return theirs.startswith(f"{media.path} is missing") and not (there and not was_there)
     return (
         isinstance(theirs, Mapping)
         and theirs.get("_type") == _KINDS.get(media.kind, "image-file")
         and (theirs.get("caption") or "") == media.caption
         and (not there or theirs.get("sha256") == there)
     )
+
+
+def _was_left_out(expected: Mapping[str, Any], there: Mapping[str, Any]) -> bool:
+    """Whether the row has words in the place of a picture or sound that there was."""
+    return any(
+        isinstance(mine, Media)
+        and isinstance(their := there.get(key), str)
+        and their != _never_there(mine)
+        for key, mine in expected.items()
+    )
+
+
+def _never_there(media: Media) -> str:
+    return f"{media.path} is missing: {os.strerror(errno.ENOENT)}"
 
 
 def media_hash(folder: MediaFolder, media: Media) -> str:

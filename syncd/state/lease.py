@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from glob import escape
 from pathlib import Path
 
 from karaoke_train.runlog.layout import LOCKS
@@ -28,6 +30,11 @@ def run_lease(log: Path, run_id: str, destination: str, lock_dir: Path | None = 
     """The lease of a run at one destination. destination: the name of its state folder. lock_dir:
     see `lease_folder`. The run's id has no dot in it."""
     return Lock(lease_folder(log.parent, lock_dir) / f"{run_id}.{destination}.lease")
+
+
+def leases_of(log: Path, run_id: str, lock_dir: Path | None = None) -> Iterator[Path]:
+    """The files of a run's leases, one for each destination that it was uploaded to."""
+    return lease_folder(log.parent, lock_dir).glob(f"{escape(run_id)}.*.lease")
 
 
 def take(lease: Lock) -> bool:

@@ -1,7 +1,8 @@
 """Runs that are at the server, whole and ended, -> room on this disk: deleted, or compressed.
 
 What the cursor says is not enough to take a file's only copy away: the run is read back from the
-server and compared, record by record, right before.
+server and compared, record by record, right before. Of a line that is no record, and of a picture
+that could not be uploaded, the server has a placeholder, so that they are never deleted here.
 """
 
 from __future__ import annotations
@@ -23,7 +24,6 @@ from syncd.errors import SyncError
 from syncd.source.safe_open import open_log, remove_folder
 from syncd.source.scanner import LogFile
 from syncd.state import cursor, lease
-from syncd.state.cursor import Cursor
 from syncd.sync.content import Content
 from syncd.sync.outcome import outcome_before
 from syncd.sync.parts import may_have_parts
@@ -45,10 +45,15 @@ class Target:
     lock_dir: Path | None = None
 
 
-def why_kept(file: LogFile, at: Target, older_than: float, now: float) -> str:
+def why_kept(
+    file: LogFile, at: Target, older_than: float, now: float, *, compressed: bool = False
+) -> str:
     """What keeps the run's file here; empty where it may go. older_than: seconds that nothing may
-    have been written for. now: seconds since 1970. Raises UploadError, OSError."""
-    return _by_what_is_here(file, at, older_than, now) or _by_what_is_there(file, at)
+    have been written for. now: seconds since 1970. compressed: all that it has stays here. Raises
+    UploadError, OSError."""
+    if why := _by_what_is_here(file, at, older_than, now):
+        return why
+    return _by_what_is_there(file, at, compressed=compressed)
 
 
 def _by_what_is_here(file: LogFile, at: Target, older_than: float, now: float) -> str:
@@ -68,18 +73,18 @@ def _by_what_is_here(file: LogFile, at: Target, older_than: float, now: float) -
         return "it is not old enough"
     if may_have_parts(file.header) and len(parts_of(file.path.parent, file.run_id)) > 1:
         return "its run is in several files, which share its pictures and sounds"
-    return _in_use(file, known, at)
+    return _in_use(file, at)
 
 
-def _in_use(file: LogFile, known: Cursor, at: Target) -> str:
+def _in_use(file: LogFile, at: Target) -> str:
     if holder_of(lock_path(file.path)):
         return "its writer lives"
-    if holder_of(lease.run_lease(file.path, file.run_id, at.state.name, at.lock_dir).path):
+    if any(map(holder_of, lease.leases_of(file.path, file.run_id, at.lock_dir))):
         return "it is being uploaded"
     return ""
 
 
-def _by_what_is_there(file: LogFile, at: Target) -> str:
+def _by_what_is_there(file: LogFile, at: Target, *, compressed: bool) -> str:
     ref = RunRef(at.entity, at.project or file.header.project, file.run_id)
     remote = at.destination.remote_run(ref)
     outcome = outcome_before(file.path, file.path.stat().st_size)
@@ -88,7 +93,15 @@ def _by_what_is_there(file: LogFile, at: Target) -> str:
     known = cursor.load(at.state / "cursors", file.key)
     start = Position(known.base if known else 0)
     content = Content(file.path, file.media, file.header, ref, at.destination, file.key, start)
-    return "" if content.compared().equal else "the server has other records"
+    found = content.compared()
+    if not found.equal:
+        return "the server has other records"
+    if found.placeholder and not compressed:
+        return (
+            f"{found.placeholder:,} of its lines, pictures and sounds could not be uploaded, and "
+            "are here alone"
+        )
+    return ""
 
 
 def delete(file: LogFile) -> int:

@@ -197,6 +197,23 @@ def test_a_picture_is_compared_by_what_refers_to_it(there: Any, local: str, equa
     assert compare(file, rows, STARTED, lambda media: local).equal is equal
 
 
+@pytest.mark.parametrize(
+    ("there", "count"),
+    [
+        (PICTURE, 0),
+        ("p.png is missing: No such file or directory", 0),  # there was none to be lost
+        ("p.png is missing: it is larger than media may be", 1),
+    ],
+)
+def test_words_in_the_place_of_a_picture_that_there_was_are_a_placeholder(
+    there: Any, count: int
+) -> None:
+    file = lines(MEDIA)
+    result = compare(file, [{**served(file)[0], "pic": there}], STARTED, no_media)
+    assert (result.placeholder, result.placeholder_at) == (count, [0] * count)
+    assert result.equal
+
+
 def test_a_file_that_can_have_no_such_name_is_not_here(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(b"x")
     assert len(media_hash(MediaFolder(tmp_path), Media("a.png", "image", ""))) == 64
@@ -206,4 +223,5 @@ def test_a_file_that_can_have_no_such_name_is_not_here(tmp_path: Path) -> None:
 
 def test_a_bad_line_is_equal_to_its_placeholder(tmp_path: Path) -> None:
     file = split_lines(b'{"type": "config"}\nno JSON\n\n', Position())[0]
-    assert compare(file, served(file), STARTED, no_media).equal
+    result = compare(file, served(file), STARTED, no_media)
+    assert (result.equal, result.placeholder_at) == (True, [1])

@@ -11,12 +11,15 @@ from karaoke_train.runlog import RunLog
 from karaoke_train.runlog.layout import lock_path
 from karaoke_train.runlog.lock import Lock
 from syncd.cli import main
+from syncd.destination.base import Identity
 from syncd.errors import Exit, SyncError, Unreachable
 from syncd.paths import destination_folder
+from syncd.settings import Settings
 from syncd.source.scanner import LogFile, LogScanner
-from syncd.state import cursor, lease
+from syncd.state import cursor, daemon_report, lease
+from syncd.state.daemon_report import DaemonReport
 from syncd.sync.prune import Target, compress, delete, why_kept
-from tests.fakes.uploads import ENTITY, URL
+from tests.fakes.uploads import ENTITY, URL, FakeServer
 from tests.syncd.sync.test_run_once import Rig
 from tests.syncd.world import end_line, train_line
 
@@ -30,6 +33,7 @@ class Pruned(Rig):
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
         self.state = destination_folder(self.settings.state_dir, URL)
+        self.store = FakeServer(Identity("trackio", str(folder / "store"), ENTITY))
 
     def uploaded(self, name: str = "a") -> Path:
         path = self.log(name, train_line(1), end_line())
@@ -39,6 +43,10 @@ class Pruned(Rig):
 
     def aged(self, path: Path, days: float = 40) -> None:
         os.utime(path, (NOW - days * DAY, NOW - days * DAY))
+
+    def connected(self, settings: Settings) -> list[tuple[Settings, FakeServer]]:
+        servers = {"wandb": self.server, "trackio": self.store}
+        return [(settings, servers[kind]) for kind in settings.destinations]
 
     def file(self, path: Path) -> LogFile:
         found = LogScanner().look(path)
@@ -102,6 +110,7 @@ def test_one_that_is_in_other_hands_stays(rig: Pruned) -> None:
     for lock, words in (
         (Lock(lock_path(path)), "its writer lives"),
         (lease.run_lease(path, "a", rig.state.name), "it is being uploaded"),
+        (lease.run_lease(path, "a", "another"), "it is being uploaded"),  # to somewhere else
     ):
         lock.acquire()
         assert rig.why(path) == words
@@ -119,6 +128,15 @@ def test_one_that_the_server_lost_or_holds_otherwise_stays(rig: Pruned) -> None:
     assert rig.why(path) == "the server has other records"
     del rig.server.runs["a"]
     assert rig.why(path) == "the server does not show how it ended"
+
+
+def test_what_the_server_has_as_a_placeholder_alone_is_not_deleted(rig: Pruned) -> None:
+    path = rig.log("a", b"no record\n", end_line())
+    assert rig.sync() is Exit.OK
+    rig.aged(path)
+    assert rig.why(path).startswith("1 of its lines, pictures and sounds could not be uploaded")
+    at = Target(rig.server, ENTITY, "", rig.state)
+    assert why_kept(rig.file(path), at, 0, NOW, compressed=True) == ""
 
 
 def test_deleting_takes_the_log_and_its_media_and_nothing_else(rig: Pruned) -> None:
@@ -203,7 +221,7 @@ def test_a_run_that_somebody_resumed_meanwhile_stays(rig: Pruned, act: object) -
 
 @pytest.fixture
 def command(rig: Pruned, monkeypatch: pytest.MonkeyPatch) -> Pruned:
-    monkeypatch.setattr("syncd.cli.prune.connect", lambda settings: rig.server)
+    monkeypatch.setattr("syncd.cli.prune.connect_all", rig.connected)
     monkeypatch.setattr("syncd.logging_setup.set_up", lambda level: None)
     monkeypatch.setenv("KARAOKE_SYNCD_STATE_DIR", str(rig.settings.state_dir))
     monkeypatch.setenv("KARAOKE_SYNCD_LOG_DIR", str(rig.logs))
@@ -241,3 +259,29 @@ def test_a_server_out_of_reach_leaves_everything(command: Pruned) -> None:
     command.server.down = Unreachable("no network")
     assert main(["prune", "--delete", "--older_than", "0"]) == Exit.OFFLINE
     assert path.exists()
+
+
+def test_of_several_destinations_each_has_to_have_what_is_deleted(
+    command: Pruned, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = command.uploaded()
+    os.utime(path, (0, 0))
+    both = ["--destination", "wandb", "--destination", "trackio"]
+    words = ["prune", "--delete", "--older_than", "0"]
+    assert main([*words, *both]) == Exit.OK
+    assert "stays  name of a (training_log_a.jsonl): trackio: it was not uploaded there" in (
+        capsys.readouterr().out
+    )
+    # a daemon that was started with both is asked for, too
+    report = DaemonReport(log_dir=(str(command.logs),), destinations=("wandb", "trackio"))
+    daemon_report.save(command.settings.state_dir, report)
+    daemon = lease.state_lock(command.settings.state_dir)
+    daemon.acquire()
+    assert main(words) == Exit.OK
+    assert "trackio: it was not uploaded there" in capsys.readouterr().out
+    daemon.release()
+    command.server, wandb = command.store, command.server
+    assert command.sync() is Exit.OK
+    command.server = wandb
+    assert main([*words, *both, "a"]) == Exit.OK
+    assert not path.exists()
