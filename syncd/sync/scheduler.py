@@ -74,10 +74,12 @@ class Opened:
 @dataclass(frozen=True, slots=True)
 class AlreadyComplete:
     """The server holds all lines, which end at `at`, and knows how the run ended, or has a later
-    part of the run behind them. base: see `Run`."""
+    part of the run behind them. base: see `Run`. scanned_to: bytes of the file that were looked at,
+    where a torn line follows."""
 
     at: Position
     base: int = 0
+    scanned_to: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -297,10 +299,11 @@ def _fields_after(
                 opened_at=now, opened_for=run.size, outcome=outcome or run.outcome,
                 ended=False,  # a session shows the run as running, whatever was told before
             )  # fmt: skip
-        case AlreadyComplete(at, base):
+        case AlreadyComplete(at, base, scanned_to):
+            # A torn tail counts as looked at: the run would be opened for it again and again
             return replace(
-                run, confirmed=at, sent=at, base=base, scanned_to=at.offset, ended=True,
-                failures=0, error=None,
+                run, confirmed=at, sent=at, base=base, scanned_to=max(at.offset, scanned_to),
+                ended=True, failures=0, error=None,
             )  # fmt: skip
         case Sent():
             return _after_sent(run, event, now, limits)

@@ -323,10 +323,12 @@ class Session:
         return Opened(at, self._alive().ahead, outcome_before(self.path, at.offset), base)
 
     def _complete(self, at: Position) -> Event:
+        rest = tailer.read(self.path, at)
         self._save(at, ended=True)
         self.placed = True
         self.drop()
-        return AlreadyComplete(at, self._begin.ordinal)
+        scanned_to = at.offset if rest.lines else rest.scanned_to
+        return AlreadyComplete(at, self._begin.ordinal, scanned_to)
 
     def _open_uploader(self, at: Position, known: Cursor | None) -> int:
         """Begin a session at the server. Returns the count that it begins with."""

@@ -367,6 +367,31 @@ def test_a_later_part_does_not_wait_for_one_whose_file_was_made_a_run_of_its_own
     here.daemon.drop()
 
 
+def test_a_torn_last_line_of_a_runs_first_file_keeps_no_later_one_waiting(tmp_path: Path) -> None:
+    """It is looked at once after a restart, and not again and again."""
+    limits = Limits(count_stable_for=0.001, heartbeat_timeout=0.001)
+    server = FakeServer()
+    here = World(tmp_path, PromptServer(server), limits=limits)  # type: ignore[arg-type]
+    first = here.begin("job42")
+    here.append(train_line(1) + b'{"type": "tr')  # killed in mid-line
+    tampered(here, first)
+    for _ in range(40):
+        here.tick(5)
+    days = {"second": "2024-01-16", "third": "2024-01-17"}
+    for name, day in days.items():
+        config = config_line("job42", part=name, created=f"{day}T14:30:22.000+00:00")
+        (here.logs / f"training_log_{name}.jsonl").write_bytes(config + end_line())
+        here.restart()
+        for _ in range(40):
+            here.tick(5)
+    assert {run.state for run in here.status().runs} == {"uploaded"}
+    assert server.count("job42") == 6
+    asked = len(server.asked)
+    here.tick(5)
+    assert len(server.asked) == asked
+    here.daemon.drop()
+
+
 @pytest.mark.parametrize("later", [1.0, 2 * KEPT])
 def test_a_cursor_that_is_lost_after_a_run_has_ended_is_made_anew(
     here: World, later: float

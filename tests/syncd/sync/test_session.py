@@ -391,7 +391,7 @@ def test_a_finished_run_is_settled_without_a_session(path: Path, server: FakeSer
     one.close(FINISHED, end)
     again = session(path, server)
     cursor.remove(path.parent / "state" / "cursors", "run-1")
-    assert again.open() == AlreadyComplete(end)
+    assert again.open() == AlreadyComplete(end, scanned_to=end.offset)
     assert server.sessions == []
     known = again.initial(5.0)
     assert (known.confirmed, known.outcome, known.ended) == (end, FINISHED, True)
