@@ -109,7 +109,15 @@ def _run(
                         events.needs_restart(paths.env_file(), names)
                     if _differ(fresh, settings) or _identities(there) != _identities(targets):
                         break
+        for folder in _folders(settings, targets) - _folders(settings, there):
+            daemon_report.remove(folder)  # what it says is of this process, which is there no more
         settings, targets = fresh, there
+
+
+def _folders(settings: Settings, targets: Targets) -> set[Path]:
+    """Where the state of each destination is."""
+    addresses = (destination.identity.address for _, destination in targets)
+    return {paths.destination_folder(settings.state_dir, address) for address in addresses}
 
 
 def _reloaded(
@@ -212,9 +220,9 @@ def _iterations(
                     for daemon, (_, destination) in zip(daemons, targets, strict=True)
                 ]
                 if reports != saved or now - saved_at > daemon_report.SAVE_EVERY:
-                    _save(settings.state_dir, reports[0])
                     for daemon, report in zip(daemons, reports, strict=True):
                         _save(daemon.state, report)
+                    _save(settings.state_dir, reports[0])  # which is taken where one has none yet
                     saved, saved_at = reports, now
             notifier.tick_done(*daemons)
             yield

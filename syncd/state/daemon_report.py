@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from contextlib import suppress
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -45,6 +46,12 @@ def save(state: Path, report: DaemonReport) -> None:
     said = replace(report, pid=os.getpid(), updated=updated, ticks=time.monotonic())
     word = asdict(said)
     atomic_json.write(state / NAME, word, sync=False)  # a power cut ends the daemon as well
+
+
+def remove(state: Path) -> None:
+    """Take the last one back, as far as the folder lets that be done."""
+    with suppress(OSError):
+        (state / NAME).unlink()
 
 
 def load(state: Path) -> DaemonReport:

@@ -168,6 +168,27 @@ def test_another_account_begins_a_new_daemon(settings: Settings) -> None:
     assert len(script.daemons) == 2
 
 
+def test_of_a_destination_that_is_left_out_it_is_not_said_that_the_daemon_uploads_there(
+    settings: Settings,
+) -> None:
+    """What was reported of it before would look like a daemon that hangs."""
+    stays, goes = FakeServer(), FakeServer(replace(FakeServer().identity, address="http://other"))
+
+    def both_are_uploaded_to(daemon: Daemon) -> None:
+        assert [collect(settings, there).elsewhere for there in (stays, goes)] == ["", ""]
+
+    def one_is(daemon: Daemon) -> None:
+        assert collect(settings, stays).elsewhere == ""
+        assert collect(settings, goes).elsewhere == stays.identity.address
+
+    script = Script(
+        wait, both_are_uploaded_to, send(signal.SIGHUP), wait, one_is, send(signal.SIGTERM)
+    )
+    reads = iter([in_force(settings, stays)])
+    targets = in_force(settings, stays, goes)
+    assert run_forever(*targets, script, reload=lambda: next(reads)) == Exit.OK
+
+
 def test_settings_that_cannot_be_read_leave_the_old_ones_in_force(
     settings: Settings, caplog: pytest.LogCaptureFixture
 ) -> None:
