@@ -84,7 +84,7 @@ class BadRequest(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A whole answer. headers: by name, in whichever case."""
+    """A whole answer. headers: to be asked for in lower case."""
 
     status: int
     headers: Mapping[str, str] = field(repr=False)

@@ -1,14 +1,15 @@
 """A small POST over a connection that is kept alive, and its whole answer.
 
 Nearly all that a live run costs are posts of a few hundred bytes with an answer of two, and urllib3
-takes twice to three times as long for one as `http.client`, which it is built upon: retries,
-redirects and answers in pieces are not for these. So the request is written at once, and the answer
-read by `http.client` alone.
+takes several times as long for one as the request itself: retries, redirects and answers in pieces
+are not for these. So the request is written at once, and an answer that is as plain as nearly all
+are is taken apart here. Any other one is read by `http.client`, from its first byte.
 """
 
 from __future__ import annotations
 
 import http.client
+import io
 import re
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
@@ -20,10 +21,14 @@ MOST: Final = 64 << 10  # bytes of a request that is small
 _TARGET: Final = re.compile(r"/[A-Za-z0-9_.~%/?=&-]*")  # as it is: nothing in it to be escaped
 _HOST: Final = re.compile(r"[a-z0-9.-]+")
 _SENT: Final = re.compile(r"(?:[!-9;-~]+: [ -~]*\r\n)*")
+_READ: Final = 64 << 10  # bytes of an answer at a time
+_HEAD: Final = re.compile(rb"HTTP/1\.1 ([2-5]\d\d) [ -~]*\r\n((?:[!-9;-~]+:[ -~]*\r\n)+)\r\n")
+_BODILESS: Final = (204, 304)
+_NOT_PLAIN: Final = frozenset({"transfer-encoding", "content-encoding"})
 
 
 class Reply(NamedTuple):
-    """A whole answer. headers: by name, in whichever case."""
+    """A whole answer. headers: by name in lower case."""
 
     status: int
     headers: Mapping[str, str]
@@ -49,7 +54,12 @@ class KeepsAlive(urllib3.HTTPConnectionPool):
         reusable = False
         try:
             connection.send_at_once(request)
-            answer = http.client.HTTPResponse(connection.sock, method="POST")
+            reply, read = _plain(connection.sock, most)
+            if reply is not None:
+                reusable = True
+                return reply
+            begun: Any = _Begun(connection.sock, read)
+            answer = http.client.HTTPResponse(begun, method="POST")
             answer.begin()
             data = _whole(answer, most)
             reusable = len(data) < most and answer.isclosed() and not answer.will_close
@@ -72,6 +82,60 @@ class KeepsAlive(urllib3.HTTPConnectionPool):
         host = self.host if self.port == usual else f"{self.host}:{self.port}"
         head = f"POST {target} HTTP/1.1\r\nHost: {host}\r\nAccept-Encoding: identity\r\n"
         return f"{head}Content-Length: {len(body)}\r\n{sent}\r\n".encode() + body
+
+
+def _plain(sock: Any, most: int) -> tuple[Reply | None, bytes]:
+    """The answer, where it is a plain one, with a length and for a connection that goes on; else
+    None, and what was read of it. Raises OSError."""
+    data = sock.recv(_READ)
+    if not (head := _HEAD.match(data)):  # or its head comes in pieces
+        return None, data
+    lines = head[2].decode().split("\r\n")[:-1]
+    headers = {name.lower(): value.strip() for name, _, value in (x.partition(":") for x in lines)}
+    length, status = headers.get("content-length", ""), int(head[1])
+    odd = len(headers) < len(lines) or _NOT_PLAIN & headers.keys() or status in _BODILESS
+    last = headers.get("connection", "keep-alive").lower() != "keep-alive"
+    if odd or last or not length.isdecimal() or len(length) > 9 or int(length) >= most:
+        return None, data
+    end = head.end() + int(length)
+    pieces, left = [data], end - len(data)
+    while left > 0 and (more := sock.recv(min(left, _READ))):
+        pieces.append(more)
+        left -= len(more)
+    data = b"".join(pieces)
+    return (None, data) if left else (Reply(status, headers, data[head.end() :]), b"")
+
+
+class _Begun:
+    """A socket for `http.client` of whose answer the first bytes have been read."""
+
+    def __init__(self, sock: Any, read: bytes) -> None:
+        self._sock = sock
+        self._read = read
+
+    def makefile(self, mode: str) -> io.BufferedReader:
+        """The answer from its first byte on."""
+        return io.BufferedReader(_Rest(self._read, self._sock.makefile(mode, buffering=0)))
+
+
+class _Rest(io.RawIOBase):
+    def __init__(self, read: bytes, behind: io.RawIOBase) -> None:
+        self._read = memoryview(read)
+        self._behind = behind
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        if not self._read:
+            return self._behind.readinto(buffer)
+        count = min(len(buffer), len(self._read))
+        buffer[:count], self._read = self._read[:count], self._read[count:]
+        return count
+
+    def close(self) -> None:
+        self._behind.close()
+        super().close()
 
 
 def _whole(answer: http.client.HTTPResponse, most: int) -> bytes:
