@@ -28,7 +28,7 @@ Record = dict[str, Any]
 _SCALARS: Final = frozenset({float, int, bool, str, RecordType})
 _NON_FINITE: Final = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 _BACKSLASH, _N, _I, _BRACKET, _BRACE = b"\\NI[{"
-_NOTHING: Final[Mapping[str, Any]] = {}  # one for all
+NOTHING: Final[Mapping[str, Any]] = {}  # one for all
 _LONGEST_NAME: Final = 512  # characters; wandb takes 128 of a project's
 _BOM: Final = b"\xef\xbb\xbf"
 _TOO_DEEP: Final = f"nested more than {MAX_DEPTH} deep"
@@ -112,10 +112,10 @@ class RunHeader(NamedTuple):
     run_id: str
     run_name: str
     project: str
-    config: Mapping[str, Any] = _NOTHING
+    config: Mapping[str, Any] = NOTHING
     upload: bool = True
     created: str = ""
-    trainer: Mapping[str, Any] = _NOTHING  # host, pid, git, argv
+    trainer: Mapping[str, Any] = NOTHING  # host, pid, git, argv
     part: str = ""
     tags: tuple[str, ...] = ()
     group: str = ""
@@ -131,10 +131,10 @@ class RunHeader(NamedTuple):
             self.run_id,
             self.run_name[:_LONGEST_NAME],
             self.project[:_LONGEST_NAME],
-            _NOTHING,
+            NOTHING,
             self.upload,
             self.created[:_LONGEST_NAME],
-            _NOTHING,
+            NOTHING,
             self.part,
         )
 

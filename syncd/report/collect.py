@@ -60,7 +60,8 @@ def collect(
     ago = reached.seconds_ago(state, datetime.now(UTC))
     connectivity, words, remedy = _connectivity(current, identity, ago)
     entity = current.entity or identity.entity
-    kept = cursor.load_all(state / "cursors")
+    run_ids = cursor.run_ids(state / "cursors") or set()
+    kept = cursor.load_all(state / "cursors", run_ids)
     cursors = {
         run_id: known
         for run_id, known in kept.items()
@@ -70,7 +71,7 @@ def collect(
     tree.look()
     aliases = decisions.aliases(state)
     files = _files(cursors, aliases, tree)
-    damaged = (cursor.run_ids(state / "cursors") or set()) - kept.keys()
+    damaged = {key for key in run_ids - kept.keys() if cursor.is_there(state / "cursors", key)}
     problems = {key: _damaged(key, state) for key in damaged} | failures.load_all(state)
     runs = (
         *_unreadable_state(settings.state_dir),
@@ -152,16 +153,16 @@ def _runs(
     quarantined = state / "quarantine"
     with_bad_lines = quarantine.run_ids(quarantined)
     here: dict[str, str] = {}
-    unseen = {str(file.path) for file in files if isinstance(file, UnusableFile)}
+    unseen = {file.place for file in files if isinstance(file, UnusableFile)}
     by_path = {known.path: known for known in cursors.values()}
     for file in files:
         if isinstance(file, UnusableFile):
             in_words = str(file.path) if file.path in tree.folders else file.path.stem
-            was = by_path.get(str(file.path))
+            was = by_path.get(file.place)
             yield _unusable(file, was, settings, ignored, in_words, counts)
             continue
         run_id = file.key
-        here[run_id] = str(file.path)
+        here[run_id] = file.place
         known = cursors.get(run_id)
         run = _run(
             file, run_id, known, problems.get(run_id), run_id in ignored, settings, url, counts
@@ -205,7 +206,7 @@ def _run(
     records = uploaded
     if changed or file.size > offset:
         at = tailer.START if changed else Position(uploaded, offset)
-        which = file.path, file.first_line_hash, changed is None
+        which = file.place, file.first_line_hash, changed is None
         records = counts.of(which, file.path, file.size, at)
     pending = max(0, records - uploaded)
     if changed and not (problem and problem.decision):
@@ -225,7 +226,7 @@ def _run(
         what, meaning = problem.what, problem.meaning
         remedy, code, age = problem.remedy, problem.code, _age(problem)
     return RunStatus(  # by their places: named ones take twice as long, and there are 20
-        key, header.run_name, project, str(file.path), state,
+        key, header.run_name, project, file.place, state,
         records, uploaded, pending if to_upload else 0, 0,
         mine is not None and mine.stopped,
         url(RunRef(mine.entity, project, header.run_id)) if mine else "",
@@ -237,7 +238,7 @@ def _changed(file: LogFile, known: Cursor) -> Problem | None:
     """That the file isn't the one that was uploaded from: a daemon would find so, where one looks,
     and what was counted of the other says nothing of this one."""
     try:
-        if file.as_kept and known.head and known.path == str(file.path):  # nearly all
+        if file.as_kept and known.head and known.path == file.place:  # nearly all
             return None
         fingerprint.check(file.path, known.confirmed, known.fingerprint)
     except FileChanged as found:

@@ -31,7 +31,7 @@ def resolved(folder: Path) -> Path:
     return folder.resolve(strict=True)
 
 
-def real(path: Path) -> str:
+def real(path: Path | str) -> str:
     """The log's place, links in its folder's path followed as `resolved` does. Raises OSError."""
     folder, slash, name = str(path).rpartition("/")
     return f"{_resolved(folder or slash or '.')}/{name}"

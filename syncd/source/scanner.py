@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from karaoke_train.runlog.format import BadRecord, RunHeader, decode
+from karaoke_train.runlog.format import NOTHING, BadRecord, RunHeader, decode
 from karaoke_train.runlog.layout import LOG_FILES, default_project, media_folder
 from karaoke_train.runlog.plain_text import shown_name
 from karaoke_train.runlog.regular_file import UnsafeFile, check_regular
@@ -29,12 +29,13 @@ is_log: Final = re.compile(fnmatch.translate(LOG_FILES)).match  # of a file's na
 
 
 class LogFile(NamedTuple):
-    """A file that holds a run, or a part of one. header: a slim one; an upload reads the rest anew.
-    first_line_hash: of the line that named the run; named: the run id in that line. part: of a run
-    that is in several files, what tells a later one from its first. largest_media: bytes of a
-    picture or sound. as_kept: it looked as when its head was kept, by all that was looked at."""
+    """A file that holds a run, or a part of one. place: its path, a text since 10,000 Paths take
+    4 MiB. header: a slim one; an upload reads the rest anew. first_line_hash: of the line that
+    named the run; named: the run id in that line. part: of a run that is in several files, what
+    tells a later one from its first. largest_media: bytes of a picture or sound. as_kept: it looked
+    as when its head was kept, by all that was looked at."""
 
-    path: Path
+    place: str
     size: int
     header: RunHeader
     first_line_hash: str
@@ -44,6 +45,11 @@ class LogFile(NamedTuple):
     as_kept: bool = False
 
     @property
+    def path(self) -> Path:
+        """Where it is."""
+        return Path(self.place)
+
+    @property
     def run_id(self) -> str:
         """The run's id, an assigned one where the file was made a run of its own."""
         return self.header.run_id
@@ -51,7 +57,7 @@ class LogFile(NamedTuple):
     @property
     def media(self) -> MediaFolder:
         """The run's pictures and sounds. Made on use: of 10,000 runs they take 7 MiB."""
-        folder = media_folder(Path(real(self.path)), self.named)
+        folder = media_folder(Path(real(self.place)), self.named)
         return MediaFolder(folder, self.largest_media)
 
     @property
@@ -62,7 +68,8 @@ class LogFile(NamedTuple):
     @property
     def is_named(self) -> bool:
         """Whether its first line, or a decision, says which run it is."""
-        return not _UNNAMED.fullmatch(self.header.run_id)
+        run_id = self.header.run_id
+        return not (run_id.startswith("log-") and _UNNAMED.fullmatch(run_id))
 
     @property
     def began(self) -> float:
@@ -93,6 +100,11 @@ class UnusableFile(NamedTuple):
     problem: str = ""
     remedy: str = ""
     header: RunHeader | None = None
+
+    @property
+    def place(self) -> str:
+        """Its path, as a text."""
+        return str(self.path)
 
 
 FoundFile = LogFile | UnusableFile
@@ -137,72 +149,53 @@ class LogScanner:
 
     def scan(self, folders: Iterable[Path]) -> Iterator[FoundFile]:
         """Every log file in the folders, by path; a missing folder has none."""
-        found: dict[str, FoundFile | Path] = {}
+        found: dict[str, FoundFile | None] = {}
         for folder in dict.fromkeys(folders):
             try:
-                for name in filter(is_log, names_in(folder)):
-                    path = folder / name
-                    found[str(path)] = path
+                names = names_in(folder)
             except FileNotFoundError:
                 continue
             except OSError as error:
                 found[str(folder)] = _unlisted(folder, error)
+                continue
+            around_it = str(folder / "_").removesuffix("_")
+            found.update((around_it + name, None) for name in names if is_log(name))
         around: dict[str, os.stat_result] = {}
         for place in sorted(found):  # texts ten times as quick as Paths
-            file = found[place]
-            yield self._look(file, around, own=True) if isinstance(file, Path) else file
+            yield found[place] or self._look(place, around, own=True)
         self._heads.clear()  # of files that are not here any more
 
     def look(self, path: Path, *, chosen: bool = False) -> FoundFile:
         """One file. chosen: the user named it, so it may be anybody's. Never raises: what keeps it
         from being read is its problem."""
-        return self._look(path, {}, own=not chosen)
+        return self._look(str(path), {}, own=not chosen)
 
-    def _look(self, path: Path, around: dict[str, os.stat_result], *, own: bool) -> FoundFile:
+    def _look(self, place: str, around: dict[str, os.stat_result], *, own: bool) -> FoundFile:
         """around: what the folders look like, where that was seen in the same scan."""
         try:
-            place = real(path)
-            stat = os.lstat(place)  # half of what Path.lstat takes, for each file
+            there = real(place)
+            stat = os.lstat(there)  # half of what Path.lstat takes, for each file
             check_regular(stat)
             mark = stat.st_dev, stat.st_ino, stat.st_mtime_ns, stat.st_size
-            known = self._known.get(str(path))
+            known = self._known.get(place)
             if known is None or known.mark != mark:
-                head = self._heads.pop(str(path), None)
+                head = self._heads.pop(place, None)
                 if head and head.looks == looks(stat):
                     if own:
-                        check_own(place, stat, around)
-                    known = self._recall(path, mark, head)
+                        check_own(there, stat, around)
+                    known = self._recall(place, mark, head)
                 else:
-                    known = self._read(path, mark, known, own=own)
+                    known = self._read(place, mark, known, own=own)
             if known is None:
-                return UnusableFile(path, stat.st_size)
+                return UnusableFile(Path(place), stat.st_size)
             run_id = self._aliases().get(known.alias, known.file.named)
-            if known.file.run_id != run_id:
+            if known.file.header.run_id != run_id:
                 header = known.file.header._replace(run_id=run_id)
                 known = known._replace(file=known.file._replace(header=header))
-                self._known[str(path)] = known
+                self._known[place] = known
             return known.file
-        except UnsafeFile as error:
-            return UnusableFile(
-                path,
-                code=ProblemCode.UNSAFE,
-                problem=f"not opened: {error.strerror}",
-                remedy=_way_out(path, error),
-            )
-        except FileNotFoundError:
-            return UnusableFile(
-                path,
-                code=ProblemCode.MISSING,
-                problem="the file is gone",
-                remedy="Put it back, and what it has is uploaded",
-            )
         except OSError as error:
-            return UnusableFile(
-                path,
-                code=ProblemCode.UNREADABLE,
-                problem=f"can't be read: {error.strerror}",
-                remedy="Make the file readable for this user; then it can be uploaded",
-            )
+            return _unreadable(Path(place), error)
 
     def grown(self, path: Path) -> tuple[str, int] | None:
         """Run id and size of a file that has only grown since it was looked at, as far as its size
@@ -211,9 +204,10 @@ class LogScanner:
         Opening a live run's file for each of its records costs more than half of their upload. A
         file that is written over in place is seen when it is read, and by the next scan.
         """
-        known = self._known.get(str(path))
+        place = str(path)
+        known = self._known.get(place)
         try:
-            stat = os.lstat(real(path))
+            stat = os.lstat(real(place))
         except OSError:
             return None
         if known is None or known.mark[:2] != (stat.st_dev, stat.st_ino):
@@ -222,32 +216,34 @@ class LogScanner:
             return None
         return self._aliases().get(known.alias, known.file.named), stat.st_size
 
-    def _recall(self, path: Path, mark: tuple[int, ...], head: Head) -> _Known:
+    def _recall(self, place: str, mark: tuple[int, ...], head: Head) -> _Known:
         """The file with this mark from the head that was kept of it."""
         header = RunHeader(
-            head.run_id, head.run_name, head.project, {}, head.upload, head.created, {}, head.part
-        )
-        return self._keep(path, mark, head.alias, header, head.first, as_kept=True)
+            head.run_id, head.run_name, head.project, NOTHING, head.upload, head.created,
+            NOTHING, head.part,
+        )  # fmt: skip
+        return self._keep(place, mark, head.alias, header, head.first, as_kept=True)
 
     def _read(
-        self, path: Path, mark: tuple[int, ...], known: _Known | None, *, own: bool
+        self, place: str, mark: tuple[int, ...], known: _Known | None, *, own: bool
     ) -> _Known | None:
         """The file with this mark; None while its first line isn't written. Raises OSError."""
+        path = Path(place)
         line = first_line(path, own=own)
         if not line:
-            self._known.pop(str(path), None)
+            self._known.pop(place, None)
             return None
         first = digest(line)
         if known is None or known.file.first_line_hash != first:
             header = header_of(line, path).slim()
-            return self._keep(path, mark, alias_key(path, line), header, first)
+            return self._keep(place, mark, alias_key(path, line), header, first)
         known = known._replace(mark=mark, file=known.file._replace(size=mark[-1], as_kept=False))
-        self._known[str(path)] = known
+        self._known[place] = known
         return known
 
     def _keep(
         self,
-        path: Path,
+        place: str,
         mark: tuple[int, ...],
         alias: str,
         header: RunHeader,
@@ -257,12 +253,12 @@ class LogScanner:
     ) -> _Known:
         if header.project in _NO_PROJECT:
             run_id = self._aliases().get(alias, header.run_id)
-            project = self._uploaded_to(run_id) or default_project(path.parent)
+            project = self._uploaded_to(run_id) or default_project(Path(place).parent)
             header = header._replace(project=project)
         file = LogFile(
-            path, mark[-1], header, first, header.run_id, "", self._largest_media, as_kept
+            place, mark[-1], header, first, header.run_id, "", self._largest_media, as_kept
         )
-        self._known[str(path)] = known = _Known(mark, alias, file)
+        self._known[place] = known = _Known(mark, alias, file)
         return known
 
 
@@ -289,6 +285,30 @@ def head_of(path: Path, size: int) -> Head | None:
         now, digest(line), alias_key(path, line), slim.run_id, slim.run_name, slim.project,
         slim.upload, slim.created, slim.part,
     )  # fmt: skip
+
+
+def _unreadable(path: Path, error: OSError) -> UnusableFile:
+    """A file that can't be looked at."""
+    if isinstance(error, UnsafeFile):
+        return UnusableFile(
+            path,
+            code=ProblemCode.UNSAFE,
+            problem=f"not opened: {error.strerror}",
+            remedy=_way_out(path, error),
+        )
+    if isinstance(error, FileNotFoundError):
+        return UnusableFile(
+            path,
+            code=ProblemCode.MISSING,
+            problem="the file is gone",
+            remedy="Put it back, and what it has is uploaded",
+        )
+    return UnusableFile(
+        path,
+        code=ProblemCode.UNREADABLE,
+        problem=f"can't be read: {error.strerror}",
+        remedy="Make the file readable for this user; then it can be uploaded",
+    )
 
 
 def _way_out(path: Path, error: UnsafeFile) -> str:
@@ -344,18 +364,18 @@ def resolve_parts(found: Iterable[FoundFile], owners: Mapping[str, Owner]) -> li
     for file in files:
         if isinstance(file, LogFile):
             runs.setdefault(file.header.run_id, []).append(file)
-    resolved: dict[Path, FoundFile] = {}
+    resolved: dict[str, FoundFile] = {}
     for run_id, its in runs.items():
         whole = owners.get(run_id, _NOBODY).first_line_hash == its[0].first_line_hash
         if not whole or len(its) > 1 or its[0].part:  # of nearly all runs the one file is known
             resolved |= _resolved(run_id, its, owners)
-    return [resolved.get(file.path, file) for file in files] if resolved else files
+    return [resolved.get(file.place, file) for file in files] if resolved else files
 
 
 def _resolved(
     run_id: str, files: Iterable[LogFile], owners: Mapping[str, Owner]
-) -> Iterator[tuple[Path, FoundFile]]:
-    """The files of a run that are something else than the run itself, by path."""
+) -> Iterator[tuple[str, FoundFile]]:
+    """The files of a run that are something else than the run itself, by place."""
     parts: dict[str, list[LogFile]] = {}
     for file in files:
         parts.setdefault(file.first_line_hash, []).append(file)
@@ -364,12 +384,12 @@ def _resolved(
         part = "" if line == first else line[:_PART_LENGTH]
         key = f"{run_id}.{part}" if part else run_id
         uploaded = owners.get(key, _NOBODY).path
-        own = next((file for file in same if str(file.path) == uploaded), same[0])
+        own = next((file for file in same if file.place == uploaded), same[0])
         for file in same:
             if file is not own:
-                yield file.path, _copy(file, own.path)
+                yield file.place, _copy(file, own.path)
             elif file.part != part:
-                yield file.path, file._replace(part=part)
+                yield file.place, file._replace(part=part)
 
 
 def _with_remainders(files: list[FoundFile], owners: Mapping[str, Owner]) -> list[FoundFile]:
@@ -385,8 +405,8 @@ def _with_remainders(files: list[FoundFile], owners: Mapping[str, Owner]) -> lis
         if owner.first_line_hash and owner.first_line_hash not in here
     }
     return [
-        _as_run(file, *gone[str(file.path)])
-        if isinstance(file, LogFile) and not file.is_named and str(file.path) in gone
+        _as_run(file, *gone[file.place])
+        if isinstance(file, LogFile) and not file.is_named and file.place in gone
         else file
         for file in files
     ]
@@ -409,12 +429,12 @@ def _first_part(
         # Another file has taken its name, and does not say that it's another part: the run's own
         # file, as far as that can be told, which was replaced
         anyone = not owner.first_line_hash or not files[0].header.part
-        if anyone and any(str(file.path) == owner.path for file in files):
+        if anyone and any(file.place == owner.path for file in files):
             return line
     if owner.first_line_hash:
         return ""
     fresh = [
-        (*min((file.began, str(file.path)) for file in files), line)
+        (*min((file.began, file.place) for file in files), line)
         for line, files in parts.items()
         if f"{run_id}.{line[:_PART_LENGTH]}" not in owners
     ]

@@ -111,7 +111,8 @@ class Catalog:
         now = {key: Owner(str(path), first_line_hash(key)) for key, path in current.items()}
         files = resolve_parts(self._with_progress(self._scan()), self._past.uploaded_from | now)
         self._parts = {file.path: file for file in files if isinstance(file, LogFile) and file.part}
-        self._missing = frozenset(current.values()).difference(file.path for file in files)
+        here = {file.place for file in files}
+        self._missing = frozenset(path for path in current.values() if str(path) not in here)
         unusable = [file for file in files if isinstance(file, UnusableFile)]
         self._unreadable = {
             file.path: file.code for file in unusable if file.code is not ProblemCode.COPY

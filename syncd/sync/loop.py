@@ -104,7 +104,7 @@ class Daemon:
         self._once = once
         self.state = state
         self.runs: dict[RunKey, Run] = {}
-        self.finished: dict[RunKey, Path] = {}  # uploaded and ended a while ago
+        self.finished: dict[RunKey, str] = {}  # where it is; uploaded and ended a while ago
         self.awake: dict[RunKey, Run] = {}  # of these, those for which something may be due
         self.sessions: dict[RunKey, Session] = {}
         self._found: dict[RunKey, int] = {}  # bytes of each run's file when it was first seen
@@ -409,9 +409,9 @@ class Daemon:
         """Runs whose file is gone before the server had anything of them, or is another run's by
         now, as somebody decided. Nothing can be done for them, and later parts would wait."""
         listed = {file.key for file in listing.files} | listing.forgotten
-        others = {file.path for file in listing.files}
+        others = {file.place for file in listing.files}
         for key in self.runs.keys() - listed:
-            if not self.runs[key].confirmed.offset or self.sessions[key].path in others:
+            if not self.runs[key].confirmed.offset or str(self.sessions[key].path) in others:
                 self._begin_anew(key)
 
     def _find_parts(self) -> None:
@@ -424,7 +424,7 @@ class Daemon:
         file = self._catalog.look(path)
         if isinstance(file, LogFile) and self._has_size(path, file.key, file.size):
             return
-        if isinstance(file, LogFile) and self.finished.get(file.key) == path:
+        if isinstance(file, LogFile) and self.finished.get(file.key) == file.place:
             self._update(file)
         elif self._catalog.is_news(file, self._knows):
             self.rescan()
@@ -445,7 +445,7 @@ class Daemon:
         key = file.key
         if key not in self.runs:
             if self._is_finished(file):
-                self.finished[key] = file.path
+                self.finished[key] = file.place
                 return
             self.finished.pop(key, None)
             self._add_run(file)
@@ -473,7 +473,7 @@ class Daemon:
         self._asked_again.discard(key)
         self._drop_run(key)
         self._story.forget(key)
-        self.finished[key] = file.path
+        self.finished[key] = file.place
         return True
 
     def _drop_run(self, key: RunKey) -> None:

@@ -188,7 +188,7 @@ class World:
 
     def whole(self, run_id: str = "run-1") -> None:
         """At last the server has the file, and the cursor says so."""
-        path = self.daemon.finished.get(run_id) or self.daemon.sessions[run_id].path
+        path = Path(self.daemon.finished.get(run_id) or self.daemon.sessions[run_id].path)
         assert run_id != "run-1" or path == self.path
         data = path.read_bytes()
         assert self.server.runs[run_id].rows == expected_rows(data)

@@ -61,7 +61,7 @@ class Loop:
         self.connectivity = Connectivity(known=True)
         self.runs: dict[str, Run] = {}
         self.awake = self.runs
-        self.finished: dict[str, Path] = {}
+        self.finished: dict[str, str] = {}
 
 
 def test_messages_are_what_sd_notify_documents(manager: Manager) -> None:

@@ -255,7 +255,7 @@ class TestOnceARunHasEnded:
         ended.tick()
 
     def test_no_session_is_made_for_a_finished_run(self, ended: World) -> None:
-        assert ended.daemon.finished == {"run-1": ended.path}
+        assert ended.daemon.finished == {"run-1": str(ended.path)}
         assert ended.daemon.runs == ended.daemon.sessions == {}
         ended.whole()
 
@@ -288,7 +288,7 @@ class TestOnceARunHasEnded:
     def test_one_that_moved_is_still_finished(self, ended: World) -> None:
         ended.path = ended.path.rename(ended.elsewhere / ended.path.name)
         ended.tick(ended.settings.rescan)
-        assert ended.daemon.finished == {"run-1": ended.path}
+        assert ended.daemon.finished == {"run-1": str(ended.path)}
 
     def test_a_copy_of_one_is_a_copy(self, ended: World) -> None:
         copy = Path(shutil.copy(ended.path, ended.logs / "training_log_copy.jsonl"))

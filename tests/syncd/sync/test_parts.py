@@ -52,7 +52,7 @@ def test_a_part_that_waits_says_for_how_long_and_how_to_part() -> None:
 
 def file(name: str, created: str, *, project: str = "songs", part: str = "") -> LogFile:
     header = RunHeader("job42", "job42", project, created=created)
-    return LogFile(Path(name), 1, header, name, "job42", part)
+    return LogFile(name, 1, header, name, "job42", part)
 
 
 def test_parts_have_their_turns_by_their_beginnings_whatever_their_names() -> None:
