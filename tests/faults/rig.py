@@ -11,7 +11,7 @@ import queue
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
@@ -135,6 +135,11 @@ class Rig:
         if self.environment != wanted:
             self.close()
             self.environment = wanted
+
+    @property
+    def lane(self) -> str:
+        """As it is named in `go_by`."""
+        return LOCAL if self.local else self.environment[LANE]
 
     @property
     def direct(self) -> bool:
@@ -448,6 +453,14 @@ def in_world(world: World, scenario: Callable[[Rig], None], rig: Rig) -> None:
     if isinstance(rig.server, WandbServer):
         rig.server.change_world(world)
     scenario(rig)
+
+
+def cases(scenarios: Iterable[str]) -> list[Any]:
+    """Their names, as a test's parameters: those that end with the local store's need it."""
+    return [
+        pytest.param(name, marks=needs_trackio) if name.endswith(LOCAL) else name
+        for name in scenarios
+    ]
 
 
 def by_lane(lane: str, scenario: Callable[[Rig], None]) -> Callable[[Rig], None]:

@@ -20,10 +20,9 @@ from syncd import failpoints
 from tests.fakes.faults import Fault, Request
 from tests.fakes.wandb_server import WandbServer
 from tests.fakes.wandb_state import HISTORY
-from tests.faults.rig import LOCAL, Playing, Rig, by_lane, played, write
+from tests.faults.rig import LOCAL, Playing, Rig, by_lane, cases, played, write
 from tests.patience import until
 from tests.processes import alive, descendants
-from tests.syncd.viewer import needs_trackio
 
 # in the order in which a record passes them
 DAEMON = [
@@ -179,9 +178,7 @@ AT_HOME: dict[str, Callable[[Rig], None]] = {
 under_way = played(SCENARIOS | AT_HOME, width=6)
 
 
-@pytest.mark.parametrize(
-    "case", [*SCENARIOS, *(pytest.param(name, marks=needs_trackio) for name in AT_HOME)]
-)
+@pytest.mark.parametrize("case", cases(SCENARIOS | AT_HOME))
 def test_killed_there_every_record_is_at_the_destination_once(
     under_way: Playing, case: str
 ) -> None:

@@ -3,47 +3,47 @@ order in which the files were begun, whichever machine has them and whatever is 
 
 from __future__ import annotations
 
+import json
 import shutil
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeGuard
 
 import pytest
 
 from karaoke_train.runlog import RunLog
 from syncd.errors import Exit
 from syncd.report.status import RunState, exit_code
-from syncd.report.verify import verify
-from syncd.source.scanner import FoundFile, LogFile, LogScanner
-from tests.fakes.wandb_server import WandbServer
 from tests.faults.rig import (
-    LANE,
     LANES,
+    LOCAL,
+    STORE,
     Playing,
     Rig,
     by_lane,
+    cases,
     comparable,
     expected_rows,
     played,
     write,
 )
+from tests.faults.test_verify import verify
 from tests.karaoke_train.runlog.files import lines_of
 from tests.patience import until
 
 
 @contextmanager
 def another(rig: Rig, name: str) -> Iterator[Rig]:
-    """A second machine with the same account: its own logs, state and daemon."""
-    with Rig(rig.folder / name, rig.server) as machine:
-        machine.go_by(rig.environment[LANE])
+    """A second machine with the same account, or the same store: its own logs, state and daemon."""
+    with Rig(rig.folder / name, rig.server, **{STORE: str(rig.store)}) as machine:
+        machine.go_by(rig.lane)
         yield machine
 
 
 def named(run: str, rig: Rig) -> str:
     """A rig plays a scenario once on each lane, with one server."""
-    return f"{run}-{rig.environment[LANE]}"
+    return f"{run}-{rig.lane}"
 
 
 def part(rig: Rig, run_id: str, records: int, logs: Path | None = None) -> Path:
@@ -65,16 +65,18 @@ def await_parts(rig: Rig, run_id: str, parts: Sequence[Path]) -> None:
     expected = [row for path in parts for row in expected_rows(lines_of(path))]
     expected = [{**row, "_step": step} for step, row in enumerate(expected)]
 
-    def rows() -> list[dict[str, object]]:
-        try:
-            return [comparable(row) for row in the(rig).history(run_id)]
-        except KeyError:
-            return []
-
-    eventually(lambda: len(rows()) >= len(expected), rig)
-    assert rows() == expected
-    run = the(rig).run(run_id)
+    eventually(lambda: len(rows_of(rig, run_id)) >= len(expected), rig)
+    assert rows_of(rig, run_id) == expected
+    run = rig.run(run_id)
     assert (run["errors"], run["gaps"], run["overwrites"]) == ([], [], [])
+
+
+def rows_of(rig: Rig, run_id: str) -> list[dict[str, object]]:
+    """The run's history; none where there is no such run."""
+    try:
+        return [comparable(row) for row in rig.run(run_id)["history"]]
+    except KeyError:
+        return []
 
 
 def await_ended(rig: Rig, *paths: Path) -> None:
@@ -90,17 +92,10 @@ def await_ended(rig: Rig, *paths: Path) -> None:
 
 def verified(rig: Rig, *paths: Path) -> bool:
     """Whether `verify` finds every record of these files at the server, once and equal."""
-    destination = rig.destination()
-    entity = destination.account().entity
-    files = map(LogScanner().look, paths)
-    found = [verify(file, "songs", entity, destination) for file in files if is_log(file)]
-    destination.close()
-    assert len(found) == len(paths)
-    return all(one.equal for one in found)
-
-
-def is_log(file: FoundFile) -> TypeGuard[LogFile]:
-    return isinstance(file, LogFile)
+    _, said, _ = verify(rig, "--json", *paths)
+    runs = json.loads(said)["runs"]
+    assert len(runs) == len(paths)
+    return all(run["equal"] for run in runs)
 
 
 def lose_state(rig: Rig) -> None:
@@ -168,7 +163,7 @@ def in_one_folder(rig: Rig) -> None:
 
 def written_at_once(rig: Rig) -> None:
     """Two trainings with one id: the second one waits, in words, until the first has ended."""
-    server, over = the(rig), threading.Event()
+    over = threading.Event()
     rig.start()
     with another(rig, "rival") as rival:
         with RunLog.create(rig.logs, project="songs", run_id=named("twice", rig)) as log:
@@ -181,8 +176,8 @@ def written_at_once(rig: Rig) -> None:
                 rival.start()
                 words = "records of another file at the server"
                 eventually(lambda: words in rival.run_status(named("twice", rig)).problem, rival)
-                seen = len(server.history(named("twice", rig)))
-                eventually(lambda: len(server.history(named("twice", rig))) > seen + 8, rig, rival)
+                seen = len(rows_of(rig, named("twice", rig)))
+                eventually(lambda: len(rows_of(rig, named("twice", rig))) > seen + 8, rig, rival)
                 assert words in rival.run_status(named("twice", rig)).problem
             finally:
                 over.set()
@@ -222,11 +217,6 @@ def comes_back_from_the_dead(rig: Rig) -> None:
         await_parts(rig, named("undead", rig), [Path(before), rest])
 
 
-def the(rig: Rig) -> WandbServer:
-    assert isinstance(rig.server, WandbServer)
-    return rig.server
-
-
 CASES: dict[str, Callable[[Rig], None]] = {
     "on two machines, one after the other": on_two_machines,
     "in one folder": in_one_folder,
@@ -238,12 +228,12 @@ WITH_THE_SDK = ("on two machines, one after the other", "written at once")
 SCENARIOS = {
     f"{name}, {lane}": by_lane(lane, case)
     for name, case in CASES.items()
-    for lane in LANES
-    if lane == "auto" or name in WITH_THE_SDK
+    for lane in (*LANES, LOCAL)
+    if lane != "sdk" or name in WITH_THE_SDK
 }
 under_way = played(SCENARIOS)
 
 
-@pytest.mark.parametrize("case", SCENARIOS)
+@pytest.mark.parametrize("case", cases(SCENARIOS))
 def test_every_record_of_a_run_in_parts_is_there_once(under_way: Playing, case: str) -> None:
     under_way.result(case)
