@@ -1,17 +1,49 @@
-"""The local dashboard's store, read from its files by none of the product's ways to it."""
+"""The local dashboard's store, read and changed by none of the product's ways to it."""
 
 from __future__ import annotations
 
 import json
 import math
 import sqlite3
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-from syncd.destination.trackio.uploader import as_row
+from syncd.destination.rows import PART
+from syncd.destination.trackio.uploader import ROW, as_row
 
 _NUMBERS = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}  # as trackio keeps them
+
+
+@contextmanager
+def changing(store: Path, project: str = "songs") -> Iterator[sqlite3.Connection]:
+    """The project's database, for somebody else to change."""
+    with closing(sqlite3.connect(store / f"{project}.db", timeout=30)) as database, database:
+        yield database
+
+
+def lose(store: Path, run_id: str, *lines: int) -> None:
+    """These lines of the run are gone."""
+    with changing(store) as database:
+        gone = [(f"{run_id}:{line}",) for line in lines]
+        database.executemany("DELETE FROM metrics WHERE log_id = ?", gone)
+
+
+def change(store: Path, run_id: str, line: int, how: Callable[[dict[str, Any]], object]) -> None:
+    """What the store has of the line is another thing."""
+    with changing(store) as database:
+        name = (f"{run_id}:{line}",)
+        asked = "SELECT metrics FROM metrics WHERE log_id = ?"
+        metrics = json.loads(database.execute(asked, name).fetchone()[0])
+        how(metrics)
+        changed = (json.dumps(metrics), *name)
+        database.execute("UPDATE metrics SET metrics = ? WHERE log_id = ?", changed)
+
+
+def give_away(store: Path, run_id: str) -> None:
+    """The run's first row is that of another file."""
+    change(store, run_id, 0, lambda row: row[ROW].update({PART: "another"}))
 
 
 def run_in(store: Path, run_id: str, project: str = "songs") -> dict[str, Any]:

@@ -11,14 +11,15 @@ from functools import partial
 import pytest
 
 from karaoke_train.runlog import RunLog
-from syncd.errors import Exit
+from syncd.errors import Exit, ProblemCode
 from syncd.report.status import exit_code
 from syncd.state import decisions
 from tests.fakes.faults import Fault, Request
 from tests.fakes.wandb_server import WandbServer
 from tests.fakes.wandb_state import HISTORY, HOLE
 from tests.fakes.wandb_world import World
-from tests.faults.rig import LANES, Playing, Rig, played, write
+from tests.faults import store
+from tests.faults.rig import LANES, LOCAL, Playing, Rig, cases, played, write
 from tests.faults.test_verify import verify
 from tests.patience import until
 
@@ -35,23 +36,31 @@ def history(rig: Rig, log: RunLog) -> list[str]:
 
 
 def lose(rig: Rig, log: RunLog) -> None:
+    if rig.local:
+        store.lose(rig.store, log.run_id, 5, 6)
+        return
     lines = history(rig, log)
     lines[5] = lines[6] = HOLE
 
 
+def lost(rig: Rig, log: RunLog) -> bool:
+    return bool(rig.run(log.run_id)["gaps"]) if rig.local else HOLE in history(rig, log)
+
+
 def is_whole(rig: Rig, log: RunLog) -> None:
     rig.await_end(log)
-    found = rig.server.run(log.run_id)
-    assert [row["_step"] for row in found["history"]] == list(range(len(history(rig, log))))
+    rig.assert_same(log)
+    found = rig.run(log.run_id)
     assert found["state"] == "finished"
     code, out, _ = verify(rig, log.run_id, "--json")
     assert (code, json.loads(out)["runs"][0]["equal"]) == (Exit.OK, True)
 
 
 def begin(rig: Rig, world: str, lane: str) -> RunLog:
-    assert isinstance(rig.server, WandbServer)
     rig.go_by(lane)
-    rig.server.change_world(WORLDS[world])
+    if not rig.local:
+        assert isinstance(rig.server, WandbServer)
+        rig.server.change_world(WORLDS[world])
     rig.start()
     return RunLog.create(rig.logs, project="songs")
 
@@ -79,11 +88,16 @@ def a_page_in_the_middle(rig: Rig, world: str, lane: str) -> None:
 
 
 def lost_while_it_was_open(rig: Rig, world: str, lane: str) -> None:
-    """Before the run is ended its content is looked at."""
+    """Before the run is ended its content is looked at. The local store has counted fewer by then:
+    somebody took them out, and says whether they are to be there again."""
     with begin(rig, world, lane) as log:
         write(log, 30)
         rig.await_all(log)
         lose(rig, log)
+    if rig.local:
+        until(lambda: rig.status().decisions, f"status asks: {rig.said()}")
+        assert rig.run_status(log.run_id).code == ProblemCode.LOST_AT_SERVER
+        decisions.retry(rig.state(), log.run_id)
     is_whole(rig, log)
 
 
@@ -94,7 +108,7 @@ def lost_long_ago(rig: Rig, world: str, lane: str) -> None:
     rig.await_end(log)
     lose(rig, log)
     decisions.retry(rig.state(), log.run_id)
-    until(lambda: HOLE not in history(rig, log), f"it is whole again: {rig.said()}")
+    until(lambda: not lost(rig, log), f"it is whole again: {rig.said()}")
     is_whole(rig, log)
 
 
@@ -115,13 +129,16 @@ def somebody_elses(rig: Rig, world: str, lane: str) -> None:
     with begin(rig, world, lane) as log:
         write(log, 30)
         rig.await_all(log)
-        lines = history(rig, log)
-        lines[0] = json.dumps(json.loads(lines[0]) | {"syncd/part": "another"})
-        before = list(lines)
+        if rig.local:
+            store.give_away(rig.store, log.run_id)
+        else:
+            lines = history(rig, log)
+            lines[0] = json.dumps(json.loads(lines[0]) | {"syncd/part": "another"})
+        before = rig.run(log.run_id)["history"]
     words = "records at the server are not the file's"
     until(lambda: words in rig.run_status(log.run_id).problem, f"status says so: {rig.said()}")
     assert exit_code(rig.status()) == Exit.DECISION
-    assert history(rig, log)[: len(before)] == before
+    assert rig.run(log.run_id)["history"][: len(before)] == before
 
 
 CASES = (
@@ -132,11 +149,15 @@ SCENARIOS: dict[str, Callable[[Rig], None]] = {
     for lane in LANES
     for world in WORLDS
     for case in CASES
+} | {
+    f"{case.__name__.replace('_', ' ')}, {LOCAL}": partial(case, world="", lane=LOCAL)
+    for case in CASES
+    if case is not a_page_in_the_middle  # nothing lies between the daemon and the store
 }
 under_way = played(SCENARIOS, width=6)
 
 
-@pytest.mark.parametrize("case", SCENARIOS)
+@pytest.mark.parametrize("case", cases(SCENARIOS))
 def test_what_is_missing_is_sent_again_and_what_is_not_ours_is_left(
     under_way: Playing, case: str
 ) -> None:

@@ -11,6 +11,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from karaoke_train.runlog import RunLog, provenance
 from syncd.errors import ProblemCode
@@ -88,6 +89,26 @@ def test_a_full_disk_is_said_and_waited_for(rig: Rig, small_disk: Path) -> None:
     says(rig, "can't be used: ", "disk")  # is full; or an I/O error, where its index can't grow
     filler.unlink()
     ends_well(rig, log)
+
+
+def test_a_picture_that_finds_no_room_is_waited_for(rig: Rig, small_disk: Path) -> None:
+    """Its row would find some, and would say for ever that the picture is missing."""
+    log = begun(rig, 8)
+    filler = small_disk / "filler"
+    with pytest.raises(OSError, match="No space left"):
+        filler.write_bytes(b"x" * (8 << 20))
+    with filler.open("r+b") as file:
+        file.truncate(filler.stat().st_size - (512 << 10))
+    picture = rig.folder / "noise.png"
+    Image.effect_noise((1000, 1000), 50).save(picture)
+    log.media(8, "noise", picture)
+    says(rig, "can't be used: No space left", "Make room on its disk")
+    filler.unlink()
+    log.close()
+    rig.await_end(log)
+    assert rig.run(log.run_id)["history"][9]["noise"]["_type"] == "image-file"
+    (kept,) = (path for path in (small_disk / "media").rglob("*") if path.is_file())
+    assert kept.read_bytes() == picture.read_bytes()
 
 
 def test_a_store_that_takes_no_writes_is_said_and_waited_for(rig: Rig, small_disk: Path) -> None:

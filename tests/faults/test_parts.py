@@ -15,6 +15,8 @@ import pytest
 from karaoke_train.runlog import RunLog
 from syncd.errors import Exit
 from syncd.report.status import RunState, exit_code
+from syncd.state import decisions
+from tests.faults import store
 from tests.faults.rig import (
     LANES,
     LOCAL,
@@ -217,6 +219,25 @@ def comes_back_from_the_dead(rig: Rig) -> None:
         await_parts(rig, named("undead", rig), [Path(before), rest])
 
 
+def with_a_hole_before_it(rig: Rig) -> None:
+    """Lines of an earlier part were taken out of the store: a later part waits, written over
+    nothing, until they are there again."""
+    rig.start()
+    first = part(rig, named("holed", rig), 12)
+    await_parts(rig, named("holed", rig), [first])
+    await_ended(rig, first)
+    store.lose(rig.store, named("holed", rig), 4, 5)
+    with another(rig, "after") as machine:
+        second = part(machine, named("holed", rig), 6)
+        machine.start()
+        words = "another part of the run has come to line"
+        eventually(lambda: words in machine.run_status(named("holed", rig)).problem, machine)
+        decisions.retry(rig.state(), named("holed", rig))
+        await_parts(rig, named("holed", rig), [first, second])
+        await_ended(machine, second)
+        assert verified(machine, first, second)
+
+
 CASES: dict[str, Callable[[Rig], None]] = {
     "on two machines, one after the other": on_two_machines,
     "in one folder": in_one_folder,
@@ -231,6 +252,7 @@ SCENARIOS = {
     for lane in (*LANES, LOCAL)
     if lane != "sdk" or name in WITH_THE_SDK
 }
+SCENARIOS[f"with a hole before it, {LOCAL}"] = by_lane(LOCAL, with_a_hole_before_it)
 under_way = played(SCENARIOS)
 
 

@@ -12,7 +12,7 @@ import json
 import os
 import sqlite3
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -167,6 +167,27 @@ class Store:
         """Keep the run's state, in a table for whatever there is of a project: trackio has none."""
         with self._in_words(project), self._writing:
             self._storage().set_project_metadata(project_name(project), _state_key(run_id), state)
+
+    def keep_file(self, path: Path, pieces: Iterable[bytes]) -> None:
+        """Keep a file whole, or not at all. path: named by its content, so that sending a line
+        again leaves no second file. Raises what going through the pieces raises, as it is."""
+        if path.exists():
+            return
+        part = path.with_name(f".{path.name}.{os.getpid()}.part")
+        try:
+            with self._in_words():
+                path.parent.mkdir(parents=True, exist_ok=True)
+                copy = part.open("wb")
+            with closing(copy):
+                for piece in pieces:
+                    with self._in_words():
+                        copy.write(piece)
+                        copy.flush()
+                with self._in_words():
+                    os.fsync(copy.fileno())  # its row is kept through a power cut, too
+                    part.replace(path)
+        finally:
+            part.unlink(missing_ok=True)
 
     def media_folder(self, project: str, run_id: str) -> Path:
         """Where the run's pictures and sounds belong, below `media/`: by the run's id, since its

@@ -3,10 +3,8 @@ transaction; the count that confirms it is the store's own all the same."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, Final
 
 from karaoke_train.runlog.format import Record
@@ -21,7 +19,6 @@ from syncd.destination.trackio import names
 from syncd.destination.trackio.store import NewRow, Store
 from syncd.errors import Connection, RunTrouble, Unreachable, UploadError
 from syncd.source.lines import Lines, special_lines
-from syncd.source.media_folder import MediaFolder
 
 STEP: Final = "trainer/step"
 MOST: Final = 5000  # lines of one transaction: about a second
@@ -132,15 +129,20 @@ class TrackioUploader:
         return NewRow(line.at.ordinal, self._step, timestamp, _apart(fields))
 
     def _reference(self, media: Media, ordinal: int) -> Any:
-        """What the row holds: where the store has the file, or why it hasn't."""
+        """What the row holds: where the store has the file, or why it can't be had here. Raises
+        Unreachable where the store can't keep it: a row that said so would say it for ever."""
+        folder = self._target.media
         try:
-            digest, _ = self._target.media.digest(media.path)
-            if media.kind != "audio":
-                with self._target.media.open(media.path) as file:
+            digest, _ = folder.digest(media.path)
+            with folder.open(media.path) as file:
+                if media.kind != "audio":
                     check_format(file)
-            name = names.file_name(digest, media.path)
-            path = self._store.media_folder(*self._run) / str(ordinal) / name
-            _copy(self._target.media, media.path, path)
+                    file.seek(0)
+                name = names.file_name(digest, media.path)
+                path = self._store.media_folder(*self._run) / str(ordinal) / name
+                self._store.keep_file(path, folder.pieces(file))
+        except UploadError:
+            raise
         except Exception as error:  # a damaged picture raises whatever its decoder stumbles over
             return missing(media, error)
         return {
@@ -201,18 +203,3 @@ def _iso(stamp: float) -> str:
         return datetime.fromtimestamp(stamp, UTC).isoformat()
     except (OverflowError, ValueError, OSError):  # a year that there isn't
         return datetime.fromtimestamp(0, UTC).isoformat()
-
-
-def _copy(folder: MediaFolder, name: str, target: Path) -> None:
-    """Whole or not at all. target: named by its content, so that sending a line again leaves no
-    second file."""
-    if target.exists():
-        return
-    target.parent.mkdir(parents=True, exist_ok=True)
-    part = target.with_name(f".{target.name}.{os.getpid()}.part")
-    try:
-        with folder.open(name) as source, part.open("wb") as copy:
-            copy.writelines(folder.pieces(source))
-        part.replace(target)
-    finally:
-        part.unlink(missing_ok=True)
