@@ -238,7 +238,7 @@ class Daemon:
     def _say_why(self, key: RunKey, why: UploadError) -> None:
         error = self.runs[key].error
         if error is None or error.what != why.what:
-            self._keep(key, replace(self.runs[key], error=why))
+            self._keep(key, self.runs[key]._replace(error=why))
             self._keep_problem(key, why)
 
     def drop(self) -> None:

@@ -7,9 +7,9 @@ else in the program changes a run. What the table does not list raises and chang
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final
+from typing import Final, NamedTuple
 
 from karaoke_train.runlog.reader import Position
 from syncd.destination.base import Outcome
@@ -207,9 +207,11 @@ class IllegalEvent(Exception):
     """An event or action that can't come in this phase: a bug in whoever sent it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Run:
+class Run(NamedTuple):
     """What the scheduler knows of a run. Times are the loop's monotonic clock, in seconds."""
+
+    # A tuple, as each record of a live run makes five new ones: a dataclass takes three times as
+    # long for one that differs in a field
 
     phase: Phase = Phase.IDLE
     size: int = 0  # bytes of the file
@@ -218,8 +220,8 @@ class Run:
     scanned_to: int = 0
     # Two positions and never one. `sent` is a sender's word, which wandb's SDK was seen to give
     # for 20 of 60 records that never arrived; only `confirmed` is ever remembered or shown.
-    confirmed: Position = field(default_factory=Position)
-    sent: Position = field(default_factory=Position)
+    confirmed: Position = Position()
+    sent: Position = Position()
     base: int = 0  # the line of the run that the file's first line is: 0, but for later parts
     # Two facts, and either may be there without the other: a file can end before the server is
     # told, and a crashed run that was told about can be resumed.
@@ -259,7 +261,7 @@ class Action:
 def start(run: Run, action: Action) -> Run:
     """The run, once the action is under way. Raises IllegalEvent, and changes nothing."""
     # Before the work begins, not when it ends: the next tick must not begin it a second time
-    return replace(run, phase=_next_phase(run, action.kind))
+    return run._replace(phase=_next_phase(run, action.kind))
 
 
 def transition(run: Run, event: Event, now: float, jitter: float, limits: Limits) -> Run:
@@ -267,7 +269,7 @@ def transition(run: Run, event: Event, now: float, jitter: float, limits: Limits
     waited. Raises IllegalEvent, and changes nothing, for an event that can't come now."""
     phase = _next_phase(run, type(event))
     after = _fields_after(run, event, phase, now, jitter, limits)
-    return after if after.phase is phase else replace(after, phase=phase)
+    return after if after.phase is phase else after._replace(phase=phase)
 
 
 def _next_phase(run: Run, trigger: ActionKind | type[Event]) -> Phase:
@@ -289,41 +291,41 @@ def _fields_after(
             # Whoever waits already keeps its place. A file that became smaller is for the next
             # read to judge
             since = run.waits_since if needs_session(run) else now
-            return replace(run, size=size, grown_at=now, waits_since=since)
+            return run._replace(size=size, grown_at=now, waits_since=since)
         case Opened(at, ahead, outcome, base):
             # Back to the server's count, whatever was believed: behind `confirmed` where the
             # server lost lines, before it where an earlier session's lines still arrived
-            return replace(
-                run, confirmed=at, sent=at, base=base, scanned_to=at.offset, progress_at=now,
+            return run._replace(
+                confirmed=at, sent=at, base=base, scanned_to=at.offset, progress_at=now,
                 confirm_wait=limits.confirm_first, ahead=ahead, send_at=now,
                 opened_at=now, opened_for=run.size, outcome=outcome or run.outcome,
                 ended=False,  # a session shows the run as running, whatever was told before
             )  # fmt: skip
         case AlreadyComplete(at, base, scanned_to):
             # A torn tail counts as looked at: the run would be opened for it again and again
-            return replace(
-                run, confirmed=at, sent=at, base=base, scanned_to=max(at.offset, scanned_to),
+            return run._replace(
+                confirmed=at, sent=at, base=base, scanned_to=max(at.offset, scanned_to),
                 ended=True, failures=0, error=None,
             )  # fmt: skip
         case Sent():
             return _after_sent(run, event, now, limits)
         case Confirmed(at, ahead):
-            return replace(_after_confirmed(run, at, now, limits), ahead=ahead)
+            return _after_confirmed(run, at, now, limits)._replace(ahead=ahead)
         case Checked(outcome):
             # checked_at, not grown_at: the look itself is no sign of life of the writer
-            return replace(run, outcome=outcome, checked_at=now)
+            return run._replace(outcome=outcome, checked_at=now)
         case Closed(ended):
             # A parked run (closed without an outcome) that had ended before has still ended
             ended = ended or run.ended
-            return replace(run, ended=ended, failures=0, error=None, waits_since=now)
+            return run._replace(ended=ended, failures=0, error=None, waits_since=now)
         case Failed(error) | Blocked(error):
             return _after_failed(run, error, now, jitter, limits)
         case Retry():
-            run = replace(run, failures=0, retry_at=now, error=None)
+            run = run._replace(failures=0, retry_at=now, error=None)
             # scanned_to 0: a run that seems done needs a session again, which asks the server
-            return replace(run, sent=run.confirmed, scanned_to=0) if phase is Phase.IDLE else run
+            return run._replace(sent=run.confirmed, scanned_to=0) if phase is Phase.IDLE else run
         case StartOver(known):
-            return replace(known, size=run.size)
+            return known._replace(size=run.size)
 
 
 def _after_sent(run: Run, event: Sent, now: float, limits: Limits) -> Run:
@@ -336,8 +338,7 @@ def _after_sent(run: Run, event: Sent, now: float, limits: Limits) -> Run:
     if running:
         confirm_at = min(run.confirm_at, confirm_at) if ends else run.confirm_at
     sent_any = event.upto > run.sent  # a look at a torn tail sends nothing, and takes nothing back
-    return replace(
-        run,
+    return run._replace(
         sent=event.upto,
         scanned_to=event.scanned_to,
         outcome=event.outcome if sent_any else run.outcome,
@@ -351,14 +352,14 @@ def _after_sent(run: Run, event: Sent, now: float, limits: Limits) -> Run:
 
 def _after_confirmed(run: Run, at: Position, now: float, limits: Limits) -> Run:
     if at > run.confirmed:  # progress forgives earlier failures: the way there is open
-        run = replace(run, confirmed=at, progress_at=now, failures=0, error=None)
+        run = run._replace(confirmed=at, progress_at=now, failures=0, error=None)
         # Counts lag, so a live run always has newer lines on their way: asked soon again, it would
         # be asked for each of them. A backlog soon has as many as there may be
         few = run.outcome is None and run.sent.ordinal - at.ordinal < run.ahead // _FEW
         wait = limits.confirm_live if few else limits.confirm_first
     else:  # W&B's counts were seen to lag 2 to 4 s: asking faster brings load, no news
         wait = min(run.confirm_wait * 2, limits.confirm_most)
-    return replace(run, confirm_at=now + wait, confirm_wait=wait)
+    return run._replace(confirm_at=now + wait, confirm_wait=wait)
 
 
 def _after_failed(run: Run, error: UploadError, now: float, jitter: float, limits: Limits) -> Run:
@@ -369,8 +370,7 @@ def _after_failed(run: Run, error: UploadError, now: float, jitter: float, limit
         wait = limits.takeover
     if isinstance(error, _LOOKED_AT_AGAIN):  # a look now and then shows if it was only late
         wait = limits.backoff_most
-    return replace(
-        run,
+    return run._replace(
         # What was on its way counts as lost; if it arrives all the same, the next session finds
         # it in the server's count and begins behind it
         sent=run.confirmed,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import heapq
 from collections import deque
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import count
 
 import pytest
@@ -170,11 +170,11 @@ def test_runs_that_are_elsewhere_do_not_take_everybodys_turn() -> None:
 
 
 def test_a_run_that_is_to_be_ended_keeps_its_place_until_it_is() -> None:
-    ended = replace(
-        Run(Phase.OPEN, size=100, scanned_to=100, confirmed=at(1), sent=at(1)),
+    ended = Run(
+        Phase.OPEN, size=100, scanned_to=100, confirmed=at(1), sent=at(1),
         outcome=Outcome("finished", 0),
         opened_for=100,
-    )
+    )  # fmt: skip
     runs = {"ended": ended, "waits": Run(size=100)}
     chosen = actions(runs, online=True, now=100.0, limits=Limits(open_runs=1))
     assert chosen == [Action(ActionKind.CLOSE, "ended", Outcome("finished", 0))]

@@ -132,14 +132,14 @@ def test_sent_does_not_confirm() -> None:
 
 
 def test_a_failure_leaves_what_a_crash_would() -> None:
-    run = fold(replace(WAITING, phase=Phase.CONFIRMING), Failed(RunTrouble("no")), 10.0)
+    run = fold(WAITING._replace(phase=Phase.CONFIRMING), Failed(RunTrouble("no")), 10.0)
     assert (run.phase, run.sent, run.scanned_to) == (Phase.IDLE, P3, P3.offset)
     assert needs_session(run)
 
 
 def test_an_end_sent_but_not_confirmed_is_sent_again_after_a_failure() -> None:
     run = fold(Run(Phase.SENDING, size=90, confirmed=P3, sent=P3), Sent(P9, 90))
-    run = fold(replace(run, phase=Phase.CLOSING), Failed(RunTrouble("stall")), 10.0)
+    run = fold(run._replace(phase=Phase.CLOSING), Failed(RunTrouble("stall")), 10.0)
     assert needs_session(run)
     assert chosen(run, now=1e6) == [ActionKind.OPEN]
 
@@ -173,7 +173,7 @@ def test_retry_asks_the_server_about_a_run_that_seems_done(phase: Phase) -> None
 
 def test_a_retry_that_fails_is_tried_again_also_for_a_run_that_seems_done() -> None:
     done = Run(size=90, scanned_to=90, confirmed=P9, sent=P9, outcome=FINISHED, ended=True)
-    asked = replace(fold(done, Retry()), phase=Phase.OPENING)
+    asked = fold(done, Retry())._replace(phase=Phase.OPENING)
     assert chosen(fold(asked, Failed(RunTrouble("no"))), now=1e6) == [ActionKind.OPEN]
 
 
@@ -184,18 +184,18 @@ def test_a_retry_that_fails_is_tried_again_also_for_a_run_that_seems_done() -> N
         (Run(size=90), 0.0, [ActionKind.OPEN]),
         (Run(size=90, retry_at=3.0), 2.9, []),
         (Run(size=90, retry_at=3.0), 3.0, [ActionKind.OPEN]),
-        (replace(OPEN_IDLE, size=95), 0.0, [ActionKind.SEND]),
+        (OPEN_IDLE._replace(size=95), 0.0, [ActionKind.SEND]),
         (WAITING, 4.9, []),
         (WAITING, 5.0, [ActionKind.CONFIRM]),
-        (replace(WAITING, size=95), 4.0, []),
-        (replace(WAITING, size=95), 5.0, [ActionKind.CONFIRM]),
+        (WAITING._replace(size=95), 4.0, []),
+        (WAITING._replace(size=95), 5.0, [ActionKind.CONFIRM]),
         (WAITING, 61.0, [ActionKind.ABANDON]),
         (OPEN_IDLE, 0.0, []),
         (OPEN_IDLE, 121.0, [ActionKind.CHECK]),
-        (replace(OPEN_IDLE, outcome=FINISHED), 0.0, [ActionKind.CLOSE]),
-        (replace(OPEN_IDLE, phase=Phase.IDLE), 121.0, [ActionKind.CHECK]),
-        (replace(OPEN_IDLE, phase=Phase.IDLE, ended=True), 121.0, []),
-        (replace(OPEN_IDLE, phase=Phase.IDLE, outcome=FINISHED), 0.0, [ActionKind.OPEN]),
+        (OPEN_IDLE._replace(outcome=FINISHED), 0.0, [ActionKind.CLOSE]),
+        (OPEN_IDLE._replace(phase=Phase.IDLE), 121.0, [ActionKind.CHECK]),
+        (OPEN_IDLE._replace(phase=Phase.IDLE, ended=True), 121.0, []),
+        (OPEN_IDLE._replace(phase=Phase.IDLE, outcome=FINISHED), 0.0, [ActionKind.OPEN]),
         (Run(Phase.SENDING, size=90), 1e9, []),
     ],
 )
@@ -204,9 +204,9 @@ def test_what_is_done_next(run: Run, now: float, expected: list[ActionKind]) -> 
 
 
 def test_nothing_more_is_sent_before_the_last_lines_are_confirmed() -> None:
-    grown = replace(WAITING, size=95, confirm_at=99.0)
+    grown = WAITING._replace(size=95, confirm_at=99.0)
     assert chosen(grown) == []
-    assert chosen(replace(grown, confirmed=grown.sent)) == [ActionKind.SEND]
+    assert chosen(grown._replace(confirmed=grown.sent)) == [ActionKind.SEND]
 
 
 def test_nothing_is_opened_offline_but_open_sessions_go_on() -> None:
@@ -216,7 +216,7 @@ def test_nothing_is_opened_offline_but_open_sessions_go_on() -> None:
 
 def test_a_run_known_to_have_ended_holds_no_session_open() -> None:
     """A torn tail beyond the end of a crashed run is no reason to show it as running."""
-    run = replace(OPEN_IDLE, ended=True)
+    run = OPEN_IDLE._replace(ended=True)
     assert chosen(run, now=1.0) == [ActionKind.CLOSE]
     assert actions({"r": run}, online=True, now=1.0, limits=LIMITS)[0].outcome is None
 
@@ -237,7 +237,7 @@ def test_a_one_shot_upload_leaves_a_live_writer_after_a_while() -> None:
 def test_waiting_runs_take_the_places_of_idle_sessions() -> None:
     limits = Limits(open_runs=2)
     runs = {
-        "idle": replace(OPEN_IDLE, grown_at=5.0),
+        "idle": OPEN_IDLE._replace(grown_at=5.0),
         "quieter": OPEN_IDLE,
         "waits": Run(size=9, waits_since=2.0),
         "waits longer": Run(size=9, waits_since=1.0),
@@ -256,11 +256,11 @@ def test_busy_sessions_keep_their_places() -> None:
 
 
 def test_confirming_slows_down_while_the_count_stands_still() -> None:
-    run, waits = replace(WAITING, phase=Phase.CONFIRMING, confirm_wait=1.0), []
+    run, waits = WAITING._replace(phase=Phase.CONFIRMING, confirm_wait=1.0), []
     for _ in range(5):
         run = fold(run, Confirmed(P3), 10.0)
         waits.append(run.confirm_at - 10.0)
-        run = replace(run, phase=Phase.CONFIRMING)
+        run = run._replace(phase=Phase.CONFIRMING)
     assert waits == [2, 4, 8, 8, 8]
     assert fold(run, Confirmed(P9), 10.0).confirm_at == 11.0
 
@@ -268,7 +268,7 @@ def test_confirming_slows_down_while_the_count_stands_still() -> None:
 def test_a_stall_is_counted_from_the_send_and_from_every_line_that_arrives() -> None:
     sent = fold(Run(Phase.SENDING, size=100), Sent(Position(10, 100), 100), 50.0)
     assert sent.progress_at == 50.0
-    asked = replace(sent, phase=Phase.CONFIRMING)
+    asked = sent._replace(phase=Phase.CONFIRMING)
     assert fold(asked, Confirmed(sent.confirmed), 60.0).progress_at == 50.0
     assert fold(asked, Confirmed(P3), 60.0).progress_at == 60.0
 
@@ -301,51 +301,51 @@ def test_backoff_stays_within_its_bounds(failures: int, jitter: float) -> None:
 def test_failures_in_a_row_wait_longer_and_progress_forgives_them() -> None:
     run = Run(Phase.OPENING, size=9)
     for _ in range(4):
-        run = replace(fold(run, Failed(RunTrouble("no")), 100.0), phase=Phase.OPENING)
+        run = fold(run, Failed(RunTrouble("no")), 100.0)._replace(phase=Phase.OPENING)
     assert (run.failures, run.retry_at) == (4, 108.0)
-    assert fold(replace(WAITING, phase=Phase.CONFIRMING, failures=4), Confirmed(P9)).failures == 0
+    assert fold(WAITING._replace(phase=Phase.CONFIRMING, failures=4), Confirmed(P9)).failures == 0
 
 
 def test_starting_over_takes_what_is_known_there_and_the_size_that_is_seen() -> None:
-    done = replace(OPEN_IDLE, phase=Phase.IDLE, ended=True, size=95)
+    done = OPEN_IDLE._replace(phase=Phase.IDLE, ended=True, size=95)
     assert fold(done, StartOver(Run(grown_at=7.0)), 7.0) == Run(size=95, grown_at=7.0)
 
 
 def test_lines_run_ahead_of_the_count_up_to_a_bound() -> None:
-    run = replace(WAITING, size=95, confirm_at=99.0, ahead=7)  # six are on their way
+    run = WAITING._replace(size=95, confirm_at=99.0, ahead=7)  # six are on their way
     assert chosen(run) == [ActionKind.SEND]
-    assert chosen(replace(run, ahead=6)) == []
-    assert chosen(replace(run, confirm_at=0.0)) == [ActionKind.CONFIRM]
-    assert chosen(replace(run, size=90)) == []
+    assert chosen(run._replace(ahead=6)) == []
+    assert chosen(run._replace(confirm_at=0.0)) == [ActionKind.CONFIRM]
+    assert chosen(run._replace(size=90)) == []
 
 
 def test_a_server_that_wants_no_more_now_is_sent_none() -> None:
-    grown = replace(OPEN_IDLE, size=95)
-    paused = fold(replace(grown, phase=Phase.SENDING), Sent(P9, 90, pause=2.0), 10.0)
-    assert chosen(replace(paused, size=99), now=11.9) == []
-    assert chosen(replace(paused, size=99), now=12.0) == [ActionKind.SEND]
+    grown = OPEN_IDLE._replace(size=95)
+    paused = fold(grown._replace(phase=Phase.SENDING), Sent(P9, 90, pause=2.0), 10.0)
+    assert chosen(paused._replace(size=99), now=11.9) == []
+    assert chosen(paused._replace(size=99), now=12.0) == [ActionKind.SEND]
 
 
 def test_sending_on_puts_off_neither_the_question_nor_the_stall() -> None:
     """A server that takes every post and counts none has to be found out."""
     run = Run(Phase.SENDING, size=999, confirmed=P3, sent=P3, ahead=1000)
     first = fold(run, Sent(P9, 90), 10.0)
-    more = fold(replace(first, phase=Phase.SENDING), Sent(Position(20, 200), 200), 12.0)
+    more = fold(first._replace(phase=Phase.SENDING), Sent(Position(20, 200), 200), 12.0)
     assert (more.confirm_at, more.progress_at) == (10.0 + LIMITS.confirm_lazy, 10.0)
-    ended = fold(replace(more, phase=Phase.SENDING), Sent(Position(21, 210), 210, FINISHED), 12.5)
+    ended = fold(more._replace(phase=Phase.SENDING), Sent(Position(21, 210), 210, FINISHED), 12.5)
     assert ended.confirm_at == 12.5 + LIMITS.confirm_first
-    assert chosen(replace(more, size=999), now=10.0 + LIMITS.stall + 1) == [ActionKind.ABANDON]
+    assert chosen(more._replace(size=999), now=10.0 + LIMITS.stall + 1) == [ActionKind.ABANDON]
 
 
 def test_a_run_that_logs_on_and_on_is_asked_for_seldom_and_a_backlog_or_an_end_soon() -> None:
     """Counts lag: whenever one comes, there are newer lines that it does not have."""
-    live = replace(WAITING, phase=Phase.CONFIRMING, ahead=1000)
+    live = WAITING._replace(phase=Phase.CONFIRMING, ahead=1000)
     p5 = Position(5, 50)
     asked = fold(live, Confirmed(p5, 1000), 9.0)
     assert asked.confirm_at == 9.0 + LIMITS.confirm_live
-    gone_on = fold(replace(asked, phase=Phase.SENDING), Sent(Position(10, 100), 100), 9.5)
+    gone_on = fold(asked._replace(phase=Phase.SENDING), Sent(Position(10, 100), 100), 9.5)
     assert gone_on.confirm_at == asked.confirm_at
-    for other in (replace(live, ahead=40), replace(live, ahead=0), replace(live, outcome=FINISHED)):
+    for other in (live._replace(ahead=40), live._replace(ahead=0), live._replace(outcome=FINISHED)):
         assert fold(other, Confirmed(p5, 1000), 9.0).confirm_at == 9.0 + LIMITS.confirm_first
 
 
