@@ -215,7 +215,7 @@ def _render(verified: _Verified, console: Console) -> None:
         table.add_row(escape(file.label), *(f"{number:,}" for number in numbers), _verdict(result))
     console.print(table, highlight=False, markup=True)
     for file, result in compared:
-        for words in _details(result):
+        for words in _details(result, verified.identity.place):
             console.print(f"{file.path.name}: {words}", highlight=False, markup=False)
     for file, error in verified.failed:
         words = f"{file.path.name}: not compared: {error}"
@@ -242,7 +242,7 @@ def _verdict(result: Comparison) -> str:
     return "[yellow]equal so far[/]" if result.consistent else "[red]different[/]"
 
 
-def _details(result: Comparison) -> list[str]:
+def _details(result: Comparison, place: str) -> list[str]:
     words = [
         f"{what} {', '.join(map(str, places))}{' …' if count > len(places) else ''}"
         for what, count, places in (
@@ -254,7 +254,7 @@ def _details(result: Comparison) -> list[str]:
         if count
     ]
     words += [
-        f"record {one.ordinal}, {one.key}: {one.file} here, {one.server} at the server"
+        f"record {one.ordinal}, {one.key}: {one.file} here, {one.server} {place}"
         for one in result.differences
     ]
     return words

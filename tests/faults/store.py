@@ -41,6 +41,16 @@ def change(store: Path, run_id: str, line: int, how: Callable[[dict[str, Any]], 
         database.execute("UPDATE metrics SET metrics = ? WHERE log_id = ?", changed)
 
 
+def add(store: Path, run_id: str, line: int) -> None:
+    """Somebody else has written a line of the run."""
+    with changing(store) as database:
+        database.execute(
+            "INSERT INTO metrics (timestamp, run_id, run_name, step, metrics, log_id) "
+            "VALUES ('2024-01-15T14:30:22+00:00', ?, 'x', 1, '{\"loss\": 1}', ?)",
+            (run_id, f"{run_id}:{line}"),
+        )
+
+
 def give_away(store: Path, run_id: str) -> None:
     """The run's first row is that of another file."""
     change(store, run_id, 0, lambda row: row[ROW].update({PART: "another"}))

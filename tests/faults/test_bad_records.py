@@ -19,14 +19,18 @@ from hypothesis import strategies as st
 from karaoke_train.runlog.format import BadRecord, encode
 from syncd.destination.wandb.credentials import Login
 from syncd.destination.wandb.destination import WandbDestination
+from syncd.errors import Exit
 from syncd.paths import destination_folder
 from syncd.settings import Settings
 from syncd.state import quarantine
 from syncd.sync.assemble import build_daemon
 from syncd.sync.scheduler import Limits
 from tests.fakes.wandb_server import WandbServer
-from tests.patience import patience
-from tests.syncd.world import World, config_line, train_line
+from tests.faults.rig import LOCAL, Rig
+from tests.faults.test_verify import verify
+from tests.patience import patience, until
+from tests.syncd.viewer import needs_trackio
+from tests.syncd.world import World, config_line, end_line, train_line
 
 
 @dataclass(frozen=True)
@@ -267,3 +271,21 @@ def test_bad_and_odd_records_through_the_real_sdk(tmp_path: Path) -> None:
         destination_folder(state.state_dir, login.base_url) / "quarantine", "odd"
     )
     assert kept.count == len(BAD) + 1  # a picture whose path leads out of its folder
+
+
+@needs_trackio
+def test_bad_and_odd_records_in_the_local_store(tmp_path: Path) -> None:
+    with WandbServer(tmp_path / "server") as server, Rig(tmp_path, server) as rig:
+        rig.go_by(LOCAL)
+        log = rig.logs / "training_log_a.jsonl"
+        pieces = b"".join(piece.raw for piece in PIECES)
+        log.write_bytes(config_line("odd") + pieces + train_line(5) + end_line())
+        rig.start()
+        until(lambda: rig.ended("odd"), f"it is there: {rig.said()}")
+        assert rig.confirmed("odd") == len(PIECES) + 3
+        code, said, _ = verify(rig, "--json")
+        assert code == Exit.OK, said
+        assert json.loads(said)["runs"][0]["equal"]
+        kept = quarantine.load(rig.state() / "quarantine", "odd")
+        assert kept.count == len(BAD) + 1  # a picture whose path leads out of its folder
+        assert "Traceback" not in rig.said()

@@ -15,10 +15,11 @@ import pytest
 
 from tests.fakes.wandb_server import WandbServer
 from tests.faults.nodes import ALONE, why_not
-from tests.faults.rig import ROOT, Rig, login_nodes
+from tests.faults.rig import LOCAL, ROOT, STORE, Rig, login_nodes
 from tests.karaoke_train.runlog.files import records_of
 from tests.measured import MEASURED
 from tests.patience import patience
+from tests.syncd.viewer import needs_trackio
 
 # Tries to reach the server, then logs so many steps, and goes on or waits for its end
 TRAINING = """
@@ -101,9 +102,14 @@ def cluster(tmp_path: Path, server: WandbServer) -> Iterator[Cluster]:
     made.close()
 
 
-@pytest.fixture
-def logins(cluster: Cluster, server: WandbServer, tmp_path: Path) -> Iterator[list[Rig]]:
+@pytest.fixture(params=["auto", pytest.param(LOCAL, marks=needs_trackio)])
+def logins(
+    request: pytest.FixtureRequest, cluster: Cluster, server: WandbServer, tmp_path: Path
+) -> Iterator[list[Rig]]:
     with login_nodes(tmp_path, server, cluster.logs) as rigs:
+        for rig in rigs:
+            rig.environment[STORE] = str(tmp_path / "store")  # in the home that they share
+            rig.go_by(request.param)
         yield rigs
 
 
@@ -134,5 +140,5 @@ def test_nodes_without_a_way_out_log_and_login_nodes_upload_every_record_once(
         second.await_end(run)
         second.await_all(run)
         second.assert_same(run)
-        assert cluster.server.run(run.run_id)["state"] == "finished"
+        assert second.run(run.run_id)["state"] == "finished"
     assert second.status().pending == 0

@@ -12,15 +12,17 @@ import pytest
 from karaoke_train.runlog import RunLog
 from syncd.report.status import RunState
 from tests.fakes.wandb_server import WandbServer
-from tests.faults.rig import WAV, Rig, write
+from tests.faults.rig import LOCAL, WAV, Rig, write
+from tests.syncd.viewer import needs_trackio
 
 
-@pytest.fixture
-def rig(tmp_path: Path) -> Iterator[Rig]:
+@pytest.fixture(params=["auto", pytest.param(LOCAL, marks=needs_trackio)])
+def rig(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Rig]:
     with (
         WandbServer(tmp_path / "server") as server,
         Rig(tmp_path, server, KARAOKE_SYNCD_RECURSIVE="true") as rig,
     ):
+        rig.go_by(request.param)
         yield rig
 
 
