@@ -86,6 +86,13 @@ def _joined(*parts: str) -> str:
     return one_line(" ".join(f"{part.rstrip('.')}." for part in parts if part))
 
 
+def unread(error: OSError, where: str = "") -> SyncError:
+    """A file that was here a moment ago, or is, and can't be read."""
+    if isinstance(error, FileNotFoundError):
+        return SyncError("it is gone: somebody has moved or deleted it meanwhile", where=where)
+    return SyncError(f"can't be read: {error.strerror}", where=where)
+
+
 class UsageError(SyncError):
     """The command line or the settings ask for something that can't be."""
 

@@ -163,7 +163,9 @@ def _file(path: Path) -> Mapping[str, Any]:
         return tomllib.loads(text)
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        raise UsageError(f"can't be read: {error.strerror}", where=str(path)) from None
+    except ValueError as error:
         raise UsageError(f"can't be read: {error}", where=str(path)) from None
     except RecursionError:
         raise UsageError("can't be read: it is nested too deep", where=str(path)) from None

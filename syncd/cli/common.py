@@ -242,7 +242,8 @@ def complete_folders(
     return [CompletionItem(incomplete, type="dir")]
 
 
-PATH: Final = click.Path(path_type=Path)  # whether it exists is the command's to say
+# Whether it exists, and can be read, is the command's to say
+PATH: Final = click.Path(path_type=Path, readable=False)
 
 
 def _setting_flags() -> list[click.Option]:

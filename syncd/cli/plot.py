@@ -64,7 +64,10 @@ def plot(
     from syncd.report.curves import XAxis
 
     address = connect(call.settings).identity.address
-    files = chosen(runs, call.settings, destination_folder(call.settings.state_dir, address))
+    found = chosen(runs, call.settings, destination_folder(call.settings.state_dir, address))
+    files = found.files
+    if found.unusable and (runs or not files):
+        raise found.unusable[0]
     if not files:
         raise UsageError(
             f"there are no runs in {', '.join(map(str, call.settings.log_dir))}",

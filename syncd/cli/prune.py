@@ -5,14 +5,14 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 import click
 
 from syncd.cli.common import Invocation, command
 from syncd.destination.registry import connect_all
-from syncd.errors import Exit, Refused, SyncError, Unreachable, UploadError, UsageError
+from syncd.errors import Exit, Refused, SyncError, Unreachable, UsageError
 from syncd.paths import destination_folder
 
 if TYPE_CHECKING:
@@ -44,8 +44,8 @@ def age(text: str) -> float:
     quiet=True,
     exits={
         Exit.OK: "done, or told what would be; runs that stay are named with the reason",
-        Exit.FAILED: "a file could not be deleted or compressed",
-        Exit.OFFLINE: "the server can't be reached, so nothing was deleted",
+        Exit.FAILED: "a run could not be read, compared, deleted or compressed; it is named",
+        Exit.OFFLINE: "the server can't be reached, so nothing more is deleted",
         Exit.LOGIN: "nobody is logged in, or the server refuses the account",
     },
     examples=(
@@ -78,27 +78,36 @@ def prune(
     # a daemon's are those that it was started with: each of them has to have what is deleted here
     wanted = replace(call.settings, destinations=folders.in_force(call.settings).destinations)
     targets = connect_all(wanted)
+    done = _Done("" if dry_run else how or "")
     try:
-        candidates = _candidates(runs, targets)
-        return _prune(call, candidates, older_than, "" if dry_run else how or "")
+        candidates, unusable = _candidates(runs, targets)
+        for error in unusable:
+            call.console.print(f"stays  {error}", style="red")
+        went_well = [_prune(call, candidate, older_than, done) for candidate in candidates]
     except (Unreachable, Refused) as error:
-        call.console.print(str(error), style="red")
+        if done.gone:
+            call.console.print(done.summary())
+        again = "Run karaoke-syncd prune again: what is here stays until then"
+        call.console.print(error.without_daemon(again), style="red")
         return Exit.LOGIN if isinstance(error, Refused) else Exit.OFFLINE
     finally:
         for _, destination in targets:
             destination.close()
+    call.console.print(done.summary())
+    return Exit.OK if all(went_well) and not unusable else Exit.FAILED
 
 
 def _candidates(
     runs: Sequence[str], targets: Sequence[tuple[Settings, Destination]]
-) -> list[_Candidate]:
-    """The runs that are meant at any destination, each with what it is at each of them. Raises
-    UsageError for what names none, Unreachable, Refused."""
-    from syncd.report.chosen import chosen
+) -> tuple[list[_Candidate], list[SyncError]]:
+    """The runs that are meant at any destination, each with what it is at each of them; and what
+    can't be looked at. Raises UsageError for what names none, Unreachable, Refused."""
+    from syncd.report.chosen import absent, chosen
     from syncd.sync.prune import Target
 
     found: dict[Path, dict[Target, LogFile]] = {}
     everywhere = []
+    unusable = {} if runs else {error.where: error for error in absent(targets[0][0])}
     unknown: UsageError | None = None
     for settings, destination in targets:
         state = destination_folder(settings.state_dir, destination.identity.address)
@@ -106,42 +115,46 @@ def _candidates(
         target = Target(destination, entity, settings.project, state, settings.lock_dir)
         everywhere.append(target)
         try:
-            files = chosen(runs, settings, state)
+            meant = chosen(runs, settings, state)
         except UsageError as error:  # an id that a file has at another destination alone
             unknown = error
             continue
-        for file in files:
+        unusable |= {error.where: error for error in meant.unusable}
+        for file in meant.files:
             found.setdefault(file.path, {})[target] = file
-    if unknown and not found:
+    if unknown and not found and not unusable:
         raise unknown
-    return [[(target, at.get(target)) for target in everywhere] for at in found.values()]
+    at_each = ([(target, at.get(target)) for target in everywhere] for at in found.values())
+    return [*at_each], [*unusable.values()]
 
 
-def _prune(call: Invocation, candidates: Sequence[_Candidate], older_than: float, how: str) -> Exit:
+def _prune(call: Invocation, candidate: _Candidate, older_than: float, done: _Done) -> bool:
+    """See to one run, and say what came of it. Whether nothing went wrong. Raises Unreachable,
+    Refused."""
     from syncd.sync import prune as work
 
-    does = {"delete": work.delete, "compress": work.compress}.get(how)
-    gone = freed = 0
-    code = Exit.OK
-    for candidate in candidates:
-        file = next(file for _, file in candidate if file)
-        name = f"{file.header.run_name} ({file.path.name})"
-        try:
-            if why := _why_kept(candidate, older_than, how):
-                call.console.print(f"stays  {name}: {why}")
-                continue
-            freed += does(file) if does else file.size
-        except (Unreachable, Refused):
-            raise
-        except (SyncError, OSError) as error:
-            words = error if isinstance(error, SyncError) else error.strerror
-            call.console.print(f"stays  {name}: {words}", style="red")
-            code = code if isinstance(error, UploadError) else Exit.FAILED
-            continue
-        gone += 1
-        call.console.print(f"{_DONE[how]}  {name}")
-    call.console.print(_summary(how, gone, len(candidates) - gone, freed))
-    return code
+    does = {"delete": work.delete, "compress": work.compress}.get(done.how)
+    file = next(file for _, file in candidate if file)
+    name = f"{file.header.run_name} ({file.path.name})"
+    done.kept += 1
+    try:
+        if why := _why_kept(candidate, older_than, done.how):
+            call.console.print(f"stays  {name}: {why}")
+            return True
+        freed = does(file) if does else file.size
+    except (Unreachable, Refused):
+        raise
+    except (SyncError, OSError) as error:
+        if isinstance(error, FileNotFoundError):  # another `prune` at once, say
+            call.console.print(f"gone  {name}: somebody has moved or deleted it meanwhile")
+            done.kept -= 1
+            return True
+        words = error if isinstance(error, SyncError) else error.strerror
+        call.console.print(f"stays  {name}: {words}", style="red")
+        return False
+    done.kept, done.gone, done.freed = done.kept - 1, done.gone + 1, done.freed + freed
+    call.console.print(f"{_DONE[done.how]}  {name}")
+    return True
 
 
 def _why_kept(candidate: _Candidate, older_than: float, how: str) -> str:
@@ -162,10 +175,21 @@ def _why_kept(candidate: _Candidate, older_than: float, how: str) -> str:
 _DONE: Final = {"": "could go", "delete": "deleted", "compress": "compressed"}
 
 
-def _summary(how: str, gone: int, kept: int, freed: int) -> str:
-    size = f"{freed / 1e6:,.1f} MB"
-    runs = "1 run" if gone == 1 else f"{gone} runs"
-    if how:
-        return f"{_DONE[how].capitalize()}: {runs}, {size} freed; {kept} stay"
-    more = ". Nothing was changed: --delete or --compress does it" if gone else ""
-    return f"{runs} with {size} could go; {kept} stay{more}"
+@dataclass(slots=True)
+class _Done:
+    """What came of the runs so far: how many are gone, how many stay, and the bytes that this
+    freed. how: delete, compress, or empty to change nothing."""
+
+    how: str
+    gone: int = 0
+    kept: int = 0
+    freed: int = 0
+
+    def summary(self) -> str:
+        """In a line."""
+        size = f"{self.freed / 1e6:,.1f} MB"
+        runs = "1 run" if self.gone == 1 else f"{self.gone} runs"
+        if self.how:
+            return f"{_DONE[self.how].capitalize()}: {runs}, {size} freed; {self.kept} stay"
+        more = ". Nothing was changed: --delete or --compress does it" if self.gone else ""
+        return f"{runs} with {size} could go; {self.kept} stay{more}"

@@ -15,13 +15,14 @@ from karaoke_train.runlog.plain_text import json_text
 from syncd.cli.common import Invocation, command, print_error_json, say
 from syncd.destination.base import Destination, Identity
 from syncd.destination.registry import connect, connect_all
-from syncd.errors import Exit, Refused, SyncError, Unreachable, UploadError
+from syncd.errors import Exit, Refused, SyncError, Unreachable, UploadError, unread
 from syncd.paths import destination_folder
 from syncd.settings import Settings
 from syncd.source.scanner import LogFile
 
 if TYPE_CHECKING:  # it would have every other command wait for it
     from syncd.destination.comparison import Comparison
+    from syncd.report.chosen import Chosen
 
 Compared = Sequence[tuple[LogFile, "Comparison"]]
 
@@ -33,7 +34,7 @@ Compared = Sequence[tuple[LogFile, "Comparison"]]
         Exit.OK: "what the server has is what the files have; what waits is counted",
         Exit.OFFLINE: "the server can't be reached, so nothing is known",
         Exit.LOGIN: "nobody is logged in, or the server refuses the account",
-        Exit.FAILED: "some runs could not be compared, which are named; the others are as they are",
+        Exit.FAILED: "some runs or folders could not be read or compared; each is named",
         Exit.DIFFERENT: "records are missing or lost at the server, or it has others",
     },
     examples=(
@@ -85,6 +86,7 @@ class _Verified:
     code: Exit
     compared: Compared = ()
     failed: Sequence[tuple[LogFile, SyncError]] = ()  # those that could not be compared, and why
+    unusable: Sequence[SyncError] = ()  # files and folders that can't be looked at
     error: Unreachable | Refused | None = None
 
 
@@ -95,20 +97,20 @@ def _verified(
     identity = destination.identity
     chosen = _chosen(runs, settings, destination)
     try:
-        compared, failed = _compared(chosen, settings, destination)
+        compared, failed = _compared(chosen.files, settings, destination)
         if repair and (damaged := [file for file, found in compared if not found.consistent]):
             destination.close()
             _repair(damaged, settings)
             destination = connect(settings)
-            compared, failed = _compared(chosen, settings, destination)
+            compared, failed = _compared(chosen.files, settings, destination)
     except (Unreachable, Refused) as error:
         code = Exit.LOGIN if isinstance(error, Refused) else Exit.OFFLINE
         return _Verified(identity, code, error=error)
     finally:
         destination.close()
-    code = Exit.FAILED if failed else Exit.OK
+    code = Exit.FAILED if failed or chosen.unusable else Exit.OK
     code = code if all(result.consistent for _, result in compared) else Exit.DIFFERENT
-    return _Verified(identity, code, compared, failed)
+    return _Verified(identity, code, compared, failed, chosen.unusable)
 
 
 def _compared(
@@ -132,7 +134,7 @@ def _compared(
             failed.append((file, error))
             continue
         except OSError as error:
-            failed.append((file, SyncError(f"can't be read: {error.strerror}")))
+            failed.append((file, unread(error)))
             continue
         known = cursor.load(cursors, file.key)
         if known and (known.project, known.entity) == (project, entity):
@@ -161,13 +163,16 @@ def _repair(damaged: Sequence[LogFile], settings: Settings) -> None:
     )
 
 
-def _chosen(wanted: Sequence[str], settings: Settings, destination: Destination) -> list[LogFile]:
+def _chosen(wanted: Sequence[str], settings: Settings, destination: Destination) -> Chosen:
     """The runs to verify, one file each. Raises UsageError for what names none."""
-    from syncd.report.chosen import chosen
+    from syncd.report.chosen import Chosen, absent, chosen
 
     state = destination_folder(settings.state_dir, destination.identity.address)
     found = chosen(wanted, settings, state)
-    return found if wanted else [file for file in found if file.header.upload]
+    if wanted:
+        return found
+    uploaded = [file for file in found.files if file.header.upload]
+    return Chosen(uploaded, [*absent(settings), *found.unusable])
 
 
 def _to_json(results: Sequence[_Verified], code: Exit) -> dict[str, Any]:
@@ -196,6 +201,16 @@ def _to_json(results: Sequence[_Verified], code: Exit) -> dict[str, Any]:
             }
             for result in results
             for file, error in result.failed
+        ]
+        + [
+            {
+                "run_id": "",
+                "path": error.where,
+                "destination": result.identity.kind,
+                "error": str(error),
+            }
+            for result in results
+            for error in result.unusable
         ],
     }
 
@@ -213,13 +228,19 @@ def _render(verified: _Verified, console: Console) -> None:
             result.different, result.waiting,
         )  # fmt: skip
         table.add_row(escape(file.label), *(f"{number:,}" for number in numbers), _verdict(result))
-    console.print(table, highlight=False, markup=True)
+    if compared:
+        console.print(table, highlight=False, markup=True)
     for file, result in compared:
         for words in _details(result, verified.identity.place):
             console.print(f"{file.path.name}: {words}", highlight=False, markup=False)
     for file, error in verified.failed:
         words = f"{file.path.name}: not compared: {error}"
         console.print(words, style="red", highlight=False, markup=False)
+    for error in verified.unusable:
+        console.print(f"not compared: {error}", style="red", highlight=False, markup=False)
+    if not compared and not verified.failed:
+        console.print("There are no runs to compare", highlight=False)
+        return
     equal = sum(result.equal for _, result in compared)
     records = sum(result.records for _, result in compared if result.equal)
     console.print(

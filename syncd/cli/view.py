@@ -83,9 +83,9 @@ def _files(runs: Sequence[str], settings: Settings, state: Path) -> Callable[[],
     from syncd.report.chosen import chosen
 
     if runs:
-        named = [file.path for file in chosen(runs, settings, state)]
+        named = [file.path for file in chosen(runs, settings, state).files]
         return lambda: named
-    return lambda: [file.path for file in chosen((), settings, state)]
+    return lambda: [file.path for file in chosen((), settings, state).files]
 
 
 def _project(files: Sequence[Path], settings: Settings) -> str:

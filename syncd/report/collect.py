@@ -457,7 +457,7 @@ def _warnings(
         here = _place(identity, settings.project)
         yield f"the daemon uploads to {elsewhere}, this shell would to {here}"
     for folder in settings.log_dir:
-        if not folder.is_dir():
+        if not os.path.lexists(folder):
             yield f"{folder} does not exist yet; it is watched as soon as it does"
         elif holder and str(folder) not in report.log_dir:
             flag = f"--log_dir {shlex.quote(str(folder))}"

@@ -11,7 +11,7 @@ import platform
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Final
@@ -25,6 +25,7 @@ from syncd.service import supervision, systemd, unit_file
 from syncd.settings import Settings
 from syncd.source import watcher
 from syncd.source.folder_tree import folders
+from syncd.source.scanner import LogScanner, UnusableFile
 from syncd.state import daemon_report, lease
 from syncd.state.lease import lease_folder
 
@@ -111,7 +112,11 @@ def _settings(settings: Settings, destination: Destination) -> Iterable[Finding]
 
 def _log_folders(settings: Settings, destination: Destination) -> Iterable[Finding]:
     for folder in settings.log_dir:
-        if not folder.is_dir():
+        if os.path.lexists(folder) and not os.path.isdir(folder):  # noqa: PTH112  raises for none
+            remedy = "Name the folder that it is in with --log_dir"
+            yield Finding("log_dir", "error", f"{folder} is no folder", remedy)
+            continue
+        if not os.path.isdir(folder):  # noqa: PTH112
             remedy = "Nothing, if training will make it; else name the right one with --log_dir"
             yield Finding("log_dir", "warning", f"{folder} does not exist yet", remedy)
             continue
@@ -132,6 +137,10 @@ def _log_folders(settings: Settings, destination: Destination) -> Iterable[Findi
         yield Finding("log_dir", "ok", words if settings.watcher == "auto" else f"{words} (set)")
         yield from _lock(lease_folder(folder, settings.lock_dir), "log_dir_lock", folder)
         yield _space(folder, "log_dir_space")
+    folders_in_use = folders(settings.log_dir, recursive=settings.recursive)
+    for found in LogScanner().scan(folders_in_use):
+        if isinstance(found, UnusableFile) and found.path not in folders_in_use and found.code:
+            yield Finding("log_file", "error", f"{found.path}: {found.problem}", found.remedy)
 
 
 def _below(folder: Path, how: str) -> str:
@@ -270,7 +279,7 @@ def _leases(settings: Settings, destination: Destination) -> Iterable[Finding]:
     ours = lease.daemon_of(settings.state_dir)
     there = folders(settings.log_dir, recursive=settings.recursive)
     for folder in dict.fromkeys(lease_folder(at, settings.lock_dir) for at in there):
-        for path in sorted(folder.glob("*.lease")):
+        for path in _leases_in(folder):
             holder = holder_of(path)
             if not holder or (ours and (holder.host, holder.pid) == (ours.host, ours.pid)):
                 continue
@@ -279,6 +288,14 @@ def _leases(settings: Settings, destination: Destination) -> Iterable[Finding]:
                 yield Finding("leases", "warning", words, _LOCKS_OF_OTHERS)
             else:
                 yield Finding("leases", "ok", words)
+
+
+def _leases_in(folder: Path) -> Sequence[Path]:
+    """None of a folder that can't be looked into, which is a finding of its own."""
+    try:
+        return sorted(folder.glob("*.lease"))
+    except OSError:
+        return ()
 
 
 def _run_and_place(path: Path) -> str:

@@ -84,10 +84,10 @@ def _torn(path: Path, offset: int) -> bool:
 
 def _no_locks(folder: Path) -> Iterator[str]:
     place = folder / LOCKS
-    if place.is_symlink():
-        yield f"{place} is a symbolic link: no lock is taken there. Remove it"
-        return
     try:
+        if place.is_symlink():
+            yield f"{place} is a symbolic link: no lock is taken there. Remove it"
+            return
         with os.scandir(place) as entries:
             for entry in entries:
                 try:

@@ -186,12 +186,14 @@ def _watches() -> int:
 
 
 def _identity(folder: Path) -> tuple[int, int] | None:
-    """Device and inode of a folder; None when it isn't one."""
+    """Device and inode of a folder; None when it isn't one, or may not be looked into."""
     try:
         stat = folder.stat()
     except OSError:
         return None
-    return (stat.st_dev, stat.st_ino) if S_ISDIR(stat.st_mode) else None
+    if not S_ISDIR(stat.st_mode) or not os.access(folder, os.R_OK | os.X_OK):
+        return None
+    return stat.st_dev, stat.st_ino
 
 
 def no_inotify() -> str:

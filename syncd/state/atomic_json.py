@@ -28,6 +28,16 @@ def write(path: Path, value: Any, *, sync: bool = True) -> None:
     write_bytes(path, encode(value), sync=sync)
 
 
+def stems(folder: Path) -> set[str] | None:
+    """What the folder's JSON files are called; None for a folder that can't be read: pathlib's glob
+    fails where the folder around it can't be looked into."""
+    try:
+        names = os.listdir(folder)  # noqa: PTH208  no Path for each
+    except OSError:
+        return None
+    return {name.removesuffix(".json") for name in names if name.endswith(".json")} - {""}
+
+
 def encode(value: Any, *, sort_keys: bool = False) -> bytes:
     """The value as JSON, dataclasses included."""
     option = orjson.OPT_SORT_KEYS if sort_keys else orjson.OPT_INDENT_2

@@ -9,7 +9,6 @@ rewritten whole for each line that any run confirms.)
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeVar
@@ -156,12 +155,7 @@ def is_there(folder: Path, run_id: str) -> bool:
 
 def run_ids(folder: Path) -> set[str] | None:
     """The runs that have a cursor, damaged ones included; None for a folder that can't be read."""
-    try:
-        names = os.listdir(folder)  # noqa: PTH208  no Path for each
-    except OSError:
-        return None
-    stems = {name.removesuffix(".json") for name in names if name.endswith(".json")}
-    return stems - {""}
+    return atomic_json.stems(folder)
 
 
 def _check(data: Mapping[str, object]) -> str:

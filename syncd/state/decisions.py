@@ -18,7 +18,7 @@ def forget(destination: Path, run_id: str) -> None:
 
 def forgotten(destination: Path) -> set[str]:
     """The runs to leave alone."""
-    return {path.stem for path in (destination / "forgotten").glob("*.json")}
+    return atomic_json.stems(destination / "forgotten") or set()
 
 
 def retry(destination: Path, run_id: str) -> None:
@@ -32,10 +32,10 @@ def retry(destination: Path, run_id: str) -> None:
 def pop_retries(destination: Path) -> list[str]:
     """The runs to retry now; each is returned once. In a folder that takes no changes, none."""
     taken = []
-    for path in (destination / "retry").glob("*.json"):
+    for run_id in atomic_json.stems(destination / "retry") or ():
         with suppress(OSError):
-            path.unlink()
-            taken.append(path.stem)
+            (destination / "retry" / f"{run_id}.json").unlink()
+            taken.append(run_id)
     return taken
 
 
@@ -52,8 +52,9 @@ def assign_run_id(destination: Path, key: str, run_id: str) -> str:
 
 def aliases(destination: Path) -> dict[str, str]:
     """alias key -> run_id of the files that were made runs of their own."""
-    files = (destination / "aliases").glob("*.json")
-    found = {path.stem: atomic_json.load(path, _run_id) for path in files}
+    folder = destination / "aliases"
+    keys = atomic_json.stems(folder) or set()
+    found = {key: atomic_json.load(folder / f"{key}.json", _run_id) for key in keys}
     return {key: run_id for key, run_id in found.items() if run_id}
 
 

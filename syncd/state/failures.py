@@ -67,7 +67,8 @@ def load(destination: Path, run_id: str) -> Problem | None:
 
 def load_all(destination: Path) -> dict[str, Problem]:
     """All problems by run_id."""
-    found = map(_load, (destination / "problems").glob("*.json"))
+    folder = destination / "problems"
+    found = (_load(folder / f"{name}.json") for name in atomic_json.stems(folder) or ())
     return {problem.run_id: problem for problem in found if problem}
 
 

@@ -36,7 +36,7 @@ class Quarantine:
 
 def run_ids(folder: Path) -> set[str]:
     """The runs that have bad lines."""
-    return {path.stem for path in folder.glob("*.json")}
+    return atomic_json.stems(folder) or set()
 
 
 def load(folder: Path, run_id: str) -> Quarantine:

@@ -29,6 +29,7 @@ from syncd.errors import (
 from syncd.settings import Settings
 from syncd.source import legacy_documents
 from syncd.source.folder_tree import FolderTree
+from syncd.source.safe_open import names_in
 from syncd.source.scanner import LogFile, LogScanner, UnusableFile
 from syncd.state import quarantine
 from syncd.state.lease import daemon_of
@@ -37,6 +38,7 @@ from syncd.sync.loop import Daemon, wait_for
 from syncd.sync.progress import Show, Totals, shown
 from syncd.sync.scheduler import RunKey
 
+_UNUSABLE: Final = (ProblemCode.UNREADABLE, ProblemCode.UNSAFE, ProblemCode.MISSING)
 _NO_LABELS: Final = Labels()
 LINKS: Final = 10  # pages of runs that are named at the end
 
@@ -86,6 +88,7 @@ def collect_inputs(paths: Sequence[Path], state: Path, *, recursive: bool = Fals
             )
         else:
             logs.append(path)
+    unusable += filter(None, map(_unlisted, tree.folders))
     if tree.full:
         unusable.append(SyncError(tree.words_of_full()))
     return SyncInputs((*logs, *converted), tuple(converted), tuple(unusable))
@@ -214,6 +217,21 @@ def _expand(paths: Sequence[Path], tree: FolderTree) -> list[tuple[Path, bool]]:
     return [*chosen, *((path, False) for path in sorted(found))]
 
 
+def _unlisted(folder: Path) -> SyncError | None:
+    """Why nothing of a folder can be uploaded."""
+    try:
+        names_in(folder)
+    except FileNotFoundError:  # it has just gone
+        return None
+    except OSError as error:
+        return SyncError(
+            f"can't be read: {error.strerror}",
+            where=str(folder),
+            remedy="Make the folder readable for this user",
+        )
+    return None
+
+
 def _unsafe(path: Path) -> SyncError | None:
     """Why a file that nobody named is not uploaded, where it may be a trap."""
     found = LogScanner().look(path)
@@ -269,7 +287,7 @@ def _verdict(
         console.print("There is nothing to upload", highlight=False)
         if inputs.unusable:
             return Exit.FAILED
-        return Exit.DECISION if daemon.skipped_files else Exit.OK
+        return _code_of_skipped(daemon)
     if unsent:
         safe = ", safe on disk" if all(map(daemon.has_file, unsent)) else ""
         words = f"{len(unsent)} of {_runs(daemon)} left with records to send{safe}"
@@ -284,8 +302,10 @@ def _verdict(
     for left_out in _left_out(daemon):
         console.print(left_out, style="yellow", markup=False, highlight=False)
     errors = [*(run.error for run in daemon.runs.values() if run.error), *unlabelled]
-    if not daemon.connectivity.online and daemon.connectivity.error:
-        errors = [daemon.connectivity.error]
+    left = unsent or errors or growing or _untold(daemon)
+    offline = None if daemon.connectivity.online else daemon.connectivity.error
+    if offline and (left or isinstance(offline, Refused)):
+        errors = [offline]
     follows = daemon_of(daemon.settings.state_dir) is not None
     for error in errors:
         words = str(error) if follows else error.without_daemon(AGAIN)
@@ -300,10 +320,17 @@ def _code(
         return Exit.LOGIN
     if not daemon.connectivity.online and unsent:
         return Exit.OFFLINE
-    if daemon.skipped_files or any(isinstance(error, RunRefused) for error in errors):
+    skipped = _code_of_skipped(daemon)
+    if skipped is Exit.DECISION or any(isinstance(error, RunRefused) for error in errors):
         return Exit.DECISION
     left = unsent or errors or inputs.unusable or _untold(daemon)
-    return Exit.FAILED if left else Exit.OK
+    return Exit.FAILED if left else skipped
+
+
+def _code_of_skipped(daemon: Daemon) -> Exit:
+    if any(file.code not in _UNUSABLE for file in daemon.skipped_files):
+        return Exit.DECISION
+    return Exit.FAILED if daemon.skipped_files else Exit.OK
 
 
 def _left_out(daemon: Daemon) -> Iterator[str]:

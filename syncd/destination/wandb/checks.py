@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from syncd.destination.base import Finding
 from syncd.destination.wandb.api import TIMEOUT, Api
 from syncd.destination.wandb.certificates import ca_bundle
-from syncd.destination.wandb.credentials import Login
+from syncd.destination.wandb.credentials import Login, login_remedy
 from syncd.destination.wandb.http import Http, TlsRefused
 from syncd.errors import Refused, Unreachable
 
@@ -48,7 +48,8 @@ def _credentials(login: Login) -> Iterator[Finding]:
     if login.key:
         yield Finding("credentials", "ok", f"a key from {login.source}, for {login.base_url}")
     else:
-        yield Finding("credentials", "error", "nobody is logged in", "Run `wandb login`")
+        remedy = login_remedy(login.base_url)
+        yield Finding("credentials", "error", "nobody is logged in", remedy)
     if login.warning:
         what, _, remedy = login.warning.rpartition(": ")
         yield Finding("credentials", "warning", what, remedy)

@@ -165,10 +165,10 @@ class WandbDestination:
         self._lanes.mend(run)
 
     def history(self, run: RunRef) -> Iterator[Row]:
-        """The run's rows. Raises RunTrouble."""
+        """The run's rows. Raises UploadError."""
         from syncd.destination.wandb.history import history
 
-        return history(self._login, run, self._api.http.closed)
+        return history(self._login, run, self._api.http.closed, self._api.viewer)
 
     def url(self, run: RunRef) -> str:
         """The run's page."""

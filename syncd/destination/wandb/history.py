@@ -11,7 +11,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
@@ -28,13 +28,19 @@ TIMEOUT: Final = 60  # seconds that the API waits for more of an answer
 # Seconds until the next page's rows are there. The API has no deadline: a server that sends a byte
 # now and then is waited for for ever
 ANSWERS_WITHIN: Final = 120.0
+ASK_EACH: Final = 15.0  # seconds of silence, after each of which the server itself is asked
 _LOOK: Final = 0.25  # seconds between looks at whether anybody still wants to know
 _READ: Final = 1 << 20  # bytes
 
 
-def history(login: Login, ref: RunRef, closed: threading.Event) -> Iterator[dict[str, Any]]:
-    """The rows of a run, by step. closed: nobody wants to know any more. Raises RunTrouble with the
-    API's words when they can't be had to the last one."""
+def history(
+    login: Login, ref: RunRef, closed: threading.Event, ask: Callable[[], object]
+) -> Iterator[dict[str, Any]]:
+    """The rows of a run, by step. closed: nobody wants to know any more. ask: asks the server
+    something small, and raises what keeps it from answering.
+
+    Raises what `ask` does where rows fail to come since the server answers nothing, or nothing to
+    us; RunTrouble with the API's words when they alone can't be had to the last one."""
     question = {
         "base_url": login.base_url,
         "key": login.key,
@@ -60,25 +66,30 @@ def history(login: Login, ref: RunRef, closed: threading.Event) -> Iterator[dict
                 with suppress(BrokenPipeError):  # it died: there is no answer then
                     process.stdin.write(json.dumps(question).encode() + b"\n")
                     process.stdin.flush()
-                yield from _rows(_answers(process.stdout.fileno(), closed), ref.run_id)
+                answers = _answers(process.stdout.fileno(), closed, ask)
+                yield from _rows(answers, ref.run_id, ask)
         finally:
             process.kill()
             process.wait()
 
 
-def _answers(pipe: int, closed: threading.Event) -> Iterator[bytes]:
-    """What the process writes, line by line, to its end. Raises RunTrouble when there is no more in
-    time."""
+def _answers(pipe: int, closed: threading.Event, ask: Callable[[], object]) -> Iterator[bytes]:
+    """What the process writes, line by line, to its end. Raises what `ask` does; RunTrouble when
+    there is no more in time."""
     ready = select.poll()
     ready.register(pipe, select.POLLIN)
     rest, seconds = b"", float(STARTS_WITHIN)
     while True:
-        until = time.monotonic() + seconds
+        begun = time.monotonic()
+        asked = begun
         while not ready.poll(_LOOK * 1000):
             if closed.is_set():
                 raise RunTrouble("the daemon is stopping")
-            if time.monotonic() > until:
+            if time.monotonic() > begun + seconds:
                 raise RunTrouble(f"wandb's API did not answer within {seconds:.0f} s")
+            if time.monotonic() > asked + ASK_EACH:
+                ask()  # the API would go on trying, and at its end not say what it was
+                asked = time.monotonic()
         data = os.read(pipe, _READ)
         if not data:
             return
@@ -87,7 +98,9 @@ def _answers(pipe: int, closed: threading.Event) -> Iterator[bytes]:
         seconds = ANSWERS_WITHIN
 
 
-def _rows(answers: Iterable[bytes], run_id: str) -> Iterator[dict[str, Any]]:
+def _rows(
+    answers: Iterable[bytes], run_id: str, ask: Callable[[], object]
+) -> Iterator[dict[str, Any]]:
     for line in answers:
         try:
             kind, value = json.loads(line)
@@ -100,6 +113,7 @@ def _rows(answers: Iterable[bytes], run_id: str) -> Iterator[dict[str, Any]]:
         elif kind == "end":
             return
         else:
+            ask()
             raise RunTrouble(f"wandb's API: {value}", where=run_id)
     raise RunTrouble("the process that reads the history has died", where=run_id)
 

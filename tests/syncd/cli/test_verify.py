@@ -12,6 +12,7 @@ from rich.console import Console
 from syncd.cli.verify import _render, _to_json, _verified
 from syncd.destination.base import RemoteRun, RunRef
 from syncd.errors import Exit, RunTrouble
+from tests.fakes.unreadable import unreadable
 from tests.syncd.world import World
 
 
@@ -75,3 +76,29 @@ def test_a_run_that_cannot_be_compared_keeps_no_other_from_it(
     assert (told["run_id"], told["destination"]) == ("odd", here.server.identity.kind)
     here.server.lose("run-1", keep=2)
     assert verified(here)[0] is Exit.DIFFERENT
+
+
+def test_what_cannot_be_looked_at_is_not_compared_and_said(here: World, tmp_path: Path) -> None:
+    here.begin()
+    here.run_on()
+    with unreadable(here.elsewhere):
+        found = _verified([], here.settings, here.server, repair=False)
+    assert found.code is Exit.FAILED
+    assert len(found.compared) == 1
+    (told,) = _to_json([found], found.code)["not_compared"]
+    assert told["path"] == str(here.elsewhere)
+    assert "can't be read" in told["error"]
+
+
+def test_a_file_that_cannot_be_read_is_one_that_is_not_compared(here: World) -> None:
+    path = here.begin()
+    for wanted in ([], [str(path)]):
+        with unreadable(path):
+            found = _verified(wanted, here.settings, here.server, repair=False)
+        assert found.code is Exit.FAILED
+        assert [error.where for error in found.unusable] == [str(path)]
+
+
+def test_a_log_folder_that_is_not_there_is_not_one_whose_runs_are_fine(here: World) -> None:
+    here.elsewhere.rmdir()
+    assert verified(here) == (Exit.FAILED, "There are no runs to compare")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,14 +12,15 @@ from karaoke_train.runlog import RunLog
 from karaoke_train.runlog.layout import lock_path
 from karaoke_train.runlog.lock import Lock
 from syncd.cli import main
-from syncd.destination.base import Identity
-from syncd.errors import Exit, SyncError, Unreachable
+from syncd.destination.base import Identity, RemoteRun, Row, RunRef
+from syncd.errors import Exit, RunTrouble, SyncError, Unreachable
 from syncd.paths import destination_folder
 from syncd.settings import Settings
 from syncd.source.scanner import LogFile, LogScanner
 from syncd.state import cursor, daemon_report, lease
 from syncd.state.daemon_report import DaemonReport
 from syncd.sync.prune import Target, compress, delete, why_kept
+from tests.fakes.unreadable import unreadable
 from tests.fakes.uploads import ENTITY, URL, FakeServer
 from tests.syncd.sync.test_run_once import Rig
 from tests.syncd.world import end_line, train_line
@@ -285,3 +287,50 @@ def test_of_several_destinations_each_has_to_have_what_is_deleted(
     command.server = wandb
     assert main([*words, *both, "a"]) == Exit.OK
     assert not path.exists()
+
+
+def test_a_run_that_another_prune_takes_meanwhile_is_gone_and_no_failure(
+    command: Pruned, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first, second = command.uploaded("a"), command.uploaded("b")
+    for path in (first, second):
+        os.utime(path, (0, 0))
+    really = command.server.history
+
+    def history(run: RunRef) -> Iterator[Row]:
+        (first if run.run_id == "a" else second).unlink()
+        return really(run)
+
+    monkeypatch.setattr(command.server, "history", history)
+    assert main(["prune", "--delete", "--older_than", "0"]) == Exit.OK
+    said = capsys.readouterr().out
+    assert "gone  name of a (training_log_a.jsonl): somebody has moved or deleted it" in said
+    assert "Deleted: 0 runs, 0.0 MB freed; 0 stay" in said
+
+
+def test_a_run_that_cannot_be_compared_is_a_failure_and_holds_back_no_other(
+    command: Pruned, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    odd, fine = command.uploaded("a"), command.uploaded("b")
+    for path in (odd, fine):
+        os.utime(path, (0, 0))
+    really = command.server.remote_run
+
+    def remote_run(run: RunRef) -> RemoteRun | None:
+        if run.run_id == "a":
+            raise RunTrouble("its history does not come")
+        return really(run)
+
+    monkeypatch.setattr(command.server, "remote_run", remote_run)
+    assert main(["prune", "--delete", "--older_than", "0"]) == Exit.FAILED
+    assert (odd.exists(), fine.exists()) == (True, False)
+    assert "stays  name of a (training_log_a.jsonl): its history" in capsys.readouterr().out
+
+
+def test_a_folder_that_cannot_be_looked_into_is_a_failure(
+    command: Pruned, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command.uploaded()
+    with unreadable(command.logs):
+        assert main(["prune"]) == Exit.FAILED
+    assert f"stays  {command.logs}: can't be read" in capsys.readouterr().out

@@ -23,6 +23,7 @@ from syncd.source import folder_tree
 from syncd.state.lease import state_lock
 from syncd.sync import run_once
 from syncd.sync.run_once import collect_inputs, sync
+from tests.fakes.unreadable import unreadable
 from tests.fakes.uploads import FakeServer, PromptServer
 from tests.syncd.world import config_line, end_line, train_line
 
@@ -389,3 +390,26 @@ def test_a_run_is_followed_until_its_file_and_its_writer_have_gone(
     monkeypatch.setattr(run_once, "wait_for", go)
     assert rig.sync(path, follow=True) is code
     writer.release()
+
+
+def test_a_folder_that_cannot_be_looked_into_is_not_one_without_runs(rig: Rig) -> None:
+    rig.log("a", end_line())
+    with unreadable(rig.logs):
+        assert rig.sync() is Exit.FAILED
+    assert f"{rig.logs}: can't be read: Permission denied" in rig.said()
+
+
+def test_a_file_that_cannot_be_read_waits_for_no_decision(rig: Rig) -> None:
+    rig.log("a", end_line())
+    path = rig.log("b", end_line())
+    with unreadable(path):
+        assert rig.sync() is Exit.FAILED
+    assert "All 2 records of 1 run are on the server" in rig.said()
+
+
+def test_runs_that_are_there_already_need_no_server(rig: Rig) -> None:
+    rig.log("a", end_line())
+    assert rig.sync() is Exit.OK
+    rig.server.down = Unreachable("no network")
+    assert rig.sync() is Exit.OK
+    assert "no network" not in rig.said()

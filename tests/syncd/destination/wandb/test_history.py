@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
 from syncd.destination.wandb import history
 from syncd.destination.wandb.history import _answers, _rows
-from syncd.errors import RunTrouble
+from syncd.errors import Connection, Refused, RunTrouble, Unreachable
 
 
 class Pipe:
@@ -21,6 +21,7 @@ class Pipe:
     def __init__(self) -> None:
         self.ours, self._theirs = os.pipe()
         self.closed = threading.Event()
+        self.ask: Callable[[], object] = lambda: None
 
     def says(self, *answers: Any) -> None:
         os.write(self._theirs, b"".join(json.dumps(one).encode() + b"\n" for one in answers))
@@ -34,7 +35,8 @@ class Pipe:
         self._theirs = -1
 
     def rows(self) -> Iterator[dict[str, Any]]:
-        return _rows(_answers(self.ours, self.closed), "run-1")
+        answers = _answers(self.ours, self.closed, lambda: self.ask())
+        return _rows(answers, "run-1", lambda: self.ask())
 
 
 @pytest.fixture
@@ -91,4 +93,38 @@ def test_a_process_that_died_has_not_told_all(pipe: Pipe) -> None:
 def test_what_the_api_says_is_the_reason(pipe: Pipe) -> None:
     pipe.says(["error", "CommError: no"])
     with pytest.raises(RunTrouble, match="wandb's API: CommError: no"):
+        list(pipe.rows())
+
+
+def no_answer() -> None:
+    raise Unreachable("127.0.0.1 does not answer")
+
+
+def test_a_server_that_answers_nothing_any_more_is_unreachable(
+    pipe: Pipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The API goes on trying for minutes, and its words at the end do not say so."""
+    monkeypatch.setattr(history, "ASK_EACH", 0.02)
+    pipe.says(["begun", ""], ["row", {"_step": 0}])
+    pipe.ask = no_answer
+    with pytest.raises(Unreachable, match="does not answer"):
+        list(pipe.rows())
+
+
+def test_a_server_that_answers_all_else_goes_on_being_waited_for(
+    pipe: Pipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(history, "ASK_EACH", 0.02)
+    pipe.says(["begun", ""])
+    pipe.ask = lambda: pipe.says(["row", {"_step": 0}], ["end", ""])
+    assert list(pipe.rows()) == [{"_step": 0}]
+
+
+def test_a_login_that_ends_meanwhile_is_what_the_api_failed_for(pipe: Pipe) -> None:
+    def refused() -> None:
+        raise Refused("the key is not accepted", kind=Connection.NOT_LOGGED_IN, remedy="Log in")
+
+    pipe.says(["begun", ""], ["error", "CommError: 401"])
+    pipe.ask = refused
+    with pytest.raises(Refused, match="not accepted"):
         list(pipe.rows())
