@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -35,7 +35,7 @@ Compared = Sequence[tuple[LogFile, "Comparison"]]
         Exit.OFFLINE: "the server can't be reached, so nothing is known",
         Exit.LOGIN: "nobody is logged in, or the server refuses the account",
         Exit.FAILED: "some runs or folders could not be read or compared; each is named",
-        Exit.DIFFERENT: "records are missing or lost at the server, or it has others",
+        Exit.DIFFERENT: "records, pictures or sounds are missing at the server, or it has others",
     },
     examples=(
         ("karaoke-syncd verify", "all runs in ./logs that are to be uploaded"),
@@ -50,7 +50,8 @@ Compared = Sequence[tuple[LogFile, "Comparison"]]
     "--repair", is_flag=True, help="Send what is missing again; what isn't the file's is left."
 )
 def verify(call: Invocation, runs: Sequence[str], as_json: bool, repair: bool) -> Exit:
-    """Compare what the server has with the files, record by record.
+    """Compare what the server has with the files, record by record; of a run that has ended there,
+    see that its pictures and sounds are there, too.
 
     RUN is a run id. Without one or a FILE: all runs in the log folders that are to be uploaded.
     """
@@ -98,7 +99,7 @@ def _verified(
     chosen = _chosen(runs, settings, destination)
     try:
         compared, failed = _compared(chosen.files, settings, destination)
-        if repair and (damaged := [file for file, found in compared if not found.consistent]):
+        if repair and (damaged := [one for one in compared if not one[1].consistent]):
             destination.close()
             _repair(damaged, settings)
             destination = connect(settings)
@@ -126,8 +127,12 @@ def _compared(
     compared, failed = [], list[tuple[LogFile, SyncError]]()
     for file in chosen:
         project = settings.project or file.header.project
+        known = cursor.load(cursors, file.key)
+        if known and (known.project, known.entity) != (project, entity):
+            known = None  # what another project or account has is not here
+        ended = known is not None and known.ended
         try:
-            found = report.verify(file, project, entity, destination)
+            found = report.verify(file, project, entity, destination, ended=ended)
         except (Unreachable, Refused):
             raise
         except UploadError as error:
@@ -136,25 +141,29 @@ def _compared(
         except OSError as error:
             failed.append((file, unread(error)))
             continue
-        known = cursor.load(cursors, file.key)
-        if known and (known.project, known.entity) == (project, entity):
+        if known:
             found = report.with_lost(found, known.records, known.base)
         compared.append((file, found))
     return compared, failed
 
 
-def _repair(damaged: Sequence[LogFile], settings: Settings) -> None:
+def _repair(damaged: Compared, settings: Settings) -> None:
     """Upload the runs once more, and believe nothing of what is known of them: that compares, and
-    sends again what is missing. Where a daemon has a run, it does so."""
+    sends again what is missing. Where nothing but pictures and sounds is, only their end is not
+    believed, with which they come. Where a daemon has a run, it does so."""
     from syncd.report.terminal import Terminal
-    from syncd.state import decisions
+    from syncd.state import cursor, decisions
     from syncd.sync.run_once import SyncInputs, sync
 
     destination = connect(settings)
     state = destination_folder(settings.state_dir, destination.identity.address)
-    for file in damaged:
-        decisions.retry(state, file.key)
-    files = tuple(file.path for file in damaged)
+    for file, found in damaged:
+        known = cursor.load(state / "cursors", file.key)
+        if known and replace(found, absent=0).consistent:
+            cursor.save(state / "cursors", known._replace(ended=False))
+        else:
+            decisions.retry(state, file.key)
+    files = tuple(file.path for file, _ in damaged)
     sync(
         [(settings, destination)],
         SyncInputs(files, (), ()),
@@ -270,6 +279,7 @@ def _details(result: Comparison, place: str) -> list[str]:
             ("no row for record", result.missing, result.missing_at),
             ("more than one row for record", result.duplicate, result.duplicate_at),
             ("no record for row", result.extra, result.extra_at),
+            ("the picture or sound is missing of record", result.absent, result.absent_at),
             ("a placeholder is there for record", result.placeholder, result.placeholder_at),
         )
         if count

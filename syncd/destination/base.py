@@ -19,7 +19,7 @@ may wait for an unreachable server longer than the timeouts that the uploader wa
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
@@ -272,6 +272,10 @@ class Destination(Protocol):
 
     def history(self, run: RunRef) -> Iterator[Row]:
         """The rows of a run, by ascending `_step`, to the last one."""
+
+    def files(self, run: RunRef) -> Collection[str]:
+        """The names of the run's files that are there, as the references to pictures and sounds in
+        its rows have them, in `path`."""
 
     def url(self, run: RunRef) -> str:
         """Where a browser shows the run."""

@@ -3,8 +3,9 @@
 Line n of the file has to be the history row with `_step` n, once, with equal content. What wandb
 itself makes of values is no difference: `_runtime` is its own, NaN equals NaN, a mapping with
 nothing in it is not kept, an integer past 64 bits with sign becomes a float. Pictures and sounds
-are compared by what refers to them: their kind, caption and, where the file is here, its hash. What
-rows of earlier versions did not have (`ADDED`) may be missing, not otherwise.
+are compared by what refers to them: their kind, caption and, where the file is here, its hash; and,
+where that is asked, whether the destination has the file. What rows of earlier versions did not
+have (`ADDED`) may be missing, not otherwise.
 """
 
 from __future__ import annotations
@@ -12,8 +13,9 @@ from __future__ import annotations
 import errno
 import math
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
+from functools import cache
 from typing import Any, Final
 
 from karaoke_train.runlog.reader import Line
@@ -54,9 +56,10 @@ class Comparison:
     records, rows: in the file, at the server. missing: ordinals without a row, though later ones
     have theirs. waiting: records after the last row, which are yet to be uploaded. duplicate: steps
     that came twice, or out of order. extra: rows of which the file has no record. different:
-    records with another content. placeholder: records that have a row, as they should, which says
-    that there was something and not what: of a bad line, and of a picture or sound that could not
-    be uploaded. Of the lists, the first few are in `…_at` and `differences`.
+    records with another content. absent: records whose picture or sound is not among the
+    destination's files, where these were asked for. placeholder: records that have a row, as they
+    should, which says that there was something and not what: of a bad line, and of a picture or
+    sound that could not be uploaded. Of the lists, the first few are in `…_at` and `differences`.
     """
 
     records: int = 0
@@ -66,17 +69,19 @@ class Comparison:
     duplicate: int = 0
     extra: int = 0
     different: int = 0
+    absent: int = 0
     placeholder: int = 0
     missing_at: list[int] = field(default_factory=list)
     duplicate_at: list[int] = field(default_factory=list)
     extra_at: list[int] = field(default_factory=list)
+    absent_at: list[int] = field(default_factory=list)
     placeholder_at: list[int] = field(default_factory=list)
     differences: list[Difference] = field(default_factory=list)
 
     @property
     def consistent(self) -> bool:
         """Whether what the server has is what the file has, as far as it got."""
-        return not (self.missing or self.duplicate or self.extra or self.different)
+        return not (self.missing or self.duplicate or self.extra or self.different or self.absent)
 
     @property
     def equal(self) -> bool:
@@ -95,9 +100,12 @@ def compare(
     started: float,
     hash_of: MediaHash,
     base: int = 0,
+    files: Callable[[], Collection[str]] | None = None,
 ) -> Comparison:
     """Walk along both at once. rows: by ascending `_step`, as wandb's scan gives them. base: the
-    ordinal of the first line."""
+    ordinal of the first line. files: those that the destination has, which is asked once, for the
+    first picture or sound."""
+    names = cache(files) if files else None
     found = Comparison()
     ahead = _with_attempts(lines)
     for there in rows:
@@ -118,6 +126,9 @@ def compare(
         found.different += bool(differing)
         for difference in differing:
             _note(found.differences, difference)
+        if names and not _has_files(expected, there, names):
+            found.absent += 1
+            _note(found.absent_at, step)
         if line.record is None or _was_left_out(expected, there):
             found.placeholder += 1
             _note(found.placeholder_at, step)
@@ -214,6 +225,21 @@ def _refers(theirs: Any, media: Media, hash_of: MediaHash) -> bool:
         and theirs.get("_type") == _KINDS.get(media.kind, "image-file")
         and (theirs.get("caption") or "") == media.caption
         and (not there or theirs.get("sha256") == there)
+    )
+
+
+def _has_files(
+    expected: Mapping[str, Any], there: Mapping[str, Any], names: Callable[[], Collection[str]]
+) -> bool:
+    """Whether what the row refers to is there. Of an empty one nobody can tell: it looks like one
+    that never came."""
+    return all(
+        not isinstance(mine, Media)
+        or not isinstance(their := there.get(key), Mapping)
+        or not their.get("path")
+        or their.get("size") == 0
+        or their["path"] in names()
+        for key, mine in expected.items()
     )
 
 

@@ -12,8 +12,11 @@ from syncd.sync.content import Content
 from syncd.sync.parts import base_of, may_have_parts
 
 
-def verify(file: LogFile, project: str, entity: str, destination: Destination) -> Comparison:
-    """Compare a run's file with what the server has of it.
+def verify(
+    file: LogFile, project: str, entity: str, destination: Destination, *, ended: bool = False
+) -> Comparison:
+    """Compare a run's file with what the server has of it. ended: its end was told there, and so
+    its pictures and sounds had come.
 
     Raises Unreachable, Refused, RunTrouble, OSError.
     """
@@ -23,7 +26,7 @@ def verify(file: LogFile, project: str, entity: str, destination: Destination) -
         base = base_of(content, remote.count)
         # where none of it is there, all that is there is of other parts
         content = replace(content, start=Position(remote.count if base is None else base, 0))
-    return content.compared()
+    return content.compared(with_files=ended)
 
 
 def with_lost(found: Comparison, confirmed: int, base: int = 0) -> Comparison:

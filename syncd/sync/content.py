@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -80,14 +81,16 @@ class Content:
         first = found.missing_at[0] if found.missing else behind
         return first if first < end else None
 
-    def compared(self) -> Comparison:
-        """The file's lines and the server's rows, record by record. Raises UploadError, OSError."""
+    def compared(self, *, with_files: bool = False) -> Comparison:
+        """The file's lines and the server's rows, record by record. with_files: see that it has the
+        pictures and sounds, too, which may come after their rows. Raises UploadError, OSError."""
         base = self.start.ordinal
         remote = self.destination.remote_run(self.ref)
         history = self.destination.history(self.ref) if remote and remote.count else ()
         rows = _Own(history, base, self.path)
         lines = tailer.each_line(self.path, self.start, lambda: rows.reach)
-        found = compare(lines, rows, self._started, self._hash_within(), base)
+        files = partial(self.destination.files, self.ref) if with_files else None
+        found = compare(lines, rows, self._started, self._hash_within(), base, files)
         if rows.next_part is not None and base + found.records > rows.next_part:
             # the file goes on where another part of the run begins
             found.extra += 1

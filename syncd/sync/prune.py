@@ -93,7 +93,9 @@ def _by_what_is_there(file: LogFile, at: Target, *, compressed: bool) -> str:
     known = cursor.load(at.state / "cursors", file.key)
     start = Position(known.base if known else 0)
     content = Content(file.path, file.media, file.header, ref, at.destination, file.key, start)
-    found = content.compared()
+    found = content.compared(with_files=True)
+    if found.absent:
+        return f"{found.absent:,} of its pictures and sounds are missing there"
     if not found.equal:
         return "the server has other records"
     if found.placeholder and not compressed:

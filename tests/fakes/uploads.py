@@ -54,6 +54,7 @@ class FakeRun:
     records: list[Record | None] = field(default_factory=list)
     outcome: Outcome | None = None
     epochs: Sequence[Record] = ()
+    files: set[str] = field(default_factory=set)
     shown: str = ""  # instead of the state that the outcome comes to
     heartbeat: str = ""
 
@@ -149,6 +150,9 @@ class FakeServer:
 
     def history(self, run_ref: RunRef) -> Iterator[Row]:
         return iter(self.runs[run_ref.run_id].rows)
+
+    def files(self, run_ref: RunRef) -> set[str]:
+        return self.runs[run_ref.run_id].files
 
     def url(self, run_ref: RunRef) -> str:
         place = f"{run_ref.entity}/{run_ref.project}/runs/{run_ref.run_id}"

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from syncd.destination.rows import PART
+from syncd.destination.trackio.names import media_folder
 from syncd.destination.trackio.uploader import ROW, as_row
 
 _NUMBERS = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}  # as trackio keeps them
@@ -95,3 +96,9 @@ def _numbers(metrics: dict[str, Any]) -> dict[str, Any]:
         key: _NUMBERS.get(value, value) if isinstance(value, str) else value
         for key, value in metrics.items()
     }
+
+
+def lose_files(store: Path, run_id: str) -> None:
+    """The run's pictures and sounds are gone."""
+    for path in (store / "media" / "songs" / media_folder(run_id)).rglob("*.*"):
+        path.unlink()

@@ -41,6 +41,7 @@ DAMAGE: dict[str, Callable[[list[str]], object]] = {  # to the lines that the se
     "lost": lose_some,
     "foreign": lambda history: history.append(json.dumps({"_step": len(history), "loss": 1})),
     "gone": lambda history: history.clear(),
+    "soundless": lambda history: None,  # its file is taken away
 }
 
 
@@ -52,6 +53,7 @@ AT_HOME: dict[str, Callable[[Path, RunLog], object]] = {  # the same to the loca
     "lost": lambda folder, log: store.lose(folder, log.run_id, 5, 6, len(lines_of(log.path)) - 1),
     "foreign": lambda folder, log: store.add(folder, log.run_id, len(lines_of(log.path))),
     "gone": lambda folder, log: store.lose(folder, log.run_id, *range(len(lines_of(log.path)))),
+    "soundless": lambda folder, log: store.lose_files(folder, log.run_id),
     # "twice" it can't have: its index takes no second row of a line
 }
 
@@ -99,6 +101,8 @@ def uploaded(
         ids = {log.run_id: name for name, log in runs.items()}
         for key, state in server.store.runs.items():
             DAMAGE[ids[key.run]](state.history)
+            if ids[key.run] == "soundless":
+                state.files.clear()
         for name, log in runs.items() if rig.local else ():
             AT_HOME[name](rig.store, log)
         yield Uploaded(rig, runs)
@@ -160,6 +164,23 @@ def test_rows_of_somebody_else_are_named(uploaded: Uploaded, said: dict[str, Any
 def test_a_run_that_the_server_lost_is_missing(uploaded: Uploaded, said: dict[str, Any]) -> None:
     gone = said["gone"]
     assert (gone["rows"], gone["missing"], gone["waiting"]) == (0, uploaded.count("gone"), 0)
+
+
+def test_a_sound_that_is_not_there_is_named(uploaded: Uploaded, said: dict[str, Any]) -> None:
+    where = uploaded.count("soundless") - 2  # before the end
+    found = said["soundless"]
+    assert (found["absent_at"], found["missing"], found["different"]) == ([where], 0, 0)
+
+
+def test_a_sound_is_brought_again_by_a_repair(uploaded: Uploaded) -> None:
+    log = uploaded.runs["soundless"]
+    assert verify(uploaded.rig, log.run_id)[0] == Exit.DIFFERENT
+    code, out, err = verify(uploaded.rig, log.run_id, "--repair")
+    assert (code, "equal" in out) == (Exit.OK, True), (out, err)
+    run = uploaded.rig.run(log.run_id)
+    if not uploaded.rig.local:
+        assert len(WAV) in [size for name, size in run["files"].items() if "media/audio" in name]
+    assert (run["overwrites"], run["state"]) == ([], "finished")
 
 
 def test_a_table_says_it_to_people(uploaded: Uploaded) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -100,6 +100,10 @@ class TrackioDestination:
         """The run's rows."""
         for row in self._store.rows(run.project, run.run_id):
             yield as_row(row.ordinal, row.timestamp, dict(row.metrics))
+
+    def files(self, run: RunRef) -> Collection[str]:
+        """The run's pictures and sounds in the store."""
+        return self._store.files(run.project, run.run_id)
 
     def url(self, run: RunRef) -> str:
         """No page is there until `karaoke-syncd view` opens one."""

@@ -31,6 +31,7 @@ _USED: Final = {  # function of the storage -> what it has to take
     "get_project_metadata": {"project", "key"},
     "set_project_metadata": {"project", "key", "value"},
 }  # fmt: skip
+MEDIA: Final = "media"  # the folder of pictures and sounds in the store's
 _REMEDY: Final = "pip install 'karaoke-train[local]'"
 _ALONE: Final = {  # what it is built on asks no other host, and tells none
     "HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "GRADIO_ANALYTICS_ENABLED": "False",
@@ -192,7 +193,13 @@ class Store:
     def media_folder(self, project: str, run_id: str) -> Path:
         """Where the run's pictures and sounds belong, below `media/`: by the run's id, since its
         name may be another run's, too, or no name for a folder."""
-        return self.folder / "media" / project_name(project) / names.media_folder(run_id)
+        return self.folder / MEDIA / project_name(project) / names.media_folder(run_id)
+
+    def files(self, project: str, run_id: str) -> set[str]:
+        """What is there of them, by their paths below `media/`."""
+        media = self.folder / MEDIA
+        found = self.media_folder(project, run_id).rglob("*")
+        return {path.relative_to(media).as_posix() for path in found if path.is_file()}
 
     @contextmanager
     def _reading(self, project: str) -> Iterator[sqlite3.Connection | None]:

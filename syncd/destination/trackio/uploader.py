@@ -16,7 +16,7 @@ from syncd.destination.base import Labels, Outcome, Target
 from syncd.destination.media_files import check_format, missing
 from syncd.destination.rows import ATTEMPT, RUNTIME, Media, attempt_at, row
 from syncd.destination.trackio import names
-from syncd.destination.trackio.store import NewRow, Store
+from syncd.destination.trackio.store import MEDIA, NewRow, Store
 from syncd.errors import Connection, RunTrouble, Unreachable, UploadError
 from syncd.source.lines import Lines, special_lines
 
@@ -93,9 +93,13 @@ class TrackioUploader:
     def close(
         self, outcome: Outcome | None, epochs: Iterable[Record], media: Iterable[Line] = ()
     ) -> None:
-        """End the session, and with an outcome the run. Epochs are in its history, and the files
-        of pictures and sounds came with their rows."""
+        """End the session, and with an outcome the run. Epochs are in its history; the files of
+        pictures and sounds came with their rows, and those that are gone since come again."""
         self._alive()
+        for line in media:
+            for value in row(line, self._started).values():
+                if isinstance(value, Media):
+                    self._reference(value, line.at.ordinal)
         if outcome is not None and outcome.told:
             state = "finished" if outcome.code == 0 else "failed"
             self._store.set_state(*self._run, state)
@@ -147,7 +151,7 @@ class TrackioUploader:
             return missing(media, error)
         return {
             "_type": _AUDIO if media.kind == "audio" else _IMAGE,
-            "file_path": path.relative_to(self._store.folder / "media").as_posix(),
+            "file_path": path.relative_to(self._store.folder / MEDIA).as_posix(),
             "caption": media.caption,
             "sha256": digest,
         }
@@ -195,6 +199,7 @@ def _as_logged(value: Any) -> Any:
         "_type": "audio-file" if kind == _AUDIO else "image-file",
         "caption": value.get("caption"),
         "sha256": value.get("sha256"),
+        "path": value.get("file_path"),
     }
 
 

@@ -6,7 +6,7 @@ wait for what brings urllib3 along.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -169,6 +169,10 @@ class WandbDestination:
         from syncd.destination.wandb.history import history
 
         return history(self._login, run, self._api.http.closed, self._api.viewer)
+
+    def files(self, run: RunRef) -> Collection[str]:
+        """What was uploaded of the run's files. Raises Unreachable or Refused."""
+        return self._api.files(run)
 
     def url(self, run: RunRef) -> str:
         """The run's page."""

@@ -214,6 +214,29 @@ def test_words_in_the_place_of_a_picture_that_there_was_are_a_placeholder(
     assert result.equal
 
 
+@pytest.mark.parametrize(
+    ("there", "files", "absent"),
+    [
+        (PICTURE, {"media/images/x.png"}, 0),
+        (PICTURE, {"media/images/y.png"}, 1),
+        (PICTURE | {"size": 0}, set(), 0),  # as one that never came, for all that can be seen
+        ("p.png is missing: it can't be read", set(), 0),
+    ],
+)
+def test_a_picture_that_is_referred_to_has_to_be_there_where_that_is_asked(
+    there: Any, files: set[str], absent: int
+) -> None:
+    file = lines(MEDIA)
+    rows = [{**served(file)[0], "pic": there}]
+    result = compare(file, rows, STARTED, no_media, files=lambda: files)
+    assert (result.absent, result.absent_at, result.consistent) == (
+        absent,
+        [0] * absent,
+        not absent,
+    )
+    assert compare(file, rows, STARTED, no_media).equal
+
+
 def test_a_file_that_can_have_no_such_name_is_not_here(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(b"x")
     assert len(media_hash(MediaFolder(tmp_path), Media("a.png", "image", ""))) == 64

@@ -50,7 +50,11 @@ class Sent:
     def compared(self) -> Comparison:
         rows = self.destination.history(self.target.ref)
         started = parse_timestamp(self.header.created, 0.0)
-        return compare(self.lines, rows, started, lambda media: media_hash(self.media, media))
+        there = self.destination.files(self.target.ref)
+        return compare(
+            self.lines, rows, started, lambda media: media_hash(self.media, media),
+            files=lambda: there,
+        )  # fmt: skip
 
 
 @pytest.mark.parametrize("name", LOGS)
@@ -80,6 +84,20 @@ def test_pictures_and_sounds_are_there_or_named_as_missing(
     (kept,) = sent.destination._store.rows(sent.header.project, sent.header.run_id, 1, 2)
     file = store_folder / "media" / kept.metrics["p"]["file_path"]
     assert file.read_bytes() == (tmp_path / "a.png").read_bytes()
+
+
+def test_a_picture_that_is_gone_is_missed_and_comes_again_with_the_runs_end(
+    store_folder: Path, tmp_path: Path
+) -> None:
+    odd_logs.write_media(tmp_path)
+    sent = Sent(store_folder, tmp_path, [odd_logs.media("p", "a.png"), odd_logs.train(x=1)]).send()
+    for file in (store_folder / "media").rglob("*.png"):
+        file.unlink()
+    assert sent.compared().absent_at == [1]
+    uploader = sent.destination.uploader(sent.target)
+    uploader.open()
+    uploader.close(None, (), list(sent.lines))
+    assert sent.compared().equal
 
 
 def test_lines_that_are_sent_again_change_nothing_and_leave_no_second_file(

@@ -106,6 +106,19 @@ def test_an_odd_log_is_the_same_run_in_both_lanes(both: Both, name: str) -> None
     assert both.differ(log) == []
 
 
+@pytest.mark.parametrize("name", ["pictures", "sounds", "keys"])
+def test_what_rows_refer_to_is_among_the_runs_files_by_its_path(both: Both, name: str) -> None:
+    """Or `verify` would miss what is there."""
+    log = odd.log(f"r{next(_numbers)}", LOGS[name], both.folder)
+    both.differ(log)
+    for lane in both.lanes:
+        run = run_at(both.server, lane.project, log.header.run_id)
+        values = [value for row in run["history"] for value in row.values()]
+        named = {value["path"] for value in values if isinstance(value, dict) and value.get("size")}
+        assert named
+        assert named <= set(run["files"])
+
+
 LABELS = {"tags": ["a", "b"], "group": "g", "job_type": "train", "notes": "take one"}
 OTHERS = {"tags": ["c", "x" * 65, "c"], "group": "h", "job_type": "tune", "notes": "take two"}
 
