@@ -44,6 +44,10 @@ STATUSES: Final = {"finished": 0, "failed": 1, "interrupted": 130}  # and their 
 # Of a record that is too long for a line, what is kept: short by nature, where metrics may be long
 KEPT_FIELDS: Final = ("type", "timestamp", "step", "epoch")
 
+# Plain texts: of an enum's member orjson asks Python for the value
+_TRAIN: Final = str(RecordType.TRAIN.value)
+_VAL: Final = str(RecordType.VAL.value)
+
 
 class RunLog:
     """The record log of one run. Make one with `create` or `resume`; use it in a `with` block.
@@ -295,17 +299,17 @@ class RunLog:
             self._step = self._step + 1 if step is None else step
             names = [str(key) for key in metrics if key != "epoch"]
             val = bool(names) and all(name.startswith("val") for name in names)
-            kind = RecordType.VAL if val else RecordType.TRAIN
+            kind = _VAL if val else _TRAIN
             self._metrics(kind, self._step, None, metrics)
 
     def train(self, step: int, epoch: float, metrics: Mapping[str, Any]) -> None:
         """The metrics of one logging step, as `train/...`. One that is named like a field of the
         record (`step`, `epoch`, `type`, `timestamp`) is written as `train/step`, and so on."""
-        self._metrics(RecordType.TRAIN, step, epoch, metrics)
+        self._metrics(_TRAIN, step, epoch, metrics)
 
     def val(self, step: int, epoch: float, metrics: Mapping[str, Any]) -> None:
         """The metrics of one validation, as `val/...`; names as with `train`."""
-        self._metrics(RecordType.VAL, step, epoch, metrics)
+        self._metrics(_VAL, step, epoch, metrics)
 
     def epoch_summary(
         self,
@@ -485,7 +489,7 @@ class RunLog:
             self.close("failed" if error else "finished")
 
     def _metrics(
-        self, kind: RecordType, step: int, epoch: float | None, metrics: Mapping[str, Any]
+        self, kind: str, step: int, epoch: float | None, metrics: Mapping[str, Any]
     ) -> None:
         own = {"type": kind, "timestamp": timestamp_now(), "step": step}
         if epoch is not None:
@@ -507,7 +511,8 @@ class RunLog:
         self.append({**fields, **own})
 
     def _write(self, line: bytes) -> None:
-        self._refuse_in_child()
+        if forks.pid != self._pid:
+            self._refuse_in_child()
         # More than once where another thread ends a stage as soon as the run has gone on
         while not self._sink.write(line):
             if not self._goes_on:
@@ -577,9 +582,7 @@ class RunLog:
             return False
 
 
-def free_names(
-    kind: RecordType, own: Mapping[str, Any], metrics: Mapping[str, Any]
-) -> dict[str, str]:
+def free_names(kind: str, own: Mapping[str, Any], metrics: Mapping[str, Any]) -> dict[str, str]:
     """New names for the metrics that are named like the record's `own` fields and say something
     else than these: `step` becomes `train/step`, with `_` behind it where that is taken."""
     names: dict[str, str] = {}
