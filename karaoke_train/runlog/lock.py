@@ -87,6 +87,7 @@ class Lock:
         self.soft = False
         self._lock: BaseFileLock | None = None  # the one that is held
         self._lease: SoftFileLease | None = None
+        self._file: tuple[int, int] | None = None  # device and inode of the kernel's lock
 
     def acquire(self, timeout: float = 0.0, *, signed: bool = True) -> None:
         """Take the lock within `timeout` seconds. Raises Held; OSError when no lock can be made.
@@ -102,7 +103,7 @@ class Lock:
         try:
             try:
                 native.acquire(timeout=timeout, poll_interval=0.02)
-                self._lock, self.soft = native, False
+                self._lock, self.soft, self._file = native, False, _identity(self.path)
             except OSError as error:
                 if error.errno not in _NO_LOCKS:
                     raise
@@ -123,6 +124,12 @@ class Lock:
         return self._lock is not None
 
     @property
+    def lost(self) -> bool:
+        """Whether nobody is kept out by this object: it holds no lock, or the lock's file was
+        removed or replaced, and another can be taken in its place."""
+        return not self.held or (not self.soft and _identity(self.path) != self._file)
+
+    @property
     def kind(self) -> LockKind:
         """Which kind of lock this object holds, NONE while it holds none."""
         if not self.held:
@@ -139,6 +146,15 @@ class Lock:
                 flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
                 with os.fdopen(os.open(self.path, flags, 0o644), "rb") as file:
                     _sign(file.fileno())
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Which file is there."""
+    try:
+        found = path.lstat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def this_host() -> str:

@@ -15,7 +15,7 @@ from threading import Event
 from types import FrameType
 from typing import Final
 
-from karaoke_train.runlog.lock import Held, Holder
+from karaoke_train.runlog.lock import Held, Holder, Lock
 from syncd import events, paths
 from syncd.destination.base import Destination, Identity
 from syncd.destination.registry import stale_variables
@@ -65,15 +65,18 @@ def run_forever(
         ) from None
     try:
         with stop_signals() as signals:
-            return _run(settings, targets, notifier, signals, on_tick, reload, FileWatch(files))
+            watch = FileWatch(files)
+            return _run(settings, targets, lock, notifier, signals, on_tick, reload, watch)
     finally:
-        _save(settings.state_dir, DaemonReport())
+        if not lock.lost:  # or it is another daemon's by now
+            _save(settings.state_dir, DaemonReport())
         lock.release()
 
 
 def _run(
     settings: Settings,
     targets: Targets,
+    lock: Lock,
     notifier: ServiceNotifier,
     signals: _Signals,
     on_tick: Callable[[Daemon], None] | None,
@@ -90,7 +93,7 @@ def _run(
         with ExitStack() as stack:
             news = Event()
             daemons = [stack.enter_context(build_daemon(*target, news=news)) for target in targets]
-            iterations = _iterations(settings, targets, daemons, notifier)
+            iterations = _iterations(settings, targets, lock, daemons, notifier)
             for _ in stack.enter_context(closing(iterations)):
                 if on_tick:
                     on_tick(daemons[0])
@@ -184,8 +187,28 @@ def report_of(daemon: Daemon, settings: Settings, destination: Destination) -> D
     )
 
 
+def _keep(lock: Lock, settings: Settings) -> bool:
+    """Take the state folder's lock anew, where the folder was removed with all that is in it: else
+    `status` and `stop` would say that no daemon runs, and another one could begin. Whether it was.
+    Raises DaemonRuns where one has."""
+    if not lock.lost:
+        return False
+    lock.release()
+    try:
+        lock.acquire()
+    except Held as held:
+        raise DaemonRuns(settings, held.holder) from None
+    except OSError as error:
+        events.state_unwritable(settings.state_dir, error)
+    return lock.held
+
+
 def _iterations(
-    settings: Settings, targets: Targets, daemons: Sequence[Daemon], notifier: ServiceNotifier
+    settings: Settings,
+    targets: Targets,
+    lock: Lock,
+    daemons: Sequence[Daemon],
+    notifier: ServiceNotifier,
 ) -> Generator[None, None, None]:
     """The loop, handed over after each tick and before it waits."""
 
@@ -213,6 +236,8 @@ def _iterations(
                 daemon.tick()
             alerting.look(daemons)
             knows = [daemon.connectivity for daemon in daemons]
+            if _keep(lock, settings):
+                known, saved = [], []  # what it reported is gone, too
             if knows != known or now - reported_at > REPORT_EVERY:
                 known, reported_at = knows, now
                 reports = [

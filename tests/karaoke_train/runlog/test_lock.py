@@ -77,6 +77,22 @@ def test_release_is_nothing_when_not_held_and_when_its_folder_has_gone(path: Pat
     assert not lock.held
 
 
+def test_a_lock_whose_file_is_removed_or_replaced_is_lost_and_can_be_taken_anew(
+    path: Path,
+) -> None:
+    mine, other = Lock(path), Lock(path)
+    assert mine.lost
+    mine.acquire()
+    assert not mine.lost
+    path.unlink()
+    assert mine.lost
+    other.acquire()
+    assert (mine.lost, other.lost) == (True, False)
+    mine.release()
+    assert not other.lost
+    other.release()
+
+
 def test_the_name_in_a_free_lock_is_nobodys(path: Path) -> None:
     lock = Lock(path)
     lock.acquire()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -323,6 +324,35 @@ def test_a_state_folder_that_takes_no_lock_is_said_in_words(
     (tmp_path / "state").write_text("a file in its place")
     with pytest.raises(process.SyncError, match="the state folder can't be written"):
         run(settings, Script())
+
+
+def test_a_state_folder_that_is_removed_leaves_the_daemon_its_owner(settings: Settings) -> None:
+    """Else `status` would say that none runs, `stop` would find none, and another could begin."""
+
+    def is_removed(daemon: Daemon) -> None:
+        shutil.rmtree(settings.state_dir)
+
+    def is_owned(daemon: Daemon) -> None:
+        found = collect(settings, FakeServer())
+        assert found.running
+        assert (found.connectivity, found.warnings) == ("online", ())
+        with pytest.raises(DaemonRuns):
+            run(settings, Script())
+
+    script = Script(wait, wait, is_removed, is_owned, send(signal.SIGTERM))
+    assert run(settings, script) == Exit.OK
+
+
+def test_a_daemon_that_began_in_a_removed_state_folders_place_has_it(settings: Settings) -> None:
+    def is_taken(daemon: Daemon) -> None:
+        shutil.rmtree(settings.state_dir)
+        other.acquire()
+
+    other = lease.state_lock(settings.state_dir)
+    with pytest.raises(DaemonRuns):
+        run(settings, Script(wait, is_taken))
+    assert lease.daemon_of(settings.state_dir)
+    other.release()
 
 
 def test_a_log_folder_without_leases_is_warned_of(
