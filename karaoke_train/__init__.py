@@ -2,8 +2,7 @@
 
 # No `from __future__ import annotations` here: the name would hide the module `annotations`.
 
-from typing import TYPE_CHECKING
-
+TYPE_CHECKING = False  # typing takes longer to import than all else here
 if TYPE_CHECKING:
     from karaoke_train.runlog import RunLog
     from karaoke_train.runlog.current_run import finish, init, log

@@ -5,6 +5,8 @@ from __future__ import annotations
 import gc
 import sys
 
+from karaoke_train.runlog.interrupts import importing
+
 
 def main() -> int:
     """Run a command. Returns its exit code.
@@ -15,8 +17,8 @@ def main() -> int:
     """
     gc.disable()
     try:
-        from syncd.cli import main as run
-
+        with importing():
+            from syncd.cli import main as run
         return run()
     finally:
         gc.freeze()

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-import os
-import sys
-from typing import TYPE_CHECKING, Any, Final
+from karaoke_train.runlog.interrupts import importing
 
-import click
-from click.shell_completion import shell_complete
+with importing():
+    import os
+    import sys
+    from typing import TYPE_CHECKING, Any, Final
 
-from karaoke_train.cli import completion, data, evaluate, train, transcribe
-from karaoke_train.cli.common import NAME, Group, stdout_has_no_reader
-from karaoke_train.cli.flags import given
-from karaoke_train.runlog import RunLogError
-from karaoke_train.runlog.plain_text import several_lines
+    import click
+    from click.shell_completion import shell_complete
+
+    from karaoke_train.cli import completion, data, evaluate, train, transcribe
+    from karaoke_train.cli.common import INTERRUPTED, NAME, Group, stdout_has_no_reader
+    from karaoke_train.cli.flags import given
+    from karaoke_train.runlog import RunLogError
+    from karaoke_train.runlog.plain_text import several_lines
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -77,7 +80,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return error.exit_code
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
-        return 130
+        return next(iter(INTERRUPTED))
     except (RunLogError, ValueError) as error:
         if not isinstance(error, RunLogError) and not _for_people(error):
             raise

@@ -8,16 +8,16 @@ from __future__ import annotations
 import importlib.util
 import os
 import select
-import signal
 import sys
-import threading
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext, redirect_stdout
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext, redirect_stdout
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from karaoke_train.cli.flags import spelled_out
+from karaoke_train.runlog import interrupts
+from karaoke_train.runlog.interrupts import importing
 from karaoke_train.runlog.plain_text import one_line, several_lines
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ NAME: Final = "karaoke-train"
 NEEDED = ("torch", "transformers", "accelerate", "numpy", "scipy", "soundfile", "mir_eval")
 
 USAGE: Final = {2: "wrong usage"}
-INTERRUPTED: Final = {130: "interrupted (Ctrl-C)"}
+INTERRUPTED: Final = {interrupts.INTERRUPTED: "interrupted (Ctrl-C)"}
 
 Examples = Sequence[tuple[str, str]]  # command line, what it is for
 Exits = Mapping[int, str]  # exit code -> what it means for this command
@@ -176,27 +176,6 @@ def before_torch(device: str, *, offline: bool = False) -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     if device.startswith("cuda:"):
         os.environ["CUDA_VISIBLE_DEVICES"] = device.removeprefix("cuda:")
-
-
-@contextmanager
-def importing() -> Iterator[None]:
-    """Ctrl-C while libraries are imported ends the process, in which nothing has begun. As an
-    exception it would end in whatever they make of it: numpy went on without a part of itself,
-    and its next user failed with a traceback."""
-    main = threading.current_thread() is threading.main_thread()
-    if not main or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
-        yield
-        return
-    signal.signal(signal.SIGINT, _end_now)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-
-
-def _end_now(*_: object) -> None:
-    os.write(2, b"interrupted\n")
-    os._exit(next(iter(INTERRUPTED)))
 
 
 def load_model(model: str, device: str, encoder: str | None) -> VoiceToNotes:

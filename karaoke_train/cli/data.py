@@ -12,12 +12,12 @@ from karaoke_train.cli.common import (
     USAGE,
     Command,
     Group,
-    importing,
     need_training,
     say,
     stdout_for_result,
 )
 from karaoke_train.cli.flags import PATH, Option, folders
+from karaoke_train.runlog.interrupts import importing
 from karaoke_train.runlog.plain_text import json_text
 
 if TYPE_CHECKING:

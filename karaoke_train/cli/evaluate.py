@@ -13,7 +13,6 @@ from karaoke_train.cli.common import (
     Command,
     before_torch,
     complain,
-    importing,
     load_model,
     need_training,
     say,
@@ -30,6 +29,7 @@ from karaoke_train.cli.flags import (
     model_flag,
     whole,
 )
+from karaoke_train.runlog.interrupts import importing
 from karaoke_train.runlog.plain_text import json_text
 
 if TYPE_CHECKING:

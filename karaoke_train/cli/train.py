@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from karaoke_train.cli.common import USAGE, Command, before_torch, importing, need_training
+from karaoke_train.cli.common import USAGE, Command, before_torch, need_training
 from karaoke_train.cli.data import CORPORA
 from karaoke_train.cli.flags import (
     PATH,
@@ -22,6 +22,7 @@ from karaoke_train.cli.flags import (
     segment_seconds,
     whole,
 )
+from karaoke_train.runlog.interrupts import importing
 from karaoke_train.runlog.ranks import other_rank
 from karaoke_train.settings import (
     ENCODER,

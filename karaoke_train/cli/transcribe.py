@@ -14,7 +14,6 @@ from karaoke_train.cli.common import (
     Command,
     before_torch,
     complain,
-    importing,
     load_model,
     need_training,
     say,
@@ -28,6 +27,7 @@ from karaoke_train.cli.flags import (
     model_flag,
     seconds,
 )
+from karaoke_train.runlog.interrupts import importing
 from karaoke_train.runlog.plain_text import one_line
 
 if TYPE_CHECKING:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+TYPE_CHECKING = False  # typing takes longer to import than all else here
 if TYPE_CHECKING:
     from karaoke_train.runlog.format import BadRecord, RunLogError
     from karaoke_train.runlog.parts import LogBusy

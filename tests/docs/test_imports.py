@@ -55,7 +55,7 @@ ROOMS: Final = {
     "syncd.service": "tops state source destination sync log",
     "syncd.report": "tops state source destination sync service log",
     "syncd.cli": "tops state source imports destination sync service report log",
-    "syncd.__main__": "cli",
+    "syncd.__main__": "cli log",
 }  # fmt: skip
 TOPS: Final = ("errors", "failpoints", "paths", "settings", "logging_setup", "events", "memory")
 
