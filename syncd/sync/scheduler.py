@@ -26,6 +26,11 @@ from syncd.settings import Limits
 
 RunKey = str
 _FEW: Final = 10  # times fewer than may be on their way: a live run's
+# Actions under way that may wait for more than an answer: for room in the memory, or for a count to
+# stand still. Sessions share 16 threads, and what takes a moment is not to wait behind these
+SLOW_AT_ONCE: Final = 12
+LARGE_AT_ONCE: Final = 4  # of them, sends that wait for room: one has it at a time
+LARGE: Final = 24 << 10  # bytes of lines that may need it, however short they are
 _LOOKED_AT_AGAIN: Final = (RemoteLostRecords, NotCounted)  # a late count looks the same
 
 
@@ -40,6 +45,9 @@ class Phase(StrEnum):
     CONFIRMING = "confirming"
     CLOSING = "closing"
     BLOCKED = "blocked"  # no session, and none until a person has decided
+
+
+_SLOW_PHASES: Final = (Phase.OPENING, Phase.CLOSING)
 
 
 class ActionKind(StrEnum):
@@ -414,14 +422,14 @@ def actions(
     opens = [action for action in chosen if action.kind is ActionKind.OPEN]
     rest = [action for action in chosen if action.kind is not ActionKind.OPEN]
     if not online:
-        return rest
+        return _few_slow(runs, rest)
     in_use = sum(run.phase not in (Phase.IDLE, Phase.BLOCKED) for run in runs.values())
     room = max(0, limits.open_runs - in_use)
     if len(opens) > room:  # runs take turns: who has waited longest is first
         opens.sort(key=lambda action: runs[action.key].waits_since)
         wanted = sum(_asks_for_a_turn(runs[action.key], now, limits) for action in opens)
         rest = _giving_way(runs, rest, wanted - room, now, limits)
-    return rest + opens[:room]
+    return _few_slow(runs, rest + opens[:room])
 
 
 def needs_session(run: Run) -> bool:
@@ -498,6 +506,43 @@ def _giving_way(
     away, quiet = {action.key for action in parked}, set(leaving)
     stay = [a for a in chosen if a.key not in away and not (_sends(a) and a.key in quiet)]
     return stay + parked
+
+
+def _few_slow(runs: Mapping[RunKey, Run], chosen: list[Action]) -> list[Action]:
+    """Without those that would leave too few threads to what takes a moment. Who was served longest
+    ago goes first."""
+    slow = [action for action in chosen if _is_slow(action, runs[action.key])]
+    if not slow:  # nearly always
+        return chosen
+    slow.sort(key=lambda action: _served_at(runs[action.key]))
+    under_way = [run for run in runs.values() if run.phase in _SLOW_PHASES or _sends_much(run)]
+    large = LARGE_AT_ONCE - sum(run.phase is Phase.SENDING for run in under_way)
+    room = SLOW_AT_ONCE - len(under_way)
+    quick = [action for action in chosen if not _is_slow(action, runs[action.key])]
+    for action in slow:
+        if room > 0 and (large > 0 or not _sends(action)):
+            quick.append(action)
+            room -= 1
+            large -= _sends(action)
+    return quick
+
+
+def _is_slow(action: Action, run: Run) -> bool:
+    if action.kind is ActionKind.SEND:
+        return _is_large(run)
+    return action.kind is ActionKind.OPEN or action.outcome is not None
+
+
+def _sends_much(run: Run) -> bool:
+    return run.phase is Phase.SENDING and _is_large(run)
+
+
+def _is_large(run: Run) -> bool:
+    return run.size - run.sent.offset > LARGE
+
+
+def _served_at(run: Run) -> float:
+    return max(run.waits_since, run.send_at, run.progress_at)
 
 
 def _had_turn(run: Run, now: float, limits: Limits) -> bool:

@@ -526,9 +526,11 @@ class Session:
         uploader = self._alive()
         # Their places are kept, not the records: a session of a million records needs no more
         # memory than one of ten, and ending it does not read the million again
-        with memory.for_table():
-            needs = self._at_end(confirmed) if outcome else gathered(())
-            media = MediaLines(self.path, needs.media).affordable(self._media)
+        needs = gathered(())
+        if outcome:
+            with memory.for_table():
+                needs = self._at_end(confirmed)
+        media = MediaLines(self.path, needs.media).affordable(self._media)
         if needs.left_out:
             self.remark = left_out_of_table(self.path.name, len(needs.epochs))
             events.left_out(self.header.run_id, self.remark)

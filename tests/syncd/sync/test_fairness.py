@@ -17,6 +17,7 @@ from syncd.destination.base import Outcome
 from syncd.errors import Leased
 from syncd.settings import Limits
 from syncd.sync.scheduler import (
+    SLOW_AT_ONCE,
     Action,
     ActionKind,
     Closed,
@@ -50,6 +51,7 @@ class World:
     backlogs: dict[str, int] = field(default_factory=dict)
     ahead: int = 0
     leased: int = 0  # runs that another daemon has
+    opening: float = OPENING
     now: float = 0.0
     seconds: float = 600.0
 
@@ -107,7 +109,7 @@ class World:
                 self.later(0.05, key, Failed(Leased("elsewhere")))
             case ActionKind.OPEN:
                 self.opened[key] += 1
-                self.later(OPENING, key, Opened(at(self.count_of(key)), self.ahead))
+                self.later(self.opening, key, Opened(at(self.count_of(key)), self.ahead))
             case ActionKind.SEND:
                 upto = min(run.sent.ordinal + self.limits.batch, run.size // LINE)
                 self.counted[key].append((self.now + SENDING + COUNTED, upto))
@@ -144,9 +146,10 @@ def test_no_live_run_waits_longer_than_for_everybodys_turn(live: int) -> None:
 
 
 def test_where_every_run_has_a_session_nobody_waits() -> None:
-    world = World(Limits(open_runs=512), 500, ahead=100_000, seconds=120.0)
+    world = World(Limits(open_runs=512), 500, ahead=100_000, seconds=120.0, opening=TICK)
     world.play()
-    assert max(world.longest.values()) < Limits().confirm_lazy + Limits().confirm_live + OPENING + 2
+    all_open = 500 / SLOW_AT_ONCE * TICK
+    assert max(world.longest.values()) < all_open + Limits().confirm_lazy + 2
     assert max(world.opened.values()) == 1
 
 
