@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -11,7 +12,7 @@ import click
 
 from syncd.cli.common import Invocation, command
 from syncd.destination.registry import connect_all
-from syncd.errors import Connection, Exit, UsageError
+from syncd.errors import Connection, Exit, SyncError, UsageError
 from syncd.paths import destination_folder
 
 if TYPE_CHECKING:
@@ -38,14 +39,14 @@ def retry(call: Invocation, runs: Sequence[str]) -> Exit:
     RUN is a run id, a name, or the beginning of either if no other run begins so. A run that was
     forgotten is uploaded again.
     """
-    from syncd.state import daemon_report, decisions, failures
+    from syncd.state import daemon_report, decisions
 
     codes = {Exit.OK}
     for status, chosen, state in _find(call, runs):
         watched = daemon_report.load(call.settings.state_dir).log_dir if status.running else ()
         for run in chosen:
-            failures.clear(state, run.run_id)
-            decisions.retry(state, run.run_id)
+            with _kept(run, state):
+                decisions.retry(state, run.run_id)
             code, words = _what_follows(status, uploads=str(Path(run.path).parent) in watched)
             said = f"{run.label} ({run.run_id}) {words}"
             call.console.print(said, highlight=False, markup=False)
@@ -68,17 +69,31 @@ def forget(call: Invocation, runs: Sequence[str]) -> Exit:
     RUN is a run id, a name, or the beginning of either if no other run begins so. The file stays,
     and so does what the server has.
     """
-    from syncd.state import decisions, failures
+    from syncd.state import decisions
 
     found = _find(call, runs)
     for _, chosen, state in found:
         for run in chosen:
-            failures.clear(state, run.run_id)
-            decisions.forget(state, run.run_id)
+            with _kept(run, state):
+                decisions.forget(state, run.run_id)
     for run in {run.run_id: run for _, chosen, _ in found for run in chosen}.values():
         words = f"{run.label} ({run.run_id}) is left alone from now on"
         call.console.print(words, highlight=False, markup=False)
     return Exit.OK
+
+
+@contextmanager
+def _kept(run: RunStatus, state: Path) -> Iterator[None]:
+    """Decide something about a run. Raises SyncError where that can't be kept."""
+    try:
+        yield
+    except OSError as error:
+        raise SyncError(
+            f"the decision about {run.label} ({run.run_id}) can't be kept: {error.strerror}",
+            where=str(state),
+            meaning="There it stays as it was; its file, and what is uploaded, are not touched",
+            remedy="Make room there, or make it writable, and give the same command again",
+        ) from None
 
 
 def _find(call: Invocation, runs: Sequence[str]) -> list[tuple[Status, list[RunStatus], Path]]:

@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from karaoke_train.runlog.format import RUN_ID
-from syncd.state import atomic_json, cursor
+from syncd.state import atomic_json, cursor, failures
 
 
 def forget(destination: Path, run_id: str) -> None:
-    """Leave the run alone for good: nothing more of it is uploaded, nothing more is said of it."""
+    """Leave the run alone for good: nothing more of it is uploaded, nothing more is said of it.
+    Raises OSError, and then nothing was decided."""
     atomic_json.write(destination / "forgotten" / f"{run_id}.json", {"run_id": run_id})
+    failures.clear(destination, run_id)
 
 
 def forgotten(destination: Path) -> set[str]:
@@ -23,10 +25,16 @@ def forgotten(destination: Path) -> set[str]:
 
 def retry(destination: Path, run_id: str) -> None:
     """Take the run as it is now: the cursor goes, the server's count decides, a daemon tries at
-    once. A forgotten run is remembered again."""
+    once. A forgotten run is remembered again. Raises OSError, and then nothing was decided."""
+    # Written first, for a full disk, and named so that a daemon sees it last: one that looked in
+    # between would go by the old cursor
+    order = destination / "retry" / f"{run_id}.json"
+    draft = order.with_suffix(".new")
+    atomic_json.write(draft, {"run_id": run_id})
     (destination / "forgotten" / f"{run_id}.json").unlink(missing_ok=True)
     cursor.remove(destination / "cursors", run_id)
-    atomic_json.write(destination / "retry" / f"{run_id}.json", {"run_id": run_id})
+    failures.clear(destination, run_id)
+    draft.replace(order)
 
 
 def pop_retries(destination: Path) -> list[str]:

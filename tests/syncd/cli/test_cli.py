@@ -414,6 +414,24 @@ def test_retry_with_a_daemon_is_tried_at_once_or_as_soon_as_can_be(
 
 
 @pytest.mark.parametrize("command", ["retry", "forget"])
+def test_a_decision_that_cannot_be_kept_says_about_what_and_where(
+    command: str,
+    log: Path,
+    home: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("syncd.state.atomic_json.write_bytes", full)
+    assert main([command, "run-1"]) == Exit.FAILED
+    said = " ".join(capsys.readouterr().err.split())
+    assert "about name of run-1 (run-1) can't be kept: No space left on device" in said
+    assert "Make room there" in said
+
+
+@pytest.mark.parametrize("command", ["retry", "forget"])
 def test_a_mistyped_run_among_several_leaves_all_as_they_were(
     command: str, log: Path, home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

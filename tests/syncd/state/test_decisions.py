@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from syncd.state import atomic_json, decisions
+from syncd.errors import RunTrouble
+from syncd.state import atomic_json, decisions, failures
 
 
 def test_a_retry_is_answered_once(tmp_path: Path) -> None:
@@ -30,6 +32,21 @@ def test_a_retry_that_cannot_be_taken_away_is_not_answered_for_ever(
 ) -> None:
     decisions.retry(tmp_path, "run-1")
     monkeypatch.setattr(Path, "unlink", _read_only)
+    assert decisions.pop_retries(tmp_path) == []
+
+
+@pytest.mark.parametrize("decide", [decisions.retry, decisions.forget])
+def test_a_decision_that_cannot_be_kept_changes_nothing(
+    tmp_path: Path, decide: Callable[[Path, str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = tmp_path / "cursors" / "run-1.json"
+    atomic_json.write(known, {})
+    failures.save(tmp_path, "run-1", tmp_path, RunTrouble("something is wrong"))
+    monkeypatch.setattr(atomic_json, "write_bytes", _read_only)
+    with pytest.raises(OSError, match="Read-only"):
+        decide(tmp_path, "run-1")
+    assert known.exists()
+    assert failures.load(tmp_path, "run-1")
     assert decisions.pop_retries(tmp_path) == []
 
 
