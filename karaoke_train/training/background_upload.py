@@ -29,10 +29,14 @@ if TYPE_CHECKING:
 
 
 class BackgroundUpload:
-    """One run's upload by a separate program, from the run's start to its end."""
+    """One run's upload by a separate program, from the run's start to its end. shown: the run is
+    looked at otherwise, which is then not named as the way without an account."""
 
-    def __init__(self, log_path: Path, say: Callable[[str], None] = print) -> None:
+    def __init__(
+        self, log_path: Path, say: Callable[[str], None] = print, *, shown: bool = False
+    ) -> None:
         self.log_path = log_path
+        self._shown = shown
         self.log_dir = log_path.parent
         self.say = say
         self.watched = False
@@ -74,7 +78,7 @@ class BackgroundUpload:
             self.say(
                 f"wandb       safe on disk, {pending}; upload later with: {command(self.log_dir)}"
             )
-            if pending.why:
+            if pending.why and not self._shown:
                 self.say(view_hint(self.log_dir))
 
     def _begin(self) -> None:

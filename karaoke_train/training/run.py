@@ -109,7 +109,8 @@ def _logged_run(
     """Rank 0's part: it alone writes the log, starts the upload and prints."""
     config = {**settings.as_config(), "parameters": model.num_parameters()}
     log, place = _open_log(settings, logs, config, resumable)
-    upload = None if settings.offline or logs.no_wandb else BackgroundUpload(log.path)
+    wanted = not (settings.offline or logs.no_wandb)
+    upload = BackgroundUpload(log.path, shown=logs.local) if wanted else None
     with ExitStack() as beside:
         with log:
             print(one_line(f"log         {log.path}"))

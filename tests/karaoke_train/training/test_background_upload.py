@@ -172,6 +172,17 @@ def test_nobody_waits_where_nobody_is_logged_in(fake: Fake) -> None:
     assert f"without an account: karaoke-syncd view --log_dir {fake.run.parent}" in fake.said[-1]
 
 
+def test_a_run_that_is_shown_beside_its_training_is_told_no_other_way_to_look_at_it(
+    fake: Fake,
+) -> None:
+    fake.touch("stuck")
+    fake.touch("nobody")
+    upload = BackgroundUpload(fake.run, fake.said.append, shown=True)
+    upload.start()
+    upload.finish(600.0)
+    assert "7 records left (nobody is logged in); upload later with" in fake.said[-1]
+
+
 def test_upload_is_out_of_reach_of_ctrl_c_in_this_terminal(fake: Fake) -> None:
     fake.touch("stuck")
     upload = fake.upload()
