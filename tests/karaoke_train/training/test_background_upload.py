@@ -101,7 +101,7 @@ def test_an_upload_does_not_outlive_a_training_that_does_not_get_to_its_end(
         until(lambda: begun[0]._process is not None, "the upload was started")
         raise failed
 
-    def upload(path: Path) -> BackgroundUpload:
+    def upload(path: Path, *, shown: bool) -> BackgroundUpload:
         begun.append(fake.upload())
         return begun[0]
 
