@@ -20,7 +20,7 @@ _KINDS: Final = {
     stat.S_IFBLK: "a device",
 }
 # O_NONBLOCK: of a FIFO that takes the file's place in between, the opening would wait without end
-_READ: Final = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_NOCTTY | os.O_CLOEXEC
+READ: Final = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_NOCTTY | os.O_CLOEXEC
 
 
 class UnsafeFile(OSError):
@@ -33,7 +33,7 @@ def open_regular(path: str | os.PathLike[str], *, dir_fd: int | None = None) -> 
     # Looked at before it is opened: opening some devices does something (a tape is wound back)
     check_regular(os.stat(path, dir_fd=dir_fd, follow_symlinks=False))
     try:
-        descriptor = os.open(path, _READ, dir_fd=dir_fd)
+        descriptor = os.open(path, READ, dir_fd=dir_fd)
     except OSError as error:
         if error.errno == errno.ELOOP:  # it became a link in between
             raise UnsafeFile(errno.ELOOP, f"it is {_KINDS[stat.S_IFLNK]}") from None

@@ -17,7 +17,13 @@ from functools import cache
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from karaoke_train.runlog.regular_file import UnsafeFile, open_regular, user_name
+from karaoke_train.runlog.regular_file import (
+    READ,
+    UnsafeFile,
+    check_regular,
+    open_regular,
+    user_name,
+)
 
 # O_PATH: passing through a folder takes no more than the right to (where there is none, to read it)
 _FOLDER: Final = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -74,6 +80,8 @@ def open_strictly(path: Path, *, own: bool) -> BinaryIO:
 
 
 def _open(path: str, *, own: bool) -> BinaryIO:
+    if not own and (descriptor := _opened_at_once(path)) is not None:
+        return os.fdopen(descriptor, "rb")
     around, _, name = path.rpartition("/")
     with _folder(around) as folder:
         descriptor = open_regular(name, dir_fd=folder)
@@ -84,6 +92,23 @@ def _open(path: str, *, own: bool) -> BinaryIO:
         except BaseException:
             os.close(descriptor)
             raise
+
+
+def _opened_at_once(path: str) -> int | None:
+    """A descriptor of the regular file at an absolute path without any link in it; None where that
+    takes more than one call, which then says what is wrong."""
+    from syncd.source import openat2  # brings ctypes, and commands are quick to start
+
+    descriptor = None
+    with suppress(OSError, ValueError):
+        check_regular(os.lstat(path))  # see `open_regular`
+        descriptor = openat2.descriptor_of(path, READ)
+        if descriptor is not None:
+            check_regular(os.fstat(descriptor))
+        return descriptor
+    if descriptor is not None:
+        os.close(descriptor)
+    return None
 
 
 def names_in(folder: Path) -> list[str]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import socket
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from karaoke_train.runlog.regular_file import UnsafeFile
-from syncd.source import safe_open
+from karaoke_train.runlog.regular_file import READ, UnsafeFile
+from syncd.source import openat2, safe_open
 from syncd.source.media_folder import MediaFolder, Unusable
 from syncd.source.safe_open import (
     moved,
@@ -39,20 +40,53 @@ def secret(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.fixture(params=["by one call", "folder by folder", "the user's own"])
+def own(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
+    """Whether a file has to be the user's own; each way to open one in turn."""
+    if request.param != "by one call":
+        monkeypatch.setattr(openat2, "descriptor_of", lambda *_: None)
+    return bool(request.param == "the user's own")
+
+
 def read(path: Path, *, own: bool = True) -> bytes:
     with open_log(path, own=own) as file:
         return file.read()
 
 
-def test_a_regular_file_is_read(logs: Path) -> None:
+def test_a_regular_file_is_read(logs: Path, own: bool) -> None:
     (logs / "a").write_bytes(b"x\n")
-    assert read(logs / "a") == b"x\n"
+    assert read(logs / "a", own=own) == b"x\n"
 
 
-def test_a_link_in_a_files_place_is_not_followed(logs: Path, secret: Path) -> None:
+def test_a_link_in_a_files_place_is_not_followed(logs: Path, secret: Path, own: bool) -> None:
     (logs / "a").symlink_to(secret)
     with pytest.raises(UnsafeFile, match="symbolic link"):
+        read(logs / "a", own=own)
+
+
+def test_a_link_that_takes_a_files_place_at_the_last_moment_is_not_followed(
+    logs: Path, secret: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (logs / "a").symlink_to(secret)
+    regular = secret.stat()
+    monkeypatch.setattr(os, "lstat", lambda *_, **__: regular)
+    with pytest.raises(UnsafeFile, match="symbolic link"):
         read(logs / "a", own=False)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="a call of Linux's")
+def test_one_call_opens_what_no_link_leads_to(logs: Path, secret: Path) -> None:
+    (logs / "a").write_bytes(b"x\n")
+    (logs / "link").symlink_to(secret)
+    (logs.parent / "way").symlink_to(logs)
+    descriptor = openat2.descriptor_of(f"{logs}/a", READ)
+    if descriptor is None:
+        pytest.skip("the kernel, or a sandbox, has no openat2")
+    with os.fdopen(descriptor, "rb") as file:
+        assert file.read() == b"x\n"
+        assert not os.get_inheritable(file.fileno())
+    for name in ("logs/link", "way/a", "logs/../logs/a", "logs/none", "logs/a\0"):
+        assert openat2.descriptor_of(f"{logs.parent}/{name}", READ) is None
 
 
 def _socket(path: Path) -> None:
@@ -97,25 +131,29 @@ def test_a_fifo_that_takes_a_files_place_at_the_last_moment_is_not_waited_for(
     assert looked
 
 
-def test_a_log_folder_that_is_a_link_is_one_as_it_was_at_first(tmp_path: Path, logs: Path) -> None:
+def test_a_log_folder_that_is_a_link_is_one_as_it_was_at_first(
+    tmp_path: Path, logs: Path, own: bool
+) -> None:
     (logs / "a").write_bytes(b"x\n")
     link, other = tmp_path / "link", tmp_path / "other"
     other.mkdir()
     (other / "a").write_bytes(b"secret\n")
     link.symlink_to(logs)
-    assert (read(link / "a"), names_in(link), moved(link)) == (b"x\n", ["a"], False)
+    assert (read(link / "a", own=own), names_in(link), moved(link)) == (b"x\n", ["a"], False)
     link.unlink()
     link.symlink_to(other)
-    assert (read(link / "a"), resolved(link), moved(link)) == (b"x\n", logs, True)
+    assert (read(link / "a", own=own), resolved(link), moved(link)) == (b"x\n", logs, True)
 
 
-def test_a_folder_on_the_way_that_became_a_link_is_not_followed(tmp_path: Path, logs: Path) -> None:
+def test_a_folder_on_the_way_that_became_a_link_is_not_followed(
+    tmp_path: Path, logs: Path, own: bool
+) -> None:
     (logs / "a").write_bytes(b"x\n")
-    assert read(logs / "a") == b"x\n"
+    assert read(logs / "a", own=own) == b"x\n"
     logs.rename(tmp_path / "elsewhere")
     logs.symlink_to(tmp_path / "elsewhere")
     with pytest.raises(UnsafeFile, match="logs is a symbolic link"):
-        read(logs / "a")
+        read(logs / "a", own=own)
     with pytest.raises(UnsafeFile):
         names_in(logs)
 
