@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -21,6 +21,7 @@ from karaoke_train.runlog.parts import parts_of
 from karaoke_train.runlog.reader import Position
 from syncd.destination.base import Destination, RunRef
 from syncd.errors import SyncError
+from syncd.source.fingerprint import first_line
 from syncd.source.safe_open import open_log, remove_folder
 from syncd.source.scanner import LogFile
 from syncd.state import cursor, lease
@@ -127,11 +128,31 @@ def compress(file: LogFile) -> int:
             packed = _pack(file.path, part)
             if not os.path.samestat(part.lstat(), packed):
                 raise _goes_on(file, "its compressed copy was replaced")
+            _check_not_anothers(target, file.path)
             part.replace(target)
         finally:
             part.unlink(missing_ok=True)
         file.path.unlink()
     return file.size - target.stat().st_size
+
+
+def _check_not_anothers(target: Path, source: Path) -> None:
+    """What has the name already may be the only copy of another log, where folders were joined. One
+    that begins as the log does is an earlier copy of it. Raises SyncError, OSError."""
+    import zstandard
+
+    first = first_line(source)
+    with suppress(FileNotFoundError), open_log(target) as packed:
+        begins = b""
+        with suppress(zstandard.ZstdError):
+            begins = zstandard.ZstdDecompressor().stream_reader(packed).read(len(first))
+        if begins != first:
+            raise SyncError(
+                f"{target.name} is there already, and is no copy of it",
+                where=source.name,
+                meaning="Both stay as they are",
+                remedy="Move one of them to another folder",
+            )
 
 
 def _pack(source: Path, target: Path) -> os.stat_result:

@@ -183,6 +183,24 @@ def test_a_compressed_log_is_the_log(rig: Pruned) -> None:
     assert (rig.server.sent, rig.server.violations) == (sent, [])
 
 
+@pytest.mark.parametrize("there", [b"another log\n", b"", None])
+def test_what_has_the_compressed_logs_name_already_is_not_written_over(
+    rig: Pruned, there: bytes | None
+) -> None:
+    zstandard = pytest.importorskip("zstandard")
+    path = rig.uploaded()
+    target = path.with_name(f"{path.name}.zst")
+    target.write_bytes(b"no such file" if there is None else zstandard.compress(there))
+    before = target.read_bytes()
+    with pytest.raises(SyncError, match="is there already, and is no copy of it"):
+        compress(rig.file(path))
+    assert (path.exists(), target.read_bytes()) == (True, before)
+    assert not list(path.parent.glob(".*.part"))
+    target.write_bytes(zstandard.compress(path.read_bytes()[:-20]))  # before it was resumed, say
+    compress(rig.file(path))
+    assert not path.exists()
+
+
 def test_a_link_that_takes_the_place_of_what_is_compressed_is_left_as_it_is(
     rig: Pruned, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
