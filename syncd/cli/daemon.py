@@ -220,6 +220,7 @@ def status(
         runs = [select(one.runs, wanted, most, in_order=False).shown for one in found]
         say(json_text(to_json_of(found, runs)))
         return exit_code_of(found)
+    from syncd.report.page import page_of_stdout
     from syncd.report.render import View, fitting, render_all
 
     if in_place:
@@ -229,9 +230,10 @@ def status(
 
         gc.enable()
         return exit_code_of(watch(look, call.console, View(wanted, most, links)))
-    found = look()
-    fits = fitting(call.console) if limit is None else limit
-    render_all(found, call.console, View(wanted, None if everything else fits, links))
+    found, page = look(), page_of_stdout()
+    fits = fitting(page) if limit is None else limit
+    render_all(found, page, View(wanted, None if everything else fits, links))
+    say(str(page))
     return exit_code_of(found)
 
 

@@ -17,10 +17,10 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 
 from syncd.report.rates import Pace, Rates
-from syncd.report.render import View, head
+from syncd.report.render import LEVELS, View
 from syncd.report.selection import select as select_runs
 from syncd.report.status import RunState, RunStatus, Status, spoken
-from syncd.report.verdict import verdict
+from syncd.report.verdict import Verdict, verdict
 
 EVERY: Final = 1.0  # seconds between two looks
 BAR: Final = 20  # columns
@@ -84,7 +84,7 @@ def page(
         found = verdict(status)
         name = f"[bold]{status.destination}[/] " if len(statuses) > 1 else ""
         parts += [
-            console.render_str(name + head(found), markup=True),
+            console.render_str(name + _head(found), markup=True),
             console.render_str(f"[bold]Next[/]  {escape(found.advice)}", markup=True),
         ]
         limit = room if view.limit is None else min(room, view.limit)
@@ -92,6 +92,12 @@ def page(
         parts += ["", _table(chosen.shown, pace, console), str(chosen), ""]
     parts.append(console.render_str(f"[dim]every {EVERY:.0f} s; q ends it[/]", markup=True))
     return Group(*parts)
+
+
+def _head(found: Verdict) -> str:
+    """The first line, as markup."""
+    rest = "".join(f"; {escape(part)}" for part in found.rest)
+    return f"[{LEVELS[found.level]}]{escape(found.head)}[/]{rest}"
 
 
 def _table(runs: Sequence[RunStatus], paces: Mapping[str, Pace], console: Console) -> Table:

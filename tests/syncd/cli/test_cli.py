@@ -187,6 +187,18 @@ def test_status_says_that_nothing_is_there_yet(capsys: pytest.CaptureFixture[str
     assert "does not exist yet" in out
 
 
+def test_status_needs_no_rich_and_is_said_where_standard_output_has_no_unicode() -> None:
+    words = [sys.executable, "-P", "-X", "importtime", "-m", "syncd", "status", "--log_dir"]
+    env = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    done = subprocess.run(
+        [*words, "gesänge"], env=env, capture_output=True, text=True, timeout=patience(60)
+    )
+    assert "gesänge".encode("ascii", "backslashreplace").decode() in done.stdout
+    assert "syncd.report.page" in done.stderr  # what was imported
+    assert "rich" not in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_status_says_what_waits_and_what_to_do(
     log: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

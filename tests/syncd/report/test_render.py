@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import io
 from dataclasses import replace
 from typing import Any
 
 import pytest
-from rich.console import Console
 
 from syncd.errors import Connection
+from syncd.report.page import Page
 from syncd.report.render import FEWEST, SHOWN, View, fitting, render, render_all
 from syncd.report.status import RunState, RunStatus, Status
 from tests.syncd.report.test_status import BLOCKED, STATUS, WAITS
@@ -19,11 +18,10 @@ DONE = RunStatus(
 )
 
 
-def shown(status: Status, view: View | None = None, **console: Any) -> str:
-    out = io.StringIO()
-    usual = {"width": 200, "color_system": None}
-    render(status, Console(file=out, **(usual | console)), view or View())
-    return out.getvalue()
+def shown(status: Status, view: View | None = None, **how: Any) -> str:
+    page = Page(**({"width": 200} | how))
+    render(status, page, view or View())
+    return str(page)
 
 
 def first_and_next(status: Status) -> tuple[str, str]:
@@ -127,7 +125,7 @@ def test_the_verdict_folds_between_words_alone() -> None:
 def test_names_lead_to_their_pages_where_the_terminal_has_links() -> None:
     link = "\x1b]8;"
     status = replace(STATUS, runs=(DONE,))
-    assert link in shown(status, force_terminal=True, color_system="standard")
+    assert f"{link};http://x/runs/r\x1b\\n{link};" in shown(status, links=True)
     plain = shown(status)
     assert link not in plain
     assert "http://x/runs/r" not in plain
@@ -142,10 +140,10 @@ def test_links_are_told_in_full_however_narrow_it_is() -> None:
 
 def test_a_low_terminal_has_room_for_the_verdict() -> None:
     def room(height: int) -> int:
-        return fitting(Console(force_terminal=True, height=height, width=100))
+        return fitting(Page(100, height, is_terminal=True))
 
     assert (room(10), room(24), room(200)) == (FEWEST, 6, SHOWN)
-    assert fitting(Console(file=io.StringIO())) == SHOWN
+    assert fitting(Page(100, 10)) == SHOWN
 
 
 def test_of_many_problems_the_first_are_told_and_the_others_counted() -> None:
@@ -162,9 +160,9 @@ def test_what_one_of_two_destinations_does_not_know_is_not_said_of_it() -> None:
     held = DONE._replace(state=RunState.ELSEWHERE, uploaded=0, holder="process 7")
     first = replace(STATUS, runs=(DONE, gone))
     second = replace(STATUS, destination="trackio", runs=(held, later))
-    out = io.StringIO()
-    render_all([first, second], Console(file=out, width=200, color_system=None))
-    rows = [line.split() for line in out.getvalue().splitlines()]
+    page = Page(200)
+    render_all([first, second], page)
+    rows = [line.split() for line in str(page).splitlines()]
     assert ["n", "5", "5", "uploaded", "?", "another", "daemon's"] in rows
     assert ["gone", "3", "3", "missing", "–"] in rows
     assert ["later", "1", "–", "1", "missing"] in rows
@@ -176,9 +174,9 @@ def test_of_two_destinations_each_has_its_verdict_and_a_column() -> None:
         there, destination="trackio", place="in the store", needs_key=False,
         runs=(WAITS._replace(path=DONE.path, problem="no room"),),
     )  # fmt: skip
-    out = io.StringIO()
-    render_all([there, here], Console(file=out, width=200, color_system=None))
-    lines = out.getvalue().splitlines()
+    page = Page(200)
+    render_all([there, here], page)
+    lines = str(page).splitlines()
     assert lines[0] == "wandb    All 5 records are on the server (1 run)"
     assert lines[1].startswith("trackio  3 records wait, safe on disk; 2 are in the store; 1 run")
     assert lines[2:4] == [

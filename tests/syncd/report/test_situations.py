@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 
+from syncd.report.page import Page
 from syncd.report.render import render
 from syncd.report.status import exit_code, to_json
 from syncd.report.verdict import verdict
@@ -37,9 +36,9 @@ def test_status_says_what_is_true(scene: Scene, situation: Situation) -> None:
     assert {key: data[key] for key in situation.json} == situation.json
     if situation.run:
         assert {key: data["runs"][0][key] for key in situation.run} == situation.run
-    page = io.StringIO()
-    render(status, Console(file=page, width=500, color_system=None))
-    first, then, *rest = page.getvalue().splitlines()
+    page = Page(500)
+    render(status, page)
+    first, then, *rest = str(page).splitlines()
     assert first == str(found)
     assert then == f"Next  {found.advice}"
     for words in situation.tells:

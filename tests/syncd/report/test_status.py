@@ -260,8 +260,7 @@ SIDEWAYS = b'{"server": "http://127.0.0.1:9", "connectivity": "sideways"}'
     "data", [b"", b"[]", b"{}", b'"x"', b'{"server": 1, "log_dir": 7}', SIDEWAYS]
 )
 def test_a_damaged_word_of_the_daemon_is_none(here: World, data: bytes) -> None:
-    from rich.console import Console
-
+    from syncd.report.page import Page
     from syncd.report.render import render
 
     lock = lease.state_lock(here.settings.state_dir)
@@ -270,7 +269,7 @@ def test_a_damaged_word_of_the_daemon_is_none(here: World, data: bytes) -> None:
         (here.settings.state_dir / "daemon.json").write_bytes(data)
         found = here.status()
         assert found.running
-        render(found, Console(quiet=True))
+        render(found, Page(80))
     finally:
         lock.release()
 
