@@ -1,0 +1,1 @@
+"""Singing that other programs made, for validation alone: see `__main__`."""
