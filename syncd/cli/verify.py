@@ -157,19 +157,27 @@ def _repair(damaged: Compared, settings: Settings) -> None:
 
     destination = connect(settings)
     state = destination_folder(settings.state_dir, destination.identity.address)
+    untold = []
     for file, found in damaged:
         known = cursor.load(state / "cursors", file.key)
         if known and replace(found, absent=0).consistent:
             cursor.save(state / "cursors", known._replace(ended=False))
+            untold.append(file.key)
         else:
             decisions.retry(state, file.key)
     files = tuple(file.path for file, _ in damaged)
-    sync(
-        [(settings, destination)],
-        SyncInputs(files, (), ()),
-        Terminal(stderr=True),
-        everything=False,
-    )
+    try:
+        sync(
+            [(settings, destination)],
+            SyncInputs(files, (), ()),
+            Terminal(stderr=True),
+            everything=False,
+        )
+    finally:
+        for key in untold:  # a daemon that runs is done with them, and would not look again
+            known = cursor.load(state / "cursors", key)
+            if known and not known.ended:
+                decisions.try_at_once(state, key)
 
 
 def _chosen(wanted: Sequence[str], settings: Settings, destination: Destination) -> Chosen:

@@ -37,6 +37,11 @@ def retry(destination: Path, run_id: str) -> None:
     draft.replace(order)
 
 
+def try_at_once(destination: Path, run_id: str) -> None:
+    """Have a daemon that was done with the run look at it again, by its cursor. Raises OSError."""
+    atomic_json.write(destination / "retry" / f"{run_id}.json", {"run_id": run_id})
+
+
 def pop_retries(destination: Path) -> list[str]:
     """The runs to retry now; each is returned once. In a folder that takes no changes, none."""
     taken = []

@@ -393,6 +393,26 @@ def test_a_torn_last_line_of_a_runs_first_file_keeps_no_later_one_waiting(tmp_pa
 
 
 @pytest.mark.parametrize("later", [1.0, 2 * KEPT])
+def test_an_end_that_is_to_be_told_again_is_by_a_daemon_that_was_done_with_the_run(
+    here: World, later: float
+) -> None:
+    """With it come pictures and sounds that the server lost; `verify --repair` asks for that."""
+    here.append(end_line())
+    here.run_on()
+    for _ in range(3):
+        here.tick(later)
+    known = cursor.load(here.destination / "cursors", "run-1")
+    assert known
+    assert known.ended
+    cursor.save(here.destination / "cursors", known._replace(ended=False))
+    decisions.try_at_once(here.destination, "run-1")
+    assert here.run_status().state == "ending"
+    here.server.runs["run-1"].outcome = None
+    assert look(here).state == "uploaded"
+    assert here.server.runs["run-1"].outcome
+
+
+@pytest.mark.parametrize("later", [1.0, 2 * KEPT])
 def test_a_cursor_that_is_lost_after_a_run_has_ended_is_made_anew(
     here: World, later: float
 ) -> None:
