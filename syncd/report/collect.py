@@ -110,7 +110,13 @@ def collect(
         needs_key=identity.needs_key,
         origin=settings.origin,
         unwatched=tuple(_unwatched(tree.folders, report)) if holder and current.updated else (),
+        gone=0 if runs else sum(_is_gone(known, settings) for known in cursors.values()),
     )
+
+
+def _is_gone(known: Cursor, settings: Settings) -> bool:
+    """Whether a run of which no file is here was in the log folders, and uploaded to its end."""
+    return known.ended and _belongs(Path(known.path).parents, settings)
 
 
 def _connectivity(

@@ -119,6 +119,7 @@ class Status:
     origin: Mapping[str, str] = field(default_factory=dict)
     recursive: bool = False  # whether the folders below log_dirs are meant, too
     unwatched: tuple[str, ...] = ()  # folders that a running daemon leaves out
+    gone: int = 0  # runs that were uploaded from log_dirs to their end, where no file is left there
 
     @cached_property
     def pending(self) -> int:

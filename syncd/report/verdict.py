@@ -56,7 +56,10 @@ def _parts(status: Status) -> Iterator[str]:
     troubled = len(status.troubled) - unread
     decisions = len(status.decisions)
     if not status.runs:
-        yield "No runs yet in " + ", ".join(status.log_dirs)
+        folders = ", ".join(status.log_dirs)
+        yield f"No runs in {folders} any more" if status.gone else f"No runs yet in {folders}"
+        if status.gone:
+            yield f"{some(status.gone, 'run')} {_was(status.gone)} uploaded from there to the end"
         return
     if status.blind:
         yield f"{status.state_dir} can't be read: what is {status.place} isn't known here"
@@ -189,6 +192,10 @@ def some(count: int, what: str) -> str:
 
 def _is(count: int) -> str:
     return "is" if count == 1 else "are"
+
+
+def _was(count: int) -> str:
+    return "was" if count == 1 else "were"
 
 
 def _ends(count: int) -> str:

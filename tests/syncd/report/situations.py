@@ -345,6 +345,11 @@ SITUATIONS = (
     ),
     Situation("no runs yet", lambda scene: None, "No runs yet in {logs}", Exit.OK, NOTHING),
     Situation(
+        "there were runs, and their files were deleted once they were uploaded",
+        lambda scene: scene.uploaded().unlink(),
+        "No runs in {logs} any more; 1 run was uploaded from there to the end", Exit.OK, NOTHING,
+    ),
+    Situation(
         "everything is uploaded, ends included", lambda scene: scene.uploaded(),
         "All 4 records are on the server (1 run)", Exit.OK, NOTHING,
         json={"left": 0}, run={"state": "uploaded", "uploaded": 4, "left": 0},
