@@ -7,6 +7,7 @@ large lines waits until there is room; small ones, which nearly all are, never d
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -18,6 +19,20 @@ KEPT: Final = 256 << 10  # bytes of a buffer that malloc may keep
 _MMAP_THRESHOLD: Final = -3  # glibc's M_MMAP_THRESHOLD, mallopt(3)
 PARSED: Final = 24  # bytes of memory per byte of a line of many names, with what is made of it
 EACH: Final = 1000  # bytes of memory that a line takes, however short it is
+
+
+@contextmanager
+def without_torch() -> Iterator[None]:
+    """What is imported meanwhile does without torch: tensorboardX brings it along where it is
+    installed, 200 MB and seconds, for what nobody asks of it here."""
+    if "torch" in sys.modules:
+        yield
+        return
+    sys.modules["torch"] = None  # type: ignore[assignment]  # to `import`, one that is not there
+    try:
+        yield
+    finally:
+        del sys.modules["torch"]
 
 
 class Memory:

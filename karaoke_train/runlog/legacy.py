@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import csv
 import hashlib
-import io
 import json
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from karaoke_train.runlog.format import BadRecord, Record
@@ -18,6 +17,7 @@ from karaoke_train.runlog.layout import UNNAMED_PROJECT
 from karaoke_train.runlog.record_types import SCHEMA, RecordType
 from karaoke_train.runlog.timestamps import parse_timestamp
 
+Records = Callable[[], Iterable[Mapping[str, Any]]]  # a run's, from the first one at each call
 # https://owasp.org/www-community/attacks/CSV_Injection
 _FORMULAS: Final = ("=", "+", "-", "@", "\t", "\r")
 _LISTS: Final = {  # list in the document -> type of its records
@@ -72,45 +72,75 @@ def document_records(
     yield from entries
 
 
-def to_document(records: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-    """The older document of a run's records. Later config records add to the first's config."""
-    document: dict[str, Any] = {"config": {}, **{key: [] for key in _LISTS}}
-    lists = {kind: document[key] for key, kind in _LISTS.items()}
+def merged_config(records: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """The config of a run: later config records add to the first's."""
+    config: dict[str, Any] = {}
     for record in records:
-        kind = RecordType.of(record)
-        if kind is RecordType.CONFIG and isinstance(record.get("config"), dict):
-            document["config"].update(record["config"])
-        elif kind in lists:
-            lists[kind].append({key: value for key, value in record.items() if key != "type"})
-    return document
+        its = record.get("config")
+        if RecordType.of(record) is RecordType.CONFIG and isinstance(its, dict):
+            config.update(its)
+    return config
+
+
+def document_pieces(config: Mapping[str, Any], records: Records) -> Iterator[str]:
+    """The older document of a run, in pieces of a record at most: a run may be longer than the
+    memory. config: `merged_config`."""
+    yield f'{{\n  "config": {_indented(config, "  ")}'
+    for key, kind in _LISTS.items():
+        yield f',\n  "{key}": ['
+        after = ""
+        for record in records():
+            if RecordType.of(record) is kind:
+                entry = {name: value for name, value in record.items() if name != "type"}
+                yield f"{after}\n    {_indented(entry, '    ')}"
+                after = ","
+        yield "\n  ]" if after else "]"
+    yield "\n}\n"
+
+
+def _indented(value: object, by: str) -> str:
+    text = json.dumps(value, indent=2, ensure_ascii=False)
+    return text.replace("\n", f"\n{by}")  # within a text, JSON spells a line's end as an escape
 
 
 def to_table(records: Iterable[Mapping[str, Any]]) -> tuple[list[str], list[dict[str, Any]]]:
     """The metrics of a run as columns and rows: a row per train, val and epoch_summary record, a
     column per key, nested metrics with their path (`val_metrics/loss`), lists as JSON."""
-    rows = [_flat(record) for record in records if RecordType.of(record) in _LISTS.values()]
-    return list(dict.fromkeys(key for row in rows for key in row)), rows
+    rows = list(_rows(records))
+    return _columns(rows), rows
 
 
-def to_csv(records: Iterable[Mapping[str, Any]]) -> str:
-    """The metrics of a run as `to_table` has them. A text that a spreadsheet would take for a
-    formula, and compute, has an apostrophe before it."""
-    columns, rows = to_table(records)
-    out = _Rows()
-    writer = csv.writer(out, lineterminator=_Rows.END)
-    writer.writerow(map(_no_formula, columns))
-    writer.writerows([_no_formula(row.get(key)) for key in columns] for row in rows)
-    return out.getvalue()
+def columns_of(records: Iterable[Mapping[str, Any]]) -> list[str]:
+    """The columns of `to_table`."""
+    return _columns(_rows(records))
 
 
-class _Rows(io.StringIO):
-    """Rows that end with a newline alone. The writer is told of both characters: of those within a
-    text it quotes none else, and readers take either for a row's end."""
+def csv_pieces(columns: Sequence[str], records: Records) -> Iterator[str]:
+    """The metrics of a run as `to_table` has them, row by row. columns: `columns_of` them. A text
+    that a spreadsheet would take for a formula, and compute, has an apostrophe before it."""
+    # Of both characters, for a text that has either in it is quoted: readers take each for a row's
+    # end
+    writer = csv.writer(_Row(), lineterminator=_Row.END)
+    yield writer.writerow(map(_no_formula, columns))
+    for row in _rows(records()):
+        yield writer.writerow([_no_formula(row.get(key)) for key in columns])
+
+
+class _Row:
+    """What a row is written to: hands it back, ended by a newline alone."""
 
     END: Final = "\r\n"
 
-    def write(self, row: str, /) -> int:
-        return super().write(f"{row.removesuffix(self.END)}\n")
+    def write(self, row: str, /) -> str:
+        return f"{row.removesuffix(self.END)}\n"
+
+
+def _rows(records: Iterable[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
+    return (_flat(record) for record in records if RecordType.of(record) in _LISTS.values())
+
+
+def _columns(rows: Iterable[Mapping[str, Any]]) -> list[str]:
+    return list(dict.fromkeys(key for row in rows for key in row))
 
 
 def _no_formula(value: object) -> object:

@@ -199,18 +199,17 @@ def export(call: Invocation, file: Path, form: str, output: Path | None) -> Exit
         return _export_events(file, output, call)
     if form == "parquet" and output is None and sys.stdout.isatty():
         raise UsageError("a Parquet file is nothing for a terminal", remedy="Name it with -o FILE")
-    content, skipped = report.export(file, form, call.settings.allow_config_keys)
+    pieces, skipped = report.export(file, form, call.settings.allow_config_keys)
     if skipped:
         print(one_line(f"{file}: {skipped} bad lines left out"), file=sys.stderr)
     if output:
-        data = content if isinstance(content, bytes) else content.encode("utf-8")
-        with report.replacing(output) as place:
-            place.write_bytes(data)
-    elif isinstance(content, bytes):
-        sys.stdout.buffer.write(content)
-    else:
-        # to a file or a program it goes as it is; a terminal would obey what a stranger wrote
-        sys.stdout.write(several_lines(content) if sys.stdout.isatty() else content)
+        with report.replacing(output) as place, place.open("wb") as out:
+            out.writelines(pieces)
+    elif sys.stdout.isatty():
+        for piece in pieces:  # a terminal would obey what a stranger wrote
+            sys.stdout.write(several_lines(piece.decode("utf-8")))
+    else:  # to a file or a program it goes as it is
+        sys.stdout.buffer.writelines(pieces)
     return Exit.OK
 
 

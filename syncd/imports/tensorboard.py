@@ -16,6 +16,7 @@ from karaoke_train.runlog.record_types import RecordType
 from syncd.errors import SyncError
 from syncd.imports.fields import record_of
 from syncd.imports.foreign_run import ForeignRun, MediaData
+from syncd.memory import without_torch
 
 if TYPE_CHECKING:
     from tensorboardX.proto.event_pb2 import Event
@@ -35,7 +36,8 @@ def read(folder: Path, name: str) -> ForeignRun:
     """The event files of one folder, which is what TensorBoard calls a run, by their names, which
     begin with the time that they were made. Raises SyncError, OSError."""
     try:
-        import tensorboardX.proto.event_pb2  # noqa: F401
+        with without_torch():
+            import tensorboardX.proto.event_pb2  # noqa: F401
     except ImportError:
         raise SyncError(
             "event files are read by tensorboardX, which is not installed",

@@ -10,7 +10,7 @@ from enum import StrEnum
 from fnmatch import fnmatchcase
 from functools import lru_cache
 from operator import itemgetter
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from karaoke_train.runlog.reader import Line
 from syncd.destination.rows import AXIS_KEYS, RUNTIME, attempt_at, row
@@ -29,6 +29,21 @@ class XAxis(StrEnum):
 
 
 _COLUMNS: Final = {XAxis.STEP: STEP, XAxis.EPOCH: "epoch", XAxis.TIME: RUNTIME}
+
+
+class Point(NamedTuple):
+    """A value of a metric: at which step of the trainer's, and where on the x axis."""
+
+    key: str
+    step: float
+    x: float
+    y: float
+
+
+class Back(NamedTuple):
+    """A resumed run goes back to this step: what was logged from there on counts no more."""
+
+    step: float
 
 
 @dataclass(slots=True)
@@ -70,6 +85,17 @@ def curves(lines: Iterable[Line], started: float, x: XAxis) -> dict[str, Curve]:
     before it does. Steps that a resumed run logs again replace those of the earlier attempt.
     """
     found: dict[str, Curve] = {}
+    for point in points(lines, started, x):
+        if isinstance(point, Back):
+            for curve in found.values():
+                curve.back_to(point.step)
+        else:
+            found.setdefault(point.key, Curve()).add(point.step, point.x, point.y)
+    return found
+
+
+def points(lines: Iterable[Line], started: float, x: XAxis) -> Iterator[Point | Back]:
+    """The values of all curves in the order of the file, and where a resumed run goes back."""
     here = {STEP: 0.0, "epoch": 0.0, RUNTIME: 0.0}
     attempt, seen = 1, 1
     for line in lines:
@@ -82,11 +108,9 @@ def curves(lines: Iterable[Line], started: float, x: XAxis) -> dict[str, Curve]:
         }
         if attempt > seen and STEP in values:  # the first row after a resumption tells its step
             seen = attempt
-            for curve in found.values():
-                curve.back_to(here[STEP])
+            yield Back(here[STEP])
         for key, number in _metrics(values):
-            found.setdefault(key, Curve()).add(here[STEP], here[_COLUMNS[x]], number)
-    return found
+            yield Point(key, here[STEP], here[_COLUMNS[x]], number)
 
 
 def matching(keys: Iterable[str], patterns: Sequence[str]) -> list[str]:

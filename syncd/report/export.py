@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 from karaoke_train.runlog.format import BadRecord, Record, RunHeader
-from karaoke_train.runlog.legacy import to_csv, to_document
+from karaoke_train.runlog.legacy import (
+    columns_of,
+    csv_pieces,
+    document_pieces,
+    merged_config,
+)
 from karaoke_train.runlog.record_types import RecordType
 from karaoke_train.runlog.secrets import cut_config
 from syncd.errors import SyncError, UsageError
@@ -19,29 +23,70 @@ from syncd.source import tailer
 from syncd.source.scanner import LogFile, LogScanner
 
 
-def export(path: Path, form: str, allowed: Collection[str] = ()) -> tuple[str | bytes, int]:
-    """The file in the form json, csv or parquet, and how many bad lines were left out of it.
-    allowed: of the config, what is kept though it is named like a secret.
+class Exported(NamedTuple):
+    """pieces: the file's bytes, made as they are asked for. bad: lines that are left out."""
 
-    Raises SyncError when it can't be read, or is no record log.
+    pieces: Iterable[bytes]
+    bad: int
+
+
+def export(path: Path, form: str, allowed: Collection[str] = ()) -> Exported:
+    """The file in the form json, csv or parquet. allowed: of the config, what is kept though it is
+    named like a secret.
+
+    It is read once for what a document or table begins with, and again for each of its lists: only
+    Parquet is held in memory. Raises SyncError when it can't be read, or is no record log; so does
+    asking for a piece.
     """
-    bad: list[int] = []
-    try:
-        records = list(map(partial(masked, allowed=allowed), _records(path, bad)))
-    except OSError as error:
-        raise SyncError(f"can't be read: {error.strerror}", where=str(path)) from None
-    if not any(isinstance(record.get("type"), str) for record in records):
+    log = _Log(path, allowed)
+    if form == "parquet":
+        pieces: Iterable[bytes] = [to_parquet(log.records())]
+    elif form == "csv":
+        pieces = _encoded(csv_pieces(columns_of(log.records()), log.records))
+    else:
+        pieces = _encoded(document_pieces(merged_config(log.records()), log.records))
+    if not log.has_records:
         raise SyncError(
             "this is no record log: none of its lines is a record",
             where=str(path),
             meaning="Nothing was written",
             remedy="Name a training_log_*.jsonl; karaoke-syncd status lists the runs",
         )
-    if form == "csv":
-        return to_csv(records), len(bad)
-    if form == "parquet":
-        return to_parquet(records), len(bad)
-    return json.dumps(to_document(records), indent=2, ensure_ascii=False) + "\n", len(bad)
+    return Exported(pieces, log.bad)
+
+
+class _Log:
+    """A record log as it is now: what is written from here on is not seen. bad, has_records: of the
+    last time that its records were gone through."""
+
+    def __init__(self, path: Path, allowed: Collection[str]) -> None:
+        self._path = path
+        self._allowed = allowed
+        self.bad = 0
+        self.has_records = False
+        with self._words():
+            self._size = tailer.size_of(path)
+
+    def records(self) -> Iterator[Record]:
+        """All of them, with their secrets cut out."""
+        self.bad, self.has_records = 0, False
+        with self._words():
+            for line in tailer.lines_within(self._path, self._size):
+                self.bad += line.record is None
+                if line.record:
+                    self.has_records |= isinstance(line.record.get("type"), str)
+                    yield masked(line.record, self._allowed)
+
+    @contextmanager
+    def _words(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise SyncError(f"can't be read: {error.strerror}", where=str(self._path)) from None
+
+
+def _encoded(texts: Iterable[str]) -> Iterator[bytes]:
+    return (text.encode("utf-8") for text in texts)
 
 
 @contextmanager
@@ -78,11 +123,3 @@ def masked(record: Record, allowed: Collection[str] = ()) -> Record:
     with suppress(BadRecord):
         allowed = (*allowed, *RunHeader.of(record).allow_config_keys)
     return {**record, "config": cut_config(config, allowed)}
-
-
-def _records(path: Path, bad: list[int]) -> Iterator[Record]:
-    for line in tailer.each_line(path):
-        if line.record is None:
-            bad.append(line.at.ordinal)
-        elif line.record:
-            yield line.record

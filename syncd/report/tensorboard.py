@@ -6,26 +6,28 @@ values of its last attempt at each step, as in `plot`.
 
 from __future__ import annotations
 
-import heapq
 import io
 import json
+import math
 import tempfile
 import wave
-from collections.abc import Collection, Iterator, Mapping
+from collections import deque
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
-from itertools import starmap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from karaoke_train.runlog.legacy import to_document
+from karaoke_train.runlog.format import Record
+from karaoke_train.runlog.legacy import merged_config
 from karaoke_train.runlog.reader import Line
 from karaoke_train.runlog.record_types import RecordType
 from karaoke_train.runlog.timestamps import parse_timestamp
 from syncd.destination.media_files import missing
-from syncd.destination.rows import Media, row
+from syncd.destination.rows import Media, attempt_at, row
 from syncd.errors import SyncError
-from syncd.report.curves import STEP, Curve, XAxis, curves
+from syncd.memory import without_torch
+from syncd.report.curves import STEP, Back, Point, XAxis, points
 from syncd.report.export import masked
 from syncd.source import tailer
 from syncd.source.media_folder import PICTURES
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
     from tensorboardX.proto.event_pb2 import Event
 
 SUFFIX: Final = ".karaoke-syncd"  # of our event files, which an export replaces
+_MOST_AT_ONCE: Final = 100_000  # values of one time that are brought into order
 _LAST_STEP: Final = 1 << 62
 _LONGEST: Final = 1 << 30  # bytes of a picture or sound: an event may have twice that
 _MAX_NAME: Final = 100  # bytes of the run's name in a folder's
@@ -53,7 +56,8 @@ def export(file: LogFile, folder: Path, allowed: Collection[str] = ()) -> Export
     """Write the run's events into a folder of its name within `folder`, in place of those of an
     earlier export. allowed: see `export.masked`. Raises SyncError, OSError."""
     try:
-        from tensorboardX.event_file_writer import EventsWriter
+        with without_torch():
+            from tensorboardX.event_file_writer import EventsWriter
     except ImportError:
         raise SyncError(
             "event files are written by tensorboardX, which is not installed",
@@ -83,28 +87,84 @@ def _events(file: LogFile, left_out: list[str], allowed: Collection[str]) -> Ite
     from tensorboardX.summary import text
 
     started = parse_timestamp(file.header.created, 0.0)
-    records = (masked(line.record or {}, allowed) for line in tailer.each_line(file.path))
-    if config := to_document(records)["config"]:
+    end = tailer.size_of(file.path)  # what is written from here on is the next export's
+
+    def lines() -> Iterator[Line]:
+        return tailer.lines_within(file.path, end)
+
+    seen = _Seen()
+    if config := merged_config(seen.records(lines(), allowed)):
         yield Event(wall_time=started, step=0, summary=text("config", _as_markdown(config)))
-    found = curves(tailer.each_line(file.path), started, XAxis.TIME)
-    for key, curve in found.items():
-        if curve.lost:
-            left_out.append(f"{key} was NaN or infinite {curve.lost:,} times")
-    for x, step, key, y in heapq.merge(*starmap(_values, found.items())):
+    lost: dict[str, int] = {}
+    found = _last_attempts(lines, started, resumed=seen.attempt > 1)
+    for key, step, x, y in _in_order(found, lost):
         value = Summary.Value(tag=key, simple_value=y)
         yield Event(wall_time=started + x, step=_whole(step), summary=Summary(value=[value]))
-    bad = 0
-    for line in tailer.each_line(file.path):
-        bad += line.record is None
+    left_out += [f"{key} was NaN or infinite {count:,} times" for key, count in lost.items()]
+    for line in lines() if seen.media else ():
         if line.record and RecordType.of(line.record) is RecordType.MEDIA:
             yield from _media(file, line, started, left_out)
-    if bad:
-        left_out.append(f"{bad:,} bad lines")
+    if seen.bad:
+        left_out.append(f"{seen.bad:,} bad lines")
 
 
-def _values(key: str, curve: Curve) -> Iterator[tuple[float, float, str, float]]:
-    for step, x, y in zip(curve.steps, curve.xs, curve.ys, strict=True):
-        yield x, step, key, y
+@dataclass(slots=True)
+class _Seen:
+    """What a first look finds: bad lines, the last attempt, whether there is a picture or sound."""
+
+    bad: int = 0
+    attempt: int = 1
+    media: bool = False
+
+    def records(self, lines: Iterable[Line], allowed: Collection[str]) -> Iterator[Record]:
+        for line in lines:
+            self.attempt = attempt_at(line, self.attempt)
+            self.bad += line.record is None
+            if line.record:
+                self.media |= RecordType.of(line.record) is RecordType.MEDIA
+                yield masked(line.record, allowed)
+
+
+def _last_attempts(
+    lines: Callable[[], Iterator[Line]], started: float, *, resumed: bool
+) -> Iterator[Point]:
+    """Of each step the values of its last attempt. lines: the run's, from the first at each call.
+    resumed: whether it has several attempts."""
+    # Where the run went back is found out first: what may be replaced later is all of it, and a run
+    # of gigabytes has more values than the memory
+    first_look = points(lines(), started, XAxis.TIME) if resumed else ()
+    back = deque((at, one.step) for at, one in enumerate(first_look) if isinstance(one, Back))
+    until = _lowest(back)
+    for at, one in enumerate(points(lines(), started, XAxis.TIME)):
+        if isinstance(one, Back):
+            while back and back[0][0] <= at:
+                back.popleft()
+            until = _lowest(back)
+        elif one.step < until:
+            yield one
+
+
+def _lowest(back: Iterable[tuple[int, float]]) -> float:
+    return min((step for _, step in back), default=math.inf)
+
+
+def _in_order(found: Iterable[Point], lost: dict[str, int]) -> Iterator[Point]:
+    """The finite values by time, step and key; how many of each key are others goes into `lost`.
+    What is in the file's order is so by time already."""
+    at, same = math.nan, list[Point]()
+    for point in found:
+        if not math.isfinite(point.y):
+            lost[point.key] = lost.get(point.key, 0) + 1
+            continue
+        if point.x != at or len(same) > _MOST_AT_ONCE:
+            yield from sorted(same, key=_by_step_and_key)
+            at, same = point.x, []
+        same.append(point)
+    yield from sorted(same, key=_by_step_and_key)
+
+
+def _by_step_and_key(point: Point) -> tuple[float, str]:
+    return point.step, point.key
 
 
 def _media(file: LogFile, line: Line, started: float, left_out: list[str]) -> Iterator[Event]:

@@ -100,6 +100,15 @@ def each_line(
         at = lines.end
 
 
+def lines_within(path: Path, size: int) -> Iterator[Line]:
+    """The complete lines of the first `size` bytes: the same ones each time, also of a file that
+    is being written. Raises OSError."""
+    for line in each_line(path, reaches=lambda: size):
+        if line.end.offset > size:
+            return
+        yield line
+
+
 def size_of(path: Path) -> int:
     """Where the file ends by now. Raises OSError."""
     with open_log(path) as file:

@@ -194,6 +194,21 @@ def test_the_daemon_process_loads_neither_wandb_nor_torch() -> None:
     assert "syncd" in found
 
 
+@pytest.mark.parametrize(
+    "code",
+    [
+        "from syncd.memory import without_torch\nwith without_torch(): import tensorboardX",
+        "from syncd.report import tensorboard\nfrom pathlib import Path\n"
+        "try: tensorboard.export(None, Path('.'))\nexcept AttributeError: pass",
+        "from syncd.imports import tensorboard\nfrom pathlib import Path\n"
+        "tensorboard.read(Path('.'), 'a')",
+    ],
+)
+def test_event_files_are_written_and_read_without_torch(code: str) -> None:
+    pytest.importorskip("tensorboardX")
+    assert "torch" not in loaded(code)
+
+
 def test_a_worker_loads_no_torch_even_with_wandb() -> None:
     assert "torch" not in loaded("import syncd.destination.wandb.worker, wandb")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+from collections.abc import Iterable
 from typing import Any
 
 import pytest
@@ -12,9 +13,28 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from karaoke_train.runlog.format import BadRecord, RunHeader, decode, encode
-from karaoke_train.runlog.legacy import document_records, parse_document, to_csv, to_document
+from karaoke_train.runlog.legacy import (
+    columns_of,
+    csv_pieces,
+    document_pieces,
+    document_records,
+    merged_config,
+    parse_document,
+)
 
 KINDS = {"train_metrics": "train", "val_metrics": "val", "epoch_summaries": "epoch_summary"}
+
+
+def pieces_of(records: list[dict[str, Any]]) -> str:
+    return "".join(document_pieces(merged_config(records), lambda: records))
+
+
+def to_document(records: Iterable[dict[str, Any]]) -> Any:
+    return json.loads(pieces_of(list(records)))
+
+
+def to_csv(records: list[dict[str, Any]]) -> str:
+    return "".join(csv_pieces(columns_of(records), lambda: records))
 
 
 def at(second: int, **more: Any) -> dict[str, Any]:
@@ -73,6 +93,30 @@ def test_later_config_records_add_to_the_first_and_odd_records_are_left_out() ->
         ]
     )
     assert document == {"config": {"a": 1, "b": 2}, **{key: [] for key in KINDS}}
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=6,
+)
+RECORDS = st.builds(
+    lambda kind, fields: fields | {"type": kind},
+    st.sampled_from(["config", "train", "val", "epoch_summary", "end"]),
+    st.dictionaries(st.text(max_size=3) | st.just("config"), VALUES, max_size=4),
+)
+
+
+@settings(deadline=None)
+@given(st.lists(RECORDS, max_size=6))
+def test_the_pieces_of_a_document_are_what_it_is_written_at_once(
+    records: list[dict[str, Any]],
+) -> None:
+    whole: dict[str, Any] = {"config": merged_config(records)}
+    for key, kind in KINDS.items():
+        its = (record for record in records if record["type"] == kind)
+        whole[key] = [{k: v for k, v in record.items() if k != "type"} for record in its]
+    assert pieces_of(records) == json.dumps(whole, indent=2, ensure_ascii=False) + "\n"
 
 
 @settings(deadline=None)

@@ -158,3 +158,15 @@ def test_the_config_has_its_secrets_only_where_they_are_allowed(
         if value.tag.startswith("config")
     ]
     assert ("abc" in text, "***" in text, "xyz" in text) == (False, True, True)
+
+
+def test_of_a_step_that_was_logged_again_the_last_attempt_counts(log: Path) -> None:
+    again = {"resumed": True, "attempt": 2}
+    append(log, config_line(**again) + train_line(2) + train_line(4))
+    append(log, config_line(**again | {"attempt": 3}) + train_line(4))
+    assert [step for _, step, _ in scalars(export(log))] == [1, 2, 4]
+
+
+def test_values_of_one_time_are_in_the_order_of_their_steps_and_keys(log: Path) -> None:
+    append(log, record(type="train", step=5, b=1, a=2) + record(type="val", step=4, c=3))
+    assert scalars(export(log))[2:] == [("c", 4, 3.0), ("a", 5, 2.0), ("b", 5, 1.0)]

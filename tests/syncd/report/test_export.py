@@ -7,16 +7,23 @@ import io
 import json
 import math
 import sys
+import tracemalloc
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from karaoke_train.runlog.format import encode
 from syncd.errors import SyncError
-from syncd.report.export import export
+from syncd.report import export as report
 from tests.syncd.world import config_line, end_line, train_line
 
 EPOCH = b'{"type":"epoch_summary","epoch":0,"train_loss":0.5,"train_metrics":{"a":1}}\n'
+
+
+def export(path: Path, form: str, **how: Any) -> tuple[bytes, int]:
+    pieces, bad = report.export(path, form, **how)
+    return b"".join(pieces), bad
 
 
 @pytest.fixture
@@ -54,7 +61,7 @@ def test_a_config_has_its_secrets_only_where_they_are_allowed(tmp_path: Path) ->
 
 def test_the_table_has_a_row_for_each_record(log: Path) -> None:
     text, bad = export(log, "csv")
-    rows = list(csv.DictReader(io.StringIO(text)))
+    rows = list(csv.DictReader(io.StringIO(text.decode())))
     assert [row["step"] for row in rows] == ["0", "1", ""]
     assert rows[2]["train_metrics/a"] == "1"
     assert bad == 1
@@ -70,9 +77,8 @@ def test_parquet_has_the_same_table_with_types(log: Path) -> None:
             b'{"type":"val","step":3,"ok":false,"words":"u","wide":18446744073709551615,"odd":"x","deep":{"a":null}}\n'
         )
     data, bad = export(log, "parquet")
-    assert isinstance(data, bytes)
     table = arro3_io.read_parquet(io.BytesIO(data)).read_all()
-    rows = list(csv.reader(io.StringIO(str(export(log, "csv")[0]))))
+    rows = list(csv.reader(io.StringIO(export(log, "csv")[0].decode())))
     assert (table.column_names, table.num_rows, bad) == (rows[0], len(rows) - 1, 2)
     found = {name: [value.as_py() for value in table.column(name)] for name in rows[0]}
     assert found["step"] == [0, 1, None, 2, 3]
@@ -92,7 +98,7 @@ def test_a_text_that_a_spreadsheet_would_compute_is_none_in_the_table(log: Path)
     texts = ["=1+1", "+1", "-1", "@a", "\tb", "\rc", "d=e", "'f"]
     record = {"type": "val", "step": -1, "loss": -0.5, **{f"{text}k": text for text in texts}}
     log.write_bytes(config_line() + encode(record))
-    head, row = csv.reader(io.StringIO(str(export(log, "csv")[0]), newline=""))
+    head, row = csv.reader(io.StringIO(export(log, "csv")[0].decode(), newline=""))
     shown = ["'=1+1", "'+1", "'-1", "'@a", "'\tb", "'\rc", "d=e", "'f"]
     assert head == ["type", "step", "loss", *(f"{text}k" for text in shown)]
     assert row == ["val", "-1", "-0.5", *shown]
@@ -102,7 +108,6 @@ def test_parquet_takes_names_that_no_text_of_cs_can_be(log: Path) -> None:
     arro3_io = pytest.importorskip("arro3.io", reason="arro3 is not installed")
     log.write_bytes(config_line() + encode({"type": "val", "a\0b": "c\0d", "a\\0b": 2}))
     data = export(log, "parquet")[0]
-    assert isinstance(data, bytes)
     table = arro3_io.read_parquet(io.BytesIO(data)).read_all()
     assert table.column_names == ["type", "a\\0b", "a\\0b_"]
     assert [table.column(n)[0].as_py() for n in range(3)] == ["val", "c\0d", 2]
@@ -137,3 +142,24 @@ def test_a_file_that_is_not_there_is_said_to_be_so(tmp_path: Path) -> None:
     with pytest.raises(SyncError, match="can't be read: No such file") as error:
         export(tmp_path / "none.jsonl", "json")
     assert error.value.where.endswith("none.jsonl")
+
+
+@pytest.mark.parametrize("form", ["json", "csv"])
+def test_a_log_is_never_in_memory_as_a_whole(tmp_path: Path, form: str) -> None:
+    log = tmp_path / "training_log_a.jsonl"
+    log.write_bytes(config_line() + b"".join(train_line(step) for step in range(60_000)))
+    tracemalloc.start()
+    try:
+        for _ in report.export(log, form).pieces:
+            pass
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert most < log.stat().st_size  # of Python objects, which are ten times their text
+
+
+def test_what_is_written_while_a_log_is_exported_is_for_the_next_time(log: Path) -> None:
+    found = report.export(log, "csv").pieces
+    with log.open("ab") as file:
+        file.write(b"\n" + train_line(7))
+    assert len(b"".join(found).splitlines()) == 4
