@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Final
 
-from karaoke_train.runlog.regular_file import check_regular
+from karaoke_train.runlog.regular_file import read_text
 from syncd import paths
 from syncd.errors import UsageError
 from syncd.failpoints import VARIABLE
@@ -156,12 +156,11 @@ def _with_limit(settings: Settings, key: str, value: Any, source: str) -> Settin
 
 def _file(path: Path) -> Mapping[str, Any]:
     try:
-        check_regular(path.stat())  # a link to one is fine; a FIFO would be waited for
-        text = path.read_text("utf-8")
+        text = read_text(path)
         import tomllib  # where there is a file to read
 
         return tomllib.loads(text)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return {}
     except OSError as error:
         raise UsageError(f"can't be read: {error.strerror}", where=str(path)) from None

@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from pathlib import Path
 from typing import Final
 
 _KINDS: Final = {
@@ -44,6 +45,21 @@ def open_regular(path: str | os.PathLike[str], *, dir_fd: int | None = None) -> 
         os.close(descriptor)
         raise
     return descriptor
+
+
+def read_text(path: Path) -> str:
+    """The text, UTF-8, of a file that somebody else may have put there: a link to one is fine, and
+    /dev/null is an empty one; whatever would be waited for is not opened. Raises UnsafeFile,
+    OSError, UnicodeDecodeError."""
+    check_not_waited_for(path)
+    return path.read_text("utf-8")
+
+
+def check_not_waited_for(path: Path) -> None:
+    """See that a path leads to a regular file, or to /dev/null. Raises UnsafeFile, OSError."""
+    found = path.stat()
+    if not os.path.samestat(found, Path(os.devnull).stat()):
+        check_regular(found)
 
 
 def check_regular(found: os.stat_result) -> None:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
+from karaoke_train.runlog.regular_file import UnsafeFile, check_not_waited_for, read_text
 from syncd import paths
 from syncd.errors import UsageError
 
@@ -63,13 +64,14 @@ def find_login(
     Raises UsageError for a server that is no web address.
     """
     file = paths.env_file(env)
-    filed = read_env_file(file)
+    filed, unread_file = _env_file(file)
     named = {**filed, **env}
-    settings = _wandb_settings(named)
+    settings, unread_settings = _wandb_settings(named)
+    unread = unread_file or unread_settings
     url = base_url or named.get("WANDB_BASE_URL") or settings.get("base_url") or DEFAULT_URL
     who = entity or named.get("WANDB_ENTITY") or settings.get("entity", "")
     url, has_login = _checked(url.rstrip("/"))
-    ignored = _URL_LOGIN if has_login else ""
+    ignored = _URL_LOGIN if has_login else unread
     if key := env.get("WANDB_API_KEY"):
         return Login(url, who, key, "WANDB_API_KEY", ignored or _filed_warning(file, filed))
     if key := _credential(env):
@@ -102,12 +104,34 @@ def _checked(url: str) -> tuple[str, bool]:
 
 def read_env_file(path: Path) -> Mapping[str, str]:
     """Its variables; none when it is missing or can't be read."""
+    return _env_file(path)[0]
+
+
+def _env_file(path: Path) -> tuple[Mapping[str, str], str]:
+    """The same, and what keeps it from being read."""
+    text, unread = _text_of(path)
+    lines = (line.strip() for line in text.splitlines())
+    pairs = (line.partition("=") for line in lines if line[:1] not in ("#", ";"))
+    found = {key.strip(): value.strip().strip("\"'") for key, found, value in pairs if found}
+    return found, unread
+
+
+def _text_of(path: Path) -> tuple[str, str]:
+    """What the file holds, and what keeps it from being read, each empty for none."""
     try:
-        lines = path.read_text("utf-8").splitlines()
-    except (OSError, UnicodeDecodeError):
-        return {}
-    pairs = (line.strip().partition("=") for line in lines if line.strip()[:1] not in ("#", ";"))
-    return {key.strip(): value.strip().strip("\"'") for key, found, value in pairs if found}
+        return read_text(path), ""
+    except (FileNotFoundError, NotADirectoryError):
+        return "", ""
+    except (OSError, UnicodeDecodeError) as error:
+        why, remedy = _why(error)
+        return "", f"{path} is not read, {why}: {remedy}"
+
+
+def _why(error: OSError | UnicodeDecodeError) -> tuple[str, str]:
+    if isinstance(error, UnicodeDecodeError):
+        return "which is not UTF-8", "save it as UTF-8"
+    remedy = "put a file in its place" if isinstance(error, UnsafeFile) else "make it readable"
+    return f"as {error.strerror}", remedy
 
 
 def files(env: Mapping[str, str] = os.environ) -> tuple[Path, ...]:
@@ -144,25 +168,22 @@ def _filed_warning(file: Path, filed: Mapping[str, str]) -> str:
 def _credential(env: Mapping[str, str]) -> str:
     """The key that LoadCredential= of the unit hands over: systemd.exec(5)."""
     folder = env.get("CREDENTIALS_DIRECTORY")
-    try:
-        return Path(folder, CREDENTIAL).read_text("utf-8").strip() if folder else ""
-    except (OSError, UnicodeDecodeError):
-        return ""
+    return _text_of(Path(folder, CREDENTIAL))[0].strip() if folder else ""
 
 
-def _wandb_settings(env: Mapping[str, str]) -> Mapping[str, str]:
-    try:
-        text = _settings_path(env).read_text("utf-8")
-    except (OSError, UnicodeDecodeError):
-        return {}
+def _wandb_settings(env: Mapping[str, str]) -> tuple[Mapping[str, str], str]:
+    """What they say, and what keeps them from being read."""
+    text, unread = _text_of(_settings_path(env))
+    if not text:
+        return {}, unread
     import configparser  # where there is a file to read
 
     parser = configparser.ConfigParser(interpolation=None)
     try:
         parser.read_string(text)
     except configparser.Error:
-        return {}  # wandb itself warns of it
-    return dict(parser["default"]) if parser.has_section("default") else {}
+        return {}, ""  # wandb itself warns of it
+    return (dict(parser["default"]) if parser.has_section("default") else {}), ""
 
 
 def _settings_path(env: Mapping[str, str]) -> Path:
@@ -179,13 +200,13 @@ def _netrc_path(env: Mapping[str, str]) -> Path:
 def _netrc_key(path: Path, base_url: str) -> tuple[str, str]:
     """The key for the server, and what keeps the file from being read, each empty for none."""
     try:
+        check_not_waited_for(path)
         logins = netrc.netrc(path)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return "", ""
-    except OSError as error:
-        return "", f"no API key is taken from {path}, {error.strerror}: make it readable"
-    except UnicodeDecodeError:
-        return "", f"no API key is taken from {path}, which is not UTF-8: save it as UTF-8"
+    except (OSError, UnicodeDecodeError) as error:
+        why, remedy = _why(error)
+        return "", f"no API key is taken from {path}, {why}: {remedy}"
     except netrc.NetrcParseError as error:  # its words may quote a password
         wrong = f"no API key is taken from {path}, which can't be understood"
         return "", f"{wrong}: mend line {error.lineno}" if error.lineno else f"{wrong}: mend it"

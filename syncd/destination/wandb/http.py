@@ -35,6 +35,7 @@ from urllib3.exceptions import (
     SSLError,
 )
 
+from karaoke_train.runlog.regular_file import UnsafeFile, check_not_waited_for
 from syncd.destination.wandb.certificates import ca_bundle
 from syncd.destination.wandb.deadlines import Deadlines, Watch
 from syncd.destination.wandb.kept import KeepsAlive
@@ -46,6 +47,7 @@ MAX_WAIT: Final = 3600.0  # seconds of a Retry-After that are taken seriously
 MAX_ANSWER: Final = 64 << 20  # bytes of an answer; more is no answer of W&B's
 _CONNECTIONS: Final = 32  # kept alive; more are made, and closed after use
 _HOSTS: Final = 8  # whose connections are kept: the server's, and those that it has files sent to
+_UNREADABLE: Final = (FileNotFoundError, PermissionError, IsADirectoryError, UnsafeFile)
 _NEVER: Final = urllib3.Retry(False, redirect=False)
 
 
@@ -209,7 +211,7 @@ class Http:
         except (UnicodeError, ValueError) as error:
             raise BadRequest(type(error).__name__) from None
         except OSError as error:  # a CA bundle that isn't there, a socket that the deadline cut
-            if isinstance(error, FileNotFoundError | PermissionError | IsADirectoryError):
+            if isinstance(error, _UNREADABLE):
                 words = f"the certificate authorities can't be read: {error.strerror}"
                 raise TlsRefused(words) from None
             raise Unreachable(f"the connection to {self.host} was cut") from None
@@ -265,6 +267,8 @@ def _way_to(url: str) -> _Way:
     if bundle and Path(bundle).is_dir():
         how["ca_cert_dir"] = bundle
     elif bundle:
+        with suppress(FileNotFoundError, PermissionError):  # found out where there is TLS at all
+            check_not_waited_for(Path(bundle))  # OpenSSL would wait for a FIFO without an end
         how["ca_certs"] = bundle
     if not proxy:
         return _of_ours(urllib3.PoolManager(**how)).connection_from_url(url)

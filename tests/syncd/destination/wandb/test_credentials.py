@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -144,3 +146,28 @@ def env_file(folder: Path, text: str) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text)
     return path
+
+
+def test_a_netrc_that_would_be_waited_for_is_not_opened(env: dict[str, str]) -> None:
+    os.mkfifo(env["NETRC"])
+    found = find_login(env)
+    assert found.key == ""
+    assert found.warning == (
+        f"no API key is taken from {env['NETRC']}, as it is no regular file but a FIFO: "
+        "put a file in its place"
+    )
+
+
+def test_no_netrc_at_all_may_be_dev_null(env: dict[str, str]) -> None:
+    assert find_login(env | {"NETRC": os.devnull}) == Login(DEFAULT_URL, "")
+
+
+@pytest.mark.parametrize("name", ["wandb/settings", "xdg/karaoke-syncd/env"])
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir, lambda p: p.write_bytes(b"# caf\xe9\n")])
+def test_a_file_of_settings_that_is_none_is_not_waited_for_and_said(
+    env: dict[str, str], tmp_path: Path, name: str, make: Callable[[Path], None]
+) -> None:
+    path = tmp_path / name
+    path.parent.mkdir(parents=True)
+    make(path)
+    assert f"{path} is not read, " in find_login(env).warning

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import os
 import re
 import socket
 import threading
@@ -19,7 +20,7 @@ import urllib3
 
 from syncd.destination.wandb.api import Api, Upload
 from syncd.destination.wandb.credentials import Login
-from syncd.destination.wandb.http import MAX_ANSWER, Answer, BadRequest, Http
+from syncd.destination.wandb.http import MAX_ANSWER, Answer, BadRequest, Http, TlsRefused
 from syncd.errors import Unreachable
 from tests.fakes.wandb_http import self_signed, tls_context
 from tests.patience import patience
@@ -494,3 +495,12 @@ def test_a_key_that_fits_no_request_is_the_logins_fault() -> None:
 
 def test_an_answer_is_never_shown_whole() -> None:
     assert "secret" not in repr(Answer(200, {"x": "secret"}, b"secret"))
+
+
+def test_authorities_that_would_be_waited_for_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    os.mkfifo(bundle := tmp_path / "ca.pem")
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(bundle))
+    with pytest.raises(TlsRefused, match="can't be read: it is no regular file but a FIFO"):
+        Http("https://127.0.0.1:9", "key", 5.0).head()
