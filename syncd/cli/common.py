@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from importlib import import_module
@@ -194,19 +193,6 @@ def command(
         )
 
     return make
-
-
-@contextmanager
-def without_collection() -> Iterator[None]:
-    """Python looks for no garbage meanwhile: among 10,000 runs, all of which are kept, that was a
-    fifth of what `status` took."""
-    collects = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if collects:
-            gc.enable()
 
 
 def say(text: str) -> None:

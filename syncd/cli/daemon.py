@@ -10,9 +10,10 @@ import click
 
 from karaoke_train.runlog.plain_text import json_text
 from syncd import logging_setup
-from syncd.cli.common import Invocation, command, say, without_collection
+from syncd.cli.common import Invocation, command, say
 from syncd.destination.registry import connect_all, leave_to_env_file, login_files
 from syncd.errors import Exit, UsageError
+from syncd.memory import without_collection
 from syncd.settings import Settings
 
 if TYPE_CHECKING:
@@ -47,7 +48,9 @@ _timeout: Final = click.option(
 def start(call: Invocation, detach: bool) -> Exit:
     """Run the daemon, in the foreground."""
     from syncd.paths import config_file
-    from syncd.service.process import DaemonRuns, InForce, run_forever
+
+    with without_collection():
+        from syncd.service.process import DaemonRuns, InForce, run_forever
 
     def reload() -> InForce:
         fresh = call.reload()

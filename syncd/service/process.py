@@ -20,6 +20,7 @@ from syncd import events, paths
 from syncd.destination.base import Destination, Identity
 from syncd.destination.registry import stale_variables
 from syncd.errors import Exit, SyncError
+from syncd.memory import without_collection
 from syncd.service.alerts import Alerting
 from syncd.service.file_watch import FileWatch
 from syncd.service.network import AddressWatch
@@ -92,7 +93,10 @@ def _run(
         _warn_of_read_only(settings)
         with ExitStack() as stack:
             news = Event()
-            daemons = [stack.enter_context(build_daemon(*target, news=news)) for target in targets]
+            with without_collection():  # each reads its cursors
+                daemons = [
+                    stack.enter_context(build_daemon(*target, news=news)) for target in targets
+                ]
             iterations = _iterations(settings, targets, lock, daemons, notifier)
             for _ in stack.enter_context(closing(iterations)):
                 if on_tick:

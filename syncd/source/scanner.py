@@ -79,7 +79,8 @@ class LogFile(NamedTuple):
     @property
     def key(self) -> str:
         """What the file is called in the state folder and in commands. No run id has a dot."""
-        return f"{self.run_id}.{self.part}" if self.part else self.run_id
+        run_id = self.header.run_id
+        return f"{run_id}.{self.part}" if self.part else run_id
 
 
 class Owner(NamedTuple):

@@ -20,6 +20,7 @@ from typing import Final
 from syncd import events
 from syncd.destination.base import Destination
 from syncd.errors import Leased, Refused, Unreachable, UploadError
+from syncd.memory import without_collection
 from syncd.settings import Settings
 from syncd.source.folder_tree import FolderTree
 from syncd.source.scanner import LogFile, UnusableFile
@@ -157,7 +158,8 @@ class Daemon:
         now = self._clock()
         if now >= self._rescan_at:
             self._rescan_at = now + self.settings.rescan
-            self._refresh()
+            with without_collection():
+                self._refresh()
         self._prober.ask_if_due(self.connectivity, now)
         online = self.connectivity.online
         # how many sessions there may be at once is the destination's to say: a process each, or not
