@@ -238,6 +238,11 @@ class Destination(Protocol):
         answers do, and its count says nothing."""
 
     @property
+    def counts_at_once(self) -> bool:
+        """Whether its count has lines as soon as they were sent, so that nothing is gained by
+        asking later."""
+
+    @property
     def lane(self) -> str:
         """How lines go there, and why so, for people; empty where there is but one way."""
 

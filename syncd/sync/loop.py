@@ -94,6 +94,8 @@ class Daemon:
     ) -> None:
         self.settings = settings
         limits = settings.limits
+        if destination.counts_at_once:
+            limits = replace(limits, confirm_first=0.0)
         once_only = replace(
             limits,
             writer_check_after=0.0,

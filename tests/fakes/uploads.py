@@ -95,6 +95,8 @@ class FakeServer:
     def max_sessions(self) -> int:
         return self.sessions_at_once
 
+    counts_at_once = False
+
     @property
     def counts(self) -> bool:
         return self.counting

@@ -32,6 +32,7 @@ class TrackioDestination:
 
     max_sessions = MAX_SESSIONS
     counts = True
+    counts_at_once = True
     lane = ""
 
     def __init__(self, folder: Path) -> None:
@@ -58,11 +59,12 @@ class TrackioDestination:
 
     def remote_run(self, run: RunRef) -> RemoteRun | None:
         """The run as the store has it."""
-        counts = self._store.counts(run.project, run.run_id)
-        if counts is None:
+        count = self._store.count(run.project, run.run_id)
+        if not count:
             return None
+        last = self._store.last_line(run.project, run.run_id)
         state = self._store.state(run.project, run.run_id) or RUNNING
-        return RemoteRun(counts[0], counts[1], state)
+        return RemoteRun(count, last, state)
 
     def heartbeat(self, run: RunRef) -> str:
         """The store has none: who writes makes the count grow."""
@@ -79,8 +81,7 @@ class TrackioDestination:
 
     def steps(self, run: RunRef) -> int | None:
         """How many rows there are: each has a line."""
-        counts = self._store.counts(run.project, run.run_id)
-        return counts[0] if counts else 0
+        return self._store.count(run.project, run.run_id)
 
     def rows(self, run: RunRef, start: int, stop: int) -> Sequence[Row]:
         """Some of the run's rows."""

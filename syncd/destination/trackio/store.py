@@ -92,16 +92,18 @@ class Store:
             if not os.access(self.folder, os.W_OK):
                 raise PermissionError(13, "Permission denied", str(self.folder))
 
-    def counts(self, project: str, run_id: str) -> tuple[int, int] | None:
-        """How many rows the run has, and the last one's line; None of a run that it hasn't."""
-        asked = "SELECT COUNT(*), MAX(CAST(substr(log_id, ?) AS INTEGER)) FROM metrics"
+    def count(self, project: str, run_id: str) -> int:
+        """How many rows the run has."""
+        asked = "SELECT COUNT(*) FROM metrics WHERE run_id = ?"  # which an index alone can tell
         with self._reading(project) as database:
-            if database is None:
-                return None
-            count, last = database.execute(
-                f"{asked} WHERE run_id = ?", (len(run_id) + 2, run_id)
-            ).fetchone()
-        return (count, last or 0) if count else None
+            return database.execute(asked, (run_id,)).fetchone()[0] if database else 0
+
+    def last_line(self, project: str, run_id: str) -> int:
+        """The highest line of the run that it has; 0 without one. Looks at each."""
+        asked = "SELECT MAX(CAST(substr(log_id, ?) AS INTEGER)) FROM metrics WHERE run_id = ?"
+        with self._reading(project) as database:
+            values = (len(run_id) + 2, run_id)
+            return database.execute(asked, values).fetchone()[0] or 0 if database else 0
 
     def add(
         self,

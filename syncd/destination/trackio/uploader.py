@@ -22,6 +22,9 @@ from syncd.source.lines import Lines, special_lines
 
 STEP: Final = "trainer/step"
 MOST: Final = 5000  # lines of one transaction: about a second
+MANY: Final = 500  # lines, or bytes: what a live run does not have in a second
+MANY_BYTES: Final = 256 << 10
+EVERY: Final = 1.0  # seconds between a live run's transactions
 RUNNING: Final = "running"
 ROW: Final = "syncd/row"  # where a row's own marks are in the store
 _NO_METRICS: Final = frozenset({ATTEMPT, RUNTIME, STEP, "end/exit_code", "end/status"})
@@ -45,13 +48,13 @@ class TrackioUploader:
         self._started = parse_timestamp(target.header.created, 0.0)
         self._attempt = target.attempt
         self._step = 0  # of the newest row that had one
-        self._config: dict[str, Any] = {}  # until it is kept
+        self._told = False  # whether the config is kept
+        self._many = True  # of what was sent last
         self._dead = False
 
     def open(self) -> int:
         """Begin. Returns the store's count of the run."""
         self._store.check()
-        self._config = config_of(self._target)
         count = self.confirm()
         self._step = self._store.last_step(*self._run)
         if self._store.state(*self._run) not in ("", RUNNING):
@@ -61,12 +64,16 @@ class TrackioUploader:
     def send(self, lines: Lines) -> Sequence[Line]:
         """Keep the next lines."""
         self._alive()
-        with memory.for_lines(len(lines.data), len(lines)):
+        self._many = len(lines) >= MANY or len(lines.data) >= MANY_BYTES
+        # Each of hundreds of sessions would hold its config, were it read before its first lines go
+        with_config = 0 if self._told else self._target.length
+        with memory.for_lines(len(lines.data) + with_config, len(lines)):
+            config = {} if self._told else config_of(self._target)
             parsed = list(lines)
             rows = [self._row(line) for line in parsed]
             project, run_id = self._run
-            self._store.add(project, self._target.header.run_name, run_id, rows, self._config)
-            self._config = {}  # once is enough
+            self._store.add(project, self._target.header.run_name, run_id, rows, config)
+            self._told = True
             return special_lines(parsed)
 
     def rewind(self, ordinal: int, attempt: int) -> None:
@@ -74,14 +81,14 @@ class TrackioUploader:
         self._attempt = attempt
 
     def pause(self) -> float:
-        """A local store is always ready."""
-        return 0.0
+        """None while there is a backlog. A live run's lines go together: a transaction takes about
+        as long for one of them as for hundreds."""
+        return 0.0 if self._many else EVERY
 
     def confirm(self) -> int:
         """How many rows the store has."""
         self._alive()
-        counts = self._store.counts(*self._run)
-        return counts[0] if counts else 0
+        return self._store.count(*self._run)
 
     def stalled(self, first: int, sent: int) -> UploadError:
         """Something takes rows away as they come."""

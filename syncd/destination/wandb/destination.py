@@ -84,6 +84,8 @@ class WandbDestination:
         direct = self._lanes.server is Lane.DIRECT
         return self._limits.open_streams if direct else self._limits.open_runs
 
+    counts_at_once = False  # W&B's lags by seconds
+
     @property
     def counts(self) -> bool:
         """Whether its count confirms lines."""

@@ -131,6 +131,18 @@ def test_sent_does_not_confirm() -> None:
     assert (run.confirmed, run.sent, run.outcome) == (P3, P9, FINISHED)
 
 
+def test_a_count_that_has_lines_at_once_is_asked_at_once_and_again_later_while_it_stands() -> None:
+    prompt = replace(LIMITS, confirm_first=0.0)
+    run = Run(Phase.SENDING, size=90, confirmed=P3, sent=P3)
+    run = transition(run, Sent(P9, 90), 10.0, 0.5, prompt)
+    assert chosen(run, 10.0, prompt) == [ActionKind.CONFIRM]
+    waits = []
+    for _ in range(3):
+        run = transition(run._replace(phase=Phase.CONFIRMING), Confirmed(P3), 10.0, 0.5, prompt)
+        waits.append(run.confirm_at - 10.0)
+    assert waits == [1.0, 2.0, 4.0]
+
+
 def test_a_failure_leaves_what_a_crash_would() -> None:
     run = fold(WAITING._replace(phase=Phase.CONFIRMING), Failed(RunTrouble("no")), 10.0)
     assert (run.phase, run.sent, run.scanned_to) == (Phase.IDLE, P3, P3.offset)
