@@ -5,6 +5,7 @@ from __future__ import annotations
 from karaoke_train.runlog.interrupts import importing
 
 with importing():
+    import errno
     import os
     import sys
     from typing import TYPE_CHECKING, Any, Final
@@ -13,13 +14,22 @@ with importing():
     from click.shell_completion import shell_complete
 
     from karaoke_train.cli import completion, data, evaluate, train, transcribe
-    from karaoke_train.cli.common import INTERRUPTED, NAME, Group, stdout_has_no_reader
+    from karaoke_train.cli.common import (
+        INTERRUPTED,
+        NAME,
+        Group,
+        stdout_has_no_reader,
+        stdout_leads_nowhere,
+    )
     from karaoke_train.cli.flags import given
     from karaoke_train.runlog import RunLogError
-    from karaoke_train.runlog.plain_text import several_lines
+    from karaoke_train.runlog.plain_text import as_it_can, several_lines
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+
+_FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @click.pass_context
@@ -60,6 +70,7 @@ click.version_option(package_name="karaoke-train", message=f"{NAME} %(version)s"
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command. Returns the process's exit code."""
     words = list(sys.argv[1:] if argv is None else argv)
+    as_it_can(sys.stdout)
     try:
         # click's own main would take an EOFError of a library for a Ctrl-C, and end a broken
         # pipe to a data worker with code 1 and no word.
@@ -81,6 +92,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return next(iter(INTERRUPTED))
+    except OSError as error:
+        if error.errno not in _FULL:
+            raise
+        stdout_leads_nowhere()  # or what it still holds would be a second error
+        print(f"{NAME}: {error.filename or 'the output'}: {error.strerror}", file=sys.stderr)
+        return 1
     except (RunLogError, ValueError) as error:
         if not isinstance(error, RunLogError) and not _for_people(error):
             raise

@@ -10,7 +10,7 @@ import os
 import select
 import sys
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext, redirect_stdout
+from contextlib import AbstractContextManager, nullcontext, redirect_stdout, suppress
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -142,10 +142,20 @@ def stdout_has_no_reader() -> bool:
     poll.register(standard, 0)
     if not any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0)):
         return False
+    _lead_nowhere(standard)
+    return True
+
+
+def stdout_leads_nowhere() -> None:
+    """From here on; for one that takes nothing more."""
+    with suppress(AttributeError, OSError, ValueError):
+        _lead_nowhere(sys.stdout.fileno())
+
+
+def _lead_nowhere(standard: int) -> None:
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, standard)
     os.close(nowhere)
-    return True
 
 
 def stdout_for_result(*, alone: bool) -> AbstractContextManager[object]:

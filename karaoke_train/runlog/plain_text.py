@@ -7,12 +7,13 @@ obeys control characters, and shows text in another order where bidirectional ov
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import re
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import Any, Final
+from typing import Any, Final, TextIO
 
 import orjson
 
@@ -46,6 +47,13 @@ def shown_name(*names: str) -> str:
 def several_lines(text: str) -> str:
     """The same where newlines and tabs are ours: a traceback's, say."""
     return _escaped(_NOT_IN_TEXT, cut(text))
+
+
+def as_it_can(stream: TextIO | None) -> None:
+    """What the stream's encoding has no character for is an escape there, as of a name in a
+    terminal that knows ASCII alone, and no error."""
+    if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+        stream.reconfigure(errors="backslashreplace")
 
 
 def json_text(value: Any, *, indent: int | None = _INDENT) -> str:

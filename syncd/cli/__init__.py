@@ -10,6 +10,7 @@ from typing import Final
 
 import click
 
+from karaoke_train.runlog.plain_text import as_it_can
 from syncd import logging_setup
 from syncd.cli.common import COMPLETION_VARIABLE, CommandsOnUse, Group, print_error_json
 from syncd.errors import Exit, SyncError, UsageError
@@ -64,6 +65,7 @@ click.version_option(package_name="karaoke-train", message=f"{NAME} %(version)s"
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command. Returns its exit code."""
     words = list(sys.argv[1:] if argv is None else argv)
+    as_it_can(sys.stdout)
     return _written(_run(words), words)
 
 
@@ -125,8 +127,9 @@ def _one_of(names: Sequence[str]) -> str:
 
 
 def _print_error(error: SyncError, words: Sequence[str], code: Exit) -> int:
-    if "--json" in words:
-        print_error_json(error, code)
     with suppress(OSError):  # nobody reads it, or its disk is full
+        if "--json" in words:
+            print_error_json(error, code)
+    with suppress(OSError):
         print(f"{NAME}: {error}", file=sys.stderr)
     return int(code)

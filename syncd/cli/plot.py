@@ -83,7 +83,9 @@ def plot(
     else:
         width = min(call.console.width, _WIDEST)
         colour = call.console.is_terminal and not call.console.no_color
-        print(report.in_terminal(what, width=width, height=_HEIGHT, colour=colour))
+        drawn = report.in_terminal(what, width=width, height=_HEIGHT, colour=colour)
+        known = call.console.encoding
+        print(drawn.encode(known, "replace").decode(known))  # an escape would not fit into it
     for note in what.notes:
         call.console.print(note, style="yellow", highlight=False, markup=False, soft_wrap=True)
     if what.others and not keys:

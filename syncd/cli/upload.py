@@ -199,6 +199,8 @@ def export(call: Invocation, file: Path, form: str, output: Path | None) -> Exit
         return _export_events(file, output, call)
     if form == "parquet" and output is None and sys.stdout.isatty():
         raise UsageError("a Parquet file is nothing for a terminal", remedy="Name it with -o FILE")
+    if output is None and sys.stdout is None:
+        raise UsageError("standard output is closed", remedy="Name a file with -o FILE")
     pieces, skipped = report.export(file, form, call.settings.allow_config_keys)
     if skipped:
         print(one_line(f"{file}: {skipped} bad lines left out"), file=sys.stderr)

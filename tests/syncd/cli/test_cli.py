@@ -20,6 +20,7 @@ from karaoke_train.runlog.reader import Position
 from syncd.cli import cli, main
 from syncd.cli.common import Command, each_command
 from syncd.errors import Connection, Exit, ProblemCode, RunRefused
+from syncd.report.export import Exported
 from syncd.service import launch
 from syncd.state import atomic_json, cursor, daemon_report, failures, lease
 from syncd.state.cursor import Cursor, Fingerprint
@@ -325,13 +326,12 @@ def test_an_export_that_fails_leaves_what_was_there(
     there = home / "t.json"
     there.write_bytes(b"the last one")
 
-    def full(path: Path, data: bytes) -> int:
-        with path.open("wb") as file:
-            file.write(data[:10])
+    def full(*_: object) -> Iterator[bytes]:
+        yield b"the first"
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     with monkeypatch.context() as disk:
-        disk.setattr(Path, "write_bytes", full)
+        disk.setattr("syncd.report.export.export", lambda *_: Exported(full(), 0))
         assert main(["export", str(log), "-o", str(there)]) == Exit.FAILED
     assert f"{there}: can't be written: No space left on device" in capsys.readouterr().err
     assert (there.read_bytes(), list(home.glob(".*.part"))) == (b"the last one", [])

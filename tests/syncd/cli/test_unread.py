@@ -11,6 +11,7 @@ import pytest
 
 from syncd.errors import Exit
 from tests.patience import patience
+from tests.syncd.world import config_line, train_line
 
 ROOT = Path(__file__).parents[3]
 
@@ -63,3 +64,31 @@ def test_a_result_that_a_full_disk_does_not_take_is_a_failure_that_is_said(
     assert code == Exit.FAILED
     assert said.endswith(b"No space left on device.\n")
     assert said.count(b"\n") == 1
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("-m", "syncd", "--version"), ("-m", "karaoke_train.cli", "--version"),
+     ("-m", "syncd", "status", "--json"), ("-m", "karaoke_train.cli", "completion", "bash")],
+)  # fmt: skip
+def test_a_full_disk_under_the_output_is_said_in_words(words: tuple[str, ...]) -> None:
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            [sys.executable, *words], stdout=full, stderr=subprocess.PIPE, text=True, check=False,
+            timeout=patience(60.0),
+        )  # fmt: skip
+    assert done.returncode == 1
+    assert "No space left on device" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_terminal_that_knows_ascii_alone_gets_what_it_has_a_character_for(tmp_path: Path) -> None:
+    log = tmp_path / "training_log_a.jsonl"
+    log.write_bytes(config_line(run_name="Stra\u00dfe") + train_line(1) + train_line(2))
+    env = {**os.environ, "PYTHONIOENCODING": "ascii", "LC_ALL": "C", "HOME": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-m", "syncd", "plot", str(log)], capture_output=True, text=True, env=env,
+        check=False, timeout=patience(60.0),
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.isascii()
