@@ -199,8 +199,6 @@ def say(text: str) -> None:
     """Print a command's result. That whoever reads it has left, as `| head` does, is no failure."""
     try:
         print(text)
-    except UnicodeEncodeError as error:  # LANG=C, say
-        print(text.encode(error.encoding, "backslashreplace").decode(error.encoding))
     except BrokenPipeError:
         logging_setup.lead_nowhere(sys.stdout)
 
