@@ -15,10 +15,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from karaoke_train.runlog.layout import lock_path
+from karaoke_train.runlog.format import MAX_LINE, BadRecord, RunHeader, decode
+from karaoke_train.runlog.layout import LOG_FILES, lock_path
 from karaoke_train.runlog.lock import Held, Lock, holder_of
 from karaoke_train.runlog.parts import parts_of
 from karaoke_train.runlog.reader import Position
+from karaoke_train.runlog.regular_file import UnsafeFile
 from syncd.destination.base import Destination, RunRef
 from syncd.errors import SyncError
 from syncd.source.fingerprint import first_line
@@ -30,6 +32,7 @@ from syncd.sync.outcome import outcome_before
 from syncd.sync.parts import may_have_parts
 
 SUFFIX: Final = ".zst"
+_SEVERAL: Final = "its run is in several files, which share its pictures and sounds"
 _LEVEL: Final = 10  # of 22: a log is a tenth of its size from 3 on, and this one takes seconds
 _READ: Final = 1 << 20  # bytes
 
@@ -54,6 +57,8 @@ def why_kept(
     UploadError, OSError."""
     if why := _by_what_is_here(file, at, older_than, now):
         return why
+    if not compressed and (why := _who_shares_media(file)):
+        return why
     return _by_what_is_there(file, at, compressed=compressed)
 
 
@@ -73,7 +78,7 @@ def _by_what_is_here(file: LogFile, at: Target, older_than: float, now: float) -
     if now - stat.st_mtime < older_than:
         return "it is not old enough"
     if may_have_parts(file.header) and len(parts_of(file.path.parent, file.run_id)) > 1:
-        return "its run is in several files, which share its pictures and sounds"
+        return _SEVERAL
     return _in_use(file, at)
 
 
@@ -83,6 +88,37 @@ def _in_use(file: LogFile, at: Target) -> str:
     if any(map(holder_of, lease.leases_of(file.path, file.run_id, at.lock_dir))):
         return "it is being uploaded"
     return ""
+
+
+def _who_shares_media(file: LogFile) -> str:
+    """What else here needs the run's pictures and sounds; empty for nothing. Raises OSError."""
+    if not os.path.lexists(file.media.path):
+        return ""
+    # By the id that the file names, not the one that it is uploaded as: a copy that was made a run
+    # of its own has its pictures where the original has them
+    if len(parts_of(file.path.parent, file.named)) > 1:
+        return _SEVERAL
+    for packed in sorted(file.path.parent.glob(f"{LOG_FILES}{SUFFIX}")):
+        is_part = _is_of(packed, file.named)
+        if is_part is None:
+            return (
+                f"{packed.name} may be of the same run and need its pictures and sounds, which "
+                "can't be seen without zstandard: pip install 'karaoke-train[zstd]'"
+            )
+        if is_part:
+            return f"{packed.name} is of the same run, and needs its pictures and sounds"
+    return ""
+
+
+def _is_of(packed: Path, run_id: str) -> bool | None:
+    """Whether a compressed log is of the run; None without the library. Raises OSError."""
+    try:
+        line = _begins(packed, MAX_LINE).partition(b"\n")[0]
+        return RunHeader.of(decode(line)).run_id == run_id
+    except ImportError:
+        return None
+    except (BadRecord, UnsafeFile, FileNotFoundError):  # no log, or gone by now
+        return False
 
 
 def _by_what_is_there(file: LogFile, at: Target, *, compressed: bool) -> str:
@@ -139,20 +175,27 @@ def compress(file: LogFile) -> int:
 def _check_not_anothers(target: Path, source: Path) -> None:
     """What has the name already may be the only copy of another log, where folders were joined. One
     that begins as the log does is an earlier copy of it. Raises SyncError, OSError."""
-    import zstandard
-
     first = first_line(source)
-    with suppress(FileNotFoundError), open_log(target) as packed:
-        begins = b""
-        with suppress(zstandard.ZstdError):
-            begins = zstandard.ZstdDecompressor().stream_reader(packed).read(len(first))
-        if begins != first:
+    with suppress(FileNotFoundError):
+        if _begins(target, len(first)) != first:
             raise SyncError(
                 f"{target.name} is there already, and is no copy of it",
                 where=source.name,
                 meaning="Both stay as they are",
                 remedy="Move one of them to another folder",
             )
+
+
+def _begins(packed: Path, size: int) -> bytes:
+    """The first bytes of what is compressed there; none where nothing is. Raises OSError,
+    ImportError."""
+    import zstandard
+
+    with open_log(packed) as file:
+        try:
+            return zstandard.ZstdDecompressor().stream_reader(file).read(size)
+        except zstandard.ZstdError:
+            return b""
 
 
 def _pack(source: Path, target: Path) -> os.stat_result:

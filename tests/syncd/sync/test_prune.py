@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -152,6 +153,49 @@ def test_deleting_takes_the_log_and_its_media_and_nothing_else(rig: Pruned) -> N
     assert other.exists()
     assert rig.sync() is Exit.OK  # nothing is missed, and nothing sent again
     assert rig.server.violations == []
+
+
+@pytest.mark.parametrize("installed", [True, False])
+def test_the_media_of_a_run_stay_while_a_part_of_it_is_here_compressed(
+    rig: Pruned, monkeypatch: pytest.MonkeyPatch, *, installed: bool
+) -> None:
+    pytest.importorskip("zstandard")
+    path = rig.log("b", train_line(2), end_line(), run_id="job-7")
+    assert rig.sync() is Exit.OK
+    rig.aged(path)
+    for name, run_id in (("a", "job-7"), ("c", "other")):
+        compress(rig.file(rig.log(name, end_line(), run_id=run_id)))
+    assert rig.why(path) == ""  # there are no media
+    rig.file(path).media.path.mkdir(parents=True)
+    if not installed:
+        monkeypatch.setitem(sys.modules, "zstandard", None)
+    assert rig.why(path).startswith(
+        "training_log_a.jsonl.zst "
+        + ("is of the same run, and needs" if installed else "may be of the same run and need")
+    )
+    at = Target(rig.server, ENTITY, "", rig.state)
+    assert why_kept(rig.file(path), at, 0, NOW, compressed=True) == ""
+    for packed in rig.logs.glob("*_a.*.zst"):
+        packed.rename(rig.logs.parent / "elsewhere")
+    if installed:
+        assert rig.why(path) == ""
+
+
+def test_the_media_of_a_run_stay_while_a_copy_that_is_a_run_of_its_own_is_here(
+    rig: Pruned,
+) -> None:
+    path = rig.uploaded("original")
+    file = rig.file(path)
+    file.media.path.mkdir(parents=True)
+    assert rig.why(path) == ""
+    rig.log("copy", train_line(7), run_id="original")
+    at = Target(rig.server, ENTITY, "", rig.state)
+    its_own = file._replace(header=file.header._replace(run_id="abcdefghijkl"))
+    known = cursor.load(rig.state / "cursors", "original")
+    assert known
+    cursor.save(rig.state / "cursors", known._replace(run_id="abcdefghijkl"))
+    words = "its run is in several files, which share its pictures and sounds"
+    assert why_kept(its_own, at, 0, NOW) == words
 
 
 def test_a_link_in_the_place_of_media_is_not_followed(rig: Pruned, tmp_path: Path) -> None:
