@@ -281,10 +281,12 @@ class Sink:
         """Hold the lock of our file at `path`, also where it was deleted or couldn't be had yet."""
         # flock(2) locks a file, not its name: once the lock file is deleted (`rm -r .locks`), ours
         # is still held, and the next to come makes and locks another. So it has to be there by its
-        # name, too. That none can be had was said when the run began; it is no news each second.
+        # name, too, and be the one that was locked: one that somebody made and locked meanwhile (a
+        # `prune`, a second start) is free when they are done, and a quiet training would look dead.
+        # That none can be had was said when the run began; it is no news each second.
         wanted = lock_path(path)
         with suppress(OSError, Held):
-            if self._lock.held and self._lock.path == wanted and wanted.exists():
+            if self._lock.path == wanted and wanted.exists() and not self._lock.lost:
                 return
             self._lock.release()
             self._lock = Lock(wanted)

@@ -466,6 +466,19 @@ def test_a_removed_lock_is_taken_again(sink: Sink, path: Path) -> None:
     assert holder_of(lock_path(path))
 
 
+def test_a_removed_lock_that_somebody_else_took_meanwhile_is_taken_when_that_one_is_done(
+    sink: Sink, path: Path
+) -> None:
+    shutil.rmtree(path.parent / ".locks")
+    other = Lock(lock_path(path))
+    other.acquire()
+    sink.flush()
+    other.release()
+    assert holder_of(lock_path(path)) is None
+    sink.flush()
+    assert holder_of(lock_path(path))
+
+
 def test_a_lock_that_could_not_be_had_is_taken_when_it_can(path: Path) -> None:
     sink = Sink(*open_new(_in(path)), Lock(lock_path(path)))
     sink.flush()
