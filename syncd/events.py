@@ -144,13 +144,9 @@ def settings_read(files: Sequence[Path]) -> None:
         log.info("the settings are read again")
 
 
-def needs_restart(file: Path, names: Sequence[str]) -> None:
-    """Variables of the environment file that the service manager has to hand over."""
-    log.warning(
-        "%s in %s: in force once the service is started anew: karaoke-syncd service restart",
-        ", ".join(names),
-        file,
-    )
+def not_in_force(words: str) -> None:
+    """Some of the settings that were read again take a restart."""
+    log.warning("%s", words)
 
 
 def network_changed() -> None:
@@ -167,11 +163,6 @@ def settings_unreadable(error: SyncError) -> None:
     """The settings could not be read again."""
     log.error("%s", error)
     log.error("the settings stay as they were")
-
-
-def state_folder_stays(folder: Path) -> None:
-    """A reload named another state folder."""
-    log.warning("another state folder takes a restart; %s stays", folder)
 
 
 def folder_read_only(folder: Path) -> None:

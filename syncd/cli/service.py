@@ -23,6 +23,8 @@ service: Final = Group(
     ),
 )
 
+ANSWER: Final = 30.0  # seconds until a daemon that reads its settings again has said so
+
 _REFUSED: Final = "there is no user manager here, or it refuses; the message says what to do"
 
 
@@ -140,12 +142,35 @@ def restart(call: Invocation) -> Exit:
 @command(
     "reload",
     to_stdout=True,
-    exits={Exit.OK: "asked; `service logs` has what came of it", Exit.FAILED: _REFUSED},
+    exits={
+        Exit.OK: "the settings were read, and are in force",
+        Exit.FAILED: "they are not, or the service can't be asked; the message says why",
+    },
     examples=(("karaoke-syncd service reload", "after a change of config.toml"),),
 )
 def reload(call: Invocation) -> Exit:
     """Have it read config.toml and the environment file again."""
-    return _ask_manager(call, "reload")
+    import time
+
+    from syncd.state import daemon_report
+    from syncd.state.lease import daemon_of
+
+    state, asked_at = call.settings.state_dir, time.monotonic()
+    holder, before = daemon_of(state), daemon_report.load(state)
+    asked = _ask_manager(call, "reload")
+    if holder is None or holder.pid != before.pid or not before.settings_read:
+        return asked  # of a version that does not tell, or its state folder is another one
+    report = daemon_report.wait_for_reading(state, asked_at, ANSWER)
+    if report is None:
+        raise SyncError(
+            f"it has not said within {ANSWER:g} s that it has read its settings",
+            meaning="The old ones are in force until then",
+            remedy="See karaoke-syncd service logs, and karaoke-syncd status",
+        )
+    if report.settings_problem:
+        raise SyncError(report.settings_problem, meaning="What that is about stays as it was")
+    call.console.print("The settings are read, and in force.")
+    return Exit.OK
 
 
 def _ask_manager(call: Invocation, what: str) -> Exit:

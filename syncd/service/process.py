@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from threading import Event
 from types import FrameType
@@ -32,11 +32,24 @@ from syncd.source.watcher import Watcher
 from syncd.state import daemon_report, lease
 from syncd.state.daemon_report import DaemonReport
 from syncd.sync.assemble import build_daemon
-from syncd.sync.connectivity import Connectivity
 from syncd.sync.loop import Daemon, wait_for
 
 # Seconds between looks at where the folders lead: of ticks there may be 25 in one
 REPORT_EVERY: Final = 1.0
+
+
+@dataclass(slots=True)
+class _Read:
+    """When the settings were last read, by the machine's clock; what of them is not in force."""
+
+    at: float = field(default_factory=time.monotonic)
+    problem: str = ""
+
+    def keep_from_force(self, words: str) -> None:
+        """Some of them take a restart."""
+        events.not_in_force(words)
+        self.problem = f"{self.problem} {words}".strip()
+
 
 Targets = Sequence[tuple[Settings, Destination]]  # each destination, with the settings for it alone
 InForce = tuple[Settings, Targets]
@@ -86,6 +99,7 @@ def _run(
 ) -> Exit:
     """One daemon per destination, in one loop. With other settings, new ones start from what the
     servers confirmed."""
+    read = _Read()
     while True:
         for _, destination in targets:
             identity = destination.identity
@@ -97,7 +111,7 @@ def _run(
                 daemons = [
                     stack.enter_context(build_daemon(*target, news=news)) for target in targets
                 ]
-            iterations = _iterations(settings, targets, lock, daemons, notifier)
+            iterations = _iterations(settings, targets, lock, daemons, notifier, read)
             for _ in stack.enter_context(closing(iterations)):
                 if on_tick:
                     on_tick(daemons[0])
@@ -111,9 +125,13 @@ def _run(
                 changed = files.changed()
                 if reload and (signals.take_hangup() or changed):
                     notifier.reloading()
-                    fresh, there = _reloaded(reload, settings, targets, changed)
+                    fresh, there = _reloaded(reload, settings, targets, changed, read)
                     if notifier.managed and (names := stale_variables()):
-                        events.needs_restart(paths.env_file(), names)
+                        read.keep_from_force(
+                            f"{', '.join(names)} in {paths.env_file()}: in force once the service "
+                            "is started anew: karaoke-syncd service restart"
+                        )
+                    news.set()  # whoever asked for it waits until it is told
                     if _differ(fresh, settings) or _identities(there) != _identities(targets):
                         break
         for folder in _folders(settings, targets) - _folders(settings, there):
@@ -132,15 +150,18 @@ def _reloaded(
     settings: Settings,
     targets: Targets,
     changed: Sequence[Path],
+    read: _Read,
 ) -> InForce:
     events.settings_read(changed)
+    read.at, read.problem = time.monotonic(), ""
     try:
         fresh, there = reload()
     except SyncError as error:
         events.settings_unreadable(error)
+        read.problem = str(error)
         return settings, targets
     if fresh.state_dir != settings.state_dir:
-        events.state_folder_stays(settings.state_dir)
+        read.keep_from_force(f"another state folder takes a restart; {settings.state_dir} stays")
         fresh = replace(fresh, state_dir=settings.state_dir)
         there = [(replace(one, state_dir=settings.state_dir), other) for one, other in there]
     return fresh, there
@@ -173,7 +194,9 @@ class DaemonRuns(SyncError):
         )
 
 
-def report_of(daemon: Daemon, settings: Settings, destination: Destination) -> DaemonReport:
+def report_of(
+    daemon: Daemon, settings: Settings, destination: Destination, read: _Read
+) -> DaemonReport:
     """What the daemon tells `status`."""
     known, identity = daemon.connectivity, destination.identity
     return DaemonReport(
@@ -188,6 +211,8 @@ def report_of(daemon: Daemon, settings: Settings, destination: Destination) -> D
         connectivity=known.state,
         words=known.error.what if known.error else "",
         remedy=known.error.remedy if known.error else "",
+        settings_read=read.at,
+        settings_problem=read.problem,
     )
 
 
@@ -213,6 +238,7 @@ def _iterations(
     lock: Lock,
     daemons: Sequence[Daemon],
     notifier: ServiceNotifier,
+    read: _Read,
 ) -> Generator[None, None, None]:
     """The loop, handed over after each tick and before it waits."""
 
@@ -226,7 +252,7 @@ def _iterations(
     network = AddressWatch()
     alerting = Alerting(targets)
     saved: list[DaemonReport] = []
-    known: list[Connectivity] = []
+    known: list[object] = []
     saved_at = reported_at = -math.inf
     try:
         while True:
@@ -239,13 +265,13 @@ def _iterations(
                     daemon.network_changed()
                 daemon.tick()
             alerting.look(daemons)
-            knows = [daemon.connectivity for daemon in daemons]
+            knows = [read.at, *(daemon.connectivity for daemon in daemons)]
             if _keep(lock, settings):
                 known, saved = [], []  # what it reported is gone, too
             if knows != known or now - reported_at > REPORT_EVERY:
                 known, reported_at = knows, now
                 reports = [
-                    report_of(daemon, settings, destination)
+                    report_of(daemon, settings, destination, read)
                     for daemon, (_, destination) in zip(daemons, targets, strict=True)
                 ]
                 if reports != saved or now - saved_at > daemon_report.SAVE_EVERY:

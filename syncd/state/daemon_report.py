@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from karaoke_train.runlog.lock import Holder, this_host
 from syncd.errors import Connection
@@ -17,13 +17,19 @@ from syncd.state import atomic_json
 NAME = "daemon.json"
 SAVE_EVERY = 10.0  # seconds between reports when nothing changes
 SILENT_AFTER = 30.0  # seconds without one, after which the daemon counts as hung
+_LATER: Final = {  # what earlier versions did not tell
+    "destinations": [], "recursive": False, "project": None, "ticks": 0.0,
+    "settings_read": 0.0, "settings_problem": "",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
 class DaemonReport:
     """How a daemon is. updated: ISO 8601, when it said so; empty where none ever did. project:
     instead of what each run says; None where the version was one that did not tell. ticks: when it
-    said so by the machine's own clock, which nobody sets."""
+    said so by the machine's own clock, which nobody sets. settings_read: when it last read its
+    settings, by the same clock; 0 where the version does not tell. settings_problem: what is not in
+    force of them, and why."""
 
     pid: int = 0
     server: str = ""
@@ -38,6 +44,8 @@ class DaemonReport:
     remedy: str = ""
     updated: str = ""
     ticks: float = 0.0
+    settings_read: float = 0.0
+    settings_problem: str = ""
 
 
 def save(state: Path, report: DaemonReport) -> None:
@@ -59,6 +67,17 @@ def load(state: Path) -> DaemonReport:
     return atomic_json.load(state / NAME, _decoded) or DaemonReport()
 
 
+def wait_for_reading(state: Path, since: float, timeout: float) -> DaemonReport | None:
+    """The report of a daemon that began to read its settings after `since`, by the machine's clock;
+    None where none comes within `timeout` seconds."""
+    deadline = time.monotonic() + timeout
+    while (report := load(state)).settings_read <= since:
+        if time.monotonic() >= deadline:
+            return None
+        time.sleep(0.05)
+    return report
+
+
 def silence(report: DaemonReport, holder: Holder, now: datetime) -> float:
     """Seconds since the daemon that holds the state folder last reported, or began."""
     # The calendar's clock may have been set back by a year since, and stands while a laptop sleeps
@@ -76,8 +95,7 @@ def silence(report: DaemonReport, holder: Holder, now: datetime) -> float:
 def _decoded(data: Any) -> DaemonReport:
     if not isinstance(data["log_dir"], list):
         raise TypeError("log_dir is no list")
-    later = {"destinations": [], "recursive": False, "project": None, "ticks": 0.0}  # versions'
-    data = {**later, **data}
+    data = {**_LATER, **data}
     if not isinstance(data["project"], str | None):
         raise TypeError("project is no text")
     known = {field.name: data[field.name] for field in fields(DaemonReport)}
@@ -86,5 +104,6 @@ def _decoded(data: Any) -> DaemonReport:
         "log_dir": tuple(map(str, data["log_dir"])),
         "destinations": tuple(map(str, data["destinations"])),
         "ticks": float(data["ticks"]),
+        "settings_read": float(data["settings_read"]),
     }
     return atomic_json.typed(DaemonReport, known | made)

@@ -6,7 +6,8 @@ from __future__ import annotations
 import os
 import shlex
 import subprocess
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,8 @@ import pytest
 from syncd.cli import main
 from syncd.errors import Exit
 from syncd.service import launch, systemd, unit_file
-from syncd.state import lease
+from syncd.state import daemon_report, lease
+from syncd.state.daemon_report import DaemonReport
 from tests.fakes.user_manager import UserManager
 from tests.patience import patience
 
@@ -298,6 +300,42 @@ def test_restart_and_reload_are_the_managers(manager: UserManager, said: Said, v
     manager.refuse(verb)
     assert main(["service", verb]) == Exit.FAILED
     assert "Job failed" in said()
+
+
+@pytest.fixture
+def answers(manager: UserManager, home: Path) -> Iterator[Callable[[float, str], None]]:
+    """What the daemon that runs says of its settings: when it read them, and what is wrong."""
+    state = home / "state" / "karaoke-syncd"
+    lock = lease.state_lock(state)
+    lock.acquire()
+    yield lambda at, problem: daemon_report.save(
+        state, DaemonReport(settings_read=at, settings_problem=problem)
+    )
+    lock.release()
+
+
+def test_reload_says_that_the_settings_are_in_force_or_why_not(
+    answers: Callable[[float, str], None], said: Said
+) -> None:
+    later = time.monotonic() + 1000  # than it is asked for
+    answers(later, "")
+    assert main(["service", "reload"]) == Exit.OK
+    assert said().endswith("The settings are read, and in force.")
+    answers(later, "log_dir = 7 is no folder.")
+    assert main(["service", "reload"]) == Exit.FAILED
+    assert "log_dir = 7 is no folder. What that is about stays as it was." in said()
+
+
+def test_reload_that_a_daemon_does_not_answer_is_not_waited_for_without_end(
+    answers: Callable[[float, str], None], said: Said, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("syncd.cli.service.ANSWER", 0.0)
+    answers(time.monotonic(), "")
+    assert main(["service", "reload"]) == Exit.FAILED
+    assert "it has not said within 0 s that it has read its settings" in said()
+    answers(0.0, "")  # a version that never does
+    assert main(["service", "reload"]) == Exit.OK
+    assert "see karaoke-syncd service logs" in said()
 
 
 def test_restart_of_a_daemon_that_systemd_runs_is_left_to_systemd(

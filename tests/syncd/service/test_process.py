@@ -196,9 +196,16 @@ def test_settings_that_cannot_be_read_leave_the_old_ones_in_force(
     def reload() -> process.InForce:
         raise UsageError("rescan = 'often' is not usable")
 
-    script = Script(send(signal.SIGHUP), lambda daemon: None, send(signal.SIGTERM))
+    reports = []
+
+    def report(daemon: Daemon) -> None:
+        reports.append(daemon_report.load(settings.state_dir))
+
+    script = Script(report, send(signal.SIGHUP), report, send(signal.SIGTERM))
     assert run(settings, script, reload=reload) == Exit.OK
     assert len(script.daemons) == 1
+    assert reports[0].settings_read < reports[1].settings_read
+    assert [one.settings_problem for one in reports] == ["", "rescan = 'often' is not usable."]
     assert "'often' is not usable" in caplog.text
     assert "the settings stay as they were" in caplog.text
 
