@@ -9,15 +9,17 @@ again at the server when state is lost. wandb's own `sync` of two parts appends 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+import time
+from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
 from karaoke_train.runlog.format import RunHeader
-from syncd.destination.base import RemoteRun
+from syncd.destination.base import RemoteRun, Uploader
 from syncd.destination.rows import PART
 from syncd.errors import RunTrouble
 from syncd.source.scanner import LogFile, as_new_command
 from syncd.sync.content import Content
+from syncd.sync.missing import LATE_COUNT
 
 _OWN_ID: Final = re.compile(r"[a-z2-7]{12}")  # one that `RunLog.create` made itself
 # The server's word that nobody writes. `crashed` is what it makes of heartbeats that stopped
@@ -40,6 +42,34 @@ def base_of(content: Content, count: int) -> int | None:
     there = content.destination
     rows = there.rows(content.ref, 0, count) if count <= _FEW else there.history(content.ref)
     return next((int(row["_step"]) for row in rows if content.is_first(row)), None)
+
+
+def place(
+    content: Content, remote: RemoteRun, count: int, stillness: Stillness, settle: float
+) -> tuple[int, bool]:
+    """The line of the run where the file's first one is, or is to be; and whether it has yet to
+    claim that. count: of the run's lines there. settle: see `await_claimed`. Raises RunTrouble
+    while somebody else writes there; UploadError, OSError."""
+    if not count:
+        _await_first_lines(content, settle)
+        return 0, False
+    if (base := base_of(content, count)) is not None:
+        return base, False
+    heartbeat = content.destination.heartbeat(content.ref)
+    if left := stillness.left(remote, heartbeat, time.monotonic()):
+        raise written_elsewhere(remote, str(content.path), left)
+    return count, True
+
+
+def _await_first_lines(content: Content, settle: float) -> None:
+    """Another machine may have begun the run at this moment. Raises RunTrouble where it has."""
+    content.destination.pause(settle)
+    remote = content.destination.remote_run(content.ref)
+    if remote and remote.count:
+        raise RunTrouble(
+            "the server has just got the run's first records",
+            meaning="Whose they are is looked at before anything is sent",
+        )
 
 
 def followed(content: Content, ordinal: int) -> bool:
@@ -70,6 +100,20 @@ def await_claimed(content: Content, base: int, settle: float) -> None:
             f"the server does not show line {base:,} of the run, where this file begins",
             meaning="Nothing more is sent before it does; the records are safe on disk",
             remedy="Nothing to do: it's looked at again",
+        )
+
+
+def await_counted(uploader: Uploader, pause: Callable[[float], None], expected: int) -> None:
+    """See that the server counts the run's lines up to the first one of a part, and no more. Raises
+    RunTrouble, UploadError."""
+    for wait in LATE_COUNT:
+        if (count := uploader.confirm()) >= expected:
+            break
+        pause(wait)
+    if count != expected:
+        raise RunTrouble(
+            f"the server counts {count:,} records, where {expected:,} were expected",
+            meaning="Somebody else may write to the run; nothing is sent before that is clear",
         )
 
 

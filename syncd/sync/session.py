@@ -5,21 +5,17 @@ An action that fails drops the session, so that what remains is what a crash wou
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Final
 
-from karaoke_train.runlog.format import BadRecord, Record, RunHeader
 from karaoke_train.runlog.layout import lock_path
 from karaoke_train.runlog.lock import Lock, holder_of
 from karaoke_train.runlog.plain_text import one_line
-from karaoke_train.runlog.reader import Line, Position
-from karaoke_train.runlog.record_types import RecordType
+from karaoke_train.runlog.reader import Position
 from syncd import events, memory
 from syncd.destination.base import (
     Destination,
@@ -30,7 +26,6 @@ from syncd.destination.base import (
     Uploader,
 )
 from syncd.destination.refusals import not_counted
-from syncd.destination.rows import attempt_at
 from syncd.errors import (
     Contradiction,
     Leased,
@@ -45,29 +40,28 @@ from syncd.source.attempts import attempt_before
 from syncd.source.fingerprint import FileChanged
 from syncd.source.lines import slim
 from syncd.source.scanner import LogFile, head_of
-from syncd.state import cursor, lease, quarantine
+from syncd.state import cursor, lease
 from syncd.state.cursor import Cursor, Fingerprint
-from syncd.state.notes import Notes
 from syncd.sync import troubles
 from syncd.sync.at_end import (
-    KINDS,
     MAX_MEDIA_BYTES,
-    AtEnd,
     Epochs,
     MediaLines,
     gathered,
     left_out_of_table,
 )
 from syncd.sync.content import Content
-from syncd.sync.left_out import judged
+from syncd.sync.missing import agreeing, send_again, still_missing
+from syncd.sync.newest_header import newest_header
+from syncd.sync.noted import Noted
 from syncd.sync.outcome import CRASHED, outcome_before, outcome_of
 from syncd.sync.parts import (
     Stillness,
     await_claimed,
-    base_of,
+    await_counted,
     followed,
     may_have_parts,
-    written_elsewhere,
+    place,
 )
 from syncd.sync.portions import has_media, portion
 from syncd.sync.scheduler import (
@@ -81,24 +75,11 @@ from syncd.sync.scheduler import (
     Sent,
     failure,
 )
+from syncd.sync.unconfirmed import Unconfirmed
 
 # Times that a server may count fewer lines than it confirmed, before a person is asked. Replicas
 # that lag look for a while like a server that lost data; neither says which it is.
 LOST_TRIES: Final = 5
-_LATE_COUNT: Final = (1.0, 2.0, 4.0)  # seconds between looks: counts were seen 2 to 4 s behind
-# Of a run's header what its newest config record says, and a slim header lacks
-_NEWEST: Final = ("config", "trainer", "tags", "group", "job_type", "notes", "allow_config_keys")
-_AT_END: Final = marked.mark_of(*KINDS)
-_LATER: Final = marked.mark_of(*KINDS, RecordType.CONFIG)
-
-
-@dataclass(frozen=True, slots=True)
-class _Unconfirmed:
-    """Lines that were sent at once. shown: what the file showed at their end."""
-
-    start: Position
-    end: Position
-    shown: Fingerprint
 
 
 class Session:
@@ -133,7 +114,6 @@ class Session:
         self._place = state.name
         self._lock_dir = lock_dir
         self._cursors = state / "cursors"
-        self._quarantine = state / "quarantine"
         self._opened_at = ""  # the entity that the open session's uploader was made for
         # Asked anew each time: the account is known only once the server has answered, and a
         # session is made before that, from the file alone
@@ -146,14 +126,9 @@ class Session:
         self._allowed_keys = allowed_keys
         self._uploader: Uploader | None = None
         self._lease: Lock | None = None
-        # What was sent and is not confirmed. The server's count, in lines, falls into one of these,
-        # and is turned into an offset by reading that part of the file again
-        self._unconfirmed: list[_Unconfirmed] = []
+        self._unconfirmed = Unconfirmed()
         self._shown: Fingerprint | None = None  # what the file showed where the next read begins
-        self._notes = Notes(state / "notes", self.key)
-        # Byte offsets of config records, each with the attempt that it begins: of the newest one
-        # before `confirmed`, and of those behind it
-        self._starts = [(0, 1)]
+        self._noted = Noted(state, self.key, self._media)
         self._lost_tries = 0
         self._contradictions = 0  # sessions in a row that failed for one
         self.remark = ""  # what people are told once all of the run is there
@@ -280,7 +255,7 @@ class Session:
         self._check_count(count, known)
         if known and known.uncounted > count == known.confirmed.ordinal:
             raise not_counted(count, known.uncounted)
-        remote, displaced = self._agreeing(remote)
+        remote, displaced = agreeing(self._destination, self.ref, remote)
         if remote and self._destination.counts:
             count = remote.count
         base, is_new = self._base(remote, count, known)
@@ -303,14 +278,14 @@ class Session:
         missing = self._lacks(at, cheaply=not denied) if in_doubt else None
         if outcome and remote and remote.shows(outcome) and missing is None:
             return self._complete(at)
-        config_at, attempt = self._start_before(at)
+        config_at, attempt = self._noted.config_before(at)
         opened = self._open_uploader(at, known)
         failpoint("open.after")
         if opened != count:  # lines of a session before this one that were still on their way
             if is_new:
                 raise RunTrouble("somebody else has written to the run just now")
             at = self._locate(opened, known)
-            if at.ordinal < opened or self._start_before(at) != (config_at, attempt):
+            if at.ordinal < opened or self._noted.config_before(at) != (config_at, attempt):
                 raise RunTrouble("the server's count moved past what could be expected")
         if is_new:
             at = self._claim(at)
@@ -333,7 +308,7 @@ class Session:
     def _open_uploader(self, at: Position, known: Cursor | None) -> int:
         """Begin a session at the server. Returns the count that it begins with."""
         # The newest config, of a resumed run's last start: the SDK is told once, at its opening
-        config_at, attempt = self._start_before(at)
+        config_at, attempt = self._noted.config_before(at)
         target = Target(
             self.header,
             self._entity(),
@@ -342,7 +317,7 @@ class Session:
             known=known is not None,
             confirmed=at.ordinal,
             attempt=attempt,
-            read=partial(_merged, self.header, self.path, config_at),
+            read=partial(newest_header, self.header, self.path, config_at),
             length=marked.length_at(self.path, config_at),
             allowed_keys=self._allowed_keys,
         )
@@ -366,42 +341,15 @@ class Session:
             return known.base, False
         if not self._may_have_parts or remote is None:  # a run that isn't there is begun
             return 0, False
-        if not count:
-            self._await_first_lines()
-            return 0, False
-        base = base_of(self._content(), count)
-        if base is not None:
-            return base, False
-        heartbeat = self._destination.heartbeat(self.ref)
-        if left := self._stillness.left(remote, heartbeat, time.monotonic()):
-            raise written_elsewhere(remote, str(self.path), left)
-        return count, True
-
-    def _await_first_lines(self) -> None:
-        """Another machine may have begun the run at this moment. Raises RunTrouble where it has."""
-        self._destination.pause(self._still_for)
-        remote = self._destination.remote_run(self.ref)
-        if remote and remote.count:
-            raise RunTrouble(
-                "the server has just got the run's first records",
-                meaning="Whose they are is looked at before anything is sent",
-            )
+        return place(self._content(), remote, count, self._stillness, self._still_for)
 
     def _claim(self, at: Position) -> Position:
         """Send the first line alone, and see that it is there before any other is sent."""
-        lines = tailer.read(self.path, at).lines.first(1)
-        self._look_at(self._alive().send(lines))
+        line = tailer.read(self.path, at).lines.first(1)
+        self._noted.look_at(self._alive().send(line), self.path)
         await_claimed(self._content(), at.ordinal, self._still_for)
-        for wait in _LATE_COUNT:
-            if (count := self._alive().confirm()) > at.ordinal:
-                break
-            self._destination.pause(wait)
-        if count != lines.end.ordinal:
-            raise RunTrouble(
-                f"the server counts {count:,} records, where {lines.end.ordinal:,} were expected",
-                meaning="Somebody else may write to the run; nothing is sent before that is clear",
-            )
-        return lines.end
+        await_counted(self._alive(), self._destination.pause, line.end.ordinal)
+        return line.end
 
     def _followed(self, at: Position, count: int, known: Cursor | None) -> Event:
         """All of the file is there, and behind it more: a later part of the run, or lines that no
@@ -468,7 +416,7 @@ class Session:
         failpoint("send.after")
         # A crash before this keeps no bad line from quarantine: they are not confirmed yet, so the
         # next session reads them again, to send them or to find where the server's count is
-        self._look_at(special)
+        self._noted.look_at(special, self.path)
         end = lines.end
         # The next read has to find these bytes again. A file that is rewritten under an open
         # session keeps its size and its inode, and nothing else would show it
@@ -476,7 +424,7 @@ class Session:
             self._shown = fingerprint.later(self._shown, chunk.before, lines.data)
         else:
             self._shown = fingerprint.fingerprint(self.path, end)
-        self._unconfirmed.append(_Unconfirmed(start, end, self._shown))
+        self._unconfirmed.add(start, end, self._shown)
         return Sent(end, chunk.scanned_to, outcome_of(special, end), self._alive().pause())
 
     def _confirm(self, confirmed: Position) -> Event:
@@ -486,7 +434,7 @@ class Session:
         count = self._alive().confirm()
         failpoint("confirm.after")
         # More than was sent is never taken as a confirmation of ours
-        newest = self._unconfirmed[-1].end if self._unconfirmed else confirmed
+        newest = self._unconfirmed.end(confirmed)
         if count > newest.ordinal:  # the last lines of a session before this one, or foreign ones
             raise RunTrouble(
                 f"the server holds {count:,} records, more than the {newest.ordinal:,} sent",
@@ -494,7 +442,7 @@ class Session:
             )
         if count <= confirmed.ordinal:  # a stale replica, or nothing has arrived yet
             return Confirmed(confirmed, self._alive().ahead)
-        at, shown = self._position_of(count)
+        at, shown = self._unconfirmed.place_of(count, self.path)
         self._stopped = self._alive().stopped
         # Where only our own word says what arrived, it has to survive a power cut
         self._save(at, shown, ended=False, sync=not self._destination.counts)
@@ -506,22 +454,6 @@ class Session:
             self._save(confirmed, ended=False, uncounted=sent.ordinal)
         raise error
 
-    def _position_of(self, count: int) -> tuple[Position, Fingerprint]:
-        """Where the line `count` begins, which is one of those sent and not confirmed, and what the
-        file showed there."""
-        # Whole sends that have arrived are let go; the count is at most the newest one's end, which
-        # the caller has seen to, so the list never runs empty here
-        while self._unconfirmed[0].end.ordinal < count:
-            del self._unconfirmed[0]
-        sent = self._unconfirmed[0]
-        if sent.end.ordinal == count:
-            del self._unconfirmed[0]
-            return sent.end, sent.shown
-        # What was sent from here was at most a read's worth, so one read has it
-        at = tailer.read(self.path, sent.start).lines.start_of(count)
-        self._unconfirmed[0] = replace(sent, start=at)
-        return at, fingerprint.fingerprint(self.path, at)
-
     def _close(self, outcome: Outcome | None, confirmed: Position) -> Event:
         uploader = self._alive()
         # Their places are kept, not the records: a session of a million records needs no more
@@ -529,7 +461,7 @@ class Session:
         needs = gathered(())
         if outcome:
             with memory.for_table():
-                needs = self._at_end(confirmed)
+                needs = self._noted.at_end(self.path, self._begin, confirmed)
         media = MediaLines(self.path, needs.media).affordable(self._media)
         if needs.left_out:
             self.remark = left_out_of_table(self.path.name, len(needs.epochs))
@@ -553,27 +485,11 @@ class Session:
         """Send again what is missing from a line on, if any is. count: see `_lacks`. Raises
         UploadError, OSError."""
         if missing is not None:
-            self._send_again(missing, end)
+            send_again(self._content(), self._alive(), missing, end)
             missing = self._lacks(end, count)
         if missing is not None:
-            raise RunTrouble(
-                f"the server counts {end.ordinal:,} records, and does not have record {missing:,}",
-                meaning="It was sent again, and is safe on disk",
-                by_itself="It's looked at again by itself",
-            )
+            raise still_missing(missing, end.ordinal)
         self._contradictions = 0
-
-    def _agreeing(self, remote: RemoteRun | None) -> tuple[RemoteRun | None, bool]:
-        """The run, once it has no step beyond its count, and whether that stays so: then lines are
-        missing, and later ones are in their places, as a line cursor that went back leaves it.
-        Posting on from the count would bring as many lines as there should be, some of them twice,
-        and no number would tell."""
-        for wait in _LATE_COUNT:
-            if remote is None or not self._destination.counts or remote.last_step < remote.count:
-                return remote, False
-            self._destination.pause(wait)
-            remote = self._destination.remote_run(self.ref)
-        return remote, remote is not None and remote.last_step >= remote.count
 
     def _lacks(
         self, end: Position, count: int | None = None, *, cheaply: bool = True
@@ -582,41 +498,10 @@ class Session:
         the run's lines there, where the file's are not the last. cheaply: by its first and last row
         and the number of steps, where these are as they should be. Raises RunRefused where it has
         others, UploadError, OSError."""
-        content, attempt = self._content(), self._start_before(end)[1]
+        content, attempt = self._content(), self._noted.config_before(end)[1]
         if cheaply and content.looks_right(end, attempt, count or end.ordinal):
             return None
         return content.first_missing(end.ordinal)
-
-    def _send_again(self, first: int, end: Position) -> None:
-        """Everything from line `first` to `end`, in order: a single line in the middle would set
-        the server's own line cursor back, and what follows would be put over others."""
-        uploader = self._alive()
-        if not uploader.rewinds:
-            self._destination.mend(self.ref)
-            raise RunTrouble(
-                f"the server does not have record {first:,}, and has later ones",
-                meaning="The file has every record",
-                by_itself="The run is opened anew, and what is missing is sent again",
-            )
-        at = tailer.place_of(self.path, first, self._begin)
-        events.sent_again(self.header.run_id, self.path, first, end.ordinal)
-        uploader.rewind(first, attempt_before(self.path, at, self._begin))
-        while left := min(tailer.MOST, end.ordinal - at.ordinal):
-            lines = portion(tailer.read(self.path, at).lines, left, self._media)
-            if not lines:
-                return
-            uploader.send(lines)
-            at = lines.end
-
-    def _at_end(self, end: Position) -> AtEnd:
-        """The epoch summaries, pictures and sounds before `end`."""
-        places = self._notes.places(end.ordinal)
-        if places is not None:
-            needs = gathered(marked.lines_at(self.path, places))
-            if needs.seen == self._notes.count(end.ordinal):
-                return needs
-        # Notes were lost or damaged, or the cursor is of a version that had none
-        return gathered(marked.marked_lines(self.path, _AT_END, end, self._begin))
 
     def _outcome_at(self, at: Position) -> Outcome | None:
         """The outcome that the file ends with, if it ends there."""
@@ -693,55 +578,18 @@ class Session:
             attempt = known.attempt or attempt_before(
                 self.path, at, self._begin
             )  # older cursors lack it
-            self._starts = [(known.config_at, attempt)]
+            config = (known.config_at, attempt)
         else:
-            known, at, notes = None, self._begin, 0
-            self._starts = [(0, 1)]
-        self._begin_notes(at.ordinal, notes)
+            known, at, notes, config = None, self._begin, 0, (0, 1)
+        self._noted.begin(at.ordinal, notes, config)
         for lines in tailer.until(self.path, count, at):
             # Beyond a cursor are few lines, perhaps with bad ones that a session sent, and died
             # before it kept them. Without one it may be a million, and parsing them takes seconds
             with memory.for_lines(len(lines.data), len(lines)):
-                seen = lines if known else marked.marked_or_odd(lines, _LATER)
-                self._look_at([slim(line) for line in seen])
+                seen = lines if known else self._noted.among(lines)
+                self._noted.look_at([slim(line) for line in seen], self.path)
             at = lines.end
         return at
-
-    def _look_at(self, lines: Sequence[Line]) -> None:
-        self._keep_bad([*judged(lines, self._media)])
-        self._note_configs(lines)
-        try:
-            self._notes.add(line.at for line in lines if _is(line, *KINDS))
-        except OSError as error:
-            events.state_unwritable(self._cursors.parent, error)
-
-    def _begin_notes(self, before: int = 0, count: int = 0) -> None:
-        try:
-            self._notes.begin(before, count)
-        except OSError as error:
-            events.state_unwritable(self._cursors.parent, error)
-
-    def _start_before(self, at: Position) -> tuple[int, int]:
-        """Where the newest config record before `at` begins, and its attempt. Those before it are
-        let go: nothing is asked of lines before the confirmed ones."""
-        while len(self._starts) > 1 and self._starts[1][0] < at.offset:
-            del self._starts[0]
-        return self._starts[0]
-
-    def _keep_bad(self, lines: Sequence[Line]) -> None:
-        # A state folder that takes no writes must not stop the upload: the line is on the server as
-        # a placeholder all the same
-        try:
-            quarantine.add(self._quarantine, self.key, self.path, lines)
-        except OSError as error:
-            events.state_unwritable(self._quarantine.parent, error)
-
-    def _note_configs(self, lines: Sequence[Line]) -> None:
-        # An offset, not the record: it goes into the cursor, which must not grow with the config
-        for line in lines:
-            if line.record and RecordType.of(line.record) is RecordType.CONFIG:
-                attempt = attempt_at(line, self._starts[-1][1])
-                self._starts.append((line.at.offset, attempt))
 
     def _save(
         self,
@@ -755,7 +603,7 @@ class Session:
         """Remember what the server confirmed. shown: by the file there, where that is known. A
         state folder that takes no writes costs a re-read later, and nothing now; so does a power
         cut without `sync`."""
-        config_at, attempt = self._start_before(at)
+        config_at, attempt = self._noted.config_before(at)
         # Written after the server's answer and before the next send, so the cursor never says
         # more than the server; less is harmless, as equal lines replace each other
         known = Cursor(
@@ -767,7 +615,7 @@ class Session:
             fingerprint=shown or fingerprint.fingerprint(self.path, at),
             confirmed=at,
             base=self._begin.ordinal,
-            notes=self._notes.count(at.ordinal),
+            notes=self._noted.count(at.ordinal),
             config_at=config_at,
             attempt=attempt,
             uncounted=uncounted,
@@ -780,23 +628,3 @@ class Session:
             cursor.save(self._cursors, known, sync=sync)
         except OSError as error:
             events.state_unwritable(self._cursors.parent, error)
-
-
-def _is(line: Line, *types: RecordType) -> bool:
-    return bool(line.record) and RecordType.of(line.record or {}) in types
-
-
-def _record_at(path: Path, offset: int) -> Record:
-    # The ordinal is not known, and nobody asks for it here
-    return next((line.record or {} for line in marked.lines_at(path, [Position(0, offset)])), {})
-
-
-def _merged(header: RunHeader, path: Path, config_at: int) -> RunHeader:
-    """The run's header with what its newest config record says, or the first where that names no
-    run; its names stay the first's."""
-    # A run that was renamed while it was resumed keeps its first name: people look for it by that
-    for offset in (config_at, 0):
-        with suppress(BadRecord):
-            newest = RunHeader.of(_record_at(path, offset))
-            return header._replace(**{name: getattr(newest, name) for name in _NEWEST})
-    return header

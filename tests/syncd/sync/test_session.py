@@ -236,7 +236,7 @@ def test_a_bad_line_that_a_session_sent_and_did_not_live_to_keep_is_kept(
     path.write_bytes(DATA + b'{"broken between its braces}\n')
     one = session(path, server)
     one.open()
-    monkeypatch.setattr(one, "_look_at", lambda _: None)
+    monkeypatch.setattr(one._noted, "look_at", lambda *_: None)
     one.send(at(0), 99)
     server.deliver()
     one.drop()
@@ -311,14 +311,14 @@ def test_a_large_read_waits_for_room_with_nothing_in_hand(
         yield
         held.append(False)
 
-    really = run._look_at
+    really = run._noted.look_at
 
-    def look_at(lines: Sequence[Line]) -> None:
+    def look_at(lines: Sequence[Line], path: Path) -> None:
         assert held == [True]  # until all that was made of the lines is let go
-        really(lines)
+        really(lines, path)
 
     monkeypatch.setattr(memory, "for_lines", room)
-    monkeypatch.setattr(run, "_look_at", look_at)
+    monkeypatch.setattr(run._noted, "look_at", look_at)
     sent = run.send(Position(), 10_000)
     assert isinstance(sent, Sent)
     assert sent.upto.offset == whole + len(train_line(9))
@@ -664,7 +664,7 @@ def test_lines_in_the_places_of_lost_ones_are_found_before_others_follow(
 ) -> None:
     """What a line cursor that went back leaves: the count is behind the last step. Posting on from
     the count would bring as many lines as there should be, two of them twice and two never."""
-    monkeypatch.setattr("syncd.sync.session._LATE_COUNT", (0.0,))
+    monkeypatch.setattr("syncd.sync.missing.LATE_COUNT", (0.0,))
     with WandbServer(tmp_path / "wandb", world=World.LINE_CURSOR) as server:
         destination = WandbDestination(Login(server.url, "team", server.key, "test"), lane="direct")
         one = session(path, destination)

@@ -262,7 +262,7 @@ def test_what_a_session_keeps_does_not_grow_with_its_config(here: World) -> None
     here.run_on()
     kept = pickle.dumps(
         [
-            [session.file, session.header, session._starts, session._unconfirmed, session._shown]
+            [session.file, session.header, session._noted, session._unconfirmed, session._shown]
             for session in here.daemon.sessions.values()
         ]
     )

@@ -1,0 +1,63 @@
+"""Lines that a server counts and does not have: whether there are any; they are sent again."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from karaoke_train.runlog.reader import Position
+from syncd import events
+from syncd.destination.base import Destination, RemoteRun, RunRef, Uploader
+from syncd.errors import RunTrouble
+from syncd.source import tailer
+from syncd.source.attempts import attempt_before
+from syncd.sync.content import Content
+from syncd.sync.portions import portion
+
+LATE_COUNT: Final = (1.0, 2.0, 4.0)  # seconds between looks: counts were seen 2 to 4 s behind
+
+
+def agreeing(
+    destination: Destination, ref: RunRef, remote: RemoteRun | None
+) -> tuple[RemoteRun | None, bool]:
+    """The run, once it has no step beyond its count, and whether that stays so: then lines are
+    missing, and later ones are in their places, as a line cursor that went back leaves it. Posting
+    on from the count would bring as many lines as there should be, some of them twice, and no
+    number would tell. Raises UploadError."""
+    for wait in LATE_COUNT:
+        if remote is None or not destination.counts or remote.last_step < remote.count:
+            return remote, False
+        destination.pause(wait)
+        remote = destination.remote_run(ref)
+    return remote, remote is not None and remote.last_step >= remote.count
+
+
+def send_again(content: Content, uploader: Uploader, first: int, end: Position) -> None:
+    """Everything from line `first` to `end`, in order: a single line in the middle would set the
+    server's own line cursor back, and what follows would be put over others. Raises UploadError,
+    OSError."""
+    if not uploader.rewinds:
+        content.destination.mend(content.ref)
+        raise RunTrouble(
+            f"the server does not have record {first:,}, and has later ones",
+            meaning="The file has every record",
+            by_itself="The run is opened anew, and what is missing is sent again",
+        )
+    path = content.path
+    at = tailer.place_of(path, first, content.start)
+    events.sent_again(content.header.run_id, path, first, end.ordinal)
+    uploader.rewind(first, attempt_before(path, at, content.start))
+    while left := min(tailer.MOST, end.ordinal - at.ordinal):
+        lines = portion(tailer.read(path, at).lines, left, content.media)
+        if not lines:
+            return
+        uploader.send(lines)
+        at = lines.end
+
+
+def still_missing(first: int, count: int) -> RunTrouble:
+    """A line that was sent again is not there."""
+    return RunTrouble(
+        f"the server counts {count:,} records, and does not have record {first:,}",
+        meaning="It was sent again, and is safe on disk",
+        by_itself="It's looked at again by itself",
+    )
