@@ -10,7 +10,6 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Final
 
 from karaoke_train.runlog.layout import lock_path
 from karaoke_train.runlog.lock import Lock, holder_of
@@ -40,7 +39,7 @@ from syncd.source.attempts import attempt_before
 from syncd.source.fingerprint import FileChanged
 from syncd.source.lines import slim
 from syncd.source.scanner import LogFile, head_of
-from syncd.state import cursor, lease
+from syncd.state import lease
 from syncd.state.cursor import Cursor, Fingerprint
 from syncd.sync import troubles
 from syncd.sync.at_end import (
@@ -64,6 +63,7 @@ from syncd.sync.parts import (
     place,
 )
 from syncd.sync.portions import has_media, portion
+from syncd.sync.remembered import Remembered
 from syncd.sync.scheduler import (
     AlreadyComplete,
     Checked,
@@ -76,10 +76,6 @@ from syncd.sync.scheduler import (
     failure,
 )
 from syncd.sync.unconfirmed import Unconfirmed
-
-# Times that a server may count fewer lines than it confirmed, before a person is asked. Replicas
-# that lag look for a while like a server that lost data; neither says which it is.
-LOST_TRIES: Final = 5
 
 
 class Session:
@@ -113,7 +109,7 @@ class Session:
         self._destination = destination
         self._place = state.name
         self._lock_dir = lock_dir
-        self._cursors = state / "cursors"
+        self._remembered = Remembered(state, self.key, self.project, entity)
         self._opened_at = ""  # the entity that the open session's uploader was made for
         # Asked anew each time: the account is known only once the server has answered, and a
         # session is made before that, from the file alone
@@ -129,7 +125,6 @@ class Session:
         self._unconfirmed = Unconfirmed()
         self._shown: Fingerprint | None = None  # what the file showed where the next read begins
         self._noted = Noted(state, self.key, self._media)
-        self._lost_tries = 0
         self._contradictions = 0  # sessions in a row that failed for one
         self.remark = ""  # what people are told once all of the run is there
         self._stopped = False  # somebody pressed Stop on the run's page
@@ -146,8 +141,8 @@ class Session:
 
     def initial(self, now: float) -> Run:
         """What is known before the server was asked."""
-        known = cursor.load(self._cursors, self.key)
-        if known is None or not self._speaks_of_here(known):
+        known = self._remembered.load()
+        if known is None:
             # grown_at now, not at the file's mtime: two machines' clocks may disagree by hours,
             # and a writer must not be taken for dead because of it
             return Run(grown_at=now)
@@ -247,12 +242,12 @@ class Session:
         self._take_lease()
         failpoint("open.before")
         self._check_first_line()
-        known = self._cursor()
+        known = self._remembered.load()
         remote = self._destination.remote_run(self.ref)
         count = remote.count if remote else 0
         if known and not self._destination.counts:
             count = known.confirmed.ordinal  # its own says nothing
-        self._check_count(count, known)
+        self._remembered.check_count(count, known, self.path)
         if known and known.uncounted > count == known.confirmed.ordinal:
             raise not_counted(count, known.uncounted)
         remote, displaced = agreeing(self._destination, self.ref, remote)
@@ -544,28 +539,6 @@ class Session:
                 meaning="Its records are uploaded from there",
             )
 
-    def _cursor(self) -> Cursor | None:
-        known = cursor.load(self._cursors, self.key)
-        return known if known and self._speaks_of_here(known) else None
-
-    def _speaks_of_here(self, known: Cursor) -> bool:
-        """Whether the cursor is of this destination's run; an entity not yet known fits any."""
-        # The same run id in another project or account is another run: its count is not ours
-        entity = self._entity()
-        return known.project == self.project and (not entity or known.entity == entity)
-
-    def _check_count(self, count: int, known: Cursor | None) -> None:
-        # Without a cursor there's nothing to compare with: the server's count is believed
-        if known is None or count >= known.confirmed.ordinal:
-            self._lost_tries = 0
-            return
-        self._lost_tries += 1
-        # Tried again with the usual backoff, so these tries span some minutes: longer than any lag
-        # that was reported of the real service
-        if self._lost_tries <= LOST_TRIES:
-            raise troubles.remote_counts_fewer(count, known.confirmed.ordinal, self.path)
-        raise troubles.remote_lost_records(count, known.confirmed.ordinal, self.path, self.key)
-
     def _locate(self, count: int, known: Cursor | None) -> Position:
         """Where line `count` begins, or the file's lines end where there are fewer. From the cursor
         where the file is what it speaks of."""
@@ -600,12 +573,8 @@ class Session:
         uncounted: int = 0,
         sync: bool = True,
     ) -> None:
-        """Remember what the server confirmed. shown: by the file there, where that is known. A
-        state folder that takes no writes costs a re-read later, and nothing now; so does a power
-        cut without `sync`."""
+        """Remember what the server confirmed. shown: by the file there, where that is known."""
         config_at, attempt = self._noted.config_before(at)
-        # Written after the server's answer and before the next send, so the cursor never says
-        # more than the server; less is harmless, as equal lines replace each other
         known = Cursor(
             run_id=self.key,
             project=self.project,
@@ -624,7 +593,4 @@ class Session:
             updated=datetime.now(UTC).isoformat(timespec="seconds"),
             head=head_of(self.path, at.offset) if ended else None,
         )
-        try:
-            cursor.save(self._cursors, known, sync=sync)
-        except OSError as error:
-            events.state_unwritable(self._cursors.parent, error)
+        self._remembered.save(known, sync=sync)

@@ -27,6 +27,7 @@ from syncd.source.scanner import LogFile, LogScanner
 from syncd.state import cursor, decisions, lease, quarantine
 from syncd.sync.content import Content
 from syncd.sync.outcome import CRASHED
+from syncd.sync.remembered import LOST_TRIES
 from syncd.sync.scheduler import (
     AlreadyComplete,
     Blocked,
@@ -38,7 +39,7 @@ from syncd.sync.scheduler import (
     Run,
     Sent,
 )
-from syncd.sync.session import LOST_TRIES, Session
+from syncd.sync.session import Session
 from tests.fakes.uploads import FakeServer, FakeUploader
 from tests.fakes.wandb_server import WandbServer
 from tests.fakes.wandb_world import World
