@@ -165,12 +165,22 @@ def this_host() -> str:
 
 
 def holder_of(path: Path) -> Holder | None:
-    """Who holds the lock at `path` now; None when it is free. Creates and writes nothing."""
+    """Who holds the lock at `path` now; None when it is free, not ours to see, or a trap in the
+    place of a lock. Creates and writes nothing."""
+    try:
+        return seen_holder(path)
+    except OSError:
+        return None
+
+
+def seen_holder(path: Path) -> Holder | None:
+    """Who holds the lock at `path` now; None when it is free. Raises UnsafeFile, OSError where that
+    can't be seen."""
     try:
         # Opened to read, and locked shared below: two that ask do not take each other for holders,
         # and a folder in which we may not write can be asked, too
         descriptor = open_regular(path)
-    except OSError:  # not there, not ours to see, or a trap in the place of a lock
+    except (FileNotFoundError, NotADirectoryError):
         return None
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)

@@ -75,9 +75,9 @@ def start(call: Invocation, detach: bool) -> Exit:
 def _start_detached(settings: Settings, console: Console) -> Exit:
     from syncd.paths import daemon_log
     from syncd.service.launch import start_in_background
-    from syncd.state.lease import daemon_of
+    from syncd.state.lease import seen_daemon
 
-    if holder := daemon_of(settings.state_dir):
+    if holder := seen_daemon(settings.state_dir):
         console.print(f"A daemon is running already: {holder}.", highlight=False)
         return Exit.BUSY
     pid = start_in_background(settings)
@@ -90,7 +90,7 @@ def _start_detached(settings: Settings, console: Console) -> Exit:
     "stop",
     exits={
         Exit.OK: "no daemon is running any more",
-        Exit.FAILED: "it does not stop, or it runs on another machine",
+        Exit.FAILED: "it does not stop, runs on another machine, or can't be seen",
     },
     examples=(("karaoke-syncd stop", "what is not uploaded stays safe on disk"),),
 )
@@ -104,9 +104,9 @@ def _stop(settings: Settings, console: Console, timeout: float) -> Exit:
     import signal
     import socket
 
-    from syncd.state.lease import daemon_of
+    from syncd.state.lease import seen_daemon
 
-    holder = daemon_of(settings.state_dir)
+    holder = seen_daemon(settings.state_dir)
     if holder is None:
         console.print("No daemon is running.")
         return Exit.OK
@@ -121,7 +121,7 @@ def _stop(settings: Settings, console: Console, timeout: float) -> Exit:
         os.kill(holder.pid, number)
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
-            if daemon_of(settings.state_dir) is None:
+            if seen_daemon(settings.state_dir) is None:
                 console.print("The daemon has stopped. What is not uploaded is safe on disk.")
                 return Exit.OK
             time.sleep(0.05)
@@ -146,9 +146,9 @@ def restart(call: Invocation, timeout: float) -> Exit:
     A daemon that systemd runs is restarted by systemd, with its own flags.
     """
     from syncd.service import systemd
-    from syncd.state.lease import daemon_of
+    from syncd.state.lease import seen_daemon
 
-    holder = daemon_of(call.settings.state_dir)
+    holder = seen_daemon(call.settings.state_dir)
     if holder and holder.pid == systemd.state().pid:
         systemd.ask("restart")
         call.console.print("The service was restarted. See karaoke-syncd service status")

@@ -61,13 +61,14 @@ def require_manager(arguments: str) -> None:
     """Raises SyncError with what to do instead, where there is no user manager. arguments: of
     `start`, for that advice."""
     if reason := unavailable():
+        given = f" {arguments}" if arguments else ""
         raise SyncError(
             reason,
             meaning="A service can't be installed here; the daemon itself runs all the same",
-            remedy=f"Start it by hand: karaoke-syncd start --detach {arguments}. "
+            remedy=f"Start it by hand: karaoke-syncd start --detach{given}. "
             f"At every boot, by cron: (crontab -l; echo '@reboot {shlex.join(launch.command())} "
-            f"start --detach {arguments}') | crontab -. "
-            f"In a container, as its command: karaoke-syncd start {arguments}",
+            f"start --detach{given}') | crontab -. "
+            f"In a container, as its command: karaoke-syncd start{given}",
         )
 
 

@@ -7,7 +7,8 @@ from glob import escape
 from pathlib import Path
 
 from karaoke_train.runlog.layout import LOCKS
-from karaoke_train.runlog.lock import Held, Holder, Lock, holder_of, read_holder
+from karaoke_train.runlog.lock import Held, Holder, Lock, holder_of, read_holder, seen_holder
+from syncd.errors import SyncError
 
 
 def state_lock(state: Path) -> Lock:
@@ -18,6 +19,20 @@ def state_lock(state: Path) -> Lock:
 def daemon_of(state: Path) -> Holder | None:
     """The daemon that owns a state folder now; None when none runs."""
     return holder_of(state_lock(state).path)
+
+
+def seen_daemon(state: Path) -> Holder | None:
+    """The same. Raises SyncError where it can't be seen whether one runs."""
+    try:
+        return seen_holder(state_lock(state).path)
+    except OSError as error:
+        raise SyncError(
+            f"whether a daemon runs can't be seen: {error.strerror}",
+            where=str(state),
+            meaning="One that runs goes on",
+            remedy="Ask as the user who has started it, or make the state folder readable for this "
+            "one",
+        ) from None
 
 
 def lease_folder(log_dir: Path, lock_dir: Path | None) -> Path:

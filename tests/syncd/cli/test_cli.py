@@ -512,6 +512,23 @@ def test_stop_without_a_daemon_is_done(capsys: pytest.CaptureFixture[str]) -> No
     assert "No daemon is running" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("words", [["stop"], ["restart"], ["start", "--detach"]])
+def test_that_no_daemon_runs_is_not_said_where_it_cannot_be_seen(
+    home: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    words: list[str],
+) -> None:
+    def refused(path: Path) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr("karaoke_train.runlog.lock.open_regular", refused)
+    assert main(words) == Exit.FAILED
+    said = capsys.readouterr().err
+    assert f"{home}/state/karaoke-syncd: whether a daemon runs can't be seen: Permission" in said
+    assert "No daemon" not in said
+
+
 def test_a_second_daemon_is_told_of_the_first(
     home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
