@@ -98,12 +98,19 @@ class Lock:
 
         self.path.parent.mkdir(parents=True, exist_ok=True)
         _check_place(self.path)
-        sign = _sign if signed else None
-        native = FileLock(self.path, thread_local=False, fallback_to_soft=False, on_acquired=sign)
+
+        def acquired(descriptor: int) -> None:
+            self._file = _identity(os.fstat(descriptor))
+            if signed:
+                _sign(descriptor)
+
+        native = FileLock(
+            self.path, thread_local=False, fallback_to_soft=False, on_acquired=acquired
+        )
         try:
             try:
                 native.acquire(timeout=timeout, poll_interval=0.02)
-                self._lock, self.soft, self._file = native, False, _identity(self.path)
+                self._lock, self.soft = native, False
             except OSError as error:
                 if error.errno not in _NO_LOCKS:
                     raise
@@ -127,7 +134,12 @@ class Lock:
     def lost(self) -> bool:
         """Whether nobody is kept out by this object: it holds no lock, or the lock's file was
         removed or replaced, and another can be taken in its place."""
-        return not self.held or (not self.soft and _identity(self.path) != self._file)
+        if self.soft or not self.held:
+            return not self.held
+        try:
+            return _identity(self.path.lstat()) != self._file
+        except OSError:
+            return True
 
     @property
     def kind(self) -> LockKind:
@@ -148,12 +160,7 @@ class Lock:
                     _sign(file.fileno())
 
 
-def _identity(path: Path) -> tuple[int, int] | None:
-    """Which file is there."""
-    try:
-        found = path.lstat()
-    except OSError:
-        return None
+def _identity(found: os.stat_result) -> tuple[int, int]:
     return found.st_dev, found.st_ino
 
 
