@@ -56,13 +56,15 @@ class KeepsAlive(urllib3.HTTPConnectionPool):
             connection.send_at_once(request)
             reply, read = _plain(connection.sock, most)
             if reply is not None:
-                reusable = True
+                reusable = not read
                 return reply
             begun: Any = _Begun(connection.sock, read)
             answer = http.client.HTTPResponse(begun, method="POST")
             answer.begin()
             data = _whole(answer, most)
-            reusable = len(data) < most and answer.isclosed() and not answer.will_close
+            whole = len(data) < most and answer.isclosed()
+            # After a 1xx that `http.client` takes for the answer, the answer itself is to come
+            reusable = whole and answer.status >= 200 and not answer.will_close
             return Reply(answer.status, urllib3.HTTPHeaderDict(answer.getheaders()), data)
         except TimeoutError:
             raise ReadTimeoutError(self, target, "Read timed out.") from None
@@ -85,8 +87,8 @@ class KeepsAlive(urllib3.HTTPConnectionPool):
 
 
 def _plain(sock: Any, most: int) -> tuple[Reply | None, bytes]:
-    """The answer, where it is a plain one, with a length and for a connection that goes on; else
-    None, and what was read of it. Raises OSError."""
+    """The answer, where it is a plain one, with a length and for a connection that goes on, and
+    what was read behind it; else None, and what was read of it. Raises OSError."""
     data = sock.recv(_READ)
     if not (head := _HEAD.match(data)):  # or its head comes in pieces
         return None, data
@@ -103,7 +105,9 @@ def _plain(sock: Any, most: int) -> tuple[Reply | None, bytes]:
         pieces.append(more)
         left -= len(more)
     data = b"".join(pieces)
-    return (None, data) if left else (Reply(status, headers, data[head.end() :]), b"")
+    if left > 0:
+        return None, data
+    return Reply(status, headers, data[head.end() : end]), data[end:]
 
 
 class _Begun:

@@ -286,6 +286,7 @@ ANSWERS = {
         False,
     ),
     "an old server": (b"HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\n{}", False),
+    "early hints": (b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n", False),
     "a folded header": (b"HTTP/1.1 200 OK\r\nX: a\r\n b\r\nContent-Length: 2\r\n\r\n{}", True),
     "much of a head": (
         b"HTTP/1.1 200 OK\r\nX: %b\r\nContent-Length: 2\r\n\r\n{}" % (b"y" * 60_000),
@@ -335,6 +336,21 @@ def test_an_answer_over_a_connection_that_was_kept_is_as_over_a_new_one(
 def on_one_line(headers: Mapping[str, str]) -> dict[str, str]:
     """Names in lower case, and what was folded as one line."""
     return {name.lower(): " ".join(value.split()) for name, value in headers.items()}
+
+
+def test_what_comes_behind_an_answer_is_no_answer_to_the_next_request() -> None:
+    unasked = b"HTTP/1.1 500 X\r\nContent-Length: 0\r\n\r\n"
+    answers, made = iter([PLAIN, PLAIN + unasked, PLAIN]), list[int]()
+
+    def serve(connection: socket.socket) -> None:
+        made.append(1)
+        while whole_request(connection):
+            connection.sendall(next(answers))
+
+    with server(serve) as url:
+        http = Http(url, "k", patience(5.0))
+        assert [http.post("/x", b"{}").status for _ in range(3)] == [200] * 3
+    assert len(made) == 2
 
 
 def test_a_plain_answer_to_a_post_takes_neither_urllib3_nor_http_client(
