@@ -127,11 +127,12 @@ def _size(env: Mapping[str, str]) -> tuple[int, int]:
         if found.columns and found.lines:
             size = found
             break
-    columns, lines = env.get("COLUMNS", ""), env.get("LINES", "")
-    return (
-        max(1, int(columns) if columns.isdecimal() else size[0]),
-        max(1, int(lines) if lines.isdecimal() else size[1]),
-    )
+    return _number(env.get("COLUMNS", "")) or size[0], _number(env.get("LINES", "")) or size[1]
+
+
+def _number(text: str) -> int:
+    """0 for none, and that is how some runners say that they do not know."""
+    return int(text) if text.isdecimal() and len(text) < 6 else 0
 
 
 def _cleaned(piece: Piece) -> Styled:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import random
 import sys
 
@@ -114,6 +115,13 @@ def test_without_colours_what_is_bold_is_bold(monkeypatch: pytest.MonkeyPatch) -
     page = page_of_stdout({"NO_COLOR": "1", "FORCE_COLOR": "1"})
     page.line(Styled("x", "green"), Styled("y", "bold red"))
     assert str(page) == "x\x1b[1my\x1b[0m"
+
+
+@pytest.mark.parametrize("said", ["0", "", "wide", "-3", "9" * 5000])
+def test_a_width_that_is_none_is_the_usual_one(said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.get_terminal_size", lambda descriptor: os.terminal_size((0, 0)))
+    page = page_of_stdout({"COLUMNS": said, "LINES": said})
+    assert (page.width, page.height) == (80, 25)
 
 
 def test_without_an_output_there_is_a_page_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
