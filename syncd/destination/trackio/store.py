@@ -13,7 +13,7 @@ import os
 import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -190,7 +190,8 @@ class Store:
                     os.fsync(copy.fileno())  # its row is kept through a power cut, too
                     part.replace(path)
         finally:
-            part.unlink(missing_ok=True)
+            with suppress(OSError):  # where it could not be made, what kept it from that is raised
+                part.unlink()
 
     def media_folder(self, project: str, run_id: str) -> Path:
         """Where the run's pictures and sounds belong, below `media/`: by the run's id, since its
