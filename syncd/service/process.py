@@ -15,7 +15,7 @@ from threading import Event
 from types import FrameType
 from typing import Final
 
-from karaoke_train.runlog.lock import Held, Holder, Lock
+from karaoke_train.runlog.lock import LOCK_WAIT, Held, Holder, Lock
 from syncd import events, paths
 from syncd.destination.base import Destination, Identity
 from syncd.destination.registry import stale_variables
@@ -224,12 +224,12 @@ def _keep(lock: Lock, settings: Settings) -> bool:
         return False
     lock.release()
     try:
-        lock.acquire()
+        lock.acquire(LOCK_WAIT)  # `status` holds it for a moment to see whether it could
     except Held as held:
         raise DaemonRuns(settings, held.holder) from None
-    except OSError as error:
-        events.state_unwritable(settings.state_dir, error)
-    return lock.held
+    except OSError:  # which `_save` says; the next tick tries again
+        return False
+    return True
 
 
 def _iterations(
