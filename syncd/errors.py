@@ -115,6 +115,11 @@ class UploadError(SyncError):
         super().__init__(what, where=where, meaning=meaning, remedy=remedy or by_itself)
         self._is_the_daemons = bool(by_itself and not remedy)
 
+    @property
+    def by_hand(self) -> str:
+        """The remedy, where it is a person's."""
+        return "" if self._is_the_daemons else self.remedy
+
     def without_daemon(self, remedy: str) -> str:
         """The same words, where nobody does anything by itself, and this has to be done."""
         return _joined(self.head, self.meaning, remedy if self._is_the_daemons else self.remedy)
@@ -139,7 +144,7 @@ class Unreachable(UploadError):
             what,
             meaning="The records are safe on disk",
             remedy=remedy,
-            by_itself="Nothing to do: they are sent as soon as the server can be reached",
+            by_itself="Nothing to do: they are sent as soon as that has passed",
         )
         self.kind = kind
         self.retry_after = retry_after

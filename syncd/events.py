@@ -68,14 +68,14 @@ def _of_run(run_id: str, level: int, words: str, *arguments: object) -> None:
     log.log(level, words, *arguments, extra={"run_id": run_id}, stacklevel=2)
 
 
-def sent_again(run_id: str, path: Path, first: int, end: int) -> None:
-    """Records that the server counts, and does not have."""
+def sent_again(run_id: str, path: Path, first: int, end: int, where: str) -> None:
+    """Records that the destination counts, and does not have. where: its name."""
     _of_run(
         run_id,
         logging.WARNING,
-        "%s: the server counts %s records, and does not have record %s: all from there on are sent "
-        "again",
+        "%s: %s counts %s records, and does not have record %s: all from there on are sent again",
         path.name,
+        where,
         f"{end:,}",
         f"{first:,}",
     )
@@ -150,8 +150,8 @@ def not_in_force(words: str) -> None:
 
 
 def network_changed() -> None:
-    """This machine has other addresses, and the server could not be reached before."""
-    log.info("this machine's network has changed: the server is asked now")
+    """This machine has other addresses, and not everything could be reached before."""
+    log.info("this machine's network has changed: what could not be reached is asked now")
 
 
 def stopped() -> None:

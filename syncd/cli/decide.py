@@ -176,7 +176,7 @@ def _parts(status: Status, *, uploads: bool, login: bool) -> Iterator[str]:
     elif login:
         yield "is tried by the daemon as soon as it may"
     elif status.connectivity in (Connection.OFFLINE, Connection.CAPTIVE, Connection.TROUBLE):
-        yield "is tried as soon as the server can be reached"
+        yield f"is tried as soon as {status.name} can be reached"
     else:
         yield "is tried at once"
     if login:

@@ -23,6 +23,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
+from urllib.parse import unquote, urlsplit
 
 from karaoke_train.runlog.format import MAX_TAG, Record, RunHeader
 from syncd import memory
@@ -149,11 +150,19 @@ class Identity:
     entity: str = ""
     key_source: str = ""
     needs_key: bool = True  # a store on this machine asks nobody who they are
+    name: str = "the server"  # what people are told of it by
     place: str = "on the server"  # where records are once they are there
+    has_table: bool = True  # whether a run's page shows its epoch summaries as a table
     key_from_environment: bool = False  # of this shell, which a service does not see
     login_remedy: str = ""
     warning: str = ""  # a key that others on this machine can read, say
     key_digest: str = field(default="", repr=False)
+
+
+def legible(address: str) -> str:
+    """A destination's address as people read it: a local store's is a path."""
+    parts = urlsplit(address)
+    return unquote(parts.path) if parts.scheme == "file" else address
 
 
 class Finding(NamedTuple):

@@ -16,7 +16,7 @@ from karaoke_train.runlog.layout import LOG_FILES, lock_path
 from karaoke_train.runlog.lock import Holder, holder_of
 from karaoke_train.runlog.reader import Position
 from karaoke_train.runlog.timestamps import parse_timestamp
-from syncd.destination.base import Destination, Identity, RunRef
+from syncd.destination.base import Destination, Identity, RunRef, legible
 from syncd.errors import Connection, ProblemCode, RunTrouble
 from syncd.paths import destination_folder
 from syncd.report.oddities import oddities
@@ -106,6 +106,7 @@ def collect(
         elsewhere=elsewhere,
         lane=destination.lane,
         destination=identity.kind,
+        name=identity.name,
         place=identity.place,
         needs_key=identity.needs_key,
         origin=settings.origin,
@@ -128,8 +129,11 @@ def _connectivity(
     if report.updated and (had_login or report.connectivity is Connection.ONLINE):
         return report.connectivity, report.words, report.remedy
     if identity.key_source or not identity.needs_key:
-        words = "nobody has asked the server yet" if ago is None else f"reached {spoken(ago)} ago"
-        return Connection.UNKNOWN, words, ""
+        if identity.needs_key:
+            never, last = "nobody has asked the server yet", "reached"
+        else:
+            never, last = "nothing was kept there yet", "last used"
+        return Connection.UNKNOWN, never if ago is None else f"{last} {spoken(ago)} ago", ""
     return Connection.NOT_LOGGED_IN, "nobody is logged in", identity.login_remedy
 
 
@@ -305,7 +309,7 @@ def _unreadable_state(folder: Path) -> Iterable[RunStatus]:
             "", str(folder), "", str(folder), RunState.UNREADABLE,
             problem=f"the state folder can't be read: {error.strerror}",
             meaning="What is uploaded isn't known without it: records may be counted as waiting "
-            "that are on the server",
+            "that are there",
             remedy="Make it readable for this user, or set XDG_STATE_HOME",
             code=ProblemCode.UNREADABLE,
         )  # fmt: skip
@@ -366,7 +370,7 @@ def _missing(known: Cursor, problem: str = "the file is gone before its run ende
         records=known.records,
         uploaded=known.records,
         problem=problem,
-        meaning=f"{known.records:,} records are on the server; later ones can't be sent",
+        meaning=f"{known.records:,} records are uploaded; later ones can't be sent",
         remedy=f"Put the file back, or karaoke-syncd forget {known.run_id}",
         code=ProblemCode.MISSING,
     )
@@ -375,9 +379,9 @@ def _missing(known: Cursor, problem: str = "the file is gone before its run ende
 def _damaged(key: str, state: Path) -> Problem:
     """A daemon that was done with the run looks at its cursor no more."""
     error = RunTrouble(
-        "what the server has of it isn't known here: its cursor in the state folder is damaged",
+        "what is uploaded of it isn't known here: its cursor in the state folder is damaged",
         meaning="Its records are counted as waiting, though they may be there",
-        remedy=f"Ask the server: karaoke-syncd retry {key}",
+        remedy=f"Ask anew what is there: karaoke-syncd retry {key}",
     )
     return failures.problem_of(key, state / "cursors" / f"{key}.json", error)
 
@@ -415,12 +419,13 @@ def _unwatched(folders: Iterable[Path], report: DaemonReport) -> Iterable[str]:
 
 def _elsewhere(report: DaemonReport, identity: Identity, project: str) -> str:
     """Where the daemon uploads to, if that isn't where this shell would."""
-    if report.server and report.server != identity.address:
-        return report.server
+    server = legible(report.server)
+    if server and report.server != identity.address:
+        return server
     if report.entity and identity.entity and report.entity != identity.entity:
-        return f"{report.server} as {report.entity}"
-    if report.server and report.project not in (None, project):
-        return f"{report.server}, {_project(report.project)}"
+        return f"{server} as {report.entity}"
+    if server and report.project not in (None, project):
+        return f"{server}, {_project(report.project)}"
     return ""
 
 
@@ -429,7 +434,8 @@ def _project(name: str | None) -> str:
 
 
 def _place(identity: Identity, project: str) -> str:
-    place = f"{identity.address} as {identity.entity}" if identity.entity else identity.address
+    place = legible(identity.address)
+    place = f"{place} as {identity.entity}" if identity.entity else place
     return f"{place}, project {project}" if project else place
 
 

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
+from syncd.destination.base import legible
 from syncd.errors import Connection
 from syncd.report.page import Column, Line, Page, Piece, Styled
 from syncd.report.selection import Selection, rank, select
@@ -22,10 +23,15 @@ _CONNECTIVITY: Final = {
     Connection.ONLINE: Styled("online", "green"),
     Connection.OFFLINE: Styled("offline", "yellow"),
     Connection.CAPTIVE: Styled("no W&B server answers", "yellow"),
-    Connection.TROUBLE: Styled("server in trouble", "yellow"),
+    Connection.TROUBLE: Styled("in trouble", "yellow"),
     Connection.NOT_LOGGED_IN: Styled("nobody is logged in", "red"),
     Connection.REFUSED: Styled("refused", "red"),
     Connection.UNKNOWN: Styled("not known", "dim"),
+}
+_OF_A_STORE: Final = _CONNECTIVITY | {
+    Connection.ONLINE: Styled("in use", "green"),
+    Connection.REFUSED: Styled("can't be used", "red"),
+    Connection.UNKNOWN: Styled("not in use", "dim"),
 }
 
 _COLOURS: Final = {
@@ -181,12 +187,12 @@ def _daemon(status: Status) -> Line:
 
 
 def _server(status: Status) -> Iterable[Line]:
-    reach = _CONNECTIVITY[status.connectivity]
+    reach = (_CONNECTIVITY if status.needs_key else _OF_A_STORE)[status.connectivity]
     ago = f" {spoken(status.silent)} ago" if status.silent else ""  # what it said then
     words = status.connectivity_words
     name = "Server" if status.needs_key else "Store "
     yield [
-        f"{name}   {status.server}", *_set_by(status, "base_url"), "  ", reach,
+        f"{name}   {legible(status.server)}", *_set_by(status, "base_url"), "  ", reach,
         ago + (f": {words}" if words and words not in reach.text + ago else ""),
     ]  # fmt: skip
     if status.lane:

@@ -114,6 +114,7 @@ class Status:
     elsewhere: str = ""  # the server or account that the daemon uploads to, where it's another
     lane: str = ""  # how lines go to the server, and why so
     destination: str = "wandb"  # as the settings call it
+    name: str = "the server"  # what people are told of it by
     place: str = "on the server"  # where records are once they are there
     needs_key: bool = True
     origin: Mapping[str, str] = field(default_factory=dict)

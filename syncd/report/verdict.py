@@ -131,7 +131,9 @@ def _advice(status: Status, code: Exit) -> str:
     if code is Exit.NOT_RUNNING:
         return _watch_command(status) if status.running else _upload_command(status)
     if code is Exit.OFFLINE:
-        return "nothing to do: the records go up as soon as the server can be reached"
+        if status.connectivity_remedy:
+            return f"{status.connectivity_remedy}; the records then go up by themselves"
+        return f"nothing to do: the records go up as soon as {status.name} can be reached"
     if code is Exit.TROUBLE:
         causes = [
             run for run in status.troubled if not status.blind or run.path == status.state_dir

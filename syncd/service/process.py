@@ -17,7 +17,7 @@ from typing import Final
 
 from karaoke_train.runlog.lock import LOCK_WAIT, Held, Holder, Lock
 from syncd import events, paths
-from syncd.destination.base import Destination, Identity
+from syncd.destination.base import Destination, Identity, legible
 from syncd.destination.registry import stale_variables
 from syncd.errors import Exit, SyncError
 from syncd.memory import without_collection
@@ -103,7 +103,7 @@ def _run(
     while True:
         for _, destination in targets:
             identity = destination.identity
-            events.began(identity.address, identity.key_source, settings.log_dir)
+            events.began(legible(identity.address), identity.key_source, settings.log_dir)
         _warn_of_read_only(settings)
         with ExitStack() as stack:
             news = Event()
@@ -210,7 +210,7 @@ def report_of(
         destinations=settings.destinations,
         connectivity=known.state,
         words=known.error.what if known.error else "",
-        remedy=known.error.remedy if known.error else "",
+        remedy=known.error.by_hand if known.error else "",
         settings_read=read.at,
         settings_problem=read.problem,
     )

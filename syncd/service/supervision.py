@@ -121,7 +121,7 @@ def summary(connectivity: Connectivity, runs: Mapping[str, Run], total: int) -> 
     """One line: online or not and why, how many runs, how much is left. runs: those of the `total`
     for which something may be due."""
     if not connectivity.known:
-        state = "asking the server"
+        state = "connecting"
     elif connectivity.error:
         state = f"offline ({connectivity.error.what})"
     else:

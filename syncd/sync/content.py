@@ -127,7 +127,7 @@ class Content:
         other = found.different + found.extra + found.duplicate
         return RunRefused(
             ProblemCode.DIFFERENT,
-            f"{other:,} records at the server are not the file's",
+            f"{other:,} records {self.destination.identity.place} are not the file's",
             where=self.path.name,
             meaning="Somebody else wrote to the run, in another file of its id perhaps, or the "
             "file was changed; nothing is written over what is there",

@@ -6,7 +6,7 @@ from typing import Final
 
 from karaoke_train.runlog.reader import Position
 from syncd import events
-from syncd.destination.base import Destination, RemoteRun, RunRef, Uploader
+from syncd.destination.base import Destination, Identity, RemoteRun, RunRef, Uploader
 from syncd.errors import RunTrouble
 from syncd.source import tailer
 from syncd.source.attempts import attempt_before
@@ -35,16 +35,17 @@ def send_again(content: Content, uploader: Uploader, first: int, end: Position) 
     """Everything from line `first` to `end`, in order: a single line in the middle would set the
     server's own line cursor back, and what follows would be put over others. Raises UploadError,
     OSError."""
+    there = content.destination.identity
     if not uploader.rewinds:
         content.destination.mend(content.ref)
         raise RunTrouble(
-            f"the server does not have record {first:,}, and has later ones",
+            f"{there.name} does not have record {first:,}, and has later ones",
             meaning="The file has every record",
             by_itself="The run is opened anew, and what is missing is sent again",
         )
     path = content.path
     at = tailer.place_of(path, first, content.start)
-    events.sent_again(content.header.run_id, path, first, end.ordinal)
+    events.sent_again(content.header.run_id, path, first, end.ordinal, there.name)
     uploader.rewind(first, attempt_before(path, at, content.start))
     while left := min(tailer.MOST, end.ordinal - at.ordinal):
         lines = portion(tailer.read(path, at).lines, left, content.media)
@@ -54,10 +55,10 @@ def send_again(content: Content, uploader: Uploader, first: int, end: Position) 
         at = lines.end
 
 
-def still_missing(first: int, count: int) -> RunTrouble:
+def still_missing(first: int, count: int, there: Identity) -> RunTrouble:
     """A line that was sent again is not there."""
     return RunTrouble(
-        f"the server counts {count:,} records, and does not have record {first:,}",
+        f"{there.name} counts {count:,} records, and does not have record {first:,}",
         meaning="It was sent again, and is safe on disk",
         by_itself="It's looked at again by itself",
     )

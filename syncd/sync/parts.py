@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 from karaoke_train.runlog.format import RunHeader
-from syncd.destination.base import RemoteRun, Uploader
+from syncd.destination.base import Destination, RemoteRun, Uploader
 from syncd.destination.rows import PART
 from syncd.errors import RunTrouble
 from syncd.source.scanner import LogFile, as_new_command
@@ -57,7 +57,7 @@ def place(
         return base, False
     heartbeat = content.destination.heartbeat(content.ref)
     if left := stillness.left(remote, heartbeat, time.monotonic()):
-        raise written_elsewhere(remote, str(content.path), left)
+        raise written_elsewhere(remote, str(content.path), left, content.destination.identity.place)
     return count, True
 
 
@@ -67,7 +67,7 @@ def _await_first_lines(content: Content, settle: float) -> None:
     remote = content.destination.remote_run(content.ref)
     if remote and remote.count:
         raise RunTrouble(
-            "the server has just got the run's first records",
+            "the run's first records have just come there from elsewhere",
             meaning="Whose they are is looked at before anything is sent",
         )
 
@@ -97,22 +97,24 @@ def await_claimed(content: Content, base: int, settle: float) -> None:
         )
     if ours is None:
         raise RunTrouble(
-            f"the server does not show line {base:,} of the run, where this file begins",
+            f"{content.destination.identity.name} does not show line {base:,} of the run, where "
+            "this file begins",
             meaning="Nothing more is sent before it does; the records are safe on disk",
             remedy="Nothing to do: it's looked at again",
         )
 
 
-def await_counted(uploader: Uploader, pause: Callable[[float], None], expected: int) -> None:
-    """See that the server counts the run's lines up to the first one of a part, and no more. Raises
-    RunTrouble, UploadError."""
+def await_counted(uploader: Uploader, destination: Destination, expected: int) -> None:
+    """See that the destination counts the run's lines up to the first one of a part, and no more.
+    Raises RunTrouble, UploadError."""
     for wait in LATE_COUNT:
         if (count := uploader.confirm()) >= expected:
             break
-        pause(wait)
+        destination.pause(wait)
     if count != expected:
         raise RunTrouble(
-            f"the server counts {count:,} records, where {expected:,} were expected",
+            f"{destination.identity.name} counts {count:,} records, where {expected:,} were "
+            "expected",
             meaning="Somebody else may write to the run; nothing is sent before that is clear",
         )
 
@@ -140,11 +142,11 @@ class Stillness:
         return max(0.0, self._since + needed - now)
 
 
-def written_elsewhere(remote: RemoteRun, path: str, left: float) -> RunTrouble:
-    """The run goes on in another file, or did so until a moment ago."""
+def written_elsewhere(remote: RemoteRun, path: str, left: float, place: str) -> RunTrouble:
+    """The run goes on in another file, or did so until a moment ago. place: as the destination has
+    it."""
     trouble = RunTrouble(
-        f"the run has {remote.count:,} records of another file at the server, which may still be "
-        "written",
+        f"the run has {remote.count:,} records of another file {place}, which may still be written",
         meaning="This file's records are safe on disk, and follow once nothing more comes there",
         remedy="Nothing to do; if both trainings go on, give this one a run of its own: "
         + as_new_command(path),

@@ -126,7 +126,7 @@ def _by_what_is_there(file: LogFile, at: Target, *, compressed: bool) -> str:
     remote = at.destination.remote_run(ref)
     outcome = outcome_before(file.path, file.path.stat().st_size)
     if remote is None or outcome is None or not remote.shows(outcome):
-        return "the server does not show how it ended"
+        return f"{at.destination.identity.name} does not show how it ended"
     known = cursor.load(at.state / "cursors", file.key)
     start = Position(known.base if known else 0)
     content = Content(file.path, file.media, file.header, ref, at.destination, file.key, start)
@@ -134,7 +134,7 @@ def _by_what_is_there(file: LogFile, at: Target, *, compressed: bool) -> str:
     if found.absent:
         return f"{found.absent:,} of its pictures and sounds are missing there"
     if not found.equal:
-        return "the server has other records"
+        return f"{at.destination.identity.name} has other records"
     if found.placeholder and not compressed:
         return (
             f"{found.placeholder:,} of its lines, pictures and sounds could not be uploaded, and "

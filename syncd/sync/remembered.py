@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from syncd import events
+from syncd.destination.base import Identity
 from syncd.state import cursor
 from syncd.state.cursor import Cursor
 from syncd.sync import troubles
@@ -47,16 +48,17 @@ class Remembered:
         except OSError as error:
             events.state_unwritable(self._folder.parent, error)
 
-    def check_count(self, count: int, known: Cursor | None, path: Path) -> None:
-        """See that the server has no fewer lines than it confirmed. Raises RunTrouble, and
+    def check_count(self, count: int, known: Cursor | None, path: Path, there: Identity) -> None:
+        """See that the destination has no fewer lines than it confirmed. Raises RunTrouble, and
         RemoteLostRecords once that stays so."""
         # Without a cursor there's nothing to compare with: the server's count is believed
-        if known is None or count >= known.confirmed.ordinal:
+        confirmed = known.confirmed.ordinal if known else 0
+        if count >= confirmed:
             self._lost_tries = 0
             return
         self._lost_tries += 1
         # Tried again with the usual backoff, so these tries span some minutes: longer than any lag
         # that was reported of the real service
         if self._lost_tries <= LOST_TRIES:
-            raise troubles.remote_counts_fewer(count, known.confirmed.ordinal, path)
-        raise troubles.remote_lost_records(count, known.confirmed.ordinal, path, self._key)
+            raise troubles.remote_counts_fewer(count, confirmed, path, there)
+        raise troubles.remote_lost_records(count, confirmed, path, self._key, there)

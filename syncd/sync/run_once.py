@@ -195,7 +195,7 @@ def _label(daemon: Daemon, destination: Destination, labels: Labels) -> list[Upl
             if daemon.connectivity.online and destination.label(session.ref, labels):
                 continue
             error: UploadError = RunTrouble(
-                "its labels were not told, as the server does not have the run yet",
+                "its labels were not told, as the run is not there yet",
                 remedy="Give the same command again once its records are there",
             )
         except UploadError as refused:

@@ -18,6 +18,7 @@ from karaoke_train.runlog.reader import Position
 from syncd import events, memory
 from syncd.destination.base import (
     Destination,
+    Identity,
     Outcome,
     RemoteRun,
     RunRef,
@@ -216,7 +217,7 @@ class Session:
         except FileChanged as changed:  # for a person: both files may be worth keeping
             return self._failed(troubles.changed(changed, self.path, self.key))
         except OSError as error:  # permissions, a stale NFS handle, a disk that fails
-            return self._failed(troubles.unreadable(error, self.path))
+            return self._failed(troubles.unreadable(error, self.path, self._there))
         except Exception as error:  # a bug costs this run a retry, and nobody else anything
             events.unexpected(self.path)
             return self._failed(
@@ -247,7 +248,7 @@ class Session:
         count = remote.count if remote else 0
         if known and not self._destination.counts:
             count = known.confirmed.ordinal  # its own says nothing
-        self._remembered.check_count(count, known, self.path)
+        self._remembered.check_count(count, known, self.path, self._there)
         if known and known.uncounted > count == known.confirmed.ordinal:
             raise not_counted(count, known.uncounted)
         remote, displaced = agreeing(self._destination, self.ref, remote)
@@ -281,7 +282,7 @@ class Session:
                 raise RunTrouble("somebody else has written to the run just now")
             at = self._locate(opened, known)
             if at.ordinal < opened or self._noted.config_before(at) != (config_at, attempt):
-                raise RunTrouble("the server's count moved past what could be expected")
+                raise RunTrouble("more records have come there than could be expected")
         if is_new:
             at = self._claim(at)
         self._bring(missing, at)
@@ -322,6 +323,11 @@ class Session:
         # it was given, not on ours of a moment ago
         return self._uploader.open()
 
+    @property
+    def _there(self) -> Identity:
+        """The destination, for what is said of it."""
+        return self._destination.identity
+
     # --- the file's place in the run
 
     @property
@@ -343,7 +349,7 @@ class Session:
         line = tailer.read(self.path, at).lines.first(1)
         self._noted.look_at(self._alive().send(line), self.path)
         await_claimed(self._content(), at.ordinal, self._still_for)
-        await_counted(self._alive(), self._destination.pause, line.end.ordinal)
+        await_counted(self._alive(), self._destination, line.end.ordinal)
         return line.end
 
     def _followed(self, at: Position, count: int, known: Cursor | None) -> Event:
@@ -353,7 +359,7 @@ class Session:
         if not self._may_have_parts or not followed(self._content(), at.ordinal):
             ours = at.ordinal - self._begin.ordinal
             there = count - self._begin.ordinal
-            raise troubles.remote_has_more(there, ours, self.path, self.key)
+            raise troubles.remote_has_more(there, ours, self.path, self.key, self._there)
         missing = self._lacks(at, count)
         if missing is not None:
             self._open_uploader(at, known)
@@ -432,7 +438,8 @@ class Session:
         newest = self._unconfirmed.end(confirmed)
         if count > newest.ordinal:  # the last lines of a session before this one, or foreign ones
             raise RunTrouble(
-                f"the server holds {count:,} records, more than the {newest.ordinal:,} sent",
+                f"{self._there.name} holds {count:,} records, more than the {newest.ordinal:,} "
+                "sent",
                 by_itself="The session is opened anew, which finds out whose they are",
             )
         if count <= confirmed.ordinal:  # a stale replica, or nothing has arrived yet
@@ -458,7 +465,7 @@ class Session:
             with memory.for_table():
                 needs = self._noted.at_end(self.path, self._begin, confirmed)
         media = MediaLines(self.path, needs.media).affordable(self._media)
-        if needs.left_out:
+        if needs.left_out and self._there.has_table:
             self.remark = left_out_of_table(self.path.name, len(needs.epochs))
             events.left_out(self.header.run_id, self.remark)
         if outcome and self._shown:
@@ -483,7 +490,7 @@ class Session:
             send_again(self._content(), self._alive(), missing, end)
             missing = self._lacks(end, count)
         if missing is not None:
-            raise still_missing(missing, end.ordinal)
+            raise still_missing(missing, end.ordinal, self._there)
         self._contradictions = 0
 
     def _lacks(

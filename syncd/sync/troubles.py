@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from syncd.destination.base import Identity
 from syncd.errors import (
     Contradiction,
     ProblemCode,
@@ -60,11 +61,11 @@ def way_out(error: UploadError, path: Path, key: str) -> str:
             return ""
 
 
-def remote_has_more(count: int, known: int, path: Path, key: str) -> RemoteHasMore:
-    """The server holds `count` records, the file `known` of them."""
+def remote_has_more(count: int, known: int, path: Path, key: str, there: Identity) -> RemoteHasMore:
+    """The destination holds `count` records, the file `known` of them."""
     return RemoteHasMore(
         ProblemCode.MORE_AT_SERVER,
-        f"the server holds {count:,} records of this run, the file {known:,}",
+        f"{there.name} holds {count:,} records of this run, the file {known:,}",
         where=path.name,
         meaning="Somebody else wrote to the run, or the file lost its end; "
         "nothing is sent over what is there",
@@ -73,21 +74,23 @@ def remote_has_more(count: int, known: int, path: Path, key: str) -> RemoteHasMo
     )
 
 
-def remote_counts_fewer(count: int, confirmed: int, path: Path) -> RunTrouble:
-    """The server holds `count` records, and had confirmed more: for now."""
+def remote_counts_fewer(count: int, confirmed: int, path: Path, there: Identity) -> RunTrouble:
+    """The destination holds `count` records, and had confirmed more: for now."""
     return RunTrouble(
-        _fewer(count, confirmed),
+        _fewer(count, confirmed, there),
         where=path.name,
         meaning="It may be catching up",
         by_itself="It's asked again by itself",
     )
 
 
-def remote_lost_records(count: int, confirmed: int, path: Path, key: str) -> RemoteLostRecords:
-    """The server holds `count` records, and had confirmed more: it goes on saying so."""
+def remote_lost_records(
+    count: int, confirmed: int, path: Path, key: str, there: Identity
+) -> RemoteLostRecords:
+    """The destination holds `count` records, and had confirmed more: it goes on saying so."""
     return RemoteLostRecords(
         ProblemCode.LOST_AT_SERVER,
-        _fewer(count, confirmed),
+        _fewer(count, confirmed, there),
         where=path.name,
         meaning="The run was deleted or lost data there; the file still has every record",
         remedy=f"To send the missing ones again: karaoke-syncd retry {key}. "
@@ -95,16 +98,16 @@ def remote_lost_records(count: int, confirmed: int, path: Path, key: str) -> Rem
     )
 
 
-def _fewer(count: int, confirmed: int) -> str:
-    return f"the server holds {count:,} records; it had confirmed {confirmed:,}"
+def _fewer(count: int, confirmed: int, there: Identity) -> str:
+    return f"{there.name} holds {count:,} records; it had confirmed {confirmed:,}"
 
 
-def unreadable(error: OSError, path: Path) -> RunTrouble:
+def unreadable(error: OSError, path: Path, there: Identity) -> RunTrouble:
     """The file can't be read at this moment."""
     return RunTrouble(
         f"the file can't be read: {error.strerror}",
         where=path.name,
-        meaning="What was confirmed is on the server",
+        meaning=f"What was confirmed is {there.place}",
         by_itself="The rest goes on once it's readable",
     )
 

@@ -48,7 +48,9 @@ class TrackioDestination:
             address=names.address(self._store.folder),
             entity=ENTITY,
             needs_key=False,
+            name="the local store",
             place="in the local dashboard",
+            has_table=False,
             warning=store.unusable(),
         )
 

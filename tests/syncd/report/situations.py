@@ -19,6 +19,7 @@ import orjson
 from karaoke_train.runlog.layout import lock_path
 from karaoke_train.runlog.lock import Holder, Lock
 from syncd.destination.base import Identity
+from syncd.destination.trackio.destination import TrackioDestination
 from syncd.errors import Connection, Exit, RunRefused, RunTrouble
 from syncd.report.collect import collect
 from syncd.report.status import Status
@@ -30,6 +31,9 @@ from tests.syncd.world import NAME, URL, World, end_line, train_line
 
 OTHER = "training_log_20240116_090000.jsonl"
 SINCE = "2024-01-15T14:30:22+00:00"
+STORE = replace(
+    TrackioDestination(Path("/home/anna/trackio")).identity, entity=IDENTITY.entity, warning=""
+)
 NODE = Holder("node2", 7, SINCE)
 NEVER = timedelta(0)
 YEAR = timedelta(days=365)
@@ -47,6 +51,12 @@ class Scene:
     def status(self) -> Status:
         """What `karaoke-syncd status` finds."""
         return collect(self.world.settings, FakeServer(self.identity))
+
+    def local(self) -> None:
+        """Records go to the local store."""
+        self.identity = STORE
+        self.world = World(self.world.logs.parent, FakeServer(STORE))
+        self.world.settings = replace(self.world.settings, log_dir=(self.world.logs,))
 
     # --- what can be true ---
 
@@ -69,8 +79,8 @@ class Scene:
         by since then."""
         self._hold(lease.state_lock(self.world.settings.state_dir))
         folders = tuple(map(str, self.world.settings.log_dir))
-        usual = {"server": URL, "login": "netrc", "entity": "team", "log_dir": folders,
-                 "connectivity": Connection.ONLINE}  # fmt: skip
+        usual = {"server": self.identity.address, "login": "netrc", "entity": "team",
+                 "log_dir": folders, "connectivity": Connection.ONLINE}  # fmt: skip
         daemon_report.save(self.world.settings.state_dir, DaemonReport(**(usual | said)))
         file = self.world.settings.state_dir / daemon_report.NAME
         then = {
@@ -338,6 +348,17 @@ def _stopped(scene: Scene) -> None:
     scene.daemon()
 
 
+def _store_full(scene: Scene) -> None:
+    scene.local()
+    _waits(scene, connectivity=Connection.TROUBLE, login="", remedy="Make room on its disk",
+           words="the local store in /home/anna/trackio can't be used: disk full")  # fmt: skip
+
+
+def _store_lost(scene: Scene) -> None:
+    scene.local()
+    _lost(scene)
+
+
 SITUATIONS = (
     Situation(
         "no log folder yet", lambda scene: scene.world.logs.rmdir(),
@@ -400,7 +421,7 @@ SITUATIONS = (
     Situation(
         "records wait, and the server is in trouble",
         lambda scene: _waits(scene, connectivity=Connection.TROUBLE), WAIT, Exit.OFFLINE, LATER,
-        ("server in trouble",),
+        ("in trouble",),
     ),
     Situation(
         "records wait, and nobody is logged in", _logged_out, WAIT, Exit.LOGIN,
@@ -514,7 +535,7 @@ SITUATIONS = (
         "the state folder can't be read", _state_closed,
         "{state} can't be read: what is on the server isn't known here", Exit.TROUBLE,
         "{state}: Make it readable for this user, or set XDG_STATE_HOME",
-        ("records may be counted as waiting that are on the server",),
+        ("records may be counted as waiting that are there",),
     ),
     Situation(
         "a file is gone before its run ended", _gone,
@@ -572,7 +593,7 @@ SITUATIONS = (
     Situation(
         "a run's cursor is damaged", _cursor_damaged,
         WAIT + "; 1 run is in trouble", Exit.TROUBLE,
-        "name of run-1: Ask the server: karaoke-syncd retry run-1",
+        "name of run-1: Ask anew what is there: karaoke-syncd retry run-1",
         ("its cursor in the state folder is damaged",), run={"state": "waiting", "uploaded": 0},
     ),
     Situation(
@@ -602,6 +623,26 @@ SITUATIONS = (
     Situation(
         "a run was forgotten", _forgotten, "There is nothing to upload (1 forgotten)", Exit.OK,
         NOTHING, run={"state": "forgotten", "left": 0},
+    ),
+    Situation(
+        "all is in the local dashboard, and no daemon runs",
+        lambda scene: (scene.local(), scene.uploaded()),
+        "All 4 records are in the local dashboard (1 run)", Exit.OK, NOTHING,
+        ("Store    /home/anna/trackio  not in use: last used ",),
+    ),
+    Situation(
+        "records wait for the local store, whose disk is full", _store_full,
+        "4 records wait, safe on disk; 0 are in the local dashboard", Exit.OFFLINE,
+        "Make room on its disk; the records then go up by themselves",
+        ("Store    /home/anna/trackio  in trouble: the local store in /home/anna/trackio can't",),
+    ),
+    Situation(
+        "the local store lost records that it had, or the run", _store_lost,
+        "1 record waits, safe on disk; 3 are in the local dashboard; 1 run waits for your decision",
+        Exit.DECISION,
+        "name of run-1: To send the missing ones again: karaoke-syncd retry run-1. To leave it so: "
+        "karaoke-syncd forget run-1",
+        ("the local store holds 0 records; it had confirmed 3", "  in use"),
     ),
     Situation(
         "300 runs wait", _many, "900 records wait, safe on disk; 0 are on the server", Exit.OK,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +13,12 @@ from syncd.report.render import render
 from syncd.report.status import exit_code, to_json
 from syncd.report.verdict import verdict
 from tests.syncd.report.situations import SITUATIONS, Scene, Situation
+
+_OF_A_SERVER_ALONE = {
+    "records wait, and something else answers in the server's place",
+    "records wait, and nobody is logged in",
+    "how a run ended could not be told",
+}
 
 
 @pytest.fixture
@@ -53,4 +60,20 @@ def test_all_is_on_the_server_is_said_only_where_it_is_so() -> None:
         "a run goes on; all that it has is uploaded",
         "a line is no record",
         "somebody pressed Stop on the run's page",
+        "all is in the local dashboard, and no daemon runs",
     }
+
+
+@pytest.mark.parametrize(
+    "situation",
+    [one for one in SITUATIONS if one.truth not in _OF_A_SERVER_ALONE],
+    ids=lambda situation: situation.truth,
+)
+def test_of_the_local_store_no_server_and_no_url_is_spoken(
+    scene: Scene, situation: Situation
+) -> None:
+    scene.local()
+    situation.play(scene)
+    page = Page(500)
+    render(scene.status(), page)
+    assert not re.search("server|file:|W&B", str(page))

@@ -168,7 +168,7 @@ def test_summary_counts_what_is_left_exactly_where_it_can() -> None:
     unread = Run(size=4000, scanned_to=1000, sent=here, confirmed=here)
     refused = Run(phase=Phase.BLOCKED, error=RunRefused(ProblemCode.DELETED, "gone"))
     online = Connectivity(known=True)
-    assert summary(Connectivity(), {}, 0) == "asking the server; 0 runs; all uploaded"
+    assert summary(Connectivity(), {}, 0) == "connecting; 0 runs; all uploaded"
     assert summary(online, {"a": done, "b": sending}, 2) == "online; 2 runs; 6 records left"
     assert summary(online, {"a": unread}, 1) == "online; 1 run; about 20 records left"
     assert summary(online, {"a": refused}, 1).endswith(

@@ -18,11 +18,14 @@ from syncd.errors import RunRefused
 from syncd.source import tailer
 from syncd.source.media_folder import MediaFolder
 from syncd.sync.content import Content
+from tests.fakes.uploads import IDENTITY
 from tests.syncd.world import CREATED, config_line, train_line
 
 
 class Shown:
     """A destination that shows these rows."""
+
+    identity = IDENTITY
 
     def __init__(self, rows: Sequence[Row]) -> None:
         self._rows = rows
@@ -95,7 +98,7 @@ def test_beside_a_writer_and_an_upload_that_never_rest_a_comparison_ends_and_fin
 
 
 def test_a_row_that_is_not_the_files_is_for_a_person_to_decide(tmp_path: Path) -> None:
-    with pytest.raises(RunRefused, match="1 records at the server are not the file's"):
+    with pytest.raises(RunRefused, match="1 records on the server are not the file's"):
         content(tmp_path, 0, 1, 2, other=1).first_missing(3)
 
 

@@ -487,7 +487,7 @@ def test_a_file_deleted_while_open_is_missing_until_it_is_put_back(here: World) 
     found = look(here)
     assert (found.state, found.code) == ("missing", "missing")
     assert found.problem == "the file is gone before its run ended"
-    assert found.meaning.startswith("6 records are on the server")
+    assert found.meaning.startswith("6 records are uploaded")
     here.path.write_bytes(whole)
     here.train(1)
     here.intact = True

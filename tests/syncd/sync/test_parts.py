@@ -44,9 +44,10 @@ def test_a_count_or_a_sign_of_life_that_moves_begins_the_wait_anew() -> None:
 
 
 def test_a_part_that_waits_says_for_how_long_and_how_to_part() -> None:
-    trouble = written_elsewhere(RemoteRun(7, 6), "/logs/b.jsonl", 12.5)
+    trouble = written_elsewhere(RemoteRun(7, 6), "/logs/b.jsonl", 12.5, "in the store")
     assert trouble.retry_after == 12.5
     assert "karaoke-syncd sync --as_new /logs/b.jsonl" in str(trouble)
+    assert "7 records of another file in the store" in str(trouble)
     assert "safe on disk" in str(trouble)
 
 

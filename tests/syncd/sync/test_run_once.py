@@ -318,7 +318,7 @@ def test_without_a_daemon_it_says_what_to_do_and_with_one_what_that_does(rig: Ri
         rig.sync()
     finally:
         lock.release()
-    assert "they are sent as soon as the server can be reached" in rig.said()
+    assert "they are sent as soon as that has passed" in rig.said()
     assert "sync again" not in rig.said()
 
 

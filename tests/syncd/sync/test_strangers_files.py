@@ -237,9 +237,11 @@ def test_what_is_no_lock_is_named(here: World) -> None:
     ]
 
 
-def test_what_the_epoch_table_leaves_out_is_said(
-    here: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize("has_table", [True, False])
+def test_what_the_epoch_table_leaves_out_is_said_where_there_is_one(
+    here: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, has_table: bool
 ) -> None:
+    here.server.identity = replace(here.server.identity, has_table=has_table)
     monkeypatch.setattr(at_end, "MAX_EPOCHS", 2)
     here.begin()
     for epoch in range(4):
@@ -249,8 +251,8 @@ def test_what_the_epoch_table_leaves_out_is_said(
     here.whole()
     assert [record["epoch"] for record in here.server.runs["run-1"].epochs] == [2, 3]
     words = here.daemon.sessions["run-1"].remark
-    assert "has the newest 2 epochs alone" in words
-    assert words in caplog.text
+    assert ("has the newest 2 epochs alone" in words) is has_table
+    assert ("epoch table" in caplog.text) is has_table
 
 
 def test_what_a_session_keeps_does_not_grow_with_its_config(here: World) -> None:
