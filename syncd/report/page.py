@@ -80,8 +80,7 @@ class Page:
             self._lines.append("".join(map(self._shown, line)))
 
     def table(self, columns: Sequence[Column], rows: Iterable[Sequence[Line]]) -> None:
-        """Rows of cells, each a line. Columns that give way have their texts cut at a word's end,
-        or in a long word."""
+        """Rows of cells, each a line. Columns that give way have their texts cut."""
         cells = [[[_cleaned(piece) for piece in cell] for cell in row] for row in rows]
         headings = [[Styled(column.heading, "bold")] for column in columns]
         widths = _widths(columns, [headings, *cells], self.width)

@@ -12,6 +12,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
@@ -113,12 +114,23 @@ def _who_shares_media(file: LogFile) -> str:
 def _is_of(packed: Path, run_id: str) -> bool | None:
     """Whether a compressed log is of the run; None without the library. Raises OSError."""
     try:
-        line = _begins(packed, MAX_LINE).partition(b"\n")[0]
-        return RunHeader.of(decode(line)).run_id == run_id
+        found = packed.lstat()
+        return _run_in(packed, (found.st_ino, found.st_size, found.st_mtime_ns)) == run_id
     except ImportError:
         return None
-    except (BadRecord, UnsafeFile, FileNotFoundError):  # no log, or gone by now
+    except FileNotFoundError:  # gone by now
         return False
+
+
+@lru_cache(4096)  # each run that has pictures asks for each log that was compressed
+def _run_in(packed: Path, look: tuple[int, ...]) -> str:
+    """Which run a compressed log is of, that looks like this; empty where it is none. Raises
+    OSError, ImportError."""
+    try:
+        line = _begins(packed, MAX_LINE).partition(b"\n")[0]
+        return RunHeader.of(decode(line)).run_id
+    except (BadRecord, UnsafeFile):
+        return ""
 
 
 def _by_what_is_there(file: LogFile, at: Target, *, compressed: bool) -> str:
