@@ -1,5 +1,5 @@
-"""How much memory large lines may take at once, in all threads together; and when no garbage is
-looked for in it.
+"""How much memory large lines may take at once, in all threads together; when no garbage is looked
+for in it, and what is kept out of it.
 
 A line of a megabyte takes ten times that once it is parsed, and each of the threads that upload may
 have one at hand: sixteen such runs would take more than the daemon and all others. So who works on

@@ -52,7 +52,8 @@ def several_lines(text: str) -> str:
 def as_it_can(stream: TextIO | None) -> None:
     """What the stream's encoding has no character for is an escape there, as of a name in a
     terminal that knows ASCII alone, and no error."""
-    if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+    # In the C locale it is surrogateescape: that is for bytes, and no help for a character
+    if isinstance(stream, io.TextIOWrapper) and stream.errors in ("strict", "surrogateescape"):
         stream.reconfigure(errors="backslashreplace")
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 
 import pytest
 
-from karaoke_train.runlog.plain_text import json_text, one_line, several_lines
+from karaoke_train.runlog.plain_text import as_it_can, json_text, one_line, several_lines
 
 
 @pytest.mark.parametrize(
@@ -55,3 +56,13 @@ def test_json_is_strict_ascii_and_without_secrets() -> None:
 
 def test_json_has_numbers_that_most_others_do_not_take() -> None:
     assert json.loads(json_text([1 << 70, 1e300])) == [1 << 70, 1e300]
+
+
+@pytest.mark.parametrize("errors", ["strict", "surrogateescape"])  # the second is the C locale's
+def test_a_stream_without_a_character_has_its_escape(errors: str) -> None:
+    written = io.BytesIO()
+    stream = io.TextIOWrapper(written, "ascii", errors)
+    as_it_can(stream)
+    stream.write("Stra\u00dfe \udcc3")
+    stream.flush()
+    assert written.getvalue() == b"Stra\\xdfe \\udcc3"
