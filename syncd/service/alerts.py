@@ -3,6 +3,7 @@ told."""
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import suppress
@@ -70,6 +71,7 @@ class Alerts:
         seen = atomic_json.load(self._file, lambda data: from_json(data, clock()))
         self._is_first = seen is None  # what was there before anybody asked is no news
         self._seen: dict[str, Seen] = seen or {}
+        self._lock_missed: set[str] = set()  # runs whose writer's lock was not there, once
         self._due = 0.0
 
     def look(self, daemon: Daemon) -> None:
@@ -122,14 +124,23 @@ class Alerts:
         seen = self._seen.get(key)
         if seen and seen.look.state != LIVE and seen.look.size == size:
             return seen.look.state  # without asking the disk for each of ten thousand
-        if holder_of(lock_path(path)):
+        lock = lock_path(path)
+        if holder_of(lock):
+            self._lock_missed.discard(key)
             return LIVE
         if outcome := outcome_before(path, size):
             return outcome.status
         if self._is_first:  # crashed long ago, mostly; one that grows after all is seen to
             return CRASHED
         quiet_since = seen.grown_at if seen and seen.look.size == size else now
-        return CRASHED if now - quiet_since > self._grace else LIVE
+        if now - quiet_since <= self._grace:
+            return LIVE
+        if key not in self._lock_missed and not os.path.lexists(lock):
+            # Removed, perhaps, from under a living writer, who makes it anew within a second
+            self._lock_missed.add(key)
+            return LIVE
+        self._lock_missed.discard(key)
+        return CRASHED
 
     def _event(self, kind: EventKind, key: str, daemon: Daemon, now: float) -> dict[str, Any]:
         seen = self._seen[key]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -97,6 +98,22 @@ def test_a_quiet_run_is_told_while_its_writer_lives(told: Told) -> None:
     assert told.after(25 * 60) == []
     assert told.after(20 * 60) == ["run_silent"]
     lock.release()
+
+
+def test_a_quiet_run_whose_lock_is_removed_has_not_crashed(told: Told) -> None:
+    told.after(10)
+    path = told.world.begin()
+    lock = writing(path)
+    assert told.after(25 * 60) == []
+    shutil.rmtree(path.parent / ".locks")
+    told.world.tick(10)
+    told.alerts.look(told.world.daemon)
+    assert told.events == []
+    lock.release()
+    lock = writing(path)
+    assert told.after(20) == []
+    lock.release()
+    assert told.after(20) == ["run_crashed"]
 
 
 def test_a_training_that_hangs_is_silent_though_its_machine_is_logged(told: Told) -> None:

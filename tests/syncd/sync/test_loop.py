@@ -294,7 +294,7 @@ def test_a_crashed_run_is_ended_and_goes_on_when_it_is_resumed(here: World) -> N
     here.begin()
     here.train(3)
     here.run_on()
-    for _ in range(40):
+    for _ in range(60):
         here.tick(5)
     assert here.daemon.runs["run-1"].outcome == Outcome("crashed", 1)
     assert here.server.sessions == []

@@ -574,12 +574,24 @@ def test_a_cursor_of_another_project_or_account_is_not_of_here(
 
 def test_a_writer_is_alive_while_its_lock_is_held(path: Path, server: FakeServer) -> None:
     one = session(path, server)
-    assert one.check() == Checked(CRASHED)
     lock = Lock(lock_path(path))
     lock.acquire()
     assert one.check() == Checked(None)
     lock.release()
+    assert one.check() == Checked(CRASHED)
     assert session(path, server, document=True).check() == Checked(FINISHED)
+
+
+def test_a_writer_whose_lock_is_not_there_may_be_about_to_take_it_anew(
+    path: Path, server: FakeServer
+) -> None:
+    one = session(path, server)
+    assert one.check() == Checked(None)
+    lock = Lock(lock_path(path))
+    lock.acquire()
+    assert one.check() == Checked(None)
+    shutil.rmtree(path.parent / ".locks")
+    assert [one.check(), one.check()] == [Checked(None), Checked(CRASHED)]
 
 
 @pytest.mark.parametrize("action", ["open", "send", "confirm", "close"])
