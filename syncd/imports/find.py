@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from karaoke_train.runlog.layout import LOG_FILES
+from karaoke_train.runlog.regular_file import check_not_waited_for
 from syncd.errors import SyncError
 from syncd.imports import json_files, table, tensorboard
 from syncd.imports.fields import has_an_axis
@@ -59,6 +60,7 @@ def _is_a_log(path: Path) -> bool:
     if path.match(LOG_FILES):  # a record log
         return False
     try:
+        check_not_waited_for(path)
         if path.suffix in TABLES:
             return has_an_axis(table.header_of(path))
         return path.suffix in LINES and has_an_axis(json_files.first_fields(path))
@@ -75,6 +77,7 @@ def _guarded(path: Path) -> ForeignRun | SyncError:
     try:
         if path.is_dir():
             return tensorboard.read(path, f"{path.parent.name}/{path.name}".lstrip("/"))
+        check_not_waited_for(path)
         if path.suffix in TABLES:
             return table.read(path, _name(path))
         if path.suffix in LINES:

@@ -370,6 +370,22 @@ def test_a_file_that_was_written_anew_is_not_put_behind_the_old_one(
     assert len(logs()) == 2
 
 
+@pytest.mark.parametrize("name", ["run.csv", "run.jsonl", "trainer_state.json", "run"])
+def test_what_would_be_waited_for_is_named_and_not_read(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write("runs/good/metrics.csv", "step,loss\n1,0.5\n")
+    os.mkfifo(f"runs/{name}")
+    imported("runs", code=Exit.FAILED if name == "trainer_state.json" else Exit.OK)
+    assert len(logs()) == 1
+    Path("runs/zero.csv").symlink_to("/dev/zero")
+    capsys.readouterr()
+    imported(f"runs/{name}", "runs/zero.csv", code=Exit.FAILED)
+    said = "".join(capsys.readouterr())
+    assert f"{name}: can't be read: it is no regular file but a FIFO" in said
+    assert "zero.csv: can't be read: it is no regular file but a device" in said
+
+
 def test_the_runs_of_a_folder_are_its_logs_alone(capsys: pytest.CaptureFixture[str]) -> None:
     write("data/notes.csv", "onset,offset,pitch\n0.5,0.8,57\n")
     write("data/.hidden/metrics.csv", LIGHTNING)
