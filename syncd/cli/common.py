@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -229,7 +230,17 @@ def complete_folders(
 
 
 # Whether it exists, and can be read, is the command's to say
-PATH: Final = click.Path(path_type=Path, readable=False)
+class _Path(click.Path):
+    """A path; the empty text is none. To Python it is the folder one is in, and a variable that is
+    not set, as in `sync "$FILE"`, would have all of that uploaded."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if not os.fspath(value):
+            self.fail("'' is no path; the folder that you are in is '.'", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+PATH: Final = _Path(path_type=Path, readable=False)
 
 
 def _setting_flags() -> list[click.Option]:

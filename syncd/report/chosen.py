@@ -70,6 +70,18 @@ def _is_closed(found: FoundFile) -> TypeGuard[UnusableFile]:
 def _named(
     name: str, here: Mapping[str, LogFile], scanner: LogScanner, settings: Settings
 ) -> Sequence[FoundFile]:
+    if meant := name and _meant(name, here, scanner, settings):
+        return meant
+    raise UsageError(
+        f"{name!r} is no run that is known here, and no file with records",
+        meaning="Nothing was done",
+        remedy="`karaoke-syncd status` lists the runs; name their --log_dir",
+    )
+
+
+def _meant(
+    name: str, here: Mapping[str, LogFile], scanner: LogScanner, settings: Settings
+) -> Sequence[FoundFile]:
     if name in here:
         return [here[name]]
     inputs = collect_inputs([Path(name)], settings.state_dir, recursive=settings.recursive)
@@ -77,15 +89,10 @@ def _named(
     files = [file for file in found if isinstance(file, LogFile) or _is_closed(file)]
     if files:
         return files
-    alike = [
+    # A name may have a glob's characters in it, and its run alone is meant then
+    called = [file for file in here.values() if file.header.run_name == name]
+    return called or [
         file
         for file in here.values()
         if fnmatchcase(file.key, name) or fnmatchcase(file.header.run_name, name)
     ]
-    if alike:
-        return alike
-    raise UsageError(
-        f"{name!r} is no run that is known here, and no file with records",
-        meaning="Nothing was done",
-        remedy="`karaoke-syncd status` lists the runs; name their --log_dir",
-    )

@@ -50,7 +50,9 @@ def matching(runs: Iterable[RunStatus], wanted: Sequence[str]) -> list[RunStatus
 def named(runs: Iterable[RunStatus], word: str) -> list[RunStatus]:
     """The runs that a word may mean, of different ids: the one with this id, else those of this
     name or file, else those whose id or name begins so. A run has one that can be told if it is
-    alone."""
+    alone. None are meant by the empty word, with which all begin."""
+    if not word:
+        return []
     by_id = {run.run_id: run for run in runs if run.run_id}
     if word in by_id:
         return [by_id[word]]

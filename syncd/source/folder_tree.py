@@ -53,13 +53,20 @@ class FolderTree:
         """The folders, the named ones first, and how to tell that what they hold has changed."""
         found: dict[Path, Sign] = {}
         known: dict[Path, _Known] = {}
+        places: set[Sign] = set()
         left = deque((root, 0) for root in dict.fromkeys(self._roots()))
         self.full = False
         while left:
             folder, depth = left.popleft()
             if folder in found:  # one that was named is below another
                 continue
-            sign = found[folder] = _sign(folder, link=depth == 0)
+            sign = _sign(folder, link=depth == 0)
+            place = sign and sign[:2]
+            if place in places:  # by another name: its files would be copies of themselves
+                continue
+            if place:
+                places.add(place)
+            found[folder] = sign
             if not self._recursive or sign is None:
                 continue
             known[folder] = self._look_into(folder, sign)

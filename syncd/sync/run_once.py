@@ -29,7 +29,7 @@ from syncd.errors import (
 from syncd.settings import Settings
 from syncd.source import legacy_documents
 from syncd.source.folder_tree import FolderTree
-from syncd.source.safe_open import names_in
+from syncd.source.safe_open import names_in, real
 from syncd.source.scanner import LogFile, LogScanner, UnusableFile
 from syncd.state import quarantine
 from syncd.state.lease import daemon_of
@@ -214,7 +214,18 @@ def _expand(paths: Sequence[Path], tree: FolderTree) -> list[tuple[Path, bool]]:
         for folder in tree.look()
         for file in (*folder.glob(LOG_FILES), *legacy_documents.documents_in(folder))
     }
-    return [*chosen, *((path, False) for path in sorted(found))]
+    # By its place: a file that is named by two ways to its folder is no copy of itself
+    files: dict[str, tuple[Path, bool]] = {}
+    for path, is_chosen in (*chosen, *((path, False) for path in sorted(found))):
+        files.setdefault(_place(path), (path, is_chosen))
+    return [*files.values()]
+
+
+def _place(path: Path) -> str:
+    try:
+        return real(path)
+    except OSError:  # there is no such folder, which is said of it
+        return str(path)
 
 
 def _unlisted(folder: Path) -> SyncError | None:

@@ -40,6 +40,18 @@ def test_alone_it_prints_its_help(capsys: pytest.CaptureFixture[str]) -> None:
         assert alone == capsys.readouterr().out != ""
 
 
+@pytest.mark.parametrize(
+    "words", [["sync", ""], ["import", ""], ["status", "--log_dir", ""],
+              ["forget", ""], ["verify", ""]],
+)  # fmt: skip
+def test_an_empty_word_is_neither_the_folder_that_one_is_in_nor_a_run(
+    words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("training_log_a.jsonl").write_bytes(config_line("a"))
+    assert main(words) == Exit.USAGE
+    assert "'' is no" in capsys.readouterr().err.replace("no run '' is", "'' is no")
+
+
 def test_garbage_is_looked_for_unless_a_command_takes_but_a_moment() -> None:
     try:
         for words, collects in ((["status"], False), (["watching"], False), (["stop"], True)):

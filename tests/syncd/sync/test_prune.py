@@ -396,3 +396,17 @@ def test_a_folder_that_cannot_be_looked_into_is_a_failure(
     with unreadable(command.logs):
         assert main(["prune"]) == Exit.FAILED
     assert f"stays  {command.logs}: can't be read" in capsys.readouterr().out
+
+
+def test_a_name_with_a_globs_characters_means_its_run_alone_and_an_empty_one_none(
+    command: Pruned, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, run_name in (("a", "base*"), ("b", "base[1]"), ("c", "base-2")):
+        command.log(name, end_line(), run_name=run_name)
+    for word, found in (("base*", "a"), ("base[1]", "b"), ("base?*", "abc"), ("base-[2]", "c")):
+        assert main(["prune", word]) == Exit.OK
+        said = capsys.readouterr().out
+        assert [name for name in "abc" if f"training_log_{name}" in said] == [*found], word
+    monkeypatch.chdir(command.logs)
+    assert main(["prune", "", "--delete", "--older_than", "0"]) == Exit.USAGE
+    assert "'' is no run that is known here" in capsys.readouterr().err

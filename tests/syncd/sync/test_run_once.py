@@ -201,6 +201,16 @@ def test_a_copy_waits_for_a_decision_and_its_run_goes_up(rig: Rig) -> None:
     assert rig.server.count("a") == 2
 
 
+def test_a_file_that_is_named_by_two_ways_to_it_is_no_copy_of_itself(rig: Rig) -> None:
+    path = rig.log("a", end_line())
+    link = rig.logs.parent / "link"
+    link.symlink_to(rig.logs)
+    again = [link / path.name, rig.logs / ".." / rig.logs.name / path.name]
+    assert rig.sync(path, *again, rig.logs, link) is Exit.OK, rig.said()
+    assert "copy" not in rig.said()
+    assert rig.server.count("a") == 2
+
+
 def test_a_picture_that_is_gone_and_a_bad_line_are_said(rig: Rig) -> None:
     gone = b'{"type":"media","step":1,"key":"roll","path":"roll_1.png","kind":"image"}\n'
     rig.log("a", gone, b"{broken}\n", end_line())
