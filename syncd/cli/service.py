@@ -125,7 +125,7 @@ def status(call: Invocation) -> Exit:
     if state.words:
         say(f"Says     {state.words}", highlight=False, markup=False)
     say(f"Linger   {'yes' if state.linger else 'no: ' + systemd.LINGER_HINT}")
-    return Exit.OK if state.active in ("active", "reloading") else Exit.NOT_RUNNING
+    return Exit.OK if state.runs else Exit.NOT_RUNNING
 
 
 @command(

@@ -241,9 +241,9 @@ def _service(settings: Settings, destination: Destination) -> Iterable[Finding]:
         yield Finding("service", "warning", "the service does not start by itself", remedy)
     problem, mend = systemd.program_problem()
     if problem:
-        level = "warning" if state.active == "active" else "error"  # what runs, runs on till then
+        level = "warning" if state.runs else "error"  # what runs, runs on till then
         yield Finding("program", level, f"the service can't start: {problem}", mend)
-    if state.active != "active":
+    if not state.runs:
         remedy = "karaoke-syncd service restart; its words: karaoke-syncd service logs"
         yield Finding("service", "error", f"the service is {state.active}", remedy)
     else:

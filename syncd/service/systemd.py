@@ -43,6 +43,11 @@ class State:
     restarts: int = 0
     linger: bool = False
 
+    @property
+    def runs(self) -> bool:
+        """Whether its daemon runs, and is done with its start."""
+        return self.active in ("active", "reloading")
+
 
 def unavailable() -> str:
     """Why there is no user manager that could run the daemon; empty when there is one."""
@@ -104,7 +109,7 @@ def install(settings: Settings, arguments: Sequence[str]) -> bool:
     changed = _write(unit_file.path(), text)
     _must("daemon-reload")
     _must("enable", unit_file.NAME)
-    _must("restart" if changed and before.active == "active" else "start", unit_file.NAME)
+    _must("restart" if changed and before.runs else "start", unit_file.NAME)
     return changed
 
 
@@ -193,7 +198,7 @@ def enable_linger() -> str:
 def _refuse_rival(settings: Settings, before: State) -> None:
     """Another daemon on the state folder would make ours end at once."""
     holder = daemon_of(settings.state_dir)
-    if holder and not (before.active == "active" and holder.pid == before.pid):
+    if holder and not (before.runs and holder.pid == before.pid):
         raise SyncError(
             f"a daemon is running already: {holder}",
             meaning="The service would find its state folder taken",

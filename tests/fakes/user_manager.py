@@ -23,7 +23,10 @@ case "$1" in
         [ -e "{unit}" ] && echo LoadState=loaded || echo LoadState=not-found
         [ -e enabled ] && echo UnitFileState=enabled || echo UnitFileState=disabled
         echo "ActiveState=$(cat active)"
-        [ "$(cat active)" = active ] && echo "MainPID=$(cat pid)" || echo MainPID=0
+        case "$(cat active)" in
+            active | reloading) echo "MainPID=$(cat pid)" ;;
+            *) echo MainPID=0 ;;
+        esac
         echo "StatusText=$(cat says)"
         echo "NRestarts=$(cat restarts)" ;;
     enable) touch enabled ;;

@@ -130,11 +130,12 @@ def test_install_beside_a_daemon_of_ones_own_is_refused(
     assert manager.asked() == []
 
 
+@pytest.mark.parametrize("active", ["active", "reloading"])
 def test_install_over_the_services_own_daemon_is_no_rivalry(
-    manager: UserManager, home: Path
+    manager: UserManager, home: Path, active: str
 ) -> None:
     install()
-    manager.set(pid=str(os.getpid()))
+    manager.set(pid=str(os.getpid()), active=active)
     lock = lease.state_lock(home / "state" / "karaoke-syncd")
     lock.acquire()
     try:
@@ -257,7 +258,7 @@ def test_status_says_how_it_is_and_its_exit_code_whether_it_runs(
     manager.set(active=active, says="online; [1] run", restarts="2")
     assert main(["service", "status"]) == code
     words = said()
-    process = ", process 4321" if active == "active" else ""
+    process = ", process 4321" if code is Exit.OK else ""
     assert f"Active {active}{process}, restarted 2 times" in words
     assert "Says online; [1] run" in words
     assert f"Unit {manager.unit} Enabled yes" in words
