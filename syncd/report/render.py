@@ -191,8 +191,9 @@ def _server(status: Status) -> Iterable[Line]:
     ago = f" {spoken(status.silent)} ago" if status.silent else ""  # what it said then
     words = status.connectivity_words
     name = "Server" if status.needs_key else "Store "
+    origin = _set_by(status, "base_url") if status.needs_key else []
     yield [
-        f"{name}   {legible(status.server)}", *_set_by(status, "base_url"), "  ", reach,
+        f"{name}   {legible(status.server)}", *origin, "  ", reach,
         ago + (f": {words}" if words and words not in reach.text + ago else ""),
     ]  # fmt: skip
     if status.lane:

@@ -168,6 +168,15 @@ def test_what_one_of_two_destinations_does_not_know_is_not_said_of_it() -> None:
     assert ["later", "1", "–", "1", "missing"] in rows
 
 
+def test_who_set_the_servers_address_is_said_of_the_server_alone() -> None:
+    there = replace(STATUS, origin={"base_url": "a.toml"})
+    here = replace(there, server="file://host/a%20b", needs_key=False)
+    page = Page(200)
+    render_all([there, here], page)
+    assert "(set by a.toml)  online" in str(page)
+    assert "Store    /a b  in use" in str(page)
+
+
 def test_of_two_destinations_each_has_its_verdict_and_a_column() -> None:
     there = replace(STATUS, runs=(DONE,))
     here = replace(
