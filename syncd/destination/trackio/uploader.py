@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, Final
 
 from karaoke_train.runlog.format import Record
@@ -134,8 +135,8 @@ class TrackioUploader:
         if isinstance(step, (int, float)) and abs(step) <= _BIGGEST:
             self._step = min(int(step), _BIGGEST)
         stamp = fields.pop("_timestamp")
-        timestamp = _iso(stamp)
-        if parse_timestamp(timestamp, 0.0) != stamp:  # finer or farther off than the text can say
+        timestamp, is_exact = _iso(stamp)
+        if not is_exact:
             fields["_timestamp"] = stamp
         return NewRow(line.at.ordinal, self._step, timestamp, _apart(fields))
 
@@ -189,12 +190,11 @@ def as_row(ordinal: int, timestamp: str, metrics: dict[str, Any]) -> dict[str, A
 def _apart(fields: Mapping[str, Any]) -> dict[str, Any]:
     """The row with what is no metric in a mapping of its own: the dashboard draws every number
     otherwise, and these first."""
-    hidden = {
-        key: value
-        for key, value in fields.items()
-        if key in _NO_METRICS or key.startswith("syncd/")
-    }
-    shown = {key: value for key, value in fields.items() if key not in hidden}
+    shown: dict[str, Any] = {}
+    hidden: dict[str, Any] = {}
+    for key, value in fields.items():
+        is_hidden = key in _NO_METRICS or key.startswith("syncd/")
+        (hidden if is_hidden else shown)[key] = value
     return {**shown, ROW: hidden} if hidden else shown
 
 
@@ -210,8 +210,11 @@ def _as_logged(value: Any) -> Any:
     }
 
 
-def _iso(stamp: float) -> str:
+@lru_cache(maxsize=64)  # blank and bad lines all have the run's start
+def _iso(stamp: float) -> tuple[str, bool]:
+    """A time as ISO 8601, and whether the text says all of it: it may be finer or farther off."""
     try:
-        return datetime.fromtimestamp(stamp, UTC).isoformat()
+        text = datetime.fromtimestamp(stamp, UTC).isoformat()
     except (OverflowError, ValueError, OSError):  # a year that there isn't
-        return datetime.fromtimestamp(0, UTC).isoformat()
+        text = datetime.fromtimestamp(0, UTC).isoformat()
+    return text, parse_timestamp(text, 0.0) == stamp
