@@ -3,6 +3,10 @@ the run is said in `syncd.sync.troubles`, where its file is known."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Protocol
+
+from syncd.destination.base import Row, RunRef
 from syncd.errors import Contradiction, NotCounted, ProblemCode, RunRefused, RunTrouble
 
 
@@ -32,6 +36,21 @@ def not_counted(first: int, sent: int) -> NotCounted:
         meaning="Whether they are kept can't be told from here, so nothing is sent a second time; "
         "the file has every record. A daemon looks at its count again now and then",
     )
+
+
+class _History(Protocol):
+    def rows(self, ref: RunRef, start: int, stop: int, /) -> Sequence[Row]: ...
+
+    def steps(self, ref: RunRef, /) -> int | None: ...
+
+
+def took_a_place(server: _History, ref: RunRef, count: int) -> bool:
+    """Whether line `count` is in the place of an earlier one: the server has it, and no more rows
+    than it counts. One that does not count has more. Raises Unreachable or Refused."""
+    if not count or not server.rows(ref, count, count + 1):
+        return False
+    steps = server.steps(ref)
+    return steps is not None and steps <= count
 
 
 def stands_still(first: int, sent: int) -> RunTrouble:

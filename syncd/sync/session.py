@@ -26,7 +26,7 @@ from syncd.destination.base import (
     Target,
     Uploader,
 )
-from syncd.destination.refusals import not_counted
+from syncd.destination.refusals import not_counted, took_a_place
 from syncd.errors import (
     Contradiction,
     Leased,
@@ -256,8 +256,9 @@ class Session:
         if known and not self._destination.counts:
             count = known.confirmed.ordinal  # its own says nothing
         self._remembered.check_count(count, known, self.path, self._there)
-        if known and known.uncounted > count == known.confirmed.ordinal:
-            raise not_counted(count, known.uncounted)
+        uncounted = known.uncounted if known and known.confirmed.ordinal == count else 0
+        if uncounted > count and not took_a_place(self._destination, self.ref, count):
+            raise not_counted(count, uncounted)
         remote, displaced = agreeing(self._destination, self.ref, remote)
         if remote and self._destination.counts:
             count = remote.count
@@ -281,6 +282,8 @@ class Session:
         missing = self._lacks(at, cheaply=not denied) if in_doubt else None
         if outcome and remote and remote.shows(outcome) and missing is None:
             return self._complete(at)
+        if missing is not None:
+            self._destination.mend(self.ref)
         config_at, attempt = self._noted.config_before(at)
         opened = self._open_uploader(at, known)
         failpoint("open.after")

@@ -39,8 +39,9 @@ def way_out(error: UploadError, path: Path, key: str) -> str:
     match error:
         case Contradiction():
             return (
-                "If this stays, somebody else wrote to the run: upload the file as a run of its "
-                f"own: {as_new_command(path)}"
+                "Nothing to do at first: it's looked at again, and lines that are missing are sent "
+                "again. If this stays, somebody else wrote to the run: upload the file as a run of "
+                f"its own: {as_new_command(path)}"
             )
         case RunRefused(code=ProblemCode.DELETED):
             return (

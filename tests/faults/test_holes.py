@@ -13,10 +13,10 @@ import pytest
 from karaoke_train.runlog import RunLog
 from syncd.errors import Exit, ProblemCode
 from syncd.report.status import exit_code
-from syncd.state import decisions
+from syncd.state import cursor, decisions
 from tests.fakes.faults import Fault, Request
 from tests.fakes.wandb_server import WandbServer
-from tests.fakes.wandb_state import HISTORY, HOLE
+from tests.fakes.wandb_state import HISTORY, HOLE, RunState
 from tests.fakes.wandb_world import World
 from tests.faults import store
 from tests.faults.rig import LANES, LOCAL, Playing, Rig, cases, played, write
@@ -29,10 +29,15 @@ WORLDS = {
 }
 
 
-def history(rig: Rig, log: RunLog) -> list[str]:
-    """The run's lines at the server, to be changed in place."""
+def at_server(rig: Rig, log: RunLog) -> RunState:
+    """The run at the server, to be changed in place."""
     assert isinstance(rig.server, WandbServer)
-    return next(run.history for key, run in rig.server.store.runs.items() if key.run == log.run_id)
+    return next(run for key, run in rig.server.store.runs.items() if key.run == log.run_id)
+
+
+def history(rig: Rig, log: RunLog) -> list[str]:
+    """The run's lines there."""
+    return at_server(rig, log).history
 
 
 def lose(rig: Rig, log: RunLog) -> None:
@@ -141,19 +146,67 @@ def somebody_elses(rig: Rig, world: str, lane: str) -> None:
     assert rig.run(log.run_id)["history"][: len(before)] == before
 
 
+def put_over_others(
+    rig: Rig, world: str, lane: str, *, lines: int, killed: bool = False, stuck: bool = False
+) -> None:
+    """wandb's SDK is told by a cache where to put its lines: 5 too low. killed: the daemon, before
+    it knows. stuck: an earlier version took the lines for some that the server does not count."""
+    with begin(rig, world, lane) as log:
+        write(log, 20)
+        rig.await_all(log)
+        rig.kill()
+        assert isinstance(rig.server, WandbServer)
+        rig.server.fault("stale", operation="UpsertBucket", lag=5, times=1)
+        write(log, lines, start=20)
+        rig.start()
+        until(lambda: at_server(rig, log).overwrites, "lines are in the places of others")
+        if killed or stuck:
+            rig.kill()
+        if stuck:
+            folder = rig.state() / "cursors"
+            known = cursor.load(folder, log.run_id)
+            assert known
+            cursor.save(folder, known._replace(uncounted=known.confirmed.ordinal + 1))
+        if killed or stuck:
+            rig.start()
+        rig.await_all(log)
+        write(log, 20, start=20 + lines)
+    rig.await_end(log)
+    at_server(rig, log).overwrites.clear()  # those of the SDK; all of them were made good
+    is_whole(rig, log)
+
+
 CASES = (
     a_page_in_the_middle, lost_while_it_was_open, lost_long_ago, repaired_by_hand, somebody_elses,
 )  # fmt: skip
-SCENARIOS: dict[str, Callable[[Rig], None]] = {
-    f"{case.__name__.replace('_', ' ')}, {world}, {lane}": partial(case, world=world, lane=lane)
-    for lane in LANES
-    for world in WORLDS
-    for case in CASES
-} | {
-    f"{case.__name__.replace('_', ' ')}, {LOCAL}": partial(case, world="", lane=LOCAL)
-    for case in CASES
-    if case is not a_page_in_the_middle  # nothing lies between the daemon and the store
-}
+SCENARIOS: dict[str, Callable[[Rig], None]] = (
+    {
+        f"{case.__name__.replace('_', ' ')}, {world}, {lane}": partial(case, world=world, lane=lane)
+        for lane in LANES
+        for world in WORLDS
+        for case in CASES
+    }
+    | {
+        f"{case.__name__.replace('_', ' ')}, {LOCAL}": partial(case, world="", lane=LOCAL)
+        for case in CASES
+        if case is not a_page_in_the_middle  # nothing lies between the daemon and the store
+    }
+    | {
+        f"put over others, {name}": partial(put_over_others, world="gaps", lane="sdk", **how)
+        for name, how in {
+            "past the last one": {"lines": 30},
+            "before the last one": {"lines": 3},
+            "past the last one, killed": {"lines": 30, "killed": True},
+            "before the last one, killed": {"lines": 3, "killed": True},
+            "before the last one, taken for not counted": {"lines": 3, "stuck": True},
+        }.items()
+    }
+    | {
+        "put over others, with a line cursor": partial(
+            put_over_others, world="cursor", lane="sdk", lines=30
+        )
+    }
+)
 under_way = played(SCENARIOS, width=6)
 
 

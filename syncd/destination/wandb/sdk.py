@@ -25,6 +25,7 @@ from syncd.destination.refusals import (
     run_deleted,
     run_refused,
     stands_still,
+    took_a_place,
 )
 from syncd.destination.rows import attempt_at, epoch_table, row
 from syncd.destination.wandb.api import TIMEOUT, Api, Rejected
@@ -126,7 +127,8 @@ class WandbSdk:
         starting_step = self._call(request, self._init + ANSWERS)
         self._pool.was_in_time()
         # The SDK has asked twice: the step comes from one answer, the place of its lines from the
-        # other, which is not shown. It was this count where the count before and after is it
+        # other, which is not shown. It was this count where the count before and after is it, but
+        # for an answer from a cache between them: `confirm` and `stalled` find what came of that
         if starting_step != count:
             raise contradiction(f"counts {count}, but lets the run go on at {starting_step}")
         again = self._ask()
@@ -201,7 +203,11 @@ class WandbSdk:
         it's the server that does not count; where it counts on, lines are missing."""
         remote = self._ask()
         if remote and remote.count > first:
-            return contradiction(f"counts {remote.count}, and does not have line {first}")
+            there = self._steps(max(0, first - 1), first + 1)
+            lacks = first - 1 if first in there else first
+            return contradiction(f"counts {remote.count}, and does not have line {lacks}")
+        if remote and took_a_place(self._api, self._target.ref, remote.count):
+            return contradiction(f"counts {remote.count} as before, and has line {first}")
         if self._api.rows(self._target.ref, first, first + 1):
             return not_counted(first, sent)
         return stands_still(first, sent)
@@ -226,21 +232,28 @@ class WandbSdk:
 
     def _without_hole(self, count: int) -> int:
         """The lines before the first one that is not among the server's rows. A server that shows
-        none of them, or answers no such question, is believed its count."""
+        none of them, or answers no such question, is believed its count.
+
+        The last line that was confirmed before is to be there, too. Lines that the SDK put too low
+        take the places of earlier ones, and the count grows once they have taken this one's."""
         if self._shows_rows is False:
             return count
+        first = max(0, self._confirmed - 1)
         try:
-            rows = self._api.rows(self._target.ref, self._confirmed, count)
+            steps = self._steps(first, count)
         except Unreachable as error:
             if error.kind is not Connection.TROUBLE or self._shows_rows:
                 raise
-            rows = []
-        steps = {row.get("_step") for row in rows}
+            steps = set()
         if self._shows_rows is None:
             self._shows_rows = bool(steps)
         if not self._shows_rows:
             return count
-        return next((n for n in range(self._confirmed, count) if n not in steps), count)
+        whole = next((n for n in range(first, count) if n not in steps), count)
+        return max(whole, self._confirmed)
+
+    def _steps(self, start: int, stop: int) -> set[object]:
+        return {row.get("_step") for row in self._api.rows(self._target.ref, start, stop)}
 
     def close(
         self, outcome: Outcome | None, epochs: Iterable[Record], media: Iterable[Line] = ()

@@ -19,12 +19,14 @@ import orjson
 from karaoke_train.runlog.layout import lock_path
 from karaoke_train.runlog.lock import Holder, Lock
 from syncd.destination.base import Identity
+from syncd.destination.refusals import contradiction, not_counted
 from syncd.destination.trackio.destination import TrackioDestination
 from syncd.errors import Connection, Exit, RunRefused, RunTrouble
 from syncd.report.collect import collect
 from syncd.report.status import Status
 from syncd.state import cursor, daemon_report, decisions, failures, lease
 from syncd.state.daemon_report import DaemonReport
+from syncd.sync.troubles import way_out
 from tests.fakes.unreadable import unreadable
 from tests.fakes.uploads import IDENTITY, FakeServer
 from tests.syncd.world import NAME, URL, World, end_line, train_line
@@ -309,6 +311,23 @@ def _lost(scene: Scene) -> None:
     scene.daemon()
 
 
+def _not_counted(scene: Scene) -> None:
+    path = scene.run()
+    error = not_counted(0, 4)
+    error.where = NAME
+    error.remedy = way_out(error, path, "run-1")
+    scene.failed(error, "sending")
+    scene.daemon()
+
+
+def _in_places_of_others(scene: Scene) -> None:
+    path = scene.run()
+    error = contradiction("counts 3, and does not have line 1")
+    error.remedy = way_out(error, path, "run-1")
+    scene.failed(error, "confirming")
+    scene.daemon()
+
+
 def _bad_line(scene: Scene) -> None:
     path = scene.run(ended=False)
     scene.world.append(b"no record\n" + end_line(), path)
@@ -589,6 +608,20 @@ SITUATIONS = (
         Exit.DECISION,
         "name of run-1: To send the missing ones again: karaoke-syncd retry run-1. To leave it so: "
         "karaoke-syncd forget run-1", run={"state": "blocked", "code": "lost_at_server"},
+    ),
+    Situation(
+        "the server takes a run's records and counts none of them", _not_counted,
+        WAIT + "; 1 run waits for your decision", Exit.DECISION,
+        'name of run-1: If this server never counts, confirm = "answer" in config.toml takes its '
+        "answers for it. To send again what is not counted: karaoke-syncd retry run-1",
+        ("took 4 records, and counts none",), run={"state": "blocked", "code": "not_counted"},
+    ),
+    Situation(
+        "records are in the places of others at the server", _in_places_of_others,
+        WAIT + "; 1 run is in trouble", Exit.TROUBLE,
+        "name of run-1: Nothing to do at first: it's looked at again, and lines that are missing "
+        "are sent again",
+        ("the server counts 3, and does not have line 1",), run={"state": "waiting"},
     ),
     Situation(
         "a run's cursor is damaged", _cursor_damaged,

@@ -18,6 +18,8 @@ _OF_A_SERVER_ALONE = {
     "records wait, and something else answers in the server's place",
     "records wait, and nobody is logged in",
     "how a run ended could not be told",
+    "the server takes a run's records and counts none of them",
+    "records are in the places of others at the server",
 }
 
 

@@ -504,6 +504,29 @@ def test_what_a_server_took_and_does_not_count_is_not_sent_again(
     assert server.sent == sent
 
 
+def test_lines_that_took_the_places_of_others_are_no_lines_that_are_not_counted(
+    path: Path, server: FakeServer
+) -> None:
+    """The server has a line beyond its count, and no more rows than it counts."""
+    brought(path, whole := FakeServer()).drop()
+    one = session(path, server)
+    one.open()
+    one.send(at(0), 4)
+    server.deliver()
+    one.confirm(at(0))
+    one.drop()
+    folder = path.parent / "state" / "cursors"
+    known = cursor.load(folder, "run-1")
+    assert known
+    cursor.save(folder, known._replace(uncounted=6))
+    rows = server.runs["run-1"].rows
+    rows[2:] = whole.runs["run-1"].rows[4:]  # the third and fourth are gone
+    server.rows = lambda _, start, stop: [row for row in rows if start <= row["_step"] < stop]  # type: ignore[method-assign]
+    server.rewinding = False
+    assert not isinstance(failed(session(path, server).open()), NotCounted)
+    assert server.rewinding  # the next session can go back to the third
+
+
 def test_a_retry_sends_again_what_was_not_counted(path: Path, server: FakeServer) -> None:
     server.meaning_of_a_stall = not_counted
     one = session(path, server)

@@ -243,3 +243,58 @@ def test_a_step_from_a_newer_answer_than_the_count_opens_nothing(
     second.abandon()
     here.server.clear()
     assert unharmed(run) == [0, 1, 2, 3]
+
+
+def put_too_low(here: Place, run: Run, lines: int) -> Uploader:
+    """A session that goes on at line 20, and whose next lines go to places from 15 on: the SDK was
+    told the place by an answer from a cache. Returns it with so many lines sent."""
+    first = run.open()
+    first.send(run.lines.first(20))
+    assert run.confirmed(first, 20) == 20
+    first.abandon()
+    here.server.fault("stale", operation="UpsertBucket", lag=5, times=1)
+    second = run.open()
+    assert run.count == 20
+    here.posts.clear()
+    second.send(run.lines_from(20).first(lines))
+    until(lambda: (15, 15 + lines) in here.posts, "the lines are in the places of others")
+    until(lambda: 20 in run.steps(), "and there")
+    return second
+
+
+def test_lines_that_were_put_too_low_are_not_confirmed(place: Callable[..., Place]) -> None:
+    here = place(World.PROMPT)
+    run = Run(here, lines=30)
+    uploader = put_too_low(here, run, 10)
+    assert len(run.steps()) == 25  # and line 20 is among them
+    assert uploader.confirm() == 20
+    trouble = uploader.stalled(20, 30)
+    assert isinstance(trouble, Contradiction)
+    assert "counts 25, and does not have line 19" in str(trouble)
+    uploader.abandon()
+
+
+def test_lines_that_were_put_too_low_and_change_no_count_are_found(
+    place: Callable[..., Place],
+) -> None:
+    """Not taken for a server that does not count: nothing would be sent for good."""
+    here = place(World.PROMPT)
+    run = Run(here, lines=30)
+    uploader = put_too_low(here, run, 3)
+    assert uploader.confirm() == 20
+    assert isinstance(uploader.stalled(20, 23), Contradiction)
+    uploader.abandon()
+
+
+def test_a_session_after_one_that_put_lines_too_low_does_not_open(
+    place: Callable[..., Place],
+) -> None:
+    """It would send the same lines to their own places, and the numbers were right again. The SDK
+    knows the last step by the run's summary, too."""
+    here = place(World.PROMPT)
+    run = Run(here, lines=30)
+    put_too_low(here, run, 3).abandon()
+    again = here.uploader(run.target)
+    with pytest.raises(Contradiction, match="counts 20, but lets the run go on at 23"):
+        again.open()
+    again.abandon()
