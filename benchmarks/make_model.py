@@ -61,7 +61,10 @@ SMALL: Final = Recipe(
 The model that `karaoke-train transcribe` and `VoiceToNotes.from_pretrained()` use unless told
 otherwise. {parameters:.1f} M parameters: a Whisper-shaped encoder, a harmonic pitch front-end and
 note heads, all trained from random weights; no weights of others are in it.""",
-    limits="",
+    limits="""\
+- It was trained on voices from E2 to G#5. Of notes by Praat's formant synthesis it found a third
+  below D2, where it hears octaves and twelfths, and hardly any from C6 on.
+""",
 )
 TINY: Final = Recipe(
     name="whisper-tiny.en",

@@ -8,7 +8,7 @@ with them, `karaoke_train.audio.augment` changes real recordings.
 from __future__ import annotations
 
 import io
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import soundfile
@@ -27,7 +27,8 @@ class Conditions:
     -60 dB) and wet (energy to the direct sound's) are drawn evenly in their logarithms.
     snr: dB, steady noise of a random colour. hums: share with mains hum, at hum_snr dB.
     phones: share through a telephone's or a laptop's microphone; the others are studio ones.
-    overdriven: share too loud for their microphone. mp3: share that were MP3 once.
+    overdriven: share too loud for their microphone. mp3: share that were MP3 once. levelled: share
+    whose soft parts were made louder, as phones do.
     """
 
     level: Range = (-34.0, -14.0)
@@ -40,9 +41,11 @@ class Conditions:
     phones: float = 0.4
     overdriven: float = 0.07
     mp3: float = 0.12
+    levelled: float = 0.0
 
 
 ANYWHERE = Conditions()
+LEVELLED = replace(ANYWHERE, levelled=0.35)
 STUDIO = Conditions(
     level=(-24.0, -18.0), rooms=0.0, snr=(35.0, 50.0), hums=0.0, phones=0.0, overdriven=0.0, mp3=0.0
 )
@@ -67,6 +70,8 @@ def record(rng: np.random.Generator, sound: np.ndarray, conditions: Conditions) 
         sound = through_microphone(sound, rng.uniform(40.0, 90.0), 7_800.0, 1.5, rng)
     if rng.random() < conditions.overdriven:
         sound = overdrive(sound, rng.uniform(1.2, 3.5))
+    if conditions.levelled and rng.random() < conditions.levelled:
+        sound = even_out(sound, rng.uniform(1.5, 5.0), rng.uniform(0.08, 0.5))
     level = 10.0 ** (rng.uniform(*conditions.level) / 20)
     gain = min(level / (rms(sound) + 1e-9), 0.99 / (float(np.abs(sound).max(initial=0.0)) + 1e-9))
     sound = (gain * sound).astype(np.float32)
@@ -157,6 +162,27 @@ def overdrive(sound: np.ndarray, drive: float) -> np.ndarray:
     """The sound too loud for its microphone by a factor of `drive`: soft clipping."""
     peak = float(np.abs(sound).max(initial=0.0)) + 1e-12
     return np.asarray(peak * np.tanh(drive * sound / peak) / np.tanh(drive), np.float32)
+
+
+def even_out(sound: np.ndarray, ratio: float, release: float) -> np.ndarray:
+    """The sound through an automatic gain: what is over -24 dB of its peak stands out less.
+
+    ratio: by how much less, 1 not at all. release: s, how slowly the gain comes back after a loud
+    part; it gives way within 10 ms. A compressor as Giannoulis, Massberg and Reiss (2012) have it.
+    """
+    hop = SAMPLE_RATE // 200
+    padded = np.pad(np.abs(sound), (0, -len(sound) % hop))
+    decibels = 20 * np.log10(padded.reshape(-1, hop).max(axis=1) + 1e-6)
+    over = np.maximum(decibels - decibels.max() + 24.0, 0.0) * (1.0 - 1.0 / ratio)
+    reduction = np.zeros(len(over))
+    rise, fall = np.exp(-0.5), np.exp(-0.005 / release)
+    at = 0.0
+    for step, wanted in enumerate(over):
+        keep = rise if wanted > at else fall
+        at = keep * at + (1.0 - keep) * float(wanted)
+        reduction[step] = at
+    each = np.interp(np.arange(len(sound)), (np.arange(len(over)) + 0.5) * hop, reduction)
+    return np.asarray(sound * 10.0 ** (-each / 20), np.float32)
 
 
 def through_mp3(sound: np.ndarray, squeeze: float) -> np.ndarray:

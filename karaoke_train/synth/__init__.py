@@ -23,6 +23,7 @@ from karaoke_train.synth.voice import (
     SIMPLE_VOICES,
     TRAIN_VOICES,
     VALIDATION_VOICES,
+    WIDER_VOICES,
     Voice,
     VoiceRange,
     draw,
@@ -35,6 +36,7 @@ __all__ = [
     "SIMPLE_VOICES",
     "TRAIN_VOICES",
     "VALIDATION_VOICES",
+    "WIDER_VOICES",
     "SyntheticSong",
     "VoiceRange",
     "sing",
@@ -60,7 +62,7 @@ def sing(
     """
     rng, voice, syllables = _performed(seed, duration, SIMPLE_VOICES if simple else voices, simple)
     sound = singer.render(rng, syllables, voice, round(duration * SAMPLE_RATE))
-    sound = degrade.record(rng, sound, degrade.STUDIO if simple else degrade.ANYWHERE)
+    sound = degrade.record(rng, sound, degrade.STUDIO if simple else voices.recorded)
     return np.clip(sound, -1.0, 1.0), performance.truth(syllables)
 
 

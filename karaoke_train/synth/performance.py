@@ -167,6 +167,8 @@ def _lead(
     else:
         name = "ʔ"
     length = rng.uniform(*CONSONANTS[name].length)
+    if name != "ʔ" and CONSONANTS[name].voiced:
+        length *= voice.sustain
     room = onsets[index] if index == 0 else onsets[index] - onsets[index - 1]
     return name, float(min(length, 0.4 * room, max(0.012, room - SHORTEST - 0.012)))
 

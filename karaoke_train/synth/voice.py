@@ -10,6 +10,7 @@ from typing import Literal
 
 import numpy as np
 
+from karaoke_train.audio.degrade import ANYWHERE, LEVELLED, Conditions
 from karaoke_train.audio.units import Range
 
 Vowels = Literal["midwest", "general"]
@@ -58,6 +59,9 @@ KINDS = (
     ("soprano", 1, 58, 80),
     ("child", 2, 58, 76),
 )
+USUAL = tuple(kind[0] for kind in KINDS)
+# The ends of what models hear: a model without them took notes under 40 for octaves or twelfths.
+OUTER = (("low bass", 0, 36, 56), ("high soprano", 1, 64, 88), ("high child", 2, 62, 84))
 
 
 @dataclass(frozen=True)
@@ -65,7 +69,7 @@ class VoiceRange:
     """Which singers there may be. Every range is (lowest, highest); each singer draws from it.
 
     name: takes part in the seeds, so that two ranges sing different melodies for equal seeds.
-    vowels: the table of formants. kinds: names out of KINDS.
+    vowels: the table of formants. kinds: names out of KINDS and OUTER.
     tract: factor on all formants, besides the group's (length of the vocal tract).
     skew: factor on each formant by itself, once per vowel (the singer's own vowels).
     tilt: Hz, the corner above which the glottal source falls by a further 6 dB per octave, at
@@ -85,10 +89,11 @@ class VoiceRange:
     note is sung. timing: s, spread of onsets around the beat. effort: dB, spread of loudness
     from note to note. swell: spread of the level inside a note, in 10 dB. attack, release: s,
     the longest rise of a note and the longest fall before a rest; both are drawn per note.
-    closure: 0 to 1, level of the voice through voiced consonants, of what the table has.
+    closure: level of the voice through voiced consonants, of what the table has. sustain: factor
+    on the length of voiced consonants; people dwell on l, m and n.
     hums: share of songs hummed; syllable_songs: on one syllable throughout.
     partials: the sound is a bank of sines with a spectrum of its own instead of a source and a
-    tract: other means, for validation.
+    tract: other means, for validation. recorded: where such singers are recorded.
 
     The defaults span from trained singers to amateurs. Unaccompanied singers miss single notes by
     20 to 30 cents and drift (Mauch, Frieler and Dixon, JASA 136, 2014; Pfordresher and Brown,
@@ -100,7 +105,7 @@ class VoiceRange:
 
     name: str
     vowels: Vowels = "midwest"
-    kinds: tuple[str, ...] = tuple(kind[0] for kind in KINDS)
+    kinds: tuple[str, ...] = USUAL
     tract: Range = (0.92, 1.06)
     skew: Range = (0.92, 1.08)
     tilt: Range = (350.0, 2400.0)
@@ -129,12 +134,26 @@ class VoiceRange:
     attack: Range = (0.03, 0.11)
     release: Range = (0.06, 0.3)
     closure: Range = (0.05, 1.0)
+    sustain: Range = (1.0, 1.0)
     hums: float = 0.05
     syllable_songs: float = 0.12
     partials: bool = False
+    recorded: Conditions = ANYWHERE
 
 
 TRAIN_VOICES = VoiceRange("train")
+
+WIDER_VOICES = replace(
+    TRAIN_VOICES,
+    name="wider",
+    kinds=(*USUAL, *(kind[0] for kind in OUTER)),
+    closure=(0.05, 1.5),
+    sustain=(0.8, 2.5),
+    recorded=LEVELLED,
+)
+"""Tried for training, and not what `small` was trained on (docs/learning.md says what it gave): low
+and high voices, louder and longer voiced consonants, automatic gain."""
+
 HELD_OUT_VOICES = VoiceRange(
     "held-out",
     vowels="general",
@@ -239,6 +258,7 @@ class Voice:
     attack: float
     release: float
     closure: float
+    sustain: float
     humming: bool
     one_syllable: bool
     partials: bool
@@ -246,11 +266,15 @@ class Voice:
 
 def draw(rng: np.random.Generator, voices: VoiceRange, *, simple: bool) -> Voice:
     """A singer out of `voices`."""
-    kinds = [kind for kind in KINDS if kind[0] in voices.kinds]
+    kinds = [kind for kind in (*KINDS, *OUTER) if kind[0] in voices.kinds]
     name, group, lowest, highest = kinds[rng.integers(len(kinds))]
     span = 12 if simple else int(rng.integers(10, 18))
     low = 55 if simple else int(rng.integers(lowest, max(lowest + 1, highest - span + 1)))
     drawn = {field: float(rng.uniform(*getattr(voices, field))) for field in _DRAWN}
+    # Drawn only where it varies, so that the songs of other ranges stay what they were.
+    lowest_sustain, highest_sustain = voices.sustain
+    varies = lowest_sustain < highest_sustain
+    drawn["sustain"] = float(rng.uniform(*voices.sustain)) if varies else lowest_sustain
     return Voice(
         kind=name,
         low=low,

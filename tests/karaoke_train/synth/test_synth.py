@@ -20,6 +20,7 @@ from karaoke_train.synth import (
     SIMPLE_VOICES,
     TRAIN_VOICES,
     VALIDATION_VOICES,
+    WIDER_VOICES,
     VoiceRange,
     melody,
     performance,
@@ -264,13 +265,38 @@ def test_amateurs_waver_inside_a_note_and_trained_singers_hardly() -> None:
 
 def test_every_kind_of_voice_sings_within_its_range() -> None:
     rng = np.random.default_rng(0)
-    voices = [draw(rng, TRAIN_VOICES, simple=False) for _ in range(200)]
-    assert {voice.kind for voice in voices} == set(TRAIN_VOICES.kinds)
+    voices = [draw(rng, WIDER_VOICES, simple=False) for _ in range(200)]
+    assert {voice.kind for voice in voices} == set(WIDER_VOICES.kinds) > set(TRAIN_VOICES.kinds)
     for voice in voices:
-        assert 36 <= voice.low < voice.high <= 84
+        assert 36 <= voice.low < voice.high <= 88
         assert (np.diff(voice.formants[:, :3], axis=1) > 0).all()
         assert (voice.formants > 150).all()
         assert (voice.formants < 8_000).all()
+
+
+def test_wider_voices_are_lower_and_higher_than_those_of_validation() -> None:
+    songs = synthetic_songs(200, 3, voices=WIDER_VOICES)
+    pitches = [note.pitch for song in songs for note in song.notes]
+    assert min(pitches) < 39.5
+    assert max(pitches) > 80.5
+    for voices in VALIDATION_VOICES.values():
+        usual = [
+            note.pitch for song in synthetic_songs(30, 3, voices=voices) for note in song.notes
+        ]
+        assert 39.5 < min(usual) < max(usual) < 80.5
+
+
+def test_voiced_consonants_may_be_dwelt_on() -> None:
+    def leads(factor: float) -> list[float]:
+        voices = replace(WIDER_VOICES, sustain=(factor, factor))
+        return [
+            syllable.lead
+            for seed in range(4)
+            for syllable in rendered(seed, voices)[1]
+            if syllable.consonant in ("m", "n", "l")
+        ]
+
+    assert np.median(leads(2.5)) > 1.6 * np.median(leads(1.0))
 
 
 def test_melodies_have_rests_repeats_steps_leaps_and_melisma() -> None:
@@ -305,6 +331,19 @@ def test_recordings_keep_time_and_full_scale() -> None:
             assert sound.dtype == np.float32
             assert np.abs(sound).max() <= 1.0
             assert abs(int(np.argmax(np.abs(sound))) - 8_020) < 60
+
+
+def test_automatic_gain_brings_loud_and_soft_together_and_soft_ones_keep_their_level() -> None:
+    loudness = np.repeat([0.9, 0.3, 0.01], RATE)
+    sound = (loudness * np.sin(np.arange(3 * RATE) * 0.2)).astype(np.float32)
+    evened = degrade.even_out(sound, ratio=4.0, release=0.1)
+    loud, middle, soft = (
+        float(np.abs(evened[at : at + RATE // 4]).max())
+        for at in (RATE // 2, 3 * RATE // 2, 5 * RATE // 2)
+    )
+    assert loud / middle < 0.6 * 0.9 / 0.3
+    assert soft == pytest.approx(0.01, rel=0.02)
+    assert evened.dtype == np.float32
 
 
 @pytest.mark.parametrize("squeeze", [0.2, 0.6, 0.8, 0.93])
