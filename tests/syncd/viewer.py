@@ -69,5 +69,6 @@ class Viewer:
         self.ends_well()
 
     def ends_well(self) -> None:
-        assert self.process.wait(patience(60)) == 0, self.said()
+        code = self.process.wait(patience(60))
+        assert code == 0, f"{code}: {self.said()}"
         assert "Traceback" not in self.said()
