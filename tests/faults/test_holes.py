@@ -140,7 +140,7 @@ def somebody_elses(rig: Rig, world: str, lane: str) -> None:
             lines = history(rig, log)
             lines[0] = json.dumps(json.loads(lines[0]) | {"syncd/part": "another"})
         before = rig.run(log.run_id)["history"]
-    words = "records at the server are not the file's"
+    words = "are not the file's"
     until(lambda: words in rig.run_status(log.run_id).problem, f"status says so: {rig.said()}")
     assert exit_code(rig.status()) == Exit.DECISION
     assert rig.run(log.run_id)["history"][: len(before)] == before
