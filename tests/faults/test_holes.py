@@ -156,10 +156,11 @@ def put_over_others(
         rig.await_all(log)
         rig.kill()
         assert isinstance(rig.server, WandbServer)
-        rig.server.fault("stale", operation="UpsertBucket", lag=5, times=1)
+        rig.server.fault("stale", operation="UpsertBucket", lag=5)
         write(log, lines, start=20)
         rig.start()
         until(lambda: at_server(rig, log).overwrites, "lines are in the places of others")
+        rig.server.clear()
         if killed or stuck:
             rig.kill()
         if stuck:
