@@ -176,7 +176,7 @@ def written_at_once(rig: Rig) -> None:
             try:
                 waiting = part(rival, named("twice", rig), 8)
                 rival.start()
-                words = "records of another file at the server"
+                words = "records of another file"
                 eventually(lambda: words in rival.run_status(named("twice", rig)).problem, rival)
                 seen = len(rows_of(rig, named("twice", rig)))
                 eventually(lambda: len(rows_of(rig, named("twice", rig))) > seen + 8, rig, rival)
