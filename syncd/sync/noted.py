@@ -7,7 +7,7 @@ all the same, and what the end needs is looked for in the file.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -72,16 +72,21 @@ class Noted:
         """How many lines before line `before` the run's end is told with; -1: not known."""
         return self._notes.count(before)
 
-    def at_end(self, path: Path, begin: Position, end: Position) -> AtEnd:
+    def at_end(
+        self, path: Path, begin: Position, end: Position, check_stopped: Callable[[], None]
+    ) -> AtEnd:
         """The epoch summaries, pictures and sounds before `end`. begin: where the file's first line
-        is in the run. Raises OSError."""
+        is in the run. check_stopped: called for each of them; what it raises ends the search.
+        Raises OSError."""
         places = self._notes.places(end.ordinal)
         if places is not None:
-            needs = gathered(marked.lines_at(path, places))
+            needs = gathered(_unless_stopped(check_stopped, marked.lines_at(path, places)))
             if needs.seen == self._notes.count(end.ordinal):
                 return needs
         # Notes were lost or damaged, or the cursor is of a version that had none
-        return gathered(marked.marked_lines(path, _AT_END, end, begin))
+        return gathered(
+            _unless_stopped(check_stopped, marked.marked_lines(path, _AT_END, end, begin))
+        )
 
     def _keep_bad(self, lines: Sequence[Line], path: Path) -> None:
         try:
@@ -99,3 +104,9 @@ class Noted:
 
 def _is(line: Line, *types: RecordType) -> bool:
     return bool(line.record) and RecordType.of(line.record or {}) in types
+
+
+def _unless_stopped(check_stopped: Callable[[], None], lines: Iterable[Line]) -> Iterator[Line]:
+    for line in lines:
+        check_stopped()
+        yield line

@@ -401,7 +401,7 @@ class Session:
         # And held until all that was made of the lines is let go
         del chunk
         with memory.for_lines(*size):
-            self._destination.pause(0)  # which ends what waited while the daemon was stopped
+            self._check_stopped()
             return self._hand_over(start, self._next(start, most, searched_to))
 
     def _next(self, start: Position, most: int, searched_to: int) -> tailer.Chunk:
@@ -473,7 +473,7 @@ class Session:
         needs = gathered(())
         if outcome:
             with memory.for_table():
-                needs = self._noted.at_end(self.path, self._begin, confirmed)
+                needs = self._noted.at_end(self.path, self._begin, confirmed, self._check_stopped)
         media = MediaLines(self.path, needs.media).affordable(self._media)
         if needs.left_out and self._there.has_table:
             self.remark = left_out_of_table(self.path.name, len(needs.epochs))
@@ -532,6 +532,11 @@ class Session:
             raise troubles.account_changed(self._entity(), self._opened_at)
         return self._uploader
 
+    def _check_stopped(self) -> None:
+        """Raises Unreachable once the daemon is stopped: reading a log of gigabytes takes longer
+        than a stop may."""
+        self._destination.pause(0)
+
     def _check_first_line(self) -> None:
         """The file may have been replaced since it was found, before anything of it was sent:
         with no cursor yet, nothing else would tell."""
@@ -573,6 +578,7 @@ class Session:
             known, at, notes, config = None, self._begin, 0, (0, 1)
         self._noted.begin(at.ordinal, notes, config)
         for lines in tailer.until(self.path, count, at):
+            self._check_stopped()
             # Beyond a cursor are few lines, perhaps with bad ones that a session sent, and died
             # before it kept them. Without one it may be a million, and parsing them takes seconds
             with memory.for_lines(len(lines.data), len(lines)):

@@ -6,7 +6,7 @@ import errno
 import fcntl
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -333,13 +333,47 @@ def test_who_waited_for_room_while_the_daemon_was_stopped_sends_nothing(
     run.open()
     with path.open("ab") as file:
         file.writelines(b"x\n" for _ in range(2000))
-
-    def pause(seconds: float) -> None:
-        raise Unreachable("the daemon is stopping")
-
-    monkeypatch.setattr(server, "pause", pause)
+    monkeypatch.setattr(server, "pause", stopped)
     assert isinstance(run.send(Position(), 10_000), Failed)
     assert server.sent == 0
+
+
+def test_a_stop_does_not_wait_until_a_log_was_searched_for_what_its_end_needs(
+    path: Path, server: FakeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with path.open("ab") as file:
+        file.write(b'{"type":"epoch_summary","epoch":0}\n' * 99 + end_line())
+    one = brought(path, server)
+    end = Position(106, path.stat().st_size)
+    one.confirm(at(0))
+    searched: list[Line] = []
+    really = marked.lines_at
+
+    def lines_at(path: Path, places: Iterable[Position]) -> Iterator[Line]:
+        for line in really(path, places):
+            searched.append(line)
+            yield line
+
+    monkeypatch.setattr(marked, "lines_at", lines_at)
+    monkeypatch.setattr(server, "pause", stopped)
+    assert isinstance(failed(one.close(FINISHED, end)), Unreachable)
+    assert len(searched) == 1
+    assert server.runs["run-1"].outcome is None
+
+
+def test_a_stop_does_not_wait_until_a_log_was_read_to_the_servers_count(
+    path: Path, server: FakeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = session(path, server)
+    uploaded(one, server)
+    one.drop()
+    cursor.remove(path.parent / "state" / "cursors", "run-1")
+    monkeypatch.setattr(server, "pause", stopped)
+    assert isinstance(failed(one.open()), Unreachable)
+
+
+def stopped(seconds: float) -> None:
+    raise Unreachable("the daemon is stopping")
 
 
 def test_a_torn_tail_is_nothing_to_send(path: Path, server: FakeServer) -> None:
