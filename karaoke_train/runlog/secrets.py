@@ -45,6 +45,12 @@ _MAY_BE_SECRET: Final = re.compile(r"(?i)key|token|pass|pwd|auth|secret|credenti
 _CAMEL: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 _BETWEEN: Final = re.compile(r"[^A-Za-z]+")
 _NAME: Final = re.compile(r"[-+~\w.\[\]/]+")  # of a flag, a variable, an override (+trainer.lr=…)
+# A flag in a text, where a command line or a list of its words may be; group 1 is what stays,
+# group 2 its name. A value with spaces is in quotation marks. Bounded, so that no text takes long
+_FLAG: Final = re.compile(
+    r"((?<![^\s\"'])(--[A-Za-z][\w.-]{0,100})(?:=|[\"']?,?\s{1,4}(?![\"']?--)))"
+    r"(?:\"[^\"]{1,1000}\"|'[^']{1,1000}'|[\"']?[^\s\"']+)"
+)
 
 # Each with the words of which a text has one in either case, or has nothing of the kind: of the
 # 100,000 texts of a long `status --json` nearly all are looked at no further. The part in front
@@ -151,7 +157,8 @@ def cut_argv(argv: Sequence[str]) -> list[str]:
 
 def cut_config(config: Mapping[str, Any], allowed: Collection[str] = ()) -> dict[str, Any]:
     """The config with `***` for what is named like a secret and for each text's secrets, at any
-    depth. allowed: names (or patterns such as `*_key`) whose values stay as they are."""
+    depth, command lines in texts and lists included. allowed: names (or patterns such as `*_key`)
+    whose values stay as they are."""
     return {key: _cut_value(key, value, allowed) for key, value in config.items()}
 
 
@@ -168,12 +175,27 @@ def _cut_value(name: str, value: Any, allowed: Collection[str]) -> Any:
     if _is_strong(words) and value not in (None, "", True, False):
         return HIDDEN
     if isinstance(value, str):
-        return HIDDEN if value and _is_weak(words) else cut(value)
+        return HIDDEN if value and _is_weak(words) else _cut_flags(cut(value))
     if isinstance(value, Mapping):
         return cut_config(value, allowed)
     if isinstance(value, (list, tuple)):
-        return [_cut_value("", item, allowed) for item in value]
+        return _cut_list(value, allowed)
     return value
+
+
+def _cut_list(items: Sequence[Any], allowed: Collection[str]) -> list[Any]:
+    if any(isinstance(item, str) and item.startswith("--") for item in items):
+        words = iter(cut_argv([item for item in items if isinstance(item, str)]))
+        items = [next(words) if isinstance(item, str) else item for item in items]
+    return [_cut_value("", item, allowed) for item in items]
+
+
+def _cut_flags(text: str) -> str:
+    """The text, a command line perhaps, with `***` for the values of its flags that are named like
+    secrets."""
+    if "--" not in text or not _MAY_BE_SECRET.search(text):
+        return text
+    return _FLAG.sub(lambda found: f"{found[1]}{HIDDEN}" if is_secret(found[2]) else found[0], text)
 
 
 def _words(name: str) -> list[str]:

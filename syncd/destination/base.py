@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 from urllib.parse import unquote, urlsplit
 
 from karaoke_train.runlog.format import MAX_TAG, Record, RunHeader
+from karaoke_train.runlog.secrets import cut
 from syncd import memory
 from syncd.errors import UploadError
 
@@ -74,9 +75,10 @@ class Labels(NamedTuple):
 
     @classmethod
     def of(cls, header: RunHeader) -> Labels:
-        """Those of a run, as its file has them; a foreign one's tags cut to what is a tag."""
-        tags = tuple(dict.fromkeys(tag[:MAX_TAG] for tag in header.tags))
-        return cls(tags, header.group, header.job_type, header.notes)
+        """Those of a run, as its file has them but for secrets in them; a foreign one's tags cut to
+        what is a tag."""
+        tags = tuple(dict.fromkeys(cut(tag)[:MAX_TAG] for tag in header.tags))
+        return cls(tags, cut(header.group), cut(header.job_type), cut(header.notes))
 
     def __bool__(self) -> bool:
         return bool(self.tags or self.group or self.job_type or self.notes)

@@ -36,7 +36,8 @@ def wandb_config(header: RunHeader, allowed: Collection[str] = ()) -> dict[str, 
     argv = header.trainer.get("argv")
     words = {"argv": cut_argv(list(map(str, argv)))} if isinstance(argv, list) else {}
     masked = cut_config(header.config, (*allowed, *header.allow_config_keys))
-    config: dict[str, Any] = plain(finite({**masked, name: {**header.trainer, **words}}))
+    masked[name] = cut_config({**header.trainer, **words})
+    config: dict[str, Any] = plain(finite(masked))
     return config
 
 

@@ -157,6 +157,26 @@ def test_a_config_is_masked_by_its_names_at_any_depth_and_its_texts_are_cut() ->
     }  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        ("t.py --token x --lr 1", "t.py --token *** --lr 1"),
+        ("t.py --api-key='x y' z", "t.py --api-key=*** z"),
+        ('t.py --password "x', "t.py --password ***"),
+        ("['t.py', '--token', 'x', '--lr']", "['t.py', '--token', ***, '--lr']"),
+        (["t.py", "--token", "x", 1], ["t.py", "--token", "***", 1]),
+        ([["--hf_token=x"], {"a": "b"}], [["--hf_token=***"], {"a": "b"}]),
+        ("--max_tokens 5 --use_token --lr 1", "--max_tokens 5 --use_token --lr 1"),
+        ("['--use_token', '--lr']", "['--use_token', '--lr']"),
+        (["--sort_key", "loss"], ["--sort_key", "loss"]),
+        ("a key -- a note", "a key -- a note"),
+    ],
+)
+def test_a_command_line_within_a_config_loses_its_secrets(value: object, shown: object) -> None:
+    assert cut_config({"command": value}) == {"command": shown}
+    assert cut_config({"command": value}, ["command"]) == {"command": value}
+
+
 def test_what_only_sounds_like_a_secret_stays_in_a_config() -> None:
     config = {
         "pad_token": "<pad>", "eos_token_id": 2, "max_tokens": 512, "tokenizer": "bpe",
@@ -180,6 +200,11 @@ def test_no_text_costs_more_than_its_length(text: str) -> None:
     """By the characters that are looked at twice: a text of double length takes about double the
     time. Quadratic, these would take hours, and the suite's own limit ends them."""
     assert cut(text) == text
+
+
+@pytest.mark.parametrize("text", ["--token " * 10**5, "--key '" * 10**5, " --" + "key-" * 10**5])
+def test_no_text_of_flags_costs_more_than_its_length(text: str) -> None:
+    assert len(cut_config({"command": text})["command"]) <= len(text)
 
 
 def test_each_word_that_makes_a_name_a_secret_is_looked_for() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from karaoke_train.runlog.format import RunHeader
+from syncd.destination.base import Labels
 from syncd.destination.rows import AXIS_KEYS
 from syncd.destination.wandb.definitions import run_config, wandb_config
 
@@ -28,6 +29,17 @@ def test_secrets_of_configs_and_command_lines_are_masked_unless_they_are_allowed
     assert wandb_config(given, ["hf_*"])["hf_token"] == "b"
     allowed = given._replace(allow_config_keys=("api_key",))
     assert [entry["value"] for entry in run_config(allowed, {}).values()][:2] == ["a", "***"]
+
+
+def test_where_a_run_came_from_is_told_without_a_login() -> None:
+    given = RunHeader("r", "n", "p", trainer={"git": {"remote": "https://me:pw@host/x"}})
+    assert wandb_config(given)["trainer"] == {"git": {"remote": "https://***@host/x"}}
+
+
+def test_labels_are_told_without_secrets() -> None:
+    token = "hf_" + "aB" * 17
+    given = RunHeader("r", "n", "p", tags=(token,), group=token, job_type="a", notes=f"has {token}")
+    assert Labels.of(given) == Labels(("***",), "***", "a", "has ***")
 
 
 def test_a_config_goes_over_the_servers_leaf_by_leaf() -> None:
