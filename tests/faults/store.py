@@ -13,6 +13,7 @@ from typing import Any
 from syncd.destination.rows import PART
 from syncd.destination.trackio.names import media_folder
 from syncd.destination.trackio.uploader import ROW, as_row
+from tests.patience import patience
 
 _NUMBERS = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}  # as trackio keeps them
 
@@ -20,7 +21,8 @@ _NUMBERS = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}  # as
 @contextmanager
 def changing(store: Path, project: str = "songs") -> Iterator[sqlite3.Connection]:
     """The project's database, for somebody else to change."""
-    with closing(sqlite3.connect(store / f"{project}.db", timeout=30)) as database, database:
+    path = store / f"{project}.db"
+    with closing(sqlite3.connect(path, timeout=patience(30))) as database, database:
         yield database
 
 

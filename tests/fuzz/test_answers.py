@@ -117,7 +117,7 @@ def test_answers_that_once_did_harm(question: str, path: Path) -> None:
 @given(lines=st.lists(JSON.map(lambda found: json.dumps(found).encode()) | st.binary(), max_size=4))
 def test_a_history_of_any_lines_is_rows_or_trouble(lines: list[bytes]) -> None:
     with contextlib.suppress(RunTrouble):
-        for row in history._rows(lines, "r"):
+        for row in history._rows(lines, "r", lambda: None):
             assert isinstance(row, dict)
 
 

@@ -318,7 +318,7 @@ def answers(manager: UserManager, home: Path) -> Iterator[Callable[[float, str],
 def test_reload_says_that_the_settings_are_in_force_or_why_not(
     answers: Callable[[float, str], None], said: Said
 ) -> None:
-    later = time.monotonic() + 1000  # than it is asked for
+    later = time.monotonic() + patience(1000)  # than it is asked for
     answers(later, "")
     assert main(["service", "reload"]) == Exit.OK
     assert said().endswith("The settings are read, and in force.")

@@ -375,14 +375,14 @@ def test_a_torn_last_line_of_a_runs_first_file_keeps_no_later_one_waiting(tmp_pa
     first = here.begin("job42")
     here.append(train_line(1) + b'{"type": "tr')  # killed in mid-line
     tampered(here, first)
-    for _ in range(40):
+    for _ in range(60):
         here.tick(5)
     days = {"second": "2024-01-16", "third": "2024-01-17"}
     for name, day in days.items():
         config = config_line("job42", part=name, created=f"{day}T14:30:22.000+00:00")
         (here.logs / f"training_log_{name}.jsonl").write_bytes(config + end_line())
         here.restart()
-        for _ in range(40):
+        for _ in range(60):
             here.tick(5)
     assert {run.state for run in here.status().runs} == {"uploaded"}
     assert server.count("job42") == 6
