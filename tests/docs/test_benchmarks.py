@@ -35,6 +35,7 @@ def test_each_table_of_many_rows_has_the_commands_that_make_it() -> None:
     assert made == {f"`{figures.RECORD_LOG.command}`"}
 
 
+@pytest.mark.torch
 def test_the_training_steps_rows_and_columns_are_those_of_the_code() -> None:
     training_step = pytest.importorskip("benchmarks.training_step")  # needs torch
     rows = figures.rows(PAGE, "step")

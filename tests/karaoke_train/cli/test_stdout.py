@@ -60,6 +60,7 @@ def test_a_reader_that_has_left_is_no_fault_and_changes_no_exit_code(
     assert unread(*words, folder=tmp_path, buffered=buffered) == (code, "")
 
 
+@pytest.mark.torch
 def test_another_broken_pipe_is_still_a_fault(monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_: object) -> None:  # as to a data worker that was killed
         raise BrokenPipeError(32, "Broken pipe")
@@ -69,6 +70,7 @@ def test_another_broken_pipe_is_still_a_fault(monkeypatch: pytest.MonkeyPatch) -
         cli.main(["data", "check", "songs"])
 
 
+@pytest.mark.torch
 def test_json_is_alone_on_standard_output_whatever_libraries_print(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -83,6 +85,7 @@ def test_json_is_alone_on_standard_output_whatever_libraries_print(
     assert "[INFO]" in said.err
 
 
+@pytest.mark.torch
 def test_evaluates_json_is_alone_as_well(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
