@@ -3,7 +3,6 @@ told."""
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import suppress
@@ -12,8 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from karaoke_train.runlog.layout import lock_path
-from karaoke_train.runlog.lock import holder_of, this_host
+from karaoke_train.runlog.lock import this_host
 from karaoke_train.runlog.plain_text import one_line
 from syncd.destination.base import Destination, RunRef
 from syncd.errors import Refused
@@ -38,6 +36,7 @@ from syncd.state import atomic_json
 from syncd.sync.loop import Daemon
 from syncd.sync.outcome import outcome_before
 from syncd.sync.scheduler import Phase
+from syncd.sync.writer_locks import WriterLocks
 
 NAME: Final = "events.json"
 _OF_ALL: Final = tuple(EventKind)
@@ -71,7 +70,7 @@ class Alerts:
         seen = atomic_json.load(self._file, lambda data: from_json(data, clock()))
         self._is_first = seen is None  # what was there before anybody asked is no news
         self._seen: dict[str, Seen] = seen or {}
-        self._lock_missed: set[str] = set()  # runs whose writer's lock was not there, once
+        self._writer_locks = WriterLocks()
         self._due = 0.0
 
     def look(self, daemon: Daemon) -> None:
@@ -124,23 +123,15 @@ class Alerts:
         seen = self._seen.get(key)
         if seen and seen.look.state != LIVE and seen.look.size == size:
             return seen.look.state  # without asking the disk for each of ten thousand
-        lock = lock_path(path)
-        if holder_of(lock):
-            self._lock_missed.discard(key)
+        if self._writer_locks.is_held(key, path):
             return LIVE
         if outcome := outcome_before(path, size):
             return outcome.status
         if self._is_first:  # crashed long ago, mostly; one that grows after all is seen to
             return CRASHED
         quiet_since = seen.grown_at if seen and seen.look.size == size else now
-        if now - quiet_since <= self._grace:
-            return LIVE
-        if key not in self._lock_missed and not os.path.lexists(lock):
-            # Removed, perhaps, from under a living writer, who makes it anew within a second
-            self._lock_missed.add(key)
-            return LIVE
-        self._lock_missed.discard(key)
-        return CRASHED
+        is_recent = now - quiet_since <= self._grace
+        return LIVE if is_recent or self._writer_locks.may_come_back(key, path) else CRASHED
 
     def _event(self, kind: EventKind, key: str, daemon: Daemon, now: float) -> dict[str, Any]:
         seen = self._seen[key]

@@ -5,15 +5,13 @@ An action that fails drops the session, so that what remains is what a crash wou
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
-from karaoke_train.runlog.layout import lock_path
-from karaoke_train.runlog.lock import Lock, holder_of
+from karaoke_train.runlog.lock import Lock
 from karaoke_train.runlog.plain_text import one_line
 from karaoke_train.runlog.reader import Position
 from syncd import events, memory
@@ -78,6 +76,7 @@ from syncd.sync.scheduler import (
     failure,
 )
 from syncd.sync.unconfirmed import Unconfirmed
+from syncd.sync.writer_locks import WriterLocks
 
 
 class Session:
@@ -129,7 +128,7 @@ class Session:
         self._noted = Noted(state, self.key, self._media)
         self._contradictions = 0  # sessions in a row that failed for one
         self.remark = ""  # what people are told once all of the run is there
-        self._lock_missed = False  # the writer's was not there at the last look
+        self._writer_locks = WriterLocks()
         self._stopped = False  # somebody pressed Stop on the run's page
 
     @property
@@ -191,14 +190,9 @@ class Session:
         """Whether the run has ended without saying so: its writer is gone."""
         if self._document:  # no writer ever held a lock on it; all of it is there
             return Checked(Outcome("finished", 0))
-        # The lock is held from opening to closing, and a kernel lets go of it whatever kills the
-        # writer: a free one without an `end` record is a crash, a held one a quiet training. One
-        # that is not there may just have been removed from under its holder, who makes it anew
-        # within a second: the next look tells
-        lock = lock_path(self.path)
-        held, missed = holder_of(lock), self._lock_missed
-        self._lock_missed = not held and not os.path.lexists(lock)
-        return Checked(None if held or (self._lock_missed and not missed) else CRASHED)
+        locks, key = self._writer_locks, self.key
+        lives = locks.is_held(key, self.path) or locks.may_come_back(key, self.path)
+        return Checked(None if lives else CRASHED)
 
     def drop(self) -> None:
         """Let go of everything, as a crash would. Never raises."""
