@@ -24,7 +24,7 @@ import transformers
 
 from karaoke_train.dataset.load import Data
 from karaoke_train.dataset.songs import segments
-from karaoke_train.inference.evaluate import NAMES, SCORES, evaluate
+from karaoke_train.inference.evaluate import NAMES, SCORES, evaluate, mean_interval
 from karaoke_train.inference.transcribe import VoiceToNotes
 from karaoke_train.model.build import build_model
 from karaoke_train.settings import SCRATCH_LR, TrainSettings
@@ -57,7 +57,6 @@ SINGERS: Final[dict[str, VoiceRange]] = {
 }
 TEST_SEED: Final = 9_090  # of no song that anything else is trained, chosen or scored on
 TEST_SONGS: Final = 20  # per style
-DRAWS: Final = 2_000  # of the bootstrap
 
 Scores = np.ndarray  # F1 by (style, song, metric), metrics as in SCORES
 
@@ -104,10 +103,7 @@ def difference(row: Scores, first: Scores) -> tuple[np.ndarray, np.ndarray]:
     row, first: means over seeds, (styles, songs, metrics).
     """
     apart = row - first
-    rng = np.random.default_rng(0)
-    drawn = rng.integers(apart.shape[1], size=(DRAWS, apart.shape[1]))
-    means = apart[:, drawn].mean(axis=2)  # (styles, draws, metrics)
-    return apart.mean(axis=1), np.percentile(means, [2.5, 97.5], axis=1)
+    return apart.mean(axis=1), mean_interval(apart.swapaxes(0, 1))
 
 
 def table(rows: dict[str, list[Scores]]) -> str:

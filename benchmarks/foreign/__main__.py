@@ -32,7 +32,7 @@ from benchmarks.foreign.faults import faults
 from karaoke_train.audio import io
 from karaoke_train.audio.units import SAMPLE_RATE
 from karaoke_train.inference import peers
-from karaoke_train.inference.evaluate import SCORES
+from karaoke_train.inference.evaluate import SCORES, mean_interval
 from karaoke_train.inference.metrics import count_notes
 from karaoke_train.inference.transcribe import VoiceToNotes
 from karaoke_train.model.decode import LEGATO
@@ -46,7 +46,6 @@ if TYPE_CHECKING:
 STYLES: Final = {"espeak": espeak.sing, "klatt": klatt.sing, "speech": speech.sing}
 SEED: Final = 2_000  # of the first song; 1,000 and up were looked at when the singer was changed
 DURATION: Final = 10.0  # s
-DRAWS: Final = 2_000  # of the bootstrap
 COLUMNS: Final = ("COn", "COnP", "COnPOff", "COnPOff, legato labels")
 
 Take = tuple[Path, tuple["Note", ...], tuple["Note", ...]]  # a sound, careful and legato labels
@@ -83,17 +82,9 @@ def scored(take: Take, found: Sequence[Note]) -> list[float]:
     return [*(metrics[f"{name}_f1"] for name in SCORES), lasting["note_f1"]]
 
 
-def interval(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Between which values the means of (songs, columns) lie, by the choice of songs, at 95 %."""
-    drawn = np.random.default_rng(0).integers(len(rows), size=(DRAWS, len(rows)))
-    low, high = np.percentile(rows[drawn].mean(axis=1), [2.5, 97.5], axis=0)
-    return low, high
-
-
 def cells(rows: np.ndarray, sign: str = "") -> str:
     """Means and intervals, as a Markdown row has them."""
-    low, high = interval(rows)
-    triples = zip(rows.mean(axis=0), low, high, strict=True)
+    triples = zip(rows.mean(axis=0), *mean_interval(rows), strict=True)
     form = f"{{:{sign}.3f}} ({{:{sign}.3f}} to {{:{sign}.3f}})"
     return " | ".join(form.format(*triple) for triple in triples)
 

@@ -29,6 +29,17 @@ SCORES = ("onset", "onset_pitch", "note")
 NAMES = {"onset": "COn", "onset_pitch": "COnP", "note": "COnPOff"}
 
 
+def mean_interval(values: np.ndarray) -> np.ndarray:
+    """Between which values the mean over songs lies, by the choice of songs, at 95 %: (songs, …)
+    to (2, …).
+
+    Percentiles of 2,000 means over as many songs drawn with replacement (Efron 1979), the same at
+    each call.
+    """
+    drawn = np.random.default_rng(0).integers(len(values), size=(2_000, len(values)))
+    return np.asarray(np.percentile(values[drawn].mean(axis=1), [2.5, 97.5], axis=0))
+
+
 @dataclass(frozen=True)
 class SongScore:
     """One song's counts; `metrics` are shares from 0 to 1."""
@@ -60,15 +71,9 @@ class Evaluation:
         }
 
     def interval(self, metric: str) -> tuple[float, float]:
-        """Between which two values the mean over songs lies, by the choice of songs, at 95 %.
-
-        Percentiles of 2,000 means over as many songs drawn with replacement (Efron 1979), the
-        same at each call.
-        """
-        values = np.array([song.metrics[metric] for song in self.songs if metric in song.metrics])
-        rng = np.random.default_rng(0)
-        means = values[rng.integers(len(values), size=(2_000, len(values)))].mean(axis=1)
-        low, high = np.percentile(means, [2.5, 97.5])
+        """Between which two values the mean over songs lies: see `mean_interval`."""
+        values = [song.metrics[metric] for song in self.songs if metric in song.metrics]
+        low, high = mean_interval(np.array(values))
         return float(low), float(high)
 
     @property
