@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from karaoke_train.runlog.interrupts import importing
+from karaoke_train.runlog.interrupts import INTERRUPTED, importing
 
 with importing():
     import errno
@@ -15,7 +15,6 @@ with importing():
 
     from karaoke_train.cli import completion, data, evaluate, train, transcribe
     from karaoke_train.cli.common import (
-        INTERRUPTED,
         NAME,
         Group,
         stdout_has_no_reader,
@@ -91,7 +90,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return error.exit_code
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
-        return next(iter(INTERRUPTED))
+        return INTERRUPTED
     except OSError as error:
         if error.errno not in _FULL:
             raise

@@ -43,7 +43,7 @@ _COLOURS: Final = {
     RunState.FORGOTTEN: "dim",
 }
 _Row = Sequence[RunStatus | None]  # per destination; None where it knows nothing of the run
-LEVELS: Final = {"ok": "bold green", "warning": "bold yellow", "error": "bold red"}
+_LEVELS: Final = {"ok": "bold green", "warning": "bold yellow", "error": "bold red"}
 
 
 class View(NamedTuple):
@@ -66,7 +66,7 @@ def fitting(page: Page) -> int:
 def render(status: Status, page: Page, view: View = USUAL) -> None:
     """Write the status on the page."""
     found = verdict(status)
-    page.folded(*_head(found))
+    page.folded(*head(found))
     page.line(Styled("Next", "bold"), f"  {found.advice}")
     page.line()
     for line in _facts(status):
@@ -85,7 +85,7 @@ def render_all(statuses: Sequence[Status], page: Page, view: View = USUAL) -> No
         return
     found = [(status.destination, verdict(status)) for status in statuses]
     for name, words in found:
-        page.folded(Styled(f"{name:<8}", "bold"), " ", *_head(words))
+        page.folded(Styled(f"{name:<8}", "bold"), " ", *head(words))
     for name, words in found:
         page.line(Styled("Next", "bold"), f"  {name}: {words.advice}")
     page.line()
@@ -111,9 +111,9 @@ def render_all(statuses: Sequence[Status], page: Page, view: View = USUAL) -> No
     _say_problems(page, statuses, view)
 
 
-def _head(found: Verdict) -> Line:
+def head(found: Verdict) -> Line:
     """The first line."""
-    return [Styled(found.head, LEVELS[found.level]), *(f"; {part}" for part in found.rest)]
+    return [Styled(found.head, _LEVELS[found.level]), *(f"; {part}" for part in found.rest)]
 
 
 def _say_runs(

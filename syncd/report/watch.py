@@ -16,11 +16,12 @@ from rich.markup import escape
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 
+from syncd.report.page import Line
 from syncd.report.rates import Pace, Rates
-from syncd.report.render import LEVELS, View
+from syncd.report.render import View, head
 from syncd.report.selection import select as select_runs
 from syncd.report.status import RunState, RunStatus, Status, spoken
-from syncd.report.verdict import Verdict, verdict
+from syncd.report.verdict import verdict
 
 EVERY: Final = 1.0  # seconds between two looks
 BAR: Final = 20  # columns
@@ -84,7 +85,7 @@ def page(
         found = verdict(status)
         name = f"[bold]{status.destination}[/] " if len(statuses) > 1 else ""
         parts += [
-            console.render_str(name + _head(found), markup=True),
+            console.render_str(name + _markup(head(found)), markup=True),
             console.render_str(f"[bold]Next[/]  {escape(found.advice)}", markup=True),
         ]
         limit = room if view.limit is None else min(room, view.limit)
@@ -94,10 +95,11 @@ def page(
     return Group(*parts)
 
 
-def _head(found: Verdict) -> str:
-    """The first line, as markup."""
-    rest = "".join(f"; {escape(part)}" for part in found.rest)
-    return f"[{LEVELS[found.level]}]{escape(found.head)}[/]{rest}"
+def _markup(pieces: Line) -> str:
+    return "".join(
+        escape(one) if isinstance(one, str) else f"[{one.style}]{escape(one.text)}[/]"
+        for one in pieces
+    )
 
 
 def _table(runs: Sequence[RunStatus], paces: Mapping[str, Pace], console: Console) -> Table:

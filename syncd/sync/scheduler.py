@@ -366,6 +366,7 @@ def _after_confirmed(run: Run, at: Position, now: float, limits: Limits) -> Run:
         few = run.outcome is None and run.sent.ordinal - at.ordinal < run.ahead // _FEW
         wait = limits.confirm_live if few else limits.confirm_first
     else:  # W&B's counts were seen to lag 2 to 4 s: asking faster brings load, no news
+        # from no wait at all, where a count has lines at once, it goes on with a second
         wait = min(run.confirm_wait * 2 or 1.0, limits.confirm_most)
     return run._replace(confirm_at=now + wait, confirm_wait=wait)
 
