@@ -392,15 +392,20 @@ def test_a_torn_last_line_of_a_runs_first_file_keeps_no_later_one_waiting(tmp_pa
     here.daemon.drop()
 
 
+def end(here: World, later: float) -> None:
+    """The run is uploaded to its end, and three times looked at after that."""
+    here.append(end_line())
+    here.run_on()
+    for _ in range(3):
+        here.tick(later)
+
+
 @pytest.mark.parametrize("later", [1.0, 2 * KEPT])
 def test_an_end_that_is_to_be_told_again_is_by_a_daemon_that_was_done_with_the_run(
     here: World, later: float
 ) -> None:
     """With it come pictures and sounds that the server lost; `verify --repair` asks for that."""
-    here.append(end_line())
-    here.run_on()
-    for _ in range(3):
-        here.tick(later)
+    end(here, later)
     known = cursor.load(here.destination / "cursors", "run-1")
     assert known
     assert known.ended
@@ -417,10 +422,7 @@ def test_a_cursor_that_is_lost_after_a_run_has_ended_is_made_anew(
     here: World, later: float
 ) -> None:
     """Else its records would be said to be being uploaded for as long as the daemon lives."""
-    here.append(end_line())
-    here.run_on()
-    for _ in range(3):
-        here.tick(later)
+    end(here, later)
     cursor.remove(here.destination / "cursors", "run-1")
     assert here.run_status().state == "waiting"
     sent = here.server.sent
