@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from karaoke_train.notes import Note
 
 SCORES = ("onset", "onset_pitch", "note")
+DRAWS = 2_000  # of the bootstrap
 NAMES = {"onset": "COn", "onset_pitch": "COnP", "note": "COnPOff"}
 
 
@@ -33,10 +34,10 @@ def mean_interval(values: np.ndarray) -> np.ndarray:
     """Between which values the mean over songs lies, by the choice of songs, at 95 %: (songs, …)
     to (2, …).
 
-    Percentiles of 2,000 means over as many songs drawn with replacement (Efron 1979), the same at
+    Percentiles of DRAWS means over as many songs drawn with replacement (Efron 1979), the same at
     each call.
     """
-    drawn = np.random.default_rng(0).integers(len(values), size=(2_000, len(values)))
+    drawn = np.random.default_rng(0).integers(len(values), size=(DRAWS, len(values)))
     return np.asarray(np.percentile(values[drawn].mean(axis=1), [2.5, 97.5], axis=0))
 
 

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from benchmarks.ablation import DRAWS, SINGERS, difference, table
-from karaoke_train.inference.evaluate import SCORES
+from benchmarks.ablation import SINGERS, difference, table
+from karaoke_train.inference.evaluate import DRAWS, SCORES
 from karaoke_train.synth import TRAIN_VOICES, VALIDATION_VOICES
 
 SHAPE = (len(VALIDATION_VOICES), 20, len(SCORES))
