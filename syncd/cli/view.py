@@ -52,6 +52,7 @@ def view(
     open. No account and no network; runs that are never to be uploaded are shown as well, since
     nothing leaves this machine.
     """
+    from syncd.service.process import stop_signals
     from syncd.service.viewing import end_of_input, keep_uploading
     from syncd.sync import run_once
 
@@ -69,12 +70,16 @@ def view(
     code = upload()
     if code is Exit.LOGIN:
         return code
-    with open_dashboard(settings, _project(files(), settings), port) as address:
+    # From before the address is printed, by which people and programs know that it runs
+    with (
+        open_dashboard(settings, _project(files(), settings), port) as address,
+        stop_signals() as signals,
+    ):
         how = "" if until_eof else "   (Ctrl-C ends it)"
         call.console.print(f"Dashboard: {address}{how}", soft_wrap=True)
         if not no_open and _has_browser():
             webbrowser.open(address)
-        keep_uploading(settings, destination, files, ended)
+        keep_uploading(settings, destination, files, lambda: signals.stop or ended.is_set())
     return upload()  # what came in the last moment
 
 

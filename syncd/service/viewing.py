@@ -12,7 +12,6 @@ from threading import Event, Thread
 from typing import Final
 
 from syncd.destination.base import Destination
-from syncd.service.process import stop_signals
 from syncd.settings import Settings
 from syncd.source.watcher import Watcher
 from syncd.sync.assemble import build_daemon
@@ -24,19 +23,16 @@ def keep_uploading(
     settings: Settings,
     destination: Destination,
     files: Callable[[], Sequence[Path]],
-    ended: Event,
+    is_over: Callable[[], bool],
 ) -> None:
-    """Until SIGINT, SIGTERM or the event. files: the logs that are meant, by now. No lock on the
-    state folder is needed: a daemon that uploads a run to the same store holds its lease."""
+    """Until it is over. files: the logs that are meant, by now. No lock on the state folder is
+    needed: a daemon that uploads a run to the same store holds its lease."""
     named = list(files())
     looked_at = time.monotonic()
-    with (
-        stop_signals() as signals,
-        build_daemon(settings, destination, files=named) as daemon,
-    ):
+    with build_daemon(settings, destination, files=named) as daemon:
         watcher = Watcher(daemon.file_changed, settings.watcher, recursive=settings.recursive)
         try:
-            while not (signals.stop or ended.is_set()):
+            while not is_over():
                 watcher.follow(settings.log_dir)
                 if time.monotonic() - looked_at >= settings.rescan:
                     named[:] = files()  # which the daemon looks through with each rescan

@@ -6,13 +6,15 @@ import contextlib
 import io
 import os
 from collections.abc import Iterator
+from typing import Any, Final
 from urllib.parse import quote
 
 from syncd.destination.trackio.names import project_name
 from syncd.destination.trackio.store import Store
 from syncd.errors import SyncError
 
-HOST = "127.0.0.1"  # nobody else's machine reaches it
+HOST: Final = "127.0.0.1"  # nobody else's machine reaches it
+ENDS_WITHIN: Final = 2.0  # seconds that its server has, once it is asked to end, and once more
 
 
 @contextlib.contextmanager
@@ -43,6 +45,16 @@ def dashboard(store: Store, project: str, port: int | None) -> Iterator[str]:
         yield f"{address.rstrip('/')}/{shown}"
     finally:
         app.close(verbose=False)
+        _await_end(app)
+
+
+def _await_end(app: Any) -> None:
+    """See that nothing of the server runs on: trackio's `close` only asks it to end. Its loop is C
+    that calls Python: while that ended, it brought `view` down by SIGSEGV, one time in twenty."""
+    server = app._uvicorn_server
+    server.thread.join(ENDS_WITHIN)
+    server.force_exit = True  # a browser that keeps a connection would be waited for without an end
+    server.thread.join(ENDS_WITHIN)
 
 
 def _does_not_start(why: str, remedy: str = "") -> SyncError:
