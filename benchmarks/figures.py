@@ -122,7 +122,7 @@ def machine() -> str:
         for line in Path("/proc/cpuinfo").read_text().splitlines()
         if line.startswith("model name")
     )
-    names = ("wandb", "urllib3", "orjson", "watchdog")
+    names = ("wandb", "urllib3", "orjson")
     parts = [
         f"{os.cpu_count()} cores ({next(models, platform.machine())})",
         f"Linux {platform.release()}",

@@ -181,13 +181,13 @@ def folder_appeared(folder: Path) -> None:
     log.warning("%s has appeared; starting anew to be able to write in it", folder)
 
 
-def not_watched(folder: Path, found: int) -> None:
-    """There are more folders below it than may be watched."""
+def not_watched(folder: Path, most: int) -> None:
+    """There are more folders than may be watched, and this is the first beyond them."""
     log.warning(
-        "%s: with those below it these are %d folders, more than are watched; they are looked at "
-        "now and then",
+        "%s is not watched, nor are folders that come after it: %s are already, and more may not "
+        "be. What is written there is uploaded all the same, some seconds later",
         folder,
-        found,
+        f"{most:,}",
     )
 
 
@@ -198,4 +198,9 @@ def folders_left_out(words: str) -> None:
 
 def polled_instead(folder: Path, error: OSError) -> None:
     """inotify can't watch the folder: its limit is reached, mostly."""
-    log.warning("%s: %s; polling instead", folder, error.strerror or error)
+    log.warning(
+        "%s: %s; polling instead, with which news takes some seconds more. `karaoke-syncd doctor` "
+        "has the limits",
+        folder,
+        error.strerror or error,
+    )

@@ -31,7 +31,7 @@ from syncd.state.lease import lease_folder
 
 PACKAGES: Final = (
     *("karaoke-train", "wandb", "click", "filelock", "orjson", "pillow", "rich"),
-    *("urllib3", "watchdog"),
+    "urllib3",
 )
 LOW_SPACE: Final = 1 << 30  # bytes
 NO_SPACE: Final = 50 << 20
@@ -145,10 +145,10 @@ def _log_folders(settings: Settings, destination: Destination) -> Iterable[Findi
 
 def _below(folder: Path, how: str) -> str:
     """How the folders below one are watched."""
-    found = watcher.count_below(folder)
-    if watcher.too_many(found, how):
-        return f"; no, as there are {found:,} folders with those below it: looked at now and then"
-    return f", with {found - 1:,} folders below it"
+    found, most = watcher.count_below(folder), watcher.most_watched(how)
+    if found > most:
+        return f", with {most:,} of the {found:,} folders below it; the others are looked at later"
+    return f", with {found:,} folders below it"
 
 
 def _inotify(settings: Settings, destination: Destination) -> Iterable[Finding]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -100,7 +100,7 @@ class FolderTree:
         if known and same and known.settled:
             return known
         try:
-            return _Known(sign, tuple(_below(folder)), settled=same)
+            return _Known(sign, tuple(below(folder)), settled=same)
         except OSError:  # tried again at the next look; the scanner says so of the folder itself
             return _Known(sign, known.below if known else (), settled=False)
 
@@ -115,8 +115,8 @@ def is_left_out(name: str) -> bool:
     return name.startswith(".") or name == MEDIA
 
 
-def _below(folder: Path) -> Iterable[Path]:
-    """Raises OSError."""
+def below(folder: Path) -> Iterator[Path]:
+    """The folders in one that are to be looked into. Raises OSError."""
     around = resolved(folder)
     for name in sorted(name for name in folders_in(folder) if not is_left_out(name)):
         try:

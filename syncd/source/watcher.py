@@ -1,51 +1,34 @@
 """Which files may have news: inotify where it sees writes, polling where it doesn't.
 
-Events only say where to look; a slow rescan finds what they missed. Where there are more folders
-than may be watched, it is all there is.
+Events only say where to look; a slow rescan finds what they missed, and is all there is for folders
+beyond those that may be watched.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
+from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from functools import partial
+from contextlib import suppress
 from pathlib import Path
 from stat import S_ISDIR
-from typing import Final
-
-from watchdog.events import (
-    FileClosedEvent,
-    FileCreatedEvent,
-    FileDeletedEvent,
-    FileModifiedEvent,
-    FileMovedEvent,
-    FileSystemEvent,
-    FileSystemEventHandler,
-)
-from watchdog.observers import Observer
-from watchdog.observers.api import BaseObserver
-from watchdog.observers.polling import PollingObserver
+from typing import Final, NamedTuple
 
 from syncd import events
-from syncd.source import inotify
-from syncd.source.folder_tree import folders, is_left_out
+from syncd.source.changes import Change
+from syncd.source.folder_tree import DEEPEST, below, folders, is_left_out
+from syncd.source.inotify import Inotify
+from syncd.source.polling import Polling
+from syncd.source.safe_open import names_in
 from syncd.source.scanner import is_log
 
-POLL_EVERY: Final = 2.0  # seconds
-# Folders below one: to poll is to look at every file in them each time, which a rescan does not
+# Folders: to poll is to look at every log in them each time, which a rescan does not
 MOST_POLLED: Final = 500
 _WATCHES: Final = Path("/proc/sys/fs/inotify/max_user_watches")
-# What may be news. The kernel tells of nothing else: each of our own looks at a file would come
-# back as two events, opened and closed, which with 64 live runs took a fifth of the daemon's time.
-NEWS: Final[list[type[FileSystemEvent]]] = [
-    FileCreatedEvent,
-    FileModifiedEvent,
-    FileClosedEvent,
-    FileMovedEvent,
-    FileDeletedEvent,
-]
+# A folder that has just gone, that nobody may look into, or in whose place there is a link by now
+_NONE_THERE: Final = frozenset({errno.ENOENT, errno.ENOTDIR, errno.EACCES, errno.ELOOP})
 # file systems on which another machine's writes raise no inotify event
 BLIND: Final = frozenset(
     {
@@ -57,8 +40,8 @@ BLIND: Final = frozenset(
 
 
 class Watcher:
-    """Calls `on_news(path)` from a thread of its own for files that may have news. recursive: also
-    for those in folders below."""
+    """Calls `on_news(path)` from threads of its own for files that may have news. recursive: also
+    for those in folders below, as `folder_tree` has them."""
 
     def __init__(
         self, on_news: Callable[[Path], None], how: str = "auto", *, recursive: bool = False
@@ -66,116 +49,138 @@ class Watcher:
         self._on_news = on_news
         self._how = how
         self._recursive = recursive
-        self._observers: dict[str, BaseObserver | inotify.Inotify] = {}
-        self._watched: dict[Path, _Watched] = {}
+        self._most = {how: most_watched(how) for how in ("inotify", "polling")}
+        self._observers: dict[str, Inotify | Polling] = {}
+        self._watched: dict[str, _Watched] = {}  # by the folder's path
+        self._said: set[str] = set()
+        self._stopped = False
         self._guard = threading.Lock()
 
     def follow(self, folders: Iterable[Path]) -> bool:
         """Watch these folders as well, those that exist; call it again for those that come, or
-        were removed and made again. Returns whether one came: what is in it raised no event."""
+        were removed and made again. Returns whether one came, or events were lost: what is in
+        them has to be looked at."""
         came = False
         with self._guard:
+            self._begin_anew_where_lost()
             for folder in folders:
-                identity = _identity(folder)
-                known = self._watched.get(folder)
-                if known and known.identity != identity:  # its observer looks at what is gone
-                    del self._watched[folder]
-                    known.unschedule()
-                if identity and folder not in self._watched:
-                    self._watched[folder] = self._watch(folder, identity)
-                    came = True
+                identity, known = _identity(folder), self._watched.get(str(folder))
+                if known and known.identity != identity:  # what is gone is watched
+                    self._leave(str(folder))
+                if identity and str(folder) not in self._watched:
+                    how = method(folder) if self._how == "auto" else self._how
+                    came |= self._enter(str(folder), how, identity=identity)
         return came
 
     def stop(self) -> None:
         """End the threads."""
         with self._guard:
-            for observer in self._observers.values():
-                observer.stop()
-            for observer in self._observers.values():
-                observer.join(timeout=5)
-            self._observers.clear()
+            self._stopped = True
+            observers, self._observers = list(self._observers.values()), {}
+        for observer in observers:  # without the guard, for which one may wait
+            observer.stop()
+        for observer in observers:
+            observer.join(timeout=5)
 
-    def _watch(self, folder: Path, identity: tuple[int, int]) -> _Watched:
-        how = method(folder) if self._how == "auto" else self._how
-        if self._recursive and too_many(found := count_below(folder), how):
-            events.not_watched(folder, found)
-            return _Watched(identity)
-        try:
-            return self._watched_by(how, folder, identity)
-        except OSError as error:  # a limit of the kernel's: of instances (EMFILE), watches (ENOSPC)
-            events.polled_instead(folder, error)
-            return self._watched_by("polling", folder, identity)
+    def _begin_anew_where_lost(self) -> None:
+        lost = [observer for observer in self._observers.values() if observer.lost]
+        for observer in lost:
+            observer.lost = False
+        if lost:
+            for watched in self._watched.values():
+                watched.end()
+            self._watched.clear()
 
-    def _watched_by(self, how: str, folder: Path, identity: tuple[int, int]) -> _Watched:
-        observer = self._observer(how)
-        handler = (
-            _HandlerBelow(self._on_news, folder) if self._recursive else _Handler(self._on_news)
-        )
-        if isinstance(observer, inotify.Inotify):
-            return _Watched(identity, observer.watch(str(folder), handler.tell))
-        watch = observer.schedule(
-            handler, str(folder), recursive=self._recursive, event_filter=NEWS
-        )
-        return _Watched(identity, partial(observer.unschedule, watch))
+    def _told(self, path: str, change: Change) -> None:
+        """Something happened in a folder that is watched. Called by the observers' threads."""
+        around, _, name = path.rpartition("/")
+        if change is Change.FILE:
+            if is_log(name):  # a Path's own match takes ten times as long
+                self._on_news(Path(path))
+        elif self._recursive and not is_left_out(name):
+            with self._guard:
+                if self._stopped:
+                    return
+                if change is Change.FOLDER_WENT:
+                    self._leave(path)
+                elif parent := self._watched.get(around):
+                    self._enter(path, parent.how, depth=parent.depth + 1)
 
-    def _observer(self, how: str) -> BaseObserver | inotify.Inotify:
+    def _leave(self, folder: str) -> None:
+        """Watch the folder no more, and none below it."""
+        inside = f"{folder}/"
+        for path in [path for path in self._watched if path == folder or path.startswith(inside)]:
+            self._watched.pop(path).end()
+
+    def _enter(
+        self, folder: str, how: str, depth: int = 0, identity: tuple[int, int] | None = None
+    ) -> bool:
+        """Watch the folder and, where that is asked for, those below it; whether it could be. Each
+        is watched before it is listed: what comes later is told, and what is there is seen. depth:
+        of folders below one that was named, whose files are told: nobody looks at them else."""
+        left = deque([(folder, depth)])
+        while left:
+            path, depth = left.popleft()
+            if depth > DEEPEST or path in self._watched:
+                continue
+            if not (end := self._begin(path, how, depth)):
+                continue
+            self._watched[path] = _Watched(end, how, depth, identity if path == folder else None)
+            with suppress(OSError):  # it has just gone, or can't be listed
+                if self._recursive:
+                    left.extend((str(deeper), depth + 1) for deeper in below(Path(path)))
+                if identity is None:
+                    for name in filter(is_log, names_in(Path(path))):
+                        self._on_news(Path(path, name))
+        return folder in self._watched
+
+    def _begin(self, folder: str, how: str, depth: int) -> Callable[[], None] | None:
+        """What ends the folder's watch, which has begun; None where there is none."""
+        for way in dict.fromkeys((how, "polling")):
+            try:
+                observer = self._observer(way)
+                if depth and len(observer) >= self._most[way]:
+                    if self._is_first("left out"):
+                        events.not_watched(Path(folder), self._most[way])
+                    return None
+                return observer.watch(folder, self._told, link=depth == 0)
+            except OSError as error:
+                if error.errno in _NONE_THERE:
+                    return None
+                if self._is_first("below" if depth else folder):
+                    events.polled_instead(Path(folder), error)
+        return None
+
+    def _is_first(self, what: str) -> bool:
+        """Whether this was not said before: of ten thousand folders each would say it."""
+        before = len(self._said)
+        self._said.add(what)
+        return len(self._said) > before
+
+    def _observer(self, how: str) -> Inotify | Polling:
         if how not in self._observers:
-            self._observers[how] = self._new_observer(how)
+            self._observers[how] = Polling() if how == "polling" else Inotify()
         return self._observers[how]
 
-    def _new_observer(self, how: str) -> BaseObserver | inotify.Inotify:
-        if how != "polling" and not self._recursive and inotify.AVAILABLE:
-            return inotify.Inotify()
-        observer = PollingObserver(timeout=POLL_EVERY) if how == "polling" else Observer()
-        observer.start()
-        return observer
 
+class _Watched(NamedTuple):
+    """A folder that is watched. identity: which one it was, of one that was named."""
 
-@dataclass(frozen=True, slots=True)
-class _Watched:
-    """A folder that is watched: which one it was, and what ends that; nothing where it is not, as
-    that would be too much."""
-
-    identity: tuple[int, int]
-    unschedule: Callable[[], None] = lambda: None
-
-
-class _Handler(FileSystemEventHandler):
-    def __init__(self, on_news: Callable[[Path], None]) -> None:
-        self._on_news = on_news
-
-    def on_any_event(self, event: FileSystemEvent) -> None:
-        for name in filter(None, map(os.fsdecode, (event.src_path, event.dest_path))):
-            self.tell(name)
-
-    def tell(self, name: str) -> None:
-        """The file of this path may have news."""
-        if is_log(name.rpartition("/")[2]):  # a Path's own match takes ten times as long
-            self._on_news(Path(name))
-
-
-class _HandlerBelow(_Handler):
-    """What is in folders that nobody looks into is no news: their every write would have all others
-    looked at."""
-
-    def __init__(self, on_news: Callable[[Path], None], root: Path) -> None:
-        def on_news_there(path: Path) -> None:
-            inside = path.is_relative_to(root)
-            if inside and not any(map(is_left_out, path.relative_to(root).parts[:-1])):
-                on_news(path)
-
-        super().__init__(on_news_there)
+    end: Callable[[], None]
+    how: str
+    depth: int
+    identity: tuple[int, int] | None
 
 
 def count_below(folder: Path) -> int:
-    """The folders that are to be watched for one that is named, itself included."""
-    return len(folders((folder,), recursive=True))
+    """The folders that are to be watched below one that is named."""
+    return len(folders((folder,), recursive=True)) - 1
 
 
-def too_many(count: int, how: str) -> bool:
-    """Whether so many folders are more than may be watched. Of the kernel's watches half are left
-    to the user's other programs."""
-    return count > (MOST_POLLED if how == "polling" else _watches() // 2)
+def most_watched(how: str) -> int:
+    """So many folders are watched at most, those that are named left aside. Of the kernel's watches
+    half are left to the user's other programs."""
+    return MOST_POLLED if how == "polling" else _watches() // 2
 
 
 def _watches() -> int:
@@ -199,12 +204,7 @@ def _identity(folder: Path) -> tuple[int, int] | None:
 def no_inotify() -> str:
     """Why this process could not watch a folder by inotify; empty where it could."""
     try:
-        made: BaseObserver | inotify.Inotify
-        if inotify.AVAILABLE:
-            made = inotify.Inotify()
-        else:
-            made = Observer()
-            made.start()  # and stopped below: one that never ran does not close what it has opened
+        made = Inotify()
     except OSError as error:
         return error.strerror or str(error)
     made.stop()

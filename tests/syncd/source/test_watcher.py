@@ -5,16 +5,18 @@ from __future__ import annotations
 import errno
 import queue
 import shutil
+import threading
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from syncd.source import watcher
+from syncd.source import folder_tree, inotify, polling, watcher
+from syncd.source.changes import Change
 from syncd.source.inotify import Inotify
 from syncd.source.watcher import Watcher, filesystem, method
-from tests.patience import patience
+from tests.patience import eventually, patience
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -48,7 +50,7 @@ class Watched:
 
 @pytest.fixture(params=["inotify", "polling"])
 def watched(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Watched]:
-    monkeypatch.setattr(watcher, "POLL_EVERY", 0.05)
+    monkeypatch.setattr(polling, "POLL_EVERY", 0.05)
     made = Watched(request.param)
     yield made
     made.watcher.stop()
@@ -100,8 +102,8 @@ def test_a_folder_of_two_names_is_told_by_each_and_by_none_that_is_gone(
 
 def test_what_is_written_is_told_in_order_until_it_is_stopped(tmp_path: Path) -> None:
     told: queue.SimpleQueue[str] = queue.SimpleQueue()
-    inotify = Inotify()
-    inotify.watch(str(tmp_path), told.put)
+    observer = Inotify()
+    observer.watch(str(tmp_path), lambda path, change: told.put(path), link=True)
     names = [f"{number:03}" for number in range(300)]
     for name in [*names, *names]:
         append(tmp_path / name)
@@ -109,9 +111,9 @@ def test_what_is_written_is_told_in_order_until_it_is_stopped(tmp_path: Path) ->
     while len(set(heard)) < len(names):
         heard.append(Path(told.get(timeout=patience(10))).name)
     assert list(dict.fromkeys(heard)) == names
-    inotify.stop()
-    inotify.join(timeout=patience(5))
-    assert not inotify._thread.is_alive()
+    observer.stop()
+    observer.join(timeout=patience(5))
+    assert not observer._thread.is_alive()
 
 
 def test_other_files_are_none(watched: Watched, tmp_path: Path) -> None:
@@ -121,18 +123,15 @@ def test_other_files_are_none(watched: Watched, tmp_path: Path) -> None:
     )
 
 
-def test_our_own_look_at_a_file_raises_no_event(
-    watched: Watched, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_our_own_look_at_a_file_raises_no_event(watched: Watched, tmp_path: Path) -> None:
     """Told by none that come before that of a later change."""
     append(tmp_path / NAME)
-    told: queue.SimpleQueue[str] = queue.SimpleQueue()
-    monkeypatch.setattr(watcher._Handler, "tell", lambda _, name: told.put(Path(name).name))
+    later = tmp_path / "training_log_later.jsonl"
     watched.watcher.follow([tmp_path])
     for _ in range(3):
         (tmp_path / NAME).read_text()
-    append(tmp_path / "later")
-    assert told.get(timeout=patience(10)) == "later"
+    append(later)
+    assert watched.news.get(timeout=patience(10)) == later
 
 
 def test_a_folder_that_was_removed_and_made_again_is_watched_again(
@@ -183,11 +182,11 @@ def test_where_inotify_has_no_room_polling_stands_in(
         raise OSError(code, "inotify limit reached")
 
     monkeypatch.setattr(Inotify, where, full)
-    monkeypatch.setattr(watcher, "POLL_EVERY", 0.05)
+    monkeypatch.setattr(polling, "POLL_EVERY", 0.05)
     made = Watched("inotify")
     try:
         made.watcher.follow([tmp_path])
-        assert "polling instead" in caplog.text
+        assert "inotify limit reached; polling instead" in caplog.text
         assert made.hears_of(tmp_path / NAME, lambda: append(tmp_path / NAME))
     finally:
         made.watcher.stop()
@@ -213,43 +212,230 @@ def test_blind_file_systems_are_polled(
 
 @pytest.fixture(params=["inotify", "polling"])
 def below(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Watched]:
-    monkeypatch.setattr(watcher, "POLL_EVERY", 0.05)
+    monkeypatch.setattr(polling, "POLL_EVERY", 0.05)
     made = Watched(request.param, recursive=True)
     yield made
     made.watcher.stop()
 
 
+def log_in(folder: Path) -> Path:
+    """A new log in a new folder."""
+    folder.mkdir(parents=True)
+    append(folder / NAME)
+    return folder / NAME
+
+
+def watched_by(made: Watched) -> set[Path]:
+    return {Path(folder) for folder in made.watcher._watched}
+
+
 def test_a_file_in_a_folder_that_comes_below_is_news(below: Watched, tmp_path: Path) -> None:
     below.watcher.follow([tmp_path])
-    deep = tmp_path / "2024-01-15" / "14-30-22"
-    deep.mkdir(parents=True)
-    assert below.hears_of(deep / NAME, lambda: append(deep / NAME))
+    deep = log_in(tmp_path / "2024-01-15" / "14-30-22")
+    assert below.hears_of(deep, lambda: append(deep))
 
 
-def test_what_is_written_in_folders_that_are_left_out_is_no_news(
+def test_what_was_written_in_a_folder_before_it_was_watched_is_news(
     below: Watched, tmp_path: Path
 ) -> None:
-    for name in (".git", "media"):
-        (tmp_path / name).mkdir()
+    """A sweep makes its folders at once, and each log is there before the folder is watched."""
     below.watcher.follow([tmp_path])
-    for name in (".git", "media"):
-        append(tmp_path / name / NAME)
-    assert below.hears_of(tmp_path / NAME, lambda: append(tmp_path / NAME))
+    logs = {log_in(tmp_path / "multirun" / "14-30-22" / str(number)) for number in range(200)}
+    while logs:
+        logs.discard(below.news.get(timeout=patience(10)))
+
+
+def test_a_folder_that_was_there_before_is_watched(below: Watched, tmp_path: Path) -> None:
+    log = log_in(tmp_path / "a" / "b")
+    assert below.watcher.follow([tmp_path])
+    assert below.hears_of(log, lambda: append(log))
+
+
+def test_a_folder_that_is_renamed_while_its_run_is_live_goes_on_under_its_new_name(
+    below: Watched, tmp_path: Path
+) -> None:
+    old, new = log_in(tmp_path / "a" / "b"), tmp_path / "z" / "b" / NAME
+    below.watcher.follow([tmp_path])
+    with old.open("a") as file:
+
+        def write() -> None:
+            file.write("x\n")
+            file.flush()
+
+        assert below.hears_of(old, write)
+        (tmp_path / "a").rename(tmp_path / "z")
+        assert below.hears_of(new, lambda: None)
+        below.others.clear()
+        assert below.hears_of(new, write)
+    assert set(below.others) <= {new}
+    assert eventually(lambda: watched_by(below) == {tmp_path, tmp_path / "z", tmp_path / "z" / "b"})
+
+
+def test_a_folder_that_is_moved_in_is_watched_and_one_that_is_moved_out_no_more(
+    below: Watched, tmp_path: Path
+) -> None:
+    logs, outside = tmp_path / "logs", tmp_path / "outside"
+    logs.mkdir()
+    log_in(outside / "t" / "deep")
+    below.watcher.follow([logs])
+    (outside / "t").rename(logs / "t")
+    moved = logs / "t" / "deep" / NAME
+    assert below.hears_of(moved, lambda: None)
+    assert below.hears_of(moved, lambda: append(moved))
+    (logs / "t").rename(outside / "t")
+    append(outside / "t" / "deep" / NAME)
+    below.others.clear()
+    assert below.hears_of(logs / NAME, lambda: append(logs / NAME))
+    assert set(below.others) <= {moved}  # of before
+    assert eventually(lambda: watched_by(below) == {logs})
+    assert [len(one) for one in below.watcher._observers.values()] == [1]
+
+
+def test_a_folder_below_that_was_removed_and_made_again_is_watched_again(
+    below: Watched, tmp_path: Path
+) -> None:
+    below.watcher.follow([tmp_path])
+    for _ in range(20):
+        log = log_in(tmp_path / "a" / "b")
+        shutil.rmtree(tmp_path / "a")
+    log = log_in(tmp_path / "a" / "b")
+    assert below.hears_of(log, lambda: append(log))
+    assert eventually(lambda: watched_by(below) == {tmp_path, tmp_path / "a", tmp_path / "a" / "b"})
+
+
+def test_folders_that_are_left_out_and_links_are_not_watched(
+    below: Watched, tmp_path: Path
+) -> None:
+    logs, outside = tmp_path / "logs", tmp_path / "outside"
+
+    def make(number: int) -> None:
+        for name in (".git", "media"):
+            log_in(logs / f"run{number}" / name)
+        (logs / f"link{number}").symlink_to(outside)
+
+    log_in(outside)
+    make(1)
+    below.watcher.follow([logs])
+    make(2)
+    assert below.hears_of(logs / NAME, lambda: append(logs / NAME))
     assert below.others == []
+    assert eventually(lambda: watched_by(below) == {logs, logs / "run1", logs / "run2"})
+
+
+def test_folders_are_watched_as_deep_as_they_are_looked_into(
+    below: Watched, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watcher, "DEEPEST", 2)
+    monkeypatch.setattr(folder_tree, "DEEPEST", 2)
+    (tmp_path / "a/b/c").mkdir(parents=True)
+    below.watcher.follow([tmp_path])
+    log_in(tmp_path / "x/y/z")
+    assert below.hears_of(tmp_path / "x/y" / NAME, lambda: append(tmp_path / "x/y" / NAME))
+    assert eventually(
+        lambda: watched_by(below) == set(folder_tree.folders([tmp_path], recursive=True))
+    )
+
+
+def test_a_named_folder_below_another_is_watched_once(below: Watched, tmp_path: Path) -> None:
+    (tmp_path / "a/b").mkdir(parents=True)
+    both = [tmp_path, tmp_path / "a"]
+    below.watcher.follow(both)
+    assert not below.watcher.follow(both)
+    assert eventually(lambda: watched_by(below) == {*both, tmp_path / "a/b"})
 
 
 @pytest.mark.parametrize("how", ["inotify", "polling"])
-def test_more_folders_than_may_be_watched_are_not(
+def test_more_folders_than_may_be_watched_are_left_to_the_rescan_whenever_they_come(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, how: str
 ) -> None:
-    monkeypatch.setattr(watcher, "MOST_POLLED", 2)
-    monkeypatch.setattr(watcher, "_watches", lambda: 4)
-    for name in "abc":
-        (tmp_path / name).mkdir()
+    monkeypatch.setattr(watcher, "MOST_POLLED", 4)
+    monkeypatch.setattr(watcher, "_watches", lambda: 8)
+    monkeypatch.setattr(polling, "POLL_EVERY", 0.05)
     made = Watched(how, recursive=True)
+    (tmp_path / "a").mkdir()
     assert made.watcher.follow([tmp_path])
-    assert not made.watcher.follow([tmp_path])
-    assert "4 folders, more than are watched" in caplog.text
+    for name in "bcdefg":
+        (tmp_path / name).mkdir()
+    assert made.hears_of(tmp_path / NAME, lambda: append(tmp_path / NAME))
+    assert len(watched_by(made)) == 4
+    assert caplog.text.count("is not watched") == 1
     shutil.rmtree(tmp_path)
     made.watcher.follow([tmp_path])
     made.watcher.stop()
+
+
+def test_where_the_kernel_has_no_room_for_more_watches_the_folders_that_come_are_polled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    watch = Inotify.watch
+
+    def full(self: Inotify, folder: str, *given: Any, **named: Any) -> Callable[[], None]:
+        if len(self) == 2:
+            raise OSError(errno.ENOSPC, "no watch is left")
+        return watch(self, folder, *given, **named)
+
+    monkeypatch.setattr(Inotify, "watch", full)
+    monkeypatch.setattr(polling, "POLL_EVERY", 0.05)
+    made = Watched("inotify", recursive=True)
+    try:
+        made.watcher.follow([tmp_path])
+        for name in "abc":
+            log = log_in(tmp_path / name)
+            assert made.hears_of(log, lambda: None)
+            assert made.hears_of(log, lambda log=log: append(log))
+        assert caplog.text.count("no watch is left; polling instead") == 1
+    finally:
+        made.watcher.stop()
+
+
+def test_the_kernels_limits_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its own words for them are of a full disk and of open files."""
+    monkeypatch.setattr(inotify.ctypes, "get_errno", lambda: errno.ENOSPC)
+    with pytest.raises(OSError, match="max_user_watches"):
+        inotify._checked(-1)
+    monkeypatch.setattr(inotify.ctypes, "get_errno", lambda: errno.EMFILE)
+    with pytest.raises(OSError, match="max_user_instances"):
+        inotify._checked(-1)
+
+
+def test_after_more_events_than_the_kernel_keeps_all_folders_are_looked_at_anew(
+    tmp_path: Path,
+) -> None:
+    kept = int(Path("/proc/sys/fs/inotify/max_queued_events").read_text())
+    if kept > 1 << 18:
+        pytest.skip(f"this kernel keeps {kept:,} events")
+    go_on, news = threading.Event(), queue.SimpleQueue()
+
+    def busy(path: Path) -> None:
+        news.put(path)
+        go_on.wait()
+
+    made = Watcher(busy, "inotify", recursive=True)
+    try:
+        (tmp_path / "gone").mkdir()
+        made.follow([tmp_path])
+        append(tmp_path / NAME)
+        news.get(timeout=patience(10))
+        with (tmp_path / "a").open("wb", 0) as one, (tmp_path / "b").open("wb", 0) as other:
+            for _ in range(kept // 2 + 1):  # by turns: equal events in a row are one
+                one.write(b"x")
+                other.write(b"x")
+        (tmp_path / "gone").rmdir()
+        late = log_in(tmp_path / "late")
+        go_on.set()
+        assert eventually(lambda: made.follow([tmp_path]))
+        assert set(made._watched) == {str(tmp_path), str(late.parent)}
+        append(late)
+        while news.get(timeout=patience(10)) != late:
+            pass
+    finally:
+        go_on.set()
+        made.stop()
+
+
+def test_a_watcher_that_was_stopped_watches_nothing_more(below: Watched, tmp_path: Path) -> None:
+    below.watcher.follow([tmp_path])
+    before = watched_by(below)
+    below.watcher.stop()
+    below.watcher._told(str(tmp_path / "a"), Change.FOLDER_CAME)
+    assert watched_by(below) == before
