@@ -252,12 +252,16 @@ def status(
 )
 def watching(call: Invocation) -> Exit:
     """Exit 0 if a daemon watches the log folders, else 3."""
+    from syncd.service.folders import is_watched
     from syncd.state import daemon_report
     from syncd.state.lease import daemon_of
 
     holder = daemon_of(call.settings.state_dir)
-    watched = daemon_report.load(call.settings.state_dir).log_dir
-    if holder and all(str(folder) in watched for folder in call.settings.log_dir):
+    report = daemon_report.load(call.settings.state_dir)
+    deep_enough = report.recursive or not call.settings.recursive
+    named = call.settings.log_dir
+    known = holder is not None and report.pid == holder.pid  # else it is of an earlier daemon
+    if known and deep_enough and all(is_watched(folder, report) for folder in named):
         call.console.print(f"Watched by {holder}.", highlight=False)
         return Exit.OK
     return Exit.NOT_RUNNING

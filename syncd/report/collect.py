@@ -21,6 +21,7 @@ from syncd.errors import Connection, ProblemCode, RunTrouble
 from syncd.paths import destination_folder
 from syncd.report.oddities import oddities
 from syncd.report.status import RunState, RunStatus, Status, spoken
+from syncd.service.folders import is_watched
 from syncd.settings import Settings
 from syncd.source import fingerprint, tailer
 from syncd.source.fingerprint import FileChanged
@@ -110,7 +111,11 @@ def collect(
         place=identity.place,
         needs_key=identity.needs_key,
         origin=settings.origin,
-        unwatched=tuple(_unwatched(tree.folders, report)) if holder and current.updated else (),
+        unwatched=tuple(
+            str(folder)
+            for folder in (tree.folders if holder and current.updated else ())
+            if not is_watched(folder, report)
+        ),
         gone=0 if runs else sum(_is_gone(known, settings) for known in cursors.values()),
     )
 
@@ -410,13 +415,6 @@ def lines_from(path: Path, offset: int) -> int:
         return 0
 
 
-def _unwatched(folders: Iterable[Path], report: DaemonReport) -> Iterable[str]:
-    for folder in folders:
-        around = (folder, *folder.parents) if report.recursive else (folder,)
-        if not any(str(one) in report.log_dir for one in around):
-            yield str(folder)
-
-
 def _elsewhere(report: DaemonReport, identity: Identity, project: str) -> str:
     """Where the daemon uploads to, if that isn't where this shell would."""
     server = legible(report.server)
@@ -471,7 +469,7 @@ def _warnings(
     for folder in settings.log_dir:
         if not os.path.lexists(folder):
             yield f"{folder} does not exist yet; it is watched as soon as it does"
-        elif holder and str(folder) not in report.log_dir:
+        elif holder and not is_watched(folder, report):
             flag = f"--log_dir {shlex.quote(str(folder))}"
             yield f"{folder} is not watched by the daemon: start it with {flag}"
         elif holder and settings.recursive and not report.recursive:

@@ -1,5 +1,5 @@
 """Which log folders, project and destinations a command means that names none: those of the daemon
-that runs, else those of the installed service, else the defaults."""
+that runs, else those of the installed service, else the defaults. Which folders it watches."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from pathlib import Path
 
 from syncd.service import unit_file
 from syncd.settings import BY_DAEMON, BY_SERVICE, Settings
+from syncd.source.folder_tree import DEEPEST, is_left_out
 from syncd.state import daemon_report
+from syncd.state.daemon_report import DaemonReport
 from syncd.state.lease import daemon_of
 
 
@@ -33,6 +35,18 @@ def in_force(settings: Settings) -> Settings:
         below = "--recursive" in unit_file.installed_command()
         return _with_folders(settings, folders, below, BY_SERVICE)
     return settings
+
+
+def is_watched(folder: Path, report: DaemonReport) -> bool:
+    """Whether the daemon that reported looks into the folder, as far as its name tells."""
+    if str(folder) in report.log_dir:
+        return True
+    below = (
+        folder.relative_to(root).parts for root in report.log_dir if folder.is_relative_to(root)
+    )
+    return report.recursive and any(
+        len(parts) <= DEEPEST and not any(map(is_left_out, parts)) for parts in below
+    )
 
 
 def _with_folders(

@@ -555,7 +555,7 @@ def test_a_second_daemon_is_told_of_the_first(
 
 
 def test_watching_says_whether_a_daemon_watches_these_folders(
-    log: Path, home: Path, capsys: pytest.CaptureFixture[str]
+    log: Path, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     state = home / "state" / "karaoke-syncd"
     assert main(["watching"]) == Exit.NOT_RUNNING
@@ -565,7 +565,13 @@ def test_watching_says_whether_a_daemon_watches_these_folders(
         assert main(["watching"]) == Exit.NOT_RUNNING
         daemon_report.save(state, DaemonReport(log_dir=(str(log.parent),)))
         assert main(["watching"]) == Exit.OK
+        assert main(["watching", "--recursive"]) == Exit.NOT_RUNNING
         assert main(["watching", "--log_dir", str(home)]) == Exit.NOT_RUNNING
+        daemon_report.save(state, DaemonReport(log_dir=(str(home),), recursive=True))
+        assert main(["watching", "--recursive"]) == Exit.OK
+        monkeypatch.setattr(os, "getpid", lambda: 1)
+        daemon_report.save(state, DaemonReport(log_dir=(str(log.parent),)))
+        assert main(["watching"]) == Exit.NOT_RUNNING  # what an earlier daemon said
         (state / "daemon.json").write_text("[]")
         assert main(["watching"]) == Exit.NOT_RUNNING
     finally:

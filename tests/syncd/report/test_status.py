@@ -191,6 +191,8 @@ def test_the_daemons_word_counts_while_it_lives_and_serves_this_server(here: Wor
         assert "the daemon uploads to http://other, this shell would to" in found.warnings[0]
         says(here, log_dir=())
         assert "is not watched by the daemon" in here.status().warnings[0]
+        says(here, log_dir=tuple(str(one.parent) for one in here.settings.log_dir), recursive=True)
+        assert here.status().warnings == ()
     finally:
         lock.release()
 

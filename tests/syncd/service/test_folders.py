@@ -101,3 +101,25 @@ def test_a_folder_that_was_named_is_meant(settings: Settings) -> None:
     install(Path("/elsewhere"))
     named = Settings(log_dir=(Path("/mine"),), origin={"log_dir": "command line"})
     assert folders.in_force(named) == named
+
+
+@pytest.mark.parametrize(
+    ("folder", "recursive", "watched"),
+    [
+        ("/one", False, True),
+        ("/one/run", False, False),
+        ("/one/run", True, True),
+        ("/one/multirun/3/logs", True, True),
+        ("/", True, False),
+        ("/oneself", True, False),
+        ("/one/.trash/logs", True, False),
+        ("/one/media/run", True, False),
+        ("/one" + "/a" * 16, True, True),
+        ("/one" + "/a" * 17, True, False),
+    ],
+)
+def test_a_folder_is_watched_by_its_own_name_or_by_that_of_one_above_it(
+    folder: str, recursive: bool, watched: bool
+) -> None:
+    report = DaemonReport(log_dir=("/two", "/one"), recursive=recursive)
+    assert folders.is_watched(Path(folder), report) is watched
