@@ -15,6 +15,7 @@ from typing import Final
 from syncd.source.changes import Change, Tell
 
 _C: Final = ctypes.CDLL(None, use_errno=True)
+AVAILABLE: Final = hasattr(_C, "inotify_init1")
 APART: Final = 0.01  # seconds between looks: what many runs write is taken in together
 # IN_MODIFY, IN_CLOSE_WRITE, IN_MOVED_FROM, IN_MOVED_TO, IN_CREATE, IN_DELETE and IN_ONLYDIR. Not
 # IN_OPEN and IN_CLOSE_NOWRITE: each of our own looks at a file would come back as both
@@ -39,7 +40,7 @@ class Inotify:
     nobody knows, folders that came or went among them."""
 
     def __init__(self) -> None:
-        if not hasattr(_C, "inotify_init1"):
+        if not AVAILABLE:
             raise OSError(errno.ENOSYS, "this system has no inotify")
         self.lost = False
         self._events = _checked(_C.inotify_init1(os.O_CLOEXEC | os.O_NONBLOCK))

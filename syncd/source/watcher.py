@@ -17,6 +17,7 @@ from stat import S_ISDIR
 from typing import Final, NamedTuple
 
 from syncd import events
+from syncd.source import inotify
 from syncd.source.changes import Change
 from syncd.source.folder_tree import DEEPEST, below, folders, is_left_out
 from syncd.source.inotify import Inotify
@@ -213,8 +214,9 @@ def no_inotify() -> str:
 
 
 def method(folder: Path) -> str:
-    """How a folder has to be watched: inotify, or polling where its file system is blind."""
-    return "polling" if filesystem(folder) in BLIND else "inotify"
+    """How a folder has to be watched: inotify, or polling where its file system is blind, or the
+    system has no inotify."""
+    return "inotify" if inotify.AVAILABLE and filesystem(folder) not in BLIND else "polling"
 
 
 def filesystem(folder: Path, mounts: Path = Path("/proc/self/mounts")) -> str:

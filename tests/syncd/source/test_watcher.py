@@ -208,6 +208,9 @@ def test_blind_file_systems_are_polled(
     assert filesystem(tmp_path, tmp_path / "none") == ""
     monkeypatch.setattr(watcher, "filesystem", lambda folder: filesystem(folder, mounts))
     assert method(share) == how
+    monkeypatch.setattr(inotify, "AVAILABLE", False)
+    assert method(share) == "polling"
+    assert watcher.no_inotify() == "this system has no inotify"
 
 
 @pytest.fixture(params=["inotify", "polling"])
