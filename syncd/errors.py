@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 from enum import IntEnum, StrEnum
+from pathlib import Path
+from typing import Final
 
 from karaoke_train.runlog.plain_text import one_line
 
@@ -59,6 +62,16 @@ class ProblemCode(StrEnum):
     MISSING = "missing"
 
 
+_WRITABLE: Final = {
+    errno.EACCES: "Make it writable for this user, or name another place",
+    errno.EPERM: "Make it writable for this user, or name another place",
+    errno.EROFS: "Name a place that can be written",
+    errno.ENOENT: "Make its folder first, or name another place",
+    errno.ENOSPC: "Make room on its disk, and give the same command again",
+    errno.EDQUOT: "Make room on its disk, and give the same command again",
+}
+
+
 class SyncError(Exception):
     """What happened, to which file or run, what it means for the data, what to do next.
 
@@ -90,7 +103,21 @@ def unread(error: OSError, where: str = "") -> SyncError:
     """A file that was here a moment ago, or is, and can't be read."""
     if isinstance(error, FileNotFoundError):
         return SyncError("it is gone: somebody has moved or deleted it meanwhile", where=where)
-    return SyncError(f"can't be read: {error.strerror}", where=where)
+    return unreadable(error, where)
+
+
+def unreadable(error: OSError, where: Path | str) -> SyncError:
+    """A file that can't be read, and what can be done where the system's words don't tell."""
+    remedy = "Make it readable for this user" if isinstance(error, PermissionError) else ""
+    return SyncError(f"can't be read: {error.strerror or error}", where=str(where), remedy=remedy)
+
+
+def unwritable(error: OSError, where: Path | str) -> SyncError:
+    """The same of one that can't be written."""
+    remedy = _WRITABLE.get(error.errno or 0, "")
+    return SyncError(
+        f"can't be written: {error.strerror or error}", where=str(where), remedy=remedy
+    )
 
 
 class UsageError(SyncError):

@@ -143,7 +143,8 @@ def _with(settings: Settings, values: Mapping[str, Any], source: str) -> Setting
 def _with_limit(settings: Settings, key: str, value: Any, source: str) -> Settings:
     key = _RENAMED.get(key, key)
     if key not in _LIMITS:
-        raise UsageError(f"there's no limit {key!r}", where=source)
+        known = ", ".join(_LIMITS)
+        raise UsageError(f"there's no limit {key!r}", where=source, remedy=f"Known are {known}")
     try:
         number = type(_LIMITS[key])(value)
         if not number > 0:

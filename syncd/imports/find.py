@@ -10,7 +10,7 @@ from typing import Final
 
 from karaoke_train.runlog.layout import LOG_FILES
 from karaoke_train.runlog.regular_file import check_not_waited_for
-from syncd.errors import SyncError
+from syncd.errors import SyncError, unreadable
 from syncd.imports import json_files, table, tensorboard
 from syncd.imports.fields import has_an_axis
 from syncd.imports.foreign_run import ForeignRun
@@ -88,7 +88,7 @@ def _guarded(path: Path) -> ForeignRun | SyncError:
     except SyncError as error:
         return error
     except OSError as error:
-        return SyncError(f"can't be read: {error.strerror}", where=str(path))
+        return unreadable(error, path)
 
 
 def _by_content(path: Path) -> ForeignRun:

@@ -31,7 +31,12 @@ def header_of(path: Path) -> list[str]:
         try:
             line = file.readline(_LONGEST).decode("utf-8-sig")
         except UnicodeDecodeError:
-            raise SyncError("is no text in UTF-8", where=str(path)) from None
+            raise SyncError(
+                "is no text in UTF-8",
+                where=str(path),
+                meaning="Nothing of it was imported",
+                remedy="Save it as UTF-8",
+            ) from None
     names = next(csv.reader([line], delimiter=_separator(line)), [])
     if all(isinstance(_value(name), float | int) for name in names if name.strip()):
         raise SyncError(

@@ -17,7 +17,7 @@ from karaoke_train.runlog.legacy import (
 )
 from karaoke_train.runlog.record_types import RecordType
 from karaoke_train.runlog.secrets import cut_config
-from syncd.errors import SyncError, UsageError
+from syncd.errors import SyncError, UsageError, unreadable, unwritable
 from syncd.report.parquet import to_parquet
 from syncd.source import tailer
 from syncd.source.scanner import LogFile, LogScanner
@@ -82,7 +82,7 @@ class _Log:
         try:
             yield
         except OSError as error:
-            raise SyncError(f"can't be read: {error.strerror}", where=str(self._path)) from None
+            raise unreadable(error, self._path) from None
 
 
 def _encoded(texts: Iterable[str]) -> Iterator[bytes]:
@@ -111,7 +111,7 @@ def replacing(path: Path) -> Iterator[Path]:
         finally:
             part.unlink(missing_ok=True)
     except OSError as error:
-        raise SyncError(f"can't be written: {error.strerror}", where=str(path)) from None
+        raise unwritable(error, path) from None
 
 
 def masked(record: Record, allowed: Collection[str] = ()) -> Record:

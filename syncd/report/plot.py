@@ -12,7 +12,7 @@ from typing import Final
 
 from karaoke_train.runlog.plain_text import one_line
 from karaoke_train.runlog.timestamps import parse_timestamp
-from syncd.errors import SyncError, UsageError
+from syncd.errors import SyncError, UsageError, unreadable
 from syncd.report.curves import Curve, XAxis, curves, matching, smoothed, thinned
 from syncd.report.export import replacing
 from syncd.source import tailer
@@ -94,7 +94,11 @@ def to_file(what: Plot, path: Path) -> None:
     """The panels as a PNG or SVG, by the name's end. Raises UsageError, SyncError, OSError."""
     form = path.suffix.lower()
     if form not in PICTURES:
-        raise UsageError(f"{path} is neither .png nor .svg", meaning="Nothing was written")
+        raise UsageError(
+            f"{path} is neither .png nor .svg",
+            meaning="Nothing was written",
+            remedy="End its name in one of these",
+        )
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
@@ -130,7 +134,7 @@ def _read(file: LogFile, x: XAxis) -> dict[str, Curve]:
     try:
         return curves(tailer.each_line(file.path), started, x)
     except OSError as error:
-        raise SyncError(f"can't be read: {error.strerror}", where=str(file.path)) from None
+        raise unreadable(error, file.path) from None
 
 
 def _names(files: Sequence[LogFile]) -> list[str]:

@@ -9,9 +9,8 @@ from typing import Final
 
 EVERY: Final = 2.0  # seconds between looks
 
-Look = dict[
-    Path, tuple[int, ...]
-]  # file -> inode, size, time of its last change; empty without one
+# File -> inode, size, time of its last change; empty without one
+Look = dict[Path, tuple[int, ...]]
 
 
 class FileWatch:

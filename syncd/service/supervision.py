@@ -17,7 +17,7 @@ from syncd.sync.loop import Daemon
 from syncd.sync.scheduler import Phase, Run
 
 STARTING: Final = 90.0  # seconds that each file of a long first scan may take, as TimeoutStartSec
-PINGS: Final = 4  # a watchdog interval
+PINGS: Final = 4  # per watchdog interval
 TELL_EVERY: Final = 1.0  # seconds between two of its words; all runs are counted for them
 RECORD: Final = 150  # bytes of a usual record
 

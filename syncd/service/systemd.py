@@ -14,7 +14,7 @@ from typing import Final
 
 from syncd import paths
 from syncd.destination.registry import stores
-from syncd.errors import SyncError
+from syncd.errors import SyncError, unwritable
 from syncd.service import launch, unit_file
 from syncd.settings import Settings
 from syncd.state import atomic_json
@@ -219,7 +219,7 @@ def _write(path: Path, text: str) -> bool:
             return False
         atomic_json.write_bytes(path, text.encode(), mode=0o644)
     except OSError as error:
-        raise SyncError(f"can't be written: {error.strerror}", where=str(path)) from None
+        raise unwritable(error, path) from None
     return True
 
 

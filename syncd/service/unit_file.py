@@ -95,7 +95,12 @@ def quoted(word: str, *, dollars: bool = True) -> str:
     """A word for a unit file: systemd.service(5), "Command lines"; specifiers are escaped, and
     `dollars` where variables are expanded."""
     if any(ord(character) < 32 for character in word):
-        raise SyncError("a name with control characters can't be in a unit file", where=repr(word))
+        raise SyncError(
+            "a name with control characters can't be in a unit file",
+            where=repr(word),
+            meaning="The service was not installed",
+            remedy="Give the file or folder a plain name",
+        )
     text = word.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%")
     text = text.replace("$", "$$") if dollars else text
     plain = text == word and not any(character in " ';#" for character in word)

@@ -9,7 +9,7 @@ from typing import Final
 from karaoke_train.runlog.format import BadRecord, RunHeader, decode, encode
 from karaoke_train.runlog.layout import DOCUMENTS, default_project
 from karaoke_train.runlog.legacy import document_records, parse_document
-from syncd.errors import SyncError
+from syncd.errors import SyncError, unreadable
 from syncd.source.fingerprint import first_line
 from syncd.source.safe_open import open_log
 
@@ -39,7 +39,7 @@ def convert(path: Path, state: Path, *, own: bool = False) -> Path:
         records[0]["project"] = _project_before(target) or records[0]["project"]
         data = b"".join(map(encode, records))
     except OSError as error:
-        raise SyncError(f"can't be read: {error.strerror}", where=str(path)) from None
+        raise unreadable(error, path) from None
     except BadRecord as error:
         raise SyncError(
             f"is no training log: {error}",

@@ -11,7 +11,7 @@ from karaoke_train.runlog.reader import Line
 from karaoke_train.runlog.secrets import cut
 from syncd.state import atomic_json
 
-KEPT: Final = 1000  # bad lines a run that are kept with their bytes; all are counted
+KEPT: Final = 1000  # bad lines per run that are kept with their bytes; all are counted
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,11 +53,11 @@ COUNTED_WITHIN: Final = 15.0  # seconds; counts were seen to lag 2 to 4
 NOT_TAKEN: Final = (200, 400, 404, 409, 422)  # at a first post: perhaps the SDK's are taken
 COUNTED_SOON: Final = 3.0  # seconds; counts were seen 2 to 4 s behind what was sent
 STABLE: Final = 5.0  # seconds that somebody else's count has to stand still
-# how GraphQL servers word a question that is not theirs
 _SUMMARY_CUT: Final = (
     "its page shows the last values of some metrics alone, as they are too many or too long; the "
     "history has all of them"
 )
+# How GraphQL servers word a question that is not theirs
 _OTHER_SCHEMA: Final = re.compile(
     r"(?i)cannot query|unknown (field|argument|type)|not defined|unexpected (field|argument)"
 )
