@@ -1,11 +1,12 @@
 """What all tests share: random examples that are the same ones in every run, logging as it was
-before a command set it up for itself, the W&B stand-in, the limit per test, and what `--quick`
-leaves out."""
+before a command set it up for itself, signals as a terminal leaves them, the W&B stand-in, the
+limit per test, and what `--quick` leaves out."""
 
 from __future__ import annotations
 
 import logging
 import os
+import signal
 import sys
 from collections.abc import Iterator, Sequence
 from importlib.machinery import ModuleSpec
@@ -50,6 +51,12 @@ def pytest_configure(config: pytest.Config) -> None:
         config.option.timeout = patience(float(config.getini("timeout")))
     for mark, meaning in MARKS.items():
         config.addinivalue_line("markers", f"{mark}: {meaning}")
+    # A shell has what it starts in the background ignore Ctrl-C, and nohup SIGHUP; the programs
+    # that tests start would inherit that, and obey it.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
     if config.option.quick:
         sys.meta_path.insert(0, _NotInQuick())
 
