@@ -7,9 +7,10 @@ in docs/data.md.
 from __future__ import annotations
 
 import logging
+import stat
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from karaoke_train.annotations import csv, json, midi, ultrastar
 from karaoke_train.annotations.base import AnnotationError
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["SUFFIXES", "AnnotationError", "Labels", "read", "read_labels", "recording", "write"]
 
 _LOG = logging.getLogger(__name__)
+LARGEST: Final = 16 << 20  # bytes of a label file, which is held whole: some 100,000 notes
 
 
 def _text(data: bytes, path: Path, remarks: list[str] | None = None) -> tuple[Note, ...]:
@@ -81,9 +83,15 @@ def recording(path: Path) -> ultrastar.Recording:
 
 def _content(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        if not stat.S_ISREG(path.stat().st_mode):  # a FIFO would be waited for without an end
+            raise AnnotationError(path, "", "is no file; name the label file itself")
+        with path.open("rb") as file:
+            data = file.read(LARGEST + 1)
     except OSError as error:
         raise AnnotationError(path, "", f"cannot be read ({error.strerror})") from error
+    if len(data) > LARGEST:
+        raise AnnotationError(path, "", f"is larger than labels may be ({LARGEST >> 20} MiB)")
+    return data
 
 
 def write(path: Path | str, notes: Sequence[Note], *, sound: str = "") -> None:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 OVERLAP = 0.001  # s; less is rounding, not a second voice
 # s; so far keys overlap that are played legato, and notes of transcribers, which are cut by frames
 LEGATO = 0.05
+SHOWN = 40  # characters of what stands in a file that a message has
 HIGHEST_SUNG = 96  # MIDI number, C7 (2,093 Hz): few voices reach it, and none sings there for long
 HIGHEST_HERTZ = 4_200.0  # Hz; a piano's highest key
 _ENCODING = re.compile(rb"^#ENCODING:[ \t]*([\w-]+)", re.MULTILINE | re.IGNORECASE)

@@ -12,7 +12,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from karaoke_train.annotations.base import HIGHEST_HERTZ, HIGHEST_SUNG, Unit, unit_of
+from karaoke_train.annotations.base import HIGHEST_HERTZ, HIGHEST_SUNG, SHOWN, Unit, unit_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -97,7 +97,7 @@ def by_name(header: Sequence[str]) -> Columns:
         None,
     )
     if onset is None or end is None or found is None:
-        fault = f"the header {','.join(header)!r} lacks one of onset,offset,pitch; {HOW}"
+        fault = f"the header {','.join(header)[:SHOWN]!r} lacks one of onset,offset,pitch; {HOW}"
         if "frame" in names or "sample" in names:
             fault += ". Times in frames say no seconds: export them in seconds"
         raise Unclear(fault, row=None)

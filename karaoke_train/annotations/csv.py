@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from karaoke_train.annotations import columns as meaning
 from karaoke_train.annotations.base import (
     LEGATO,
+    SHOWN,
     AnnotationError,
     Entry,
     Unit,
@@ -54,7 +55,10 @@ def parse(data: bytes, path: Path, remarks: list[str] | None = None) -> tuple[No
 
     remarks: gets what was told by the values alone. Raises AnnotationError.
     """
-    rows = _rows(decoded(data))
+    try:
+        rows = _rows(decoded(data))
+    except csv.Error as error:
+        raise AnnotationError(path, "", f"is no table ({error})") from None
     if not rows:
         return ()
     header = None if _is_number(rows[0].cells[0]) else rows[0]
@@ -89,7 +93,10 @@ def render(notes: Sequence[Note]) -> str:
 
 def looks_like(data: bytes) -> bool:
     """Whether this is a table without a header, whatever the file's suffix says."""
-    rows = _rows(decoded(data))
+    try:
+        rows = _rows(decoded(data))
+    except csv.Error:
+        return False
     return bool(rows) and len(rows[0].cells) >= _NEEDED and all(map(_is_number, rows[0].cells[:3]))
 
 
@@ -116,13 +123,13 @@ def _cells(line: str, separator: str) -> list[str]:
 def _numbers(row: _Row, order: Sequence[int], path: Path) -> list[float]:
     """The numbers of some columns of a row. Raises AnnotationError."""
     if len(row.cells) <= max(order):
-        reason = f"{','.join(row.cells)!r} is not onset,offset,pitch separated by commas"
+        reason = f"{','.join(row.cells)[:SHOWN]!r} is not onset,offset,pitch separated by commas"
         if len(row.cells) == 2:
             reason += "; a time and a pitch alone are a pitch track: export the notes"
         raise AnnotationError(path, row.where, reason)
     for cell in (row.cells[column] for column in order):
         if not _is_number(cell):
-            reason = f"{cell!r} is not a number; write it like 1.25"
+            reason = f"{cell[:SHOWN]!r} is not a number; write it like 1.25"
             raise AnnotationError(path, row.where, reason)
     return [float(row.cells[column]) for column in order]
 

@@ -21,7 +21,14 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
-from karaoke_train.annotations.base import AnnotationError, Entry, checked, decoded, lines_of
+from karaoke_train.annotations.base import (
+    SHOWN,
+    AnnotationError,
+    Entry,
+    checked,
+    decoded,
+    lines_of,
+)
 from karaoke_train.annotations.tuning import in_tune
 
 if TYPE_CHECKING:
@@ -147,7 +154,7 @@ def _bpm(header: dict[str, _Line], path: Path) -> float:
 
 def _number(line: _Line, path: Path) -> float:
     if not re.fullmatch(r"[-+]?(\d+([.,]\d*)?|[.,]\d+)", line.text):
-        raise AnnotationError(path, f"line {line.number}", f"{line.text!r} is not a number")
+        raise AnnotationError(path, f"line {line.number}", f"{line.text[:SHOWN]!r} is not a number")
     return float(line.text.replace(",", "."))
 
 
@@ -181,5 +188,5 @@ def _entries(
             raise AnnotationError(
                 path,
                 f"line {line.number}",
-                f"{line.text[:40]!r} is no note line; one looks like ': 12 4 7 la'",
+                f"{line.text[:SHOWN]!r} is no note line; one looks like ': 12 4 7 la'",
             )

@@ -7,10 +7,13 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from karaoke_train.runlog.format import Record
 from karaoke_train.runlog.timestamps import format_timestamp
+
+_FIRST: Final = datetime.min.replace(tzinfo=UTC).timestamp()
+_LAST: Final = datetime.max.replace(tzinfo=UTC, microsecond=0).timestamp()
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,5 +43,6 @@ class ForeignRun:
 
 
 def at(seconds: float) -> str:
-    """A moment, in seconds since 1970, as records have it."""
-    return format_timestamp(datetime.fromtimestamp(seconds, UTC))
+    """A moment, in seconds since 1970, as records have it; one that no calendar has is the first or
+    the last that they can have."""
+    return format_timestamp(datetime.fromtimestamp(min(max(_FIRST, seconds), _LAST), UTC))

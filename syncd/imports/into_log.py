@@ -9,8 +9,10 @@ import hashlib
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
-from typing import Any, Final
+from tempfile import TemporaryFile
+from typing import Any, BinaryIO, Final
 from urllib.parse import quote
 
 from karaoke_train.runlog.format import BadRecord, Record, decode, encode
@@ -25,6 +27,7 @@ from syncd.source.fingerprint import first_line
 from syncd.state import atomic_json
 
 _NOT_METRICS: Final = (RecordType.CONFIG, RecordType.END)
+_PIECE: Final = 1 << 20  # bytes
 _END: Final[Record] = {"type": RecordType.END, "status": "finished", "exit_code": 0}
 
 
@@ -68,12 +71,24 @@ def into_log(run: ForeignRun, folder: Path, project: str = "") -> Imported:
 def _into(run: ForeignRun, target: Path, first: Record, project: str) -> Imported:
     """Raises _Other where the log has something else, and changes nothing then."""
     lines = _Lines(run, target)
-    news = list(_news(_there(target), _fitting(run)))
-    if news:
-        config = lines.config_line(first, project)
-        last = {key: news[-1][key] for key in ("timestamp",) if key in news[-1]}
-        _write(target, [config, *(encode(lines.placed(one)) for one in news), encode(_END | last)])
-    return Imported(target, len(news))
+    # Kept in a file meanwhile: the config, which comes first, is known once all is read, and a run
+    # may be longer than the memory
+    with TemporaryFile() as kept:
+        new, last = 0, dict[str, Any]()
+        for record in _news(_there(target), _fitting(run)):
+            kept.write(encode(lines.placed(record)))
+            new += 1
+            last = {key: record[key] for key in ("timestamp",) if key in record}
+        if new:
+            kept.write(encode(_END | last))
+            kept.seek(0)
+            _write(target, chain([lines.config_line(first, project)], _pieces(kept)))
+    return Imported(target, new)
+
+
+def _pieces(file: BinaryIO) -> Iterator[bytes]:
+    while data := file.read(_PIECE):
+        yield data
 
 
 def _fitting(run: ForeignRun) -> Iterator[Record]:
@@ -144,7 +159,8 @@ def _news(there: Iterator[bytes], records: Iterable[Record]) -> Iterator[Record]
         if fresh and record.get("type") == RecordType.MEDIA:
             yield record
         elif fresh:
-            own = {key: value for key, value in record.items() if key not in metrics_of(record)}
+            metrics = metrics_of(record)
+            own = {key: value for key, value in record.items() if key not in metrics}
             yield {**own, **fresh}
 
 
@@ -182,24 +198,29 @@ class _Lines:
     def config_line(self, first: Record, project: str) -> bytes:
         """The log's first line; of a log that is there, once more, as for every run that goes on
         after its end."""
-        config = {"config": cut_config(self._run.config)}
+        try:
+            return encode(self._config(first, project, cut_config(self._run.config)))
+        except BadRecord:
+            self._run.left_out["config, as it is too long or too deep for a line"] += 1
+            return encode(self._config(first, project, {}))
+
+    def _config(self, first: Record, project: str, values: dict[str, Any]) -> Record:
+        config = {"config": values}
         if self._target.exists():
-            return encode({**decode(first_line(self._target)), **config, "attempt": 1})
+            return {**decode(first_line(self._target)), **config, "attempt": 1}
         created = first.get("timestamp") or at(self._run.path.stat().st_mtime)
         own = {"project": project} if project else {}
-        return encode(
-            {
-                "type": RecordType.CONFIG,
-                "schema": SCHEMA,
-                "run_id": _run_id(self._target),
-                "part": _run_id(self._target),
-                "run_name": self._run.name,
-                **own,
-                "created": created,
-                **config,
-                "imported_from": str(self._run.path),
-            }
-        )
+        return {
+            "type": RecordType.CONFIG,
+            "schema": SCHEMA,
+            "run_id": _run_id(self._target),
+            "part": _run_id(self._target),
+            "run_name": self._run.name,
+            **own,
+            "created": created,
+            **config,
+            "imported_from": str(self._run.path),
+        }
 
     def placed(self, record: Record) -> Record:
         """The record, with its picture or sound in the run's media folder. Raises OSError."""
@@ -212,13 +233,12 @@ class _Lines:
         return {**record, "path": name}
 
 
-def _write(target: Path, lines: list[bytes]) -> None:
+def _write(target: Path, data: Iterable[bytes]) -> None:
     """The whole log at once, or its end: a daemon may be reading it."""
-    data = b"".join(lines)
     if not target.exists():
-        atomic_json.write_bytes(target, data, mode=0o666)
+        atomic_json.write_pieces(target, data, mode=0o666)
         return
     with target.open("ab") as file:
-        file.write(data)
+        file.writelines(data)
         file.flush()
         os.fsync(file.fileno())

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
-from karaoke_train.runlog.format import BadRecord, Record, decode
+from karaoke_train.runlog.format import MAX_LINE, BadRecord, Record, decode
 from karaoke_train.runlog.legacy import parse_document
 from karaoke_train.runlog.metric_names import MetricNames, transformers_names
 from karaoke_train.runlog.record_types import RecordType
 from syncd.errors import SyncError
+from syncd.imports.bounded import lines_of
 from syncd.imports.fields import has_an_axis, metrics_of, record_of
 from syncd.imports.foreign_run import ForeignRun
 
@@ -56,7 +57,7 @@ def _are_values(values: list[object]) -> bool:
 def read_lines(path: Path, name: str) -> ForeignRun:
     """An object per line. Raises SyncError, OSError."""
     with path.open("rb") as file:
-        first = _decoded(file.readline(_MOST)) or {}
+        first = _first(file)
     if first.get("type") == RecordType.CONFIG and first.get("run_id"):
         raise SyncError(
             "is a record log already",
@@ -70,7 +71,11 @@ def read_lines(path: Path, name: str) -> ForeignRun:
 def first_fields(path: Path) -> Mapping[str, Any]:
     """What the first line holds; nothing where it is no object. Raises OSError."""
     with path.open("rb") as file:
-        return _decoded(file.readline(_MOST)) or {}
+        return _first(file)
+
+
+def _first(file: BinaryIO) -> Mapping[str, Any]:
+    return _decoded(file.readline(MAX_LINE + 1)) or {}
 
 
 def _document(path: Path) -> Any:
@@ -104,9 +109,9 @@ def _no_run(path: Path, document: object) -> SyncError:
 
 def _lines(run: ForeignRun) -> Iterator[object]:
     with run.path.open("rb") as file:
-        for line in file:
-            if line.strip():
-                yield _decoded(line)
+        for line in lines_of(file, (b"\n",)):
+            if line is None or line.strip():
+                yield line and _decoded(line)
 
 
 def _decoded(line: bytes) -> dict[str, Any] | None:

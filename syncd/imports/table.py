@@ -7,20 +7,24 @@ import csv
 import os
 import re
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Final, TextIO
+from typing import Any, Final, Self, TextIO
 
-from karaoke_train.runlog.format import Record
+from karaoke_train.runlog.format import MAX_LINE, Record
 from syncd.errors import SyncError
+from syncd.imports.bounded import lines_of
 from syncd.imports.fields import metrics_of, record_of
 from syncd.imports.foreign_run import ForeignRun
 
 _SEPARATORS: Final = ",;\t|"
 _COMMA_NUMBER: Final = re.compile(r"[+-]?\d+,\d+(?:[eE][+-]?\d+)?")
+_ENDS: Final = ("\n", "\r")
+_TORN: Final = "rows that are still being written, as the file has no newline there"
 _WORDS: Final = {"true": True, "false": False}
 _STILL: Final = 60.0  # seconds without a write after which a file is taken for whole
-_LONGEST: Final = 1 << 20  # bytes of a line that is looked at to tell the header
+_MANY: Final = 10  # columns of one name
 _TENSORBOARD: Final = ("wall time", "step", "value")  # what its page downloads: one metric
 _TAG: Final = re.compile(r".*tag-(.+)")
 
@@ -29,7 +33,7 @@ def header_of(path: Path) -> list[str]:
     """The names of the table's columns. Raises SyncError, OSError."""
     with path.open("rb") as file:
         try:
-            line = file.readline(_LONGEST).decode("utf-8-sig")
+            line = file.readline(MAX_LINE).decode("utf-8-sig")
         except UnicodeDecodeError:
             raise SyncError(
                 "is no text in UTF-8",
@@ -37,7 +41,16 @@ def header_of(path: Path) -> list[str]:
                 meaning="Nothing of it was imported",
                 remedy="Save it as UTF-8",
             ) from None
-    names = next(csv.reader([line], delimiter=_separator(line)), [])
+    try:
+        names = next(csv.reader([line], delimiter=_separator(line)), [])
+    except csv.Error:
+        raise SyncError(
+            "its first row is none of a table: it is too long, or the file has carriage returns "
+            "alone for ends of lines",
+            where=str(path),
+            meaning="Nothing of it was imported",
+            remedy="Save it as CSV with a row per line",
+        ) from None
     if all(isinstance(_value(name), float | int) for name in names if name.strip()):
         raise SyncError(
             "its first row does not name the columns",
@@ -59,13 +72,16 @@ def _named(header: Sequence[str], path: Path) -> list[str]:
     if tuple(name.lower() for name in header) == _TENSORBOARD:
         tag = _TAG.fullmatch(path.stem)
         return [*header[:2], tag[1] if tag else path.stem]
-    names: list[str] = []
+    names: dict[str, None] = {}
+    alike: Counter[str] = Counter()
     for name in header:
-        free = name or "column"
+        base = free = name or "column"
         while free in names:
-            free += "_"
-        names.append(free)
-    return names
+            alike[base] += 1
+            # By a number where there are many, or the names would come to gigabytes
+            free = base + ("_" * alike[base] if alike[base] < _MANY else f"_{alike[base]}")
+        names[free] = None
+    return list(names)
 
 
 def _records(run: ForeignRun, header: Sequence[str]) -> Iterator[Record]:
@@ -84,16 +100,18 @@ def _records(run: ForeignRun, header: Sequence[str]) -> Iterator[Record]:
 def _rows(run: ForeignRun) -> Iterator[list[str]]:
     """The rows behind the header, which a logger that is started again writes once more."""
     with run.path.open(encoding="utf-8-sig", errors="backslashreplace", newline="") as file:
-        separator = _separator(file.readline())
+        separator = _separator(file.readline(MAX_LINE))
         file.seek(0)
-        rows = csv.reader(_whole(file, run), delimiter=separator)
+        lines = _WholeLines(file, run)
+        rows = csv.reader(lines, delimiter=separator)
         first: list[str] = []
         while True:
+            lines.of_row = 0
             try:
                 row = next(rows)
             except StopIteration:
                 return
-            except csv.Error:  # a zero byte, a cell without end
+            except csv.Error:  # a cell without end
                 run.left_out["rows that are damaged"] += 1
                 continue
             if not first:
@@ -102,16 +120,30 @@ def _rows(run: ForeignRun) -> Iterator[list[str]]:
                 yield row
 
 
-def _whole(file: TextIO, run: ForeignRun) -> Iterator[str]:
+class _WholeLines:
     """The lines, without a torn last one: half of a number is a number, too, and once it was
     imported the whole one would be another run's. Of a file that was written a while ago it is
-    whole: many programs end their last line without a newline."""
-    growing = time.time() - os.fstat(file.fileno()).st_mtime < _STILL
-    for line in file:
-        if growing and not line.endswith(("\n", "\r")):
-            run.left_out["rows that are still being written, as the file has no newline there"] += 1
-            return
-        yield line
+    whole: many programs end their last line without a newline. of_row: characters of the lines
+    that the row has so far, which a quoted cell may have many of."""
+
+    def __init__(self, file: TextIO, run: ForeignRun) -> None:
+        self._lines = lines_of(file, _ENDS)
+        self._growing = time.time() - os.fstat(file.fileno()).st_mtime < _STILL
+        self._run = run
+        self.of_row = 0
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> str:
+        line = next(self._lines)
+        self.of_row += MAX_LINE + 1 if line is None else len(line)
+        if line is None or self.of_row > MAX_LINE:
+            raise csv.Error("too long")
+        if self._growing and not line.endswith(_ENDS):
+            self._run.left_out[_TORN] += 1
+            raise StopIteration
+        return line
 
 
 def _separator(line: str) -> str:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 PATTERN: Final = "*tfevents*"
 _LENGTH: Final = struct.Struct("<QI")
-_LONGEST: Final = 1 << 30  # bytes of an event; more is a damaged length
+_LONGEST: Final = 256 << 20  # bytes of an event, which is held whole; more is a damaged length
 _DELTA: Final = 0xA282EAD8  # TFRecord masks its checksums with it
 _FLOAT, _DOUBLE = 1, 2  # DataType
 _TAKEN: Final = ("step", "timestamp", "type")  # what the event itself says
@@ -85,7 +85,7 @@ def _values(run: ForeignRun, files: list[Path]) -> Iterator[tuple[int, float, st
         for event in _events(run, path):
             for value in event.summary.value:
                 if value.tag == _SESSION:
-                    run.config = {**run.config, **_hparams(value)}
+                    run.config = {**run.config, **_hparams(run, value)}
                     continue
                 found = _value(value)
                 if found is not None:
@@ -159,10 +159,15 @@ def _kind(value: Summary.Value) -> str:
     return words.get(plugin or value.WhichOneof("value") or "", plugin or "values of another kind")
 
 
-def _hparams(value: Summary.Value) -> dict[str, Any]:
+def _hparams(run: ForeignRun, value: Summary.Value) -> dict[str, Any]:
+    from google.protobuf.message import DecodeError
     from tensorboardX.proto.plugin_hparams_pb2 import HParamsPluginData
 
-    data = HParamsPluginData.FromString(value.metadata.plugin_data.content)
+    try:
+        data = HParamsPluginData.FromString(value.metadata.plugin_data.content)
+    except DecodeError:
+        run.left_out["hyperparameters that are damaged"] += 1
+        return {}
     found = data.session_start_info.hparams
     kinds = {name: one.WhichOneof("kind") for name, one in found.items()}
     return {name: getattr(found[name], kind) for name, kind in kinds.items() if kind}

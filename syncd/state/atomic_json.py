@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import asdict
 from functools import cache
@@ -52,6 +52,13 @@ def write_bytes(path: Path, data: bytes, *, mode: int = 0o600, sync: bool = True
     their owner alone. When it returns, the new file is there after a power cut, too; without
     `sync` after any crash of this process alone, and a power cut may leave the old one, or one that
     reads as damaged. Raises OSError, and then the old file stands."""
+    write_pieces(path, (data,), mode=mode, sync=sync)
+
+
+def write_pieces(
+    path: Path, pieces: Iterable[bytes], *, mode: int = 0o600, sync: bool = True
+) -> None:
+    """The same with what comes in pieces, and may be more than the memory holds."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     what = path.parent.name  # cursors, problems, …
@@ -59,7 +66,7 @@ def write_bytes(path: Path, data: bytes, *, mode: int = 0o600, sync: bool = True
         descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
         with os.fdopen(descriptor, "wb") as file:
             failpoint(f"{what}.before_write")
-            file.write(data)
+            file.writelines(pieces)
             file.flush()
             failpoint(f"{what}.after_write")
             # Before the rename: ext4 and XFS may put the new name on disk before the data, and a

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import pickle
 from typing import TYPE_CHECKING
 
@@ -366,3 +367,43 @@ def test_ultrastar_is_written_as_players_want_it(tmp_path: Path) -> None:
         ": 100 25 -1 ~",
         "E",
     ]
+
+
+# --- what somebody else may have put there
+
+
+@pytest.mark.parametrize("suffix", annotations.SUFFIXES)
+def test_a_fifo_in_place_of_a_label_file_is_not_waited_for(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"song{suffix}"
+    os.mkfifo(path)
+    with pytest.raises(AnnotationError, match="is no file"):
+        annotations.read(path)
+
+
+@pytest.mark.parametrize("suffix", annotations.SUFFIXES)
+def test_a_label_file_of_a_terabyte_of_nothing_is_not_held(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"song{suffix}"
+    path.touch()
+    os.truncate(path, 1 << 40)
+    with pytest.raises(AnnotationError, match="larger than labels may be"):
+        annotations.read(path)
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".txt"])
+def test_a_cell_that_has_no_end_is_refused_in_few_words(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"song{suffix}"
+    path.write_text("0,1," + "9" * 200_000)
+    with pytest.raises(AnnotationError) as refused:
+        annotations.read(path)
+    assert len(refused.value.reason) < 200
+
+
+@pytest.mark.parametrize(
+    "line", ["onset,offset," + "x" * 100_000, "1,2", "0,1,60\n0," + "x" * 9999]
+)
+def test_what_a_file_has_is_quoted_in_few_words(tmp_path: Path, line: str) -> None:
+    path = tmp_path / "song.csv"
+    path.write_text(line)
+    with pytest.raises(AnnotationError) as refused:
+        annotations.read(path)
+    assert len(refused.value.reason) < 300

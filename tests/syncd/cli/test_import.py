@@ -313,6 +313,23 @@ def test_scalars_of_tensorflow_2_are_tensors() -> None:
     assert (record["step"], record["epoch_loss"]) == (3, 0.25)
 
 
+def test_hyperparameters_that_are_damaged_are_left_out_alone(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    pytest.importorskip("tensorboardX")
+    with event_file("run") as writer:
+        writer.add_scalar("loss", 2, 1)
+        from tensorboardX.summary import hparams as of_hparams
+
+        for summary in of_hparams({"lr": 0.5}, {"acc": 1.0}):
+            for value in summary.value:
+                value.metadata.plugin_data.content = b"\xff\xff"
+            writer.file_writer.add_summary(summary)
+    imported("run")
+    assert [record["loss"] for record in metrics()] == [2]
+    assert "hyperparameters that are damaged" in capsys.readouterr().err
+
+
 # --- twice is once
 
 
@@ -400,3 +417,69 @@ def test_a_project_that_is_given_is_the_runs() -> None:
     write("a.csv", LIGHTNING)
     imported("a.csv", "--project", "songs")
     assert records()[0]["project"] == "songs"
+
+
+# --- what somebody else may have put there
+
+
+@pytest.mark.parametrize(
+    ("name", "text"), [("a.csv", "step,loss\n1,2\n"), ("a.jsonl", '{"step": 1, "loss": 2}\n')]
+)
+def test_a_hole_behind_the_rows_is_neither_held_nor_gone_through(name: str, text: str) -> None:
+    path = write(name, text)
+    os.truncate(path, 1 << 40)
+    imported(name)
+    assert metrics() == [{"type": "train", "step": 1, "loss": 2}]
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("a.csv", f"step,loss\n1,2\n2,{'9' * (2 << 20)}\n3,4\n"),
+        ("a.csv", "step,loss\n1,2\n2" + ',"x\ny"' * 200_000 + "\n3,4\n"),
+        ("a.jsonl", '{"step":1,"loss":2}\n{"x":"' + "9" * (2 << 20) + '"}\n{"step":3,"loss":4}\n'),
+    ],
+)
+def test_a_row_that_is_too_long_is_left_out_and_those_behind_it_are_not(
+    name: str, text: str
+) -> None:
+    write(name, text)
+    imported(name)
+    assert [record["loss"] for record in metrics() if "step" in record] == [2, 4]
+
+
+def test_a_header_without_an_end_keeps_no_other_table_from_being_imported(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    write("runs/good.csv", "step,loss\n1,2\n")
+    os.truncate(write("runs/a.csv", "step,a"), 1 << 40)
+    write("runs/b.csv", "step,loss\r1,2\r")
+    imported("runs")
+    assert len(metrics()) == 1
+    imported("runs/b.csv", code=Exit.FAILED)
+    assert "none of a table" in capsys.readouterr().err
+
+
+def test_any_number_of_columns_of_one_name_are_told_apart() -> None:
+    write("a.csv", f"step{',a' * 100_000}\n1{',2' * 15}\n")
+    imported("a.csv")
+    assert [*metrics()[0]][2:] == [f"a{'_' * n}" for n in range(10)] + [
+        f"a_{n}" for n in range(10, 15)
+    ]
+
+
+@pytest.mark.parametrize(
+    "moment", ["9999-12-31T23:59:59-23:59", "9999-12-31T23:59:59.999999", 9.9e16]
+)
+def test_a_moment_that_no_calendar_has_is_none_that_ends_the_import(moment: object) -> None:
+    write("a.jsonl", json.dumps({"step": 1, "timestamp": moment, "loss": 2}))
+    imported("a.jsonl")
+    assert [record["loss"] for record in metrics()] == [2]
+
+
+def test_a_config_that_no_line_holds_is_left_out(capsys: pytest.CaptureFixture[str]) -> None:
+    write("trainer_state.json", json.dumps(STATE | {"best_model_checkpoint": "x" * (2 << 20)}))
+    imported("trainer_state.json")
+    assert records()[0]["config"] == {}
+    assert "left out: 1 config" in capsys.readouterr().err
+    assert metrics()
