@@ -156,12 +156,14 @@ def _assign_run_ids(files: Sequence[Path], settings: Settings, destination: Dest
 
 
 def _sync_offline(settings: Settings, console: Console) -> Exit:
+    from syncd.destination.wandb.credentials import find_login
     from syncd.destination.wandb.offline_runs import offline_runs, sync
 
     runs = offline_runs([*settings.log_dir, *(folder.parent for folder in settings.log_dir)])
     console.print(f"{len(runs)} offline runs of wandb's own found")
     failed = 0
-    for run, problem in sync(runs, project=settings.project, entity=settings.entity):
+    login = find_login(base_url=settings.base_url, entity=settings.entity)
+    for run, problem in sync(runs, login, project=settings.project, entity=settings.entity):
         console.print(f"  {run.name}: {problem or 'uploaded'}", highlight=False)
         failed += bool(problem)
     return Exit.FAILED if failed else Exit.OK

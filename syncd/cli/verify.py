@@ -69,7 +69,7 @@ def verify(call: Invocation, runs: Sequence[str], as_json: bool, repair: bool) -
         return code
     for result in results:
         if len(results) > 1:
-            call.console.print(f"[bold]{result.identity.kind}[/]", highlight=False)
+            call.console.print(result.identity.kind, style="bold", highlight=False)
         if result.error:
             again = "Nothing was compared: run karaoke-syncd verify again"
             words = result.error.without_daemon(again)

@@ -143,7 +143,7 @@ def sync(
     for daemon, (_, destination), left in zip(daemons, targets, unlabelled, strict=True):
         identity = destination.identity
         if len(targets) > 1:
-            console.print(f"[bold]{identity.kind}[/]", highlight=False)
+            console.print(identity.kind, style="bold", highlight=False)
         codes.append(_verdict(daemon, inputs, console, left, identity.place))
         for words in _links(daemon, destination):
             console.print(words, highlight=False, markup=False, soft_wrap=True)

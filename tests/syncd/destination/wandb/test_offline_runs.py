@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +10,10 @@ from typing import Any
 
 import pytest
 
+from syncd.destination.wandb.credentials import Login
 from syncd.destination.wandb.offline_runs import offline_runs, sync
+
+LOGIN = Login("https://wandb.example.org", "", "k" * 40)
 
 
 @pytest.fixture
@@ -47,13 +51,41 @@ def test_it_is_believed_only_with_a_sign_of_it(
 ) -> None:
     called: list[list[str]] = []
 
-    def wandb_sync(command: list[str], **_: Any) -> subprocess.CompletedProcess[str]:
+    def wandb_sync(command: list[str], **how: Any) -> subprocess.CompletedProcess[str]:
         called.append([str(word) for word in command])
+        assert how["stdin"] == subprocess.DEVNULL
+        named = [how["env"][name] for name in ("WANDB_BASE_URL", "WANDB_API_KEY", "NETRC")]
+        assert named == [LOGIN.base_url, LOGIN.key, os.devnull]
         if synced:
             (run / "run-abc.wandb.synced").touch()
         return subprocess.CompletedProcess(command, code, "", stderr)
 
     monkeypatch.setattr(subprocess, "run", wandb_sync)
-    assert list(sync([run], project="songs", entity="team")) == [(run, words)]
+    assert list(sync([run], LOGIN, project="songs", entity="team")) == [(run, words)]
     assert called == [[sys.executable, "-m", "wandb", "sync", str(run),
                        "--project", "songs", "--entity", "team"]]  # fmt: skip
+
+
+def handed_over(run: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    def wandb_sync(*_: Any, **__: Any) -> None:
+        pytest.fail("it was handed over")
+
+    monkeypatch.setattr(subprocess, "run", wandb_sync)
+    ((_, words),) = sync(offline_runs([run.parent]), LOGIN, project="", entity="")
+    return words
+
+
+def test_a_link_in_the_place_of_a_run_is_not_followed(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run.rename(tmp_path / "elsewhere")
+    run.symlink_to(tmp_path / "elsewhere")
+    assert "symbolic link" in handed_over(run, monkeypatch)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_a_run_of_somebody_elses_is_not_handed_over(
+    run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    os.chown(run, 12345, 12345)
+    assert "belongs to user 12345" in handed_over(run, monkeypatch)
