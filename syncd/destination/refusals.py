@@ -53,6 +53,11 @@ def took_a_place(server: _History, ref: RunRef, count: int) -> bool:
     return steps is not None and steps <= count
 
 
+def out_of_place(count: int) -> Contradiction:
+    """Line `count` `took_a_place`. The run's next opening finds which lines that cost."""
+    return contradiction(f"counts {count} as before, and has line {count}")
+
+
 def stands_still(first: int, sent: int) -> RunTrouble:
     """Lines were sent, and do not arrive. One run's trouble: the server answers otherwise. One
     that is out of quota, or whose queue is stuck for one run, looks like this."""

@@ -24,11 +24,20 @@ def agreeing(
     on from the count would bring as many lines as there should be, some of them twice, and no
     number would tell. Raises UploadError."""
     for wait in LATE_COUNT:
-        if remote is None or not destination.counts or remote.last_step < remote.count:
+        if not destination.counts or not _has_later(destination, ref, remote):
             return remote, False
         destination.pause(wait)
         remote = destination.remote_run(ref)
-    return remote, remote is not None and remote.last_step >= remote.count
+    return remote, _has_later(destination, ref, remote)
+
+
+def _has_later(destination: Destination, ref: RunRef, remote: RemoteRun | None) -> bool:
+    """Whether the run has a step beyond its count. Its last step may be an old one, or that of its
+    last line though a later one is in the place of an earlier; but whatever was posted in the wrong
+    place began where the count was to go on, so that step is among its rows."""
+    if remote is None or remote.last_step >= remote.count:
+        return remote is not None
+    return bool(remote.count and destination.rows(ref, remote.count, remote.count + 1))
 
 
 def send_again(content: Content, uploader: Uploader, first: int, end: Position) -> None:

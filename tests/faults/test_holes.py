@@ -184,6 +184,30 @@ def put_over_others(
     is_whole(rig, log)
 
 
+def set_back(rig: Rig, *, lines: int, killed: bool) -> None:
+    """A post of a daemon that was killed arrives late, and sets the server's line cursor back: what
+    comes next is in the places of earlier lines. killed: the daemon, before it knows; a cache then
+    shows an old last step."""
+    assert isinstance(rig.server, WandbServer)
+    with begin(rig, "cursor", "auto") as log:
+        write(log, 30)
+        rig.await_all(log)
+        at_server(rig, log).cursors[HISTORY] = 10
+        write(log, lines, start=30)
+        until(lambda: at_server(rig, log).overwrites, "lines are in the places of others")
+        if killed:
+            rig.kill()
+            rig.server.change_world(replace(WORLDS["cursor"], tail_lag_s=3600.0))
+            rig.start()
+    rig.await_end(log)
+    if killed:
+        rig.server.change_world(WORLDS["cursor"])
+    harmed = at_server(rig, log)
+    harmed.overwrites.clear()  # by what came behind the late post; all of it was made good
+    harmed.gaps.clear()
+    is_whole(rig, log)
+
+
 CASES = (
     a_page_in_the_middle, lost_while_it_was_open, lost_long_ago, repaired_by_hand, somebody_elses,
 )  # fmt: skip
@@ -208,6 +232,14 @@ SCENARIOS: dict[str, Callable[[Rig], None]] = (
             "before the last one, killed": {"lines": 3, "killed": True},
             "before the last one, taken for not counted": {"lines": 3, "stuck": True},
         }.items()
+    }
+    | {
+        f"set back, {name}": partial(set_back, lines=lines, killed=killed)
+        for name, lines, killed in (
+            ("a few lines", 3, False),
+            ("a few lines, killed", 3, True),
+            ("more than were there, killed", 30, True),
+        )
     }
     | {
         "put over others, with a line cursor": partial(

@@ -30,7 +30,14 @@ from karaoke_train.runlog.record_types import RecordType
 from karaoke_train.runlog.timestamps import parse_timestamp
 from syncd import events, memory
 from syncd.destination.base import Labels, Outcome, Target
-from syncd.destination.refusals import not_counted, run_deleted, run_refused, stands_still
+from syncd.destination.refusals import (
+    not_counted,
+    out_of_place,
+    run_deleted,
+    run_refused,
+    stands_still,
+    took_a_place,
+)
 from syncd.destination.rows import EPOCH_TABLE, epoch_table
 from syncd.destination.wandb.api import Api, Bucket, Rejected
 from syncd.destination.wandb.bulk import HistoryLines, Summary, history_lines, line_text, text
@@ -160,9 +167,12 @@ class FileStream:
         self._next, self._attempt = ordinal, attempt
 
     def stalled(self, first: int, sent: int) -> UploadError:
-        """Each of the lines had an answer: they are not sent again, whatever became of them."""
+        """Each of the lines had an answer: they are not sent again, whatever became of them, but
+        for those that a server put in the places of earlier ones."""
         if first > self._began:  # it counts, and is behind
             return stands_still(first, sent)
+        if took_a_place(self._api, self._target.ref, first):
+            return out_of_place(first)
         self._lanes.not_counted()
         return not_counted(first, sent)
 
@@ -259,6 +269,8 @@ class FileStream:
             self._lanes.counted()
         late = time.monotonic() - self._lines_at > COUNTED_WITHIN
         if late and self._began < count < self._next:
+            if took_a_place(self._api, self._target.ref, count):  # the run's trouble alone
+                raise out_of_place(count)
             why = f"it counted {count:,} lines of the {self._next:,} that it was sent"
             if self._lanes.leave(why):
                 raise _other_lane(why)

@@ -22,6 +22,7 @@ from syncd.destination.base import Labels, Outcome, RemoteRun, Target
 from syncd.destination.refusals import (
     contradiction,
     not_counted,
+    out_of_place,
     run_deleted,
     run_refused,
     stands_still,
@@ -207,7 +208,7 @@ class WandbSdk:
             lacks = first - 1 if first in there else first
             return contradiction(f"counts {remote.count}, and does not have line {lacks}")
         if remote and took_a_place(self._api, self._target.ref, remote.count):
-            return contradiction(f"counts {remote.count} as before, and has line {first}")
+            return out_of_place(remote.count)
         if self._api.rows(self._target.ref, first, first + 1):
             return not_counted(first, sent)
         return stands_still(first, sent)

@@ -15,10 +15,11 @@ from syncd.destination.wandb.credentials import Login
 from syncd.destination.wandb.destination import WandbDestination
 from syncd.destination.wandb.filestream import FileStream
 from syncd.destination.wandb.lanes import MOST_REFUSED, NAME, REMEMBERED, Lane, Lanes
-from syncd.errors import NotCounted, ProblemCode, RunRefused, RunTrouble
+from syncd.errors import Contradiction, NotCounted, ProblemCode, RunRefused, RunTrouble
 from syncd.settings import Limits
 from tests.fakes.clock import FakeClock
 from tests.fakes.wandb_server import WandbServer
+from tests.fakes.wandb_state import HISTORY
 from tests.fakes.wandb_world import World
 from tests.syncd.destination.contract import Run
 from tests.syncd.destination.wandb.test_filestream import DirectBench
@@ -128,6 +129,38 @@ def test_a_server_that_counts_other_lines_gets_the_sdk_before_a_second_post(
         late.open()
         with pytest.raises(RunTrouble, match="as expected"):
             late.send(other.lines)
+
+
+def test_lines_in_the_places_of_others_are_their_runs_trouble_and_no_other_lane(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(filestream, "COUNTED_WITHIN", 0.0)
+    with destination(World.LINE_CURSOR, tmp_path) as (server, made):
+        run, uploader = opened(server, made)
+        uploader.send(run.lines.first(3))
+        (there,) = server.store.runs.values()
+        there.cursors[HISTORY] = 1  # a post of a killed session came late
+        uploader.send(run.lines_from(3))
+        with pytest.raises(Contradiction, match="counts 4 as before, and has line 4"):
+            uploader.confirm()
+        assert made.lane == "direct, not yet tried here"
+
+
+def test_lines_in_the_places_of_others_are_no_sign_of_a_server_that_never_counts(
+    tmp_path: Path,
+) -> None:
+    with destination(World.LINE_CURSOR, tmp_path) as (server, made):
+        run, uploader = opened(server, made)
+        uploader.send(run.lines.first(5))
+        assert uploader.confirm() == 5
+        again = made.uploader(replace(run.target, known=True, confirmed=5))
+        assert again.open() == 5
+        (there,) = server.store.runs.values()
+        there.cursors[HISTORY] = 1
+        again.send(run.lines_from(5))
+        assert again.confirm() == 5
+        assert isinstance(again.stalled(5, 6), Contradiction)
+        assert made.lane == "direct"
 
 
 def test_a_count_that_is_late_or_has_not_moved_says_nothing_yet(
