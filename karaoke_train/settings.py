@@ -76,9 +76,9 @@ class LogSettings:
     """Where a run is logged, under which names, and who uploads it.
 
     no_wandb: the run is marked as never to be uploaded. no_system_metrics: what the machine is busy
-    with is not logged. sync_timeout: seconds to wait at the end
-    for an upload beside the training. local: a dashboard on this machine is open while it runs, and
-    with no_open no browser is opened for it. wandb_tags: separated by commas, as in WANDB_TAGS.
+    with is not logged. sync_timeout: seconds to wait at the end for an upload beside the training.
+    local: a dashboard on this machine is open while it runs, and with no_open no browser is opened
+    for it. wandb_tags: separated by commas, as in WANDB_TAGS.
     """
 
     log_dir: str = "logs"

@@ -64,7 +64,8 @@ def augment(
 
 
 def gain(sound: np.ndarray, decibels: float) -> np.ndarray:
-    """Louder or softer, as far as full scale leaves room: nothing is clipped."""
+    """The sound, float32 (samples,), louder or softer, as far as full scale leaves room: nothing is
+    clipped."""
     peak = float(np.abs(sound).max(initial=0.0)) + 1e-12
     return np.asarray(min(10.0 ** (decibels / 20), 1.0 / peak) * sound, np.float32)
 

@@ -38,7 +38,8 @@ def installed() -> dict[str, Listener]:
 
 
 def swift_f0(samples: np.ndarray) -> list[Note]:
-    """SwiftF0's pitch and notes with its defaults, in our models' range of pitch."""
+    """SwiftF0's pitch and notes with its defaults, in our models' range of pitch. samples: float32
+    (samples,), 16 kHz mono."""
     from swift_f0 import SwiftF0, segment_notes
 
     heard = SwiftF0(threads=1).detect(samples, SAMPLE_RATE, fmin=LOWEST, fmax=HIGHEST)
@@ -50,7 +51,7 @@ def swift_f0(samples: np.ndarray) -> list[Note]:
 
 
 def pyin(samples: np.ndarray) -> list[Note]:
-    """pYIN's pitch, cut into notes where it is unvoiced or moves away."""
+    """pYIN's pitch, cut into notes where it is unvoiced or moves away. samples: as above."""
     import librosa
 
     hertz, voiced, _ = librosa.pyin(

@@ -1,4 +1,4 @@
-"""Features in, per-frame posteriors out: a Whisper encoder with heads for notes.
+"""Features in, logits per frame out: a Whisper encoder with heads for notes.
 
     log-mel ── Whisper's convolutions ──┬─▶ Whisper's transformer ──┐
                                         │            ▲              ├─▶ onset, offset, voicing
@@ -106,7 +106,7 @@ class VoiceToNotesConfig(PreTrainedConfig):
 
 
 @dataclass
-class FramePosteriors(ModelOutput):
+class VoiceToNotesOutput(ModelOutput):
     """Logits per 20 ms frame: onset, offset, voicing (batch, frames); pitch (…, classes)."""
 
     loss: Tensor | None = None
@@ -147,7 +147,8 @@ class Contour(nn.Conv1d):
 
 
 class NoteHeads(nn.Module):
-    """Encoder states and local embeddings -> onset, offset and voicing logits, pitch logits.
+    """Encoder states and local embeddings, (batch, frames, width) each -> the logits of onset,
+    offset and voicing, (batch, frames, 3), and of pitch, (batch, frames, classes).
 
     The embeddings before the transformer are seen too: they are sharp in time, which onsets
     need, while the last states of a speech encoder know phonemes and context.
@@ -217,7 +218,7 @@ class VoiceToNotesModel(PreTrainedModel):
         voicing: Tensor | None = None,
         midi: Tensor | None = None,
         encoded: Tensor | None = None,
-    ) -> FramePosteriors:
+    ) -> VoiceToNotesOutput:
         """Logits of a padded batch, and the loss when targets are given.
 
         mel: (batch, bands, 2 * frames); log_frequency: (batch, frequency bins, frames);
@@ -235,7 +236,7 @@ class VoiceToNotesModel(PreTrainedModel):
         if salience is not None:
             pitches = pitches + salience
         logits = Logits(events[..., 0], events[..., 1], events[..., 2], pitches)
-        output = FramePosteriors(**vars(logits))
+        output = VoiceToNotesOutput(**vars(logits))
         if onset is not None and offset is not None and voicing is not None and midi is not None:
             targets = Targets(onset=onset, offset=offset, voicing=voicing, midi=midi)
             output["loss"], output["parts"] = note_loss(
@@ -308,7 +309,7 @@ def _attention_mask(lengths: Tensor, frames: int) -> Tensor | None:
     return inside[:, None, None, :]
 
 
-def unpack_posteriors(outputs: FramePosteriors, lengths: list[int]) -> list[Posteriors]:
+def unpack_posteriors(outputs: VoiceToNotesOutput, lengths: list[int]) -> list[Posteriors]:
     """The model's logits as posteriors, one per segment, without padding."""
     onset, offset, voicing = (
         outputs[name].detach().float().sigmoid().cpu().numpy()

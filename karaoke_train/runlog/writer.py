@@ -117,15 +117,18 @@ class RunLog:
         to 64 characters each), group, job_type, notes: as in `wandb.init`; of a run that goes on,
         those given take the place of what it had, and its names stay. allow_config_keys: what is
         named like a secret in the config (api_key, hf_token) is written and uploaded as `***`, but
-        for these names or patterns. rank_zero_only: a process
-        that its launcher (torchrun, Slurm, MPI) calls another rank than 0 is warned once, and gets
-        a log that keeps nothing; False gives each its own.
+        for these names or patterns. rank_zero_only: a process that its launcher (torchrun, Slurm,
+        MPI) calls another rank than 0 is warned once, and gets a log that keeps nothing; False
+        gives each its own.
 
         Raises LogBusy while another process writes the run, and RunLogError when the folder can't
         be written to, the run_id isn't one, or the run that goes on is in another project.
         """
         if run_id is not None and not RUN_ID.fullmatch(run_id):
-            raise RunLogError(f"run_id {run_id!r} is not 1 to 64 letters, digits, '-' or '_'")
+            raise RunLogError(
+                f"run_id {run_id!r:.80} is not 1 to 64 letters, digits, '-' or '_'. No run was "
+                "started; give one that is, or none."
+            )
         mode = Resume.of(resume, run_id)
         place = Path(folder).absolute()
         started = datetime.now().astimezone()
@@ -516,7 +519,10 @@ class RunLog:
         # More than once where another thread ends a stage as soon as the run has gone on
         while not self._sink.write(line):
             if not self._goes_on:
-                raise RunLogError(f"{self.path} is closed: the run has ended")
+                raise RunLogError(
+                    f"{self.path} is closed: the run has ended. What was logged before is in it; "
+                    "to go on: reopen() it, or RunLog.resume the file."
+                )
             if not self.reopen():
                 return
 

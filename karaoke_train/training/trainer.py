@@ -146,7 +146,7 @@ class NoteTrainer(Trainer):
 
 
 def unpack_notes(table: torch.Tensor) -> list[tuple[Note, ...]]:
-    """The notes of each row of a batch, from `collate`'s padded table."""
+    """The notes of each row of a batch, from `collate`'s padded table (batch, most notes, 3)."""
     return [
         tuple(Note(*(float(x) for x in cell)) for cell in row if cell[1] > 0)
         for row in table.cpu().numpy()

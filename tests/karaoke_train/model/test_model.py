@@ -18,9 +18,9 @@ from karaoke_train.model.build import build_model
 from karaoke_train.model.checkpoints import CheckpointError, load_model, save_model
 from karaoke_train.model.model import (
     FORMAT,
-    FramePosteriors,
     VoiceToNotesConfig,
     VoiceToNotesModel,
+    VoiceToNotesOutput,
 )
 from karaoke_train.model.whisper import EncoderError, checksum, load_encoder
 from karaoke_train.settings import TrainSettings
@@ -47,7 +47,7 @@ def test_output_has_one_frame_each_20_ms(tiny_model: VoiceToNotesModel) -> None:
 
 def test_other_segments_of_the_batch_change_nothing(tiny_model: VoiceToNotesModel) -> None:
     batch = inputs(80, [80, 50])
-    together: FramePosteriors = tiny_model(**batch)
+    together: VoiceToNotesOutput = tiny_model(**batch)
     alone = tiny_model(
         mel=batch["mel"][1:, :, :100],
         log_frequency=batch["log_frequency"][1:, :, :50],
