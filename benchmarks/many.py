@@ -11,6 +11,7 @@ for `status` a bare Python that counts each file's lines.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import socket
 import statistics
 import subprocess
@@ -100,18 +101,23 @@ def write(logs: Path, home: Path, url: str, runs: int) -> Path:
         end = Position(RECORDS + 2, path.stat().st_size)
         shown = fingerprint(path, end)
         known = Cursor(
-            f"run-{number}", "many", "tester", str(path), shown, end,
+            _run_id(number), "many", "tester", str(path), shown, end,
             ended=True, head=head_of(path, end.offset),
         )  # fmt: skip
         cursor.save(cursors, known, sync=False)
     return cursors
 
 
+def _run_id(number: int) -> str:
+    """As `RunLog` makes them: in an order of their own. The same each time."""
+    return hashlib.sha256(str(number).encode()).hexdigest()[:12]
+
+
 def _records(number: int) -> Iterator[dict[str, object]]:
     moment = "2026-01-15T12:00:00.000+00:00"
     config = {f"setting_{n}": n / 7 for n in range(40)}
     yield {
-        "type": "config", "schema": 1, "run_id": f"run-{number}", "part": f"part{number}",
+        "type": "config", "schema": 1, "run_id": _run_id(number), "part": f"part{number}",
         "run_name": f"many_{number}", "project": "many", "created": moment, "config": config,
         "upload": True, "host": "node", "pid": 1, "git": {"commit": "0" * 40}, "argv": ["train.py"],
     }  # fmt: skip

@@ -14,7 +14,6 @@ from syncd.settings import Settings
 from syncd.source.folder_tree import folders
 from syncd.source.scanner import FoundFile, LogFile, LogScanner, UnusableFile, resolve_parts
 from syncd.state import cursor, decisions
-from syncd.sync.past import owners
 from syncd.sync.run_once import collect_inputs
 
 _NOT_OPENED: Final = (ProblemCode.UNREADABLE, ProblemCode.UNSAFE)
@@ -42,7 +41,7 @@ def chosen(wanted: Sequence[str], settings: Settings, state: Path) -> Chosen:
     )
     found = resolve_parts(
         scanner.scan(folders(settings.log_dir, recursive=settings.recursive)),
-        owners(cursor.each(cursors)),
+        cursor.load_all(cursors),
     )
     here = {file.key: file for file in found if isinstance(file, LogFile)}
     if not wanted:

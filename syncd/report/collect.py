@@ -37,7 +37,6 @@ from syncd.state import cursor, daemon_report, decisions, failures, lease, quara
 from syncd.state.cursor import Cursor
 from syncd.state.daemon_report import DaemonReport
 from syncd.state.failures import Problem
-from syncd.sync.past import owners
 
 _GLANCE: Final = 200  # folders, which `status --watch` looks at each second
 
@@ -149,7 +148,7 @@ def _files(
         return cursors[run_id].project if run_id in cursors else ""
 
     scanner = LogScanner(lambda: aliases, project_of, heads=cursor.heads(cursors.values()))
-    return resolve_parts(scanner.scan(tree.folders), owners(cursors.values()))
+    return resolve_parts(scanner.scan(tree.folders), cursors)
 
 
 def _runs(
@@ -169,7 +168,7 @@ def _runs(
     with_bad_lines = quarantine.run_ids(quarantined)
     here: dict[str, str] = {}
     unseen = {file.place for file in files if isinstance(file, UnusableFile)}
-    by_path = {known.path: known for known in cursors.values()}
+    by_path = {known.path: known for known in cursors.values()} if unseen else {}
     for file in files:
         if isinstance(file, UnusableFile):
             in_words = str(file.path) if file.path in tree.folders else file.path.stem

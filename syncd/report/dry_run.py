@@ -13,7 +13,6 @@ from syncd.settings import Settings
 from syncd.source.scanner import LogFile, LogScanner, resolve_parts
 from syncd.state import cursor, decisions
 from syncd.state.cursor import Cursor
-from syncd.sync.past import owners
 from syncd.sync.run_once import SyncInputs
 
 
@@ -43,7 +42,7 @@ def plan(
     )
     found = [scanner.look(path, chosen=not everything) for path in inputs.files]
     forgotten = decisions.forgotten(state)
-    for file in resolve_parts(found, owners(cursors.values())):
+    for file in resolve_parts(found, cursors):
         if not isinstance(file, LogFile):
             yield Planned(file.path, stays=file.problem or "it has no records yet")
         elif file.key in forgotten:

@@ -63,14 +63,17 @@ def open_log(path: Path, *, own: bool = False) -> BinaryIO:
     return _open(real(path), own=own)
 
 
-def check_own(place: str, file: os.stat_result, around: dict[str, os.stat_result]) -> None:
+def check_own(place: str, file: os.stat_result, around: dict[str, os.stat_result | None]) -> None:
     """See that the log at this real place, which looks like this, is one of the user's own where
     others may write in its folder, as `open_log` does. around: what the folders look like, as far
-    as that is known; more are added. Raises UnsafeFile, OSError."""
+    as that is known, None for those that are the user's alone; more are added. Raises UnsafeFile,
+    OSError."""
     folder = place.rpartition("/")[0]
     if folder not in around:
-        around[folder] = os.stat(folder)  # noqa: PTH116  a third of Path's
-    _check_own(file, around[folder])
+        found = os.stat(folder)  # noqa: PTH116  a third of Path's
+        around[folder] = None if _is_own(found) else found
+    if shared := around[folder]:
+        _check_own(file, shared)
 
 
 def open_strictly(path: Path, *, own: bool) -> BinaryIO:
@@ -179,15 +182,20 @@ def _is_link(folder: int, name: str) -> bool:
 
 def _check_own(file: os.stat_result, folder: os.stat_result) -> None:
     """See that nobody else can have put the file there. Raises UnsafeFile."""
-    user = os.geteuid()
-    shared = _others_may_write(folder)
+    if _is_own(folder):
+        return
     # root's as well: what trains in a container often writes as root, which needs no such trick
-    if shared and file.st_uid not in (user, _ROOT):
+    if file.st_uid not in (os.geteuid(), _ROOT) and _others_may_write(folder):
         words = f"it belongs to {user_name(file.st_uid)}, and others may write in its folder"
         raise UnsafeFile(errno.EPERM, words)
-    if file.st_nlink > 1 and (shared or folder.st_uid not in (user, _ROOT)):
+    if file.st_nlink > 1:
         words = "it has a second name (a hard link), and others may write in its folder"
         raise UnsafeFile(errno.EPERM, words)
+
+
+def _is_own(folder: os.stat_result) -> bool:
+    """Whether nobody but the user and root can have put anything into the folder."""
+    return folder.st_uid in (os.geteuid(), _ROOT) and not _others_may_write(folder)
 
 
 def _others_may_write(folder: os.stat_result) -> bool:

@@ -11,7 +11,7 @@ import shlex
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Protocol
 
 from karaoke_train.runlog.format import NOTHING, BadRecord, RunHeader, decode
 from karaoke_train.runlog.layout import LOG_FILES, default_project, media_folder
@@ -83,8 +83,19 @@ class LogFile(NamedTuple):
         return f"{run_id}.{self.part}" if self.part else run_id
 
 
-class Owner(NamedTuple):
+class Uploaded(Protocol):
     """The file that was uploaded so far under a key. first_line_hash: empty where not known."""
+
+    @property
+    def path(self) -> str: ...
+    @property
+    def first_line_hash(self) -> str: ...
+    @property
+    def project(self) -> str: ...
+
+
+class Owner(NamedTuple):
+    """No more of it than that, where much more is known."""
 
     path: str
     first_line_hash: str = ""
@@ -109,7 +120,7 @@ class UnusableFile(NamedTuple):
 
 
 FoundFile = LogFile | UnusableFile
-_NOBODY: Final = Owner("")
+_NOBODY: Final[Uploaded] = Owner("")
 _UNNAMED: Final = re.compile(r"log-[0-9a-f]{16}")  # what `header_of` gives a first line without one
 _NO_HEADS: Final[Mapping[str, Head]] = {}
 _MOMENT: Final = 0.1  # seconds; a kernel's times of files have steps of 1 to 10 ms
@@ -161,7 +172,7 @@ class LogScanner:
                 continue
             around_it = str(folder / "_").removesuffix("_")
             found.update((around_it + name, None) for name in names if is_log(name))
-        around: dict[str, os.stat_result] = {}
+        around: dict[str, os.stat_result | None] = {}
         for place in sorted(found):  # texts ten times as quick as Paths
             yield found[place] or self._look(place, around, own=True)
         self._heads.clear()  # of files that are not here any more
@@ -171,8 +182,10 @@ class LogScanner:
         from being read is its problem."""
         return self._look(str(path), {}, own=not chosen)
 
-    def _look(self, place: str, around: dict[str, os.stat_result], *, own: bool) -> FoundFile:
-        """around: what the folders look like, where that was seen in the same scan."""
+    def _look(
+        self, place: str, around: dict[str, os.stat_result | None], *, own: bool
+    ) -> FoundFile:
+        """around: see `check_own`, of the same scan."""
         try:
             there = real(place)
             stat = os.lstat(there)  # half of what Path.lstat takes, for each file
@@ -356,7 +369,7 @@ def alias_key(path: Path, line: bytes) -> str:
     return digest(str(path).encode(errors="surrogateescape") + b"\0" + line)[:16]
 
 
-def resolve_parts(found: Iterable[FoundFile], owners: Mapping[str, Owner]) -> list[FoundFile]:
+def resolve_parts(found: Iterable[FoundFile], owners: Mapping[str, Uploaded]) -> list[FoundFile]:
     """Each file under its key. Files of one run_id are its parts, told apart by their first lines,
     and files with one first line are copies of each other: the one that was uploaded so far, else
     the first by name, is the run's own. owners: key -> what was uploaded under it."""
@@ -374,7 +387,7 @@ def resolve_parts(found: Iterable[FoundFile], owners: Mapping[str, Owner]) -> li
 
 
 def _resolved(
-    run_id: str, files: Iterable[LogFile], owners: Mapping[str, Owner]
+    run_id: str, files: Iterable[LogFile], owners: Mapping[str, Uploaded]
 ) -> Iterator[tuple[str, FoundFile]]:
     """The files of a run that are something else than the run itself, by place."""
     parts: dict[str, list[LogFile]] = {}
@@ -393,7 +406,7 @@ def _resolved(
                 yield file.place, file._replace(part=part)
 
 
-def _with_remainders(files: list[FoundFile], owners: Mapping[str, Owner]) -> list[FoundFile]:
+def _with_remainders(files: list[FoundFile], owners: Mapping[str, Uploaded]) -> list[FoundFile]:
     """The files; one whose first line names no run, in the place of an uploaded one that is gone,
     as that run's. A log that is emptied under its writer (logrotate's copytruncate) goes on in the
     middle, and would be another run of the folder's own project."""
@@ -413,13 +426,13 @@ def _with_remainders(files: list[FoundFile], owners: Mapping[str, Owner]) -> lis
     ]
 
 
-def _as_run(file: LogFile, key: str, owner: Owner) -> LogFile:
+def _as_run(file: LogFile, key: str, owner: Uploaded) -> LogFile:
     run_id = key.partition(".")[0]
     return file._replace(header=file.header._replace(run_id=run_id, project=owner.project))
 
 
 def _first_part(
-    run_id: str, parts: Mapping[str, Sequence[LogFile]], owners: Mapping[str, Owner]
+    run_id: str, parts: Mapping[str, Sequence[LogFile]], owners: Mapping[str, Uploaded]
 ) -> str:
     """The first line of the part that has the run id itself as its key; empty where that one is
     not among these."""

@@ -9,7 +9,7 @@ rewritten whole for each line that any run confirms.)
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Set
 from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeVar
 
@@ -72,6 +72,11 @@ class Cursor(NamedTuple):
         """Records of the file that the server holds."""
         return self.confirmed.ordinal - self.base
 
+    @property
+    def first_line_hash(self) -> str:
+        """Of the file; empty at its start, where nothing of it was read yet."""
+        return self.fingerprint.first if self.confirmed.offset else ""
+
 
 def load(folder: Path, run_id: str) -> Cursor | None:
     """The run's cursor; None when there's none, or a damaged one, or one from a newer version."""
@@ -99,7 +104,7 @@ def _made(cls: type[T], values: Mapping[str, Any]) -> T:
     """The named tuple with these values, which are as `save` had them: their digest says so. Only
     those of a version with other fields are looked at one by one, a sixth of the time."""
     if tuple(values) == cls._fields:  # type: ignore[attr-defined]
-        return cls._make(values.values())  # type: ignore[attr-defined, no-any-return]
+        return tuple.__new__(cls, values.values())  # type: ignore[type-var]  # half of `_make`
     return atomic_json.typed(cls, values)
 
 
@@ -153,7 +158,7 @@ def is_there(folder: Path, run_id: str) -> bool:
     return (folder / f"{run_id}.json").exists()
 
 
-def run_ids(folder: Path) -> set[str] | None:
+def run_ids(folder: Path) -> Set[str] | None:
     """The runs that have a cursor, damaged ones included; None for a folder that can't be read."""
     return atomic_json.stems(folder)
 

@@ -3,6 +3,7 @@ no difference whether a daemon runs."""
 
 from __future__ import annotations
 
+from collections.abc import Set
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ def forget(destination: Path, run_id: str) -> None:
     failures.clear(destination, run_id)
 
 
-def forgotten(destination: Path) -> set[str]:
+def forgotten(destination: Path) -> Set[str]:
     """The runs to leave alone."""
     return atomic_json.stems(destination / "forgotten") or set()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -34,7 +34,7 @@ class Quarantine:
     lines: tuple[BadLine, ...] = ()
 
 
-def run_ids(folder: Path) -> set[str]:
+def run_ids(folder: Path) -> Set[str]:
     """The runs that have bad lines."""
     return atomic_json.stems(folder) or set()
 

@@ -38,7 +38,8 @@ class Past:
 
     def learn(self, known: Cursor) -> None:
         """What the cursor says is so."""
-        self.uploaded_from[known.run_id] = owner(known)
+        owner = Owner(known.path, known.first_line_hash, known.project)
+        self.uploaded_from[known.run_id] = owner
         if known.ended:
             self._whole[known.run_id] = _Whole(
                 known.fingerprint.first,
@@ -76,15 +77,3 @@ class Past:
     def let_go(self, key: str) -> None:
         """Believe nothing of the run's end any more."""
         self._whole.pop(key, None)
-
-
-def owners(cursors: Iterable[Cursor]) -> dict[str, Owner]:
-    """Key -> the file that was uploaded under it."""
-    return {known.run_id: owner(known) for known in cursors}
-
-
-def owner(known: Cursor) -> Owner:
-    """The file that a cursor speaks of."""
-    # at a file's start nothing of it was read yet
-    first = known.fingerprint.first if known.confirmed.offset else ""
-    return Owner(known.path, first, known.project)

@@ -109,3 +109,13 @@ def test_the_name_of_a_file_that_is_no_utf_8_comes_back_as_it_was(tmp_path: Path
 def test_escapes_that_spell_no_character_damage_nothing_but_their_file(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_bytes(b'{"\\ud800": ' + b"[" * 100_000)
     assert atomic_json.load(tmp_path / "a.json", as_is) is None
+
+
+def test_names_are_listed_in_the_order_of_their_files_on_the_disk(tmp_path: Path) -> None:
+    for name in ("b", "d", "a", "c"):
+        atomic_json.write(tmp_path / f"{name}.json", {})
+    (tmp_path / "b.json").rename(tmp_path / "e.json")  # which moves the name alone
+    (tmp_path / "no_json").touch()
+    stems = atomic_json.stems(tmp_path)
+    assert stems == {"a", "c", "d", "e"}
+    assert [*stems] == sorted(stems, key=lambda name: (tmp_path / f"{name}.json").stat().st_ino)
