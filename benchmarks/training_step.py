@@ -42,7 +42,7 @@ from karaoke_train.training.runlog_callback import RunLogCallback
 from karaoke_train.training.trainer import unpack_notes
 
 HEAD: Final = (
-    "model", "validation", "steps", "ours, ms a step", "plain, ms a step", "ratio", "command",
+    "model", "validation", "steps", "ours, ms per step", "plain, ms per step", "ratio", "command",
 )  # fmt: skip
 
 

@@ -80,7 +80,7 @@ class VoiceRange:
     tuning: cents, the singer's own concert pitch against A4 = 440 Hz; the truth includes it.
     intonation: cents, spread of single notes around the intended pitch; the truth does not
     follow it. drift: cents, slow wandering. waver: cents, unsteadiness inside a note, two to six
-    times a second. jitter: cents, quick roughness.
+    times per second. jitter: cents, quick roughness.
     glide: s, how long a change of pitch takes. overshoot: damping, under 1 shoots over.
     scoop, fall: how likely a note begins from below, a phrase ends with a drop.
     vibrato_rate: Hz. vibrato_depth: cents to either side. vibrato_delay: s after the onset.

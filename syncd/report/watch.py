@@ -1,4 +1,4 @@
-"""`status --watch`: the status in place, once a second, until `q` or Ctrl-C."""
+"""`status --watch`: the status in place, once per second, until `q` or Ctrl-C."""
 
 from __future__ import annotations
 

@@ -80,7 +80,7 @@ class Store:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._writing = threading.Lock()  # trackio's own lock asks ten times a second
+        self._writing = threading.Lock()  # trackio's own lock asks ten times per second
         self._ready: set[str] = set()
         self._loaded: Any = None
 

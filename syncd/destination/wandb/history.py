@@ -119,7 +119,7 @@ def _rows(
 
 
 def main() -> None:
-    """Answer the question on standard input: a JSON pair a line, rows and then an end. Ends with
+    """Answer the question on standard input: a JSON pair per line, rows and then an end. Ends with
     its input."""
     question = json.loads(sys.stdin.buffer.readline())
     threading.Thread(target=_end_with_input, daemon=True).start()
