@@ -10,9 +10,10 @@ from itertools import count, islice
 from pathlib import Path
 from typing import Any
 
-from karaoke_train.runlog.format import MAX_TAG, BadRecord, Record, RunHeader, RunLogError
+from karaoke_train.runlog.format import MAX_TAG, BadRecord, Record, RunHeader, RunLogError, plain
 from karaoke_train.runlog.layout import lock_path, log_name
 from karaoke_train.runlog.lock import LOCK_WAIT, Held, Lock, LockKind
+from karaoke_train.runlog.objects import fields_of
 from karaoke_train.runlog.record_types import SCHEMA, RecordType
 from karaoke_train.runlog.sink import Sink, open_new
 from karaoke_train.runlog.timestamps import format_timestamp
@@ -38,11 +39,44 @@ def create_file(folder: Path, started: datetime) -> tuple[Sink, LockKind]:
     return Sink(path, descriptor, lock, unsynced=unsynced), lock.kind
 
 
+def config_of(given: object) -> dict[str, Any]:
+    """A config as a run keeps it, in JSON's own types: so nothing that is done to the given one
+    later changes it, and no secret stays unseen in a value that has a text alone. Raises
+    RunLogError for what is no config, and for values that can't be written."""
+    try:
+        return dict(plain(dict(config_items(given))))
+    except BadRecord as error:
+        raise unwritable(error) from None
+
+
+def config_items(given: object) -> Mapping[Any, Any]:
+    """The names and values of what was given as a config. Raises RunLogError where it has none."""
+    if given is None:
+        return {}
+    found = fields_of(given)
+    if found is None:
+        found = getattr(given, "__dict__", None)
+    if found is None or callable(given):
+        raise RunLogError(
+            "a config has names with values: a mapping, or an object with fields such as an "
+            f"argparse namespace. {given!r:.80} has none, and nothing was written."
+        )
+    return found
+
+
+def unwritable(error: BadRecord) -> RunLogError:
+    """Why there is no run with this config."""
+    return RunLogError(
+        f"this config can't be written: {error}. No run was started; leave out what is too "
+        "much for a config."
+    )
+
+
 def config_record(
     header: RunHeader, config: Mapping[str, Any], started: datetime, **more: object
 ) -> dict[str, Any]:
     """A run's `config` record, as this process writes it: of the labels those that are there, of
-    config and command line what is no secret."""
+    config and command line what is no secret. config: as `config_of` makes it."""
     # Here and below, what only a new run needs: a third of what importing RunLog took beside orjson
     from karaoke_train.runlog.provenance import provenance
     from karaoke_train.runlog.secrets import cut_config

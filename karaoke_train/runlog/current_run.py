@@ -45,17 +45,16 @@ def init(
     run that goes on, its config added to. Raises what `RunLog.create` raises.
     """
     global _run
-    values = dict(config if isinstance(config, Mapping) else vars(config)) if config else {}
     if others:
         warn(f"init takes no {', '.join(sorted(others))}: what concerns uploads, karaoke-syncd has")
     if _run is not None and _run.ended is None:
         warn(f"the run {_run.run_id} goes on: end it with finish() before another is started")
-        _run.update_config(values)
+        _run.update_config(config)
         return _run
     _run = RunLog.create(
         "logs" if dir is None else dir,
         project=project,
-        config=values,
+        config=config,
         run_name=name,
         run_id=id,
         resume=resume,
@@ -69,11 +68,11 @@ def init(
     return _run
 
 
-def log(metrics: Mapping[str, Any], step: int | None = None) -> None:
+def log(metrics: Mapping[str, Any], step: int | None = None, commit: bool | None = None) -> None:
     """One record of the process's run; see `RunLog.log`. Raises RunLogError where none goes on."""
     if _run is None or _run.ended is not None:
         raise RunLogError("no run goes on that this could be logged to: call init() first")
-    _run.log(metrics, step)
+    _run.log(metrics, step, commit)
 
 
 def finish(exit_code: int = 0) -> None:

@@ -15,6 +15,7 @@ from typing import Any, Final, NamedTuple
 
 import orjson
 
+from karaoke_train.runlog.objects import stands_for
 from karaoke_train.runlog.record_types import RecordType
 
 MAX_LINE: Final = 1 << 20  # bytes with the newline; wandb drops history rows over about 10 MB
@@ -29,6 +30,10 @@ _SCALARS: Final = frozenset({float, int, bool, str, RecordType})
 _NON_FINITE: Final = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 _BACKSLASH, _N, _I, _BRACKET, _BRACE = b"\\NI[{"
 NOTHING: Final[Mapping[str, Any]] = {}  # one for all
+# Of a record that is too long for a line, what is kept: short by nature, where metrics may be long
+KEPT_FIELDS: Final = ("type", "timestamp", "step", "epoch")
+_ROOM_FOR_REASONS: Final = 16 << 10  # bytes
+_MOST_REASONS: Final = 10
 _LONGEST_NAME: Final = 512  # characters; wandb takes 128 of a project's
 _BOM: Final = b"\xef\xbb\xbf"
 _TOO_DEEP: Final = f"nested more than {MAX_DEPTH} deep"
@@ -45,10 +50,10 @@ class BadRecord(RunLogError, ValueError):
 def encode(record: Mapping[str, object]) -> bytes:
     """The record as one line, newline included.
 
-    Values that JSON lacks are written as what they stand for: tensors and numpy values as numbers
-    or lists, integers past 64 bits as floats, lone surrogates as their escapes, anything else by
-    its `str`. Raises BadRecord when the line would pass MAX_LINE or MAX_DEPTH, or when a value
-    has no `str`.
+    Values that JSON lacks are written as what they stand for: tensors, numpy values and decimals as
+    numbers or lists, dataclasses and namespaces as objects, integers past 64 bits as floats, lone
+    surrogates as their escapes, anything else by its `str`. Raises BadRecord when the line would
+    pass MAX_LINE or MAX_DEPTH, or when a value has no `str`.
     """
     # Nearly every record: scalars alone, whose line is the same either way and made in a third of
     # the time. orjson writes NaN and the infinities as null, so a line with null goes the long way,
@@ -63,17 +68,50 @@ def encode(record: Mapping[str, object]) -> bytes:
     return _encode_any(record)
 
 
-def _encode_any(record: Mapping[str, object]) -> bytes:
+def plain(value: object) -> Any:
+    """The value of a record's field in JSON's own types, as `encode` writes it. Raises BadRecord
+    where it can't be written; of its length, nothing is said."""
     try:
-        plain = {_text(key): _plain(value, 1) for key, value in record.items()}
-        line = orjson.dumps(plain) + b"\n"
+        return _plain(value, 1)
     except BadRecord:
         raise
     except Exception as error:  # a value's own tolist or __str__ may raise anything
         raise BadRecord(f"a value can't be written: {error!r:.200}") from None
+
+
+def _encode_any(record: Mapping[str, object]) -> bytes:
+    try:
+        line = orjson.dumps({_text(key): plain(value) for key, value in record.items()}) + b"\n"
+    except BadRecord:
+        raise
+    except Exception as error:  # a name's own __str__ may, too
+        raise BadRecord(f"a name can't be written: {error!r:.200}") from None
     if len(line) > MAX_LINE:
         raise BadRecord(f"the record takes {len(line):,} bytes; a line holds at most {MAX_LINE:,}")
     return line
+
+
+def encode_what_fits(record: Mapping[str, object]) -> tuple[bytes, str]:
+    """The record as one line without what no line can hold, and what that is, with its reason. Of
+    too much for a line, the longest are left out. `left_out` has that text, for who reads."""
+    sizes: dict[str, int] = {}
+    reasons: list[str] = []
+    for key, value in record.items():
+        try:
+            sizes[key] = len(encode({key: value}))
+        except BadRecord as error:
+            reasons.append(f"{key!s:.80}: {error}")
+    longest = sorted((key for key in sizes if key not in KEPT_FIELDS), key=sizes.__getitem__)
+    while longest and sum(sizes.values()) > MAX_LINE - _ROOM_FOR_REASONS:
+        key = longest.pop()
+        reasons.append(f"{key!s:.80}: of {sizes.pop(key):,} bytes, too much for one line")
+    told = "; ".join(reasons[:_MOST_REASONS])
+    if len(reasons) > _MOST_REASONS:
+        told += f"; and {len(reasons) - _MOST_REASONS:,} more"
+    try:
+        return encode({key: record[key] for key in sizes} | {"left_out": told}), told
+    except BadRecord as error:  # what a name or a value gives when it is asked again
+        return encode({"left_out": str(error)}), str(error)
 
 
 def decode(line: bytes) -> Record:
@@ -190,13 +228,13 @@ def _plain(value: Any, depth: int) -> Any:
         return {_text(key): _plain(item, depth + 1) for key, item in value.items()}
     if isinstance(value, (list, tuple, set, frozenset)):
         return [_plain(item, depth + 1) for item in value]
-    tolist = getattr(value, "tolist", None)  # numpy and torch, without importing either
-    return _plain(tolist(), depth + 1) if callable(tolist) else _text(value)
+    return _plain(stands_for(value), depth + 1)
 
 
 def _text(value: object) -> str:
     """The value's text, which UTF-8 can hold: file names and argv may bring lone surrogates."""
-    text = value if isinstance(value, str) else str(value)
+    # Of an enum's member or numpy's text the letters alone: orjson takes no other kind as a name
+    text = str.__str__(value) if isinstance(value, str) else str(value)
     return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
 
 

@@ -20,13 +20,25 @@ from typing import Any, Final, Literal, Self
 from karaoke_train.runlog import forks
 from karaoke_train.runlog.create import (
     checked_tags,
+    config_items,
+    config_of,
     config_record,
     create_file,
     new_run_id,
     relabelled,
+    unwritable,
 )
-from karaoke_train.runlog.format import RUN_ID, BadRecord, RunHeader, RunLogError, encode
+from karaoke_train.runlog.format import (
+    RUN_ID,
+    BadRecord,
+    RunHeader,
+    RunLogError,
+    encode,
+    encode_what_fits,
+    plain,
+)
 from karaoke_train.runlog.layout import default_project, media_folder
+from karaoke_train.runlog.live_config import LiveConfig
 from karaoke_train.runlog.lock import LockKind
 from karaoke_train.runlog.parts import Resume, part_to_continue, starting
 from karaoke_train.runlog.process_end import process_end, status_of, watch_exit
@@ -41,8 +53,8 @@ from karaoke_train.runlog.warn import warn
 # the same trade. One per record would bind training to the disk: milliseconds each.
 SYNC_EVERY: Final = 1.0
 STATUSES: Final = {"finished": 0, "failed": 1, "interrupted": 130}  # and their exit codes
-# Of a record that is too long for a line, what is kept: short by nature, where metrics may be long
-KEPT_FIELDS: Final = ("type", "timestamp", "step", "epoch")
+
+Config = Mapping[str, Any] | object  # names with values: a mapping, or an object with fields
 
 # Plain texts: of an enum's member orjson asks Python for the value
 _TRAIN: Final = str(RecordType.TRAIN.value)
@@ -75,7 +87,7 @@ class RunLog:
         self._lock_kind = lock
         self._renamed: set[str] = set()  # new names of metrics, told to the user
         self._cannot_go_on = False  # and the user was told
-        self._step = -1  # of the newest record that `log` wrote
+        self._next_step = 0  # of the next record that `log` is not told the step of
         self._pid = forks.pid
         self._in_with = False
         self._ended: str | None = None
@@ -94,7 +106,7 @@ class RunLog:
         folder: str | os.PathLike[str] = "logs",
         *,
         project: str | None = None,
-        config: Mapping[str, Any] | None = None,
+        config: Config | None = None,
         run_name: str | None = None,
         run_id: str | None = None,
         resume: Literal["allow", "must", "never", "auto"] | bool | None = None,
@@ -109,7 +121,8 @@ class RunLog:
         """Start a run: a new file `training_log_<local time>.jsonl` in `folder`. Or go on with the
         run `run_id`, where the folder has it and no living process writes it, as `resume` does.
 
-        project: left out, it's the folder's name, or that of the folder around `logs`. run_id: 1 to
+        config: a mapping, or an object with fields: a dataclass, an argparse namespace. project:
+        left out, it's the folder's name, or that of the folder around `logs`. run_id: 1 to
         64 letters, digits, '-' or '_'; made up when left out, from 60 random bits. resume, as in
         `wandb.init`: "allow", the default, goes on or starts; "must" raises where the run isn't in
         the folder, "never" where it is; "auto" and True are "allow" with a run_id, and refused
@@ -130,6 +143,7 @@ class RunLog:
                 "started; give one that is, or none."
             )
         mode = Resume.of(resume, run_id)
+        values = config_of(config)
         place = Path(folder).absolute()
         started = datetime.now().astimezone()
         named = project or default_project(place)
@@ -146,21 +160,21 @@ class RunLog:
             allow_config_keys=tuple(allow_config_keys),
         )
         if rank_zero_only and (rank := other_rank()):
-            return cls._of_other_rank(header._replace(config=dict(config or {})), rank)
+            return cls._of_other_rank(header._replace(config=values), rank)
         if run_id is None:
-            return cls._start(place, header, config or {}, started)
+            return cls._start(place, header._replace(config=values), started)
         with starting(place, run_id):
             found = part_to_continue(place, run_id, mode, project)
             if found is None:
-                return cls._start(place, header, config or {}, started)
-            return cls._continue(found, config or {}, header)
+                return cls._start(place, header._replace(config=values), started)
+            return cls._continue(found, values, header)
 
     @classmethod
     def resume(
         cls,
         path: str | os.PathLike[str],
         *,
-        config: Mapping[str, Any] | None = None,
+        config: Config | None = None,
         step: int | None = None,
         tags: Iterable[str] | None = None,
         group: str = "",
@@ -177,24 +191,22 @@ class RunLog:
         `create`. Raises LogBusy while another process writes the file, RunLogError when there's no
         run to continue.
         """
+        values = config_of(config)
         if rank_zero_only and (rank := other_rank()):
             try:
                 header = read_header(Path(path).absolute())
             except RunLogError:  # on another node's own disk, where rank 0's file is not
                 header = RunHeader(run_id=new_run_id(), run_name=Path(path).stem, project="")
-            together = {**header.config, **(config or {})}
-            return cls._of_other_rank(header._replace(config=together), rank)
+            return cls._of_other_rank(header._replace(config={**header.config, **values}), rank)
         given = RunHeader(
             run_id="", run_name="", project="", tags=checked_tags(tags), group=group,
             job_type=job_type, notes=notes,
         )  # fmt: skip
-        return cls._continue(Path(path).absolute(), config or {}, given, step)
+        return cls._continue(Path(path).absolute(), values, given, step)
 
     @classmethod
-    def _start(
-        cls, folder: Path, header: RunHeader, config: Mapping[str, Any], started: datetime
-    ) -> Self:
-        record = config_record(header, config, started, lock=LockKind.FLOCK, attempt=1)
+    def _start(cls, folder: Path, header: RunHeader, started: datetime) -> Self:
+        record = config_record(header, header.config, started, lock=LockKind.FLOCK, attempt=1)
         _first_line(record)  # raises while there is no file yet that would be left empty
         try:
             sink, lock = create_file(folder, started)
@@ -203,7 +215,7 @@ class RunLog:
                 f"no run log can be written in {folder}: {error.strerror or error}. "
                 "Give another folder, or make this one writable."
             ) from None
-        log = cls(header._replace(config=dict(config)), sink, lock=lock)
+        log = cls(header, sink, lock=lock)
         log._write(_first_line(record | {"lock": lock}))
         return log
 
@@ -244,8 +256,9 @@ class RunLog:
 
     @property
     def config(self) -> dict[str, Any]:
-        """The run's config as it is now: a copy; `update_config` adds to it."""
-        return dict(self._header.config)
+        """The run's config as it is now. What is set in it is added to the run's config, as by
+        `update_config`."""
+        return LiveConfig(self._header.config, self.update_config)
 
     @property
     def ended(self) -> str | None:
@@ -262,18 +275,24 @@ class RunLog:
         """Where this run's pictures and sounds are kept."""
         return media_folder(self.path, self.run_id)
 
-    def update_config(self, config: Mapping[str, Any]) -> None:
+    def update_config(self, config: Config) -> None:
         """Add to the run's config, equal names replaced, by a further `config` record. What is
-        there already is not written again. Of too much for a line, the longest values are left
-        out, with a warning that names them."""
+        there already is not written again. What can't be written is left out, and of too much for
+        a line the longest values, with a warning that names them."""
         self._refuse_in_child()
         with self._mutex:
             # The newest config, which another process may have written, is read by reopening
             if not self.reopen():
                 return
-            if self._holds(config):
+            together: dict[str, Any] = {}
+            left_out: list[str] = []
+            for key, value in config_items(config).items():
+                try:
+                    together |= plain({key: value})
+                except BadRecord:
+                    left_out.append(str(key))
+            if not left_out and self._holds(together):
                 return
-            together, left_out = dict(config), []
             while True:
                 header = self._header._replace(config={**self._header.config, **together})
                 try:
@@ -286,24 +305,28 @@ class RunLog:
                     left_out.append(max(together, key=lambda key: _length(together[key])))
                     del together[left_out[-1]]
             if left_out:
-                warn(f"{self.path}: too long for a config, and left out: {', '.join(left_out)}")
+                warn(f"{self.path}: too much for a config, and left out: {', '.join(left_out)}")
             self._header = header
             if together:
                 self._write(line)
 
-    def log(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
+    def log(
+        self, metrics: Mapping[str, Any], step: int | None = None, commit: bool | None = None
+    ) -> None:
         """Metrics under their own names, as `wandb.log` takes them: one record.
 
-        step: one more than the last one's unless given; the first is 0. A metric `epoch` is the
-        record's epoch. Where each name begins with `val` it is a `val` record, else a `train` one.
+        step: one more than the last one's unless given; the first is 0. commit: False has the next
+        record at the same step, unless told another. A metric `epoch` is the record's epoch. Where
+        each name begins with `val` it is a `val` record, else a `train` one.
         """
         self._refuse_in_child()
         with self._mutex:
-            self._step = self._step + 1 if step is None else step
+            at = self._next_step if step is None else _whole(step)
+            self._next_step = at if commit is False else at + 1
             names = [str(key) for key in metrics if key != "epoch"]
             val = bool(names) and all(name.startswith("val") for name in names)
             kind = _VAL if val else _TRAIN
-            self._metrics(kind, self._step, None, metrics)
+            self._metrics(kind, at, None, metrics)
 
     def train(self, step: int, epoch: float, metrics: Mapping[str, Any]) -> None:
         """The metrics of one logging step, as `train/...`. One that is named like a field of the
@@ -376,14 +399,14 @@ class RunLog:
     def append(self, record: Mapping[str, Any]) -> None:
         """Write one record as one line. Never raises for the disk; RunLogError once closed.
 
-        Of a record that can't be a line (over the limit, nested too deep), a short one takes the
-        place, with the reason in `left_out`; and a warning is given.
+        What no line can hold (too long, nested too deep) is left out of the record, whose
+        `left_out` says so; and a warning is given.
         """
         try:
             line = encode(record)
-        except BadRecord as error:
-            warn(f"{self.path}: a record was left out: {error}")
-            line = _placeholder(record, str(error))
+        except BadRecord:
+            line, left_out = encode_what_fits(record)
+            warn(f"{self.path}: left out of a record: {left_out}")
         self._write(line)
 
     def append_if_open(self, record: Mapping[str, Any]) -> bool:
@@ -588,6 +611,16 @@ class RunLog:
             return False
 
 
+def _whole(step: Any) -> int:
+    """The step as a whole number, which a tensor that counts is not. Raises RunLogError."""
+    try:
+        return int(step)
+    except Exception:  # a tensor's own, too
+        raise RunLogError(
+            f"a step is a whole number, and not {step!r:.80}: this record was not written"
+        ) from None
+
+
 def free_names(kind: str, own: Mapping[str, Any], metrics: Mapping[str, Any]) -> dict[str, str]:
     """New names for the metrics that are named like the record's `own` fields and say something
     else than these: `step` becomes `train/step`, with `_` behind it where that is taken."""
@@ -620,19 +653,7 @@ def _first_line(record: dict[str, Any]) -> bytes:
     try:
         return encode(record)
     except BadRecord as error:
-        raise RunLogError(
-            f"this config can't be written: {error}. No run was started; leave out what is too "
-            "much for a config."
-        ) from None
-
-
-def _placeholder(record: Mapping[str, Any], reason: str) -> bytes:
-    """A short line in the place of a record that can't be one: KEPT_FIELDS, if they can be."""
-    try:
-        kept = {key: record[key] for key in KEPT_FIELDS if key in record}
-        return encode(kept | {"left_out": reason})
-    except BadRecord:
-        return encode({"left_out": reason})
+        raise unwritable(error) from None
 
 
 def _copy_whole(source: Path, target: Path) -> None:

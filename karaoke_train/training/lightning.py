@@ -75,7 +75,7 @@ class LightningRunLog(Logger):
         self, params: Mapping[str, Any] | Namespace, *args: Any, **kwargs: Any
     ) -> None:
         """The module's and data module's hyperparameters, into the run's config."""
-        self.log.update_config(params if isinstance(params, Mapping) else vars(params))
+        self.log.update_config(params)
 
     @rank_zero_only
     def finalize(self, status: str) -> None:

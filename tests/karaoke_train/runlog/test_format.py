@@ -5,8 +5,14 @@ from __future__ import annotations
 import enum
 import json
 import math
+from argparse import Namespace
+from collections import deque
 from contextlib import suppress
+from dataclasses import dataclass
+from decimal import Decimal
+from fractions import Fraction
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -22,6 +28,7 @@ from karaoke_train.runlog.format import (
     RunHeader,
     decode,
     encode,
+    encode_what_fits,
 )
 from karaoke_train.runlog.record_types import RecordType
 
@@ -97,6 +104,35 @@ class Color(enum.StrEnum):
     RED = "red"
 
 
+@dataclass
+class Point:
+    x: int
+    y: float
+
+
+class LikeAnArray:
+    """As tensors of TensorFlow are: no tolist."""
+
+    def __array__(self) -> Any:
+        return np.array([1.0, 2.0])
+
+
+class Vague:
+    """As a sparse tensor or a mock object: it has every method, and none of use."""
+
+    def tolist(self) -> Vague:
+        return self
+
+    def __array__(self) -> Any:
+        raise RuntimeError("not for this layout")
+
+    def __float__(self) -> float:
+        raise TypeError("no number")
+
+    def __str__(self) -> str:
+        return "vague"
+
+
 @pytest.mark.parametrize(
     ("value", "read"),
     [
@@ -110,6 +146,20 @@ class Color(enum.StrEnum):
         (Path("/tmp/a"), "/tmp/a"),
         (Color.RED, "red"),
         ({1: {None: "x"}}, {"1": {"None": "x"}}),
+        ({Color.RED: 1, np.str_("b"): 2}, {"red": 1, "b": 2}),
+        (Decimal("0.25"), 0.25),
+        (Decimal("NaN"), "NaN"),
+        (Fraction(1, 4), 0.25),
+        (np.longdouble("0.5"), 0.5),
+        (np.complex64(1j), "1j"),
+        (range(2), [0, 1]),
+        (deque([1]), [1]),
+        (b"a", "b'a'"),
+        (Namespace(lr=1), {"lr": 1}),
+        (SimpleNamespace(lr=Fraction(1, 2)), {"lr": 0.5}),
+        (Point(1, math.inf), {"x": 1, "y": math.inf}),
+        (LikeAnArray(), [1.0, 2.0]),
+        (Vague(), "vague"),
         (2**70, float(2**70)),
         (-(2**70), -float(2**70)),
         pytest.param(10**5000, math.inf, id="5000-digits"),
@@ -125,11 +175,6 @@ def test_values_that_json_lacks_are_written_as_what_they_stand_for(value: Any, r
     else:
         assert got == read
         assert type(got) is type(read)
-
-
-class Endless:
-    def tolist(self) -> Endless:
-        return self
 
 
 class Mute:
@@ -229,10 +274,30 @@ def test_the_same_depth_can_be_written_and_read() -> None:
         decode(json.dumps({"x": nested(MAX_DEPTH + 1)}).encode())
 
 
+def test_a_name_that_is_more_than_a_text_is_a_name() -> None:
+    assert decode(encode({Color.RED: 1.0, np.str_("b"): 2.0})) == {"red": 1.0, "b": 2.0}
+
+
+def test_what_fits_is_kept_of_a_record_that_does_not() -> None:
+    many = {f"m{n}": "x" * 500 for n in range(3000)}
+    line, told = encode_what_fits(
+        {"type": "train", "step": 1, "loss": 0.5, "mute": Mute(), "hist": "x" * MAX_LINE} | many
+    )
+    record = decode(line)
+    assert [record[name] for name in ("type", "step", "loss", "left_out")] == [
+        *("train", 1, 0.5),
+        told,
+    ]
+    assert "mute: a value can't be written: RuntimeError('no words'); hist: the record" in told
+    assert "too much for one line" in told
+    assert told.endswith("more")
+    assert 1 << 19 < len(line) <= MAX_LINE
+
+
 def test_values_that_can_not_be_written_are_bad_records() -> None:
     loop: list[Any] = []
     loop.append(loop)
-    for value in (loop, Endless(), Mute()):
+    for value in (loop, Mute(), {Mute(): 1}):
         with pytest.raises(BadRecord):
             encode({"x": value})
 

@@ -210,15 +210,18 @@ def test_a_metric_that_says_what_the_field_says_is_no_news(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("record", "kept"),
     [
-        ({"type": "train", "step": 3, "x": "a" * MAX_LINE}, {"type": "train", "step": 3}),
-        ({"type": "train", "step": "a" * MAX_LINE}, {}),
+        (
+            {"type": "train", "step": 3, "loss": 0.5, "x": "a" * MAX_LINE},
+            {"type": "train", "step": 3, "loss": 0.5},
+        ),
+        ({"type": "train", "step": "a" * MAX_LINE}, {"type": "train"}),
     ],
     ids=["large metric", "large step"],
 )
-def test_a_record_that_can_not_be_a_line_leaves_a_short_one(
+def test_of_a_record_that_can_not_be_a_line_the_rest_is_written(
     tmp_path: Path, record: dict[str, Any], kept: dict[str, Any]
 ) -> None:
-    with RunLog.create(tmp_path) as log, warned("a record was left out"):
+    with RunLog.create(tmp_path) as log, warned("left out of a record: "):
         log.append(record)
     got = records_of(log.path)[1]
     assert "at most 1,048,576" in got.pop("left_out")

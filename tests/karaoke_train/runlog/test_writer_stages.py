@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import threading
+from argparse import Namespace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from karaoke_train.runlog import LogBusy, RunLog, RunLogError
@@ -13,6 +16,22 @@ from karaoke_train.runlog.format import MAX_LINE
 from karaoke_train.runlog.layout import lock_path
 from karaoke_train.runlog.lock import holder_of
 from tests.karaoke_train.runlog.files import records_of, run_python, warned
+
+
+class SecretPath:
+    """What has its text alone."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def __str__(self) -> str:
+        return self._text
+
+
+@dataclass
+class Settings:
+    lr: int = 1
+    api_key: str = "a-word"
 
 
 def kinds_of(path: Path) -> list[str]:
@@ -188,7 +207,7 @@ def test_a_config_grows_by_what_is_new(tmp_path: Path) -> None:
         log.update_config({"lr": 3, "shape": (1, 2)})
         log.update_config({"shape": [1, 2]})  # which is what was written
         log.update_config({})
-        assert log.config == {"lr": 3, "seed": 2, "shape": (1, 2)}
+        assert log.config == {"lr": 3, "seed": 2, "shape": [1, 2]}
     assert configs_of(log.path) == [
         {"lr": 1, "seed": 2},
         {"lr": 3, "seed": 2, "shape": [1, 2]},
@@ -218,13 +237,84 @@ def test_of_too_much_for_a_config_the_longest_is_left_out_and_named(tmp_path: Pa
     deep: dict[str, Any] = {}
     for _ in range(100):
         deep = {"a": deep}
-    with warned("left out: labels, deep"):
+    with warned("left out: deep, labels"):
         log.update_config({"labels": "x" * MAX_LINE, "layers": 2, "deep": deep})
     log.close()
     assert configs_of(log.path) == [{"lr": 1}, {"lr": 1, "layers": 2}]
 
 
+@pytest.mark.parametrize(
+    "config",
+    [Namespace(lr=1, api_key="wandb-word"), Settings(), {"lr": 1, "api_key": SecretPath("word")}],
+)
+def test_an_object_with_fields_is_a_config_and_its_secrets_are_cut(
+    tmp_path: Path, config: Any
+) -> None:
+    log = RunLog.create(tmp_path, config=config)
+    log.update_config({"inner": config, "list": [config], "shown": SecretPath("api_key=word-word")})
+    log.update_config(config)
+    log.close()
+    with RunLog.resume(log.path, config=config):
+        pass
+    cut = {"lr": 1, "api_key": "***"}
+    grown = cut | {"inner": cut, "list": [cut], "shown": "api_key=***"}
+    assert configs_of(log.path) == [cut, grown, grown]
+
+
+@pytest.mark.parametrize("config", ["config.yaml", 3, dict])
+def test_what_has_no_names_is_no_config(tmp_path: Path, config: Any) -> None:
+    with pytest.raises(RunLogError, match="has none, and nothing was written"):
+        RunLog.create(tmp_path / "logs", config=config)
+    assert not (tmp_path / "logs").exists()
+
+
+def test_a_config_in_a_circle_is_refused_and_left_out_of_one_that_is_there(tmp_path: Path) -> None:
+    circle: dict[str, Any] = {}
+    circle["inner"] = [circle]
+    with pytest.raises(RunLogError, match="can't be written: nested more than 64 deep"):
+        RunLog.create(tmp_path / "logs", config=circle)
+    with RunLog.create(tmp_path) as log, warned("left out: inner"):
+        log.update_config(circle | {"lr": 1})
+    assert configs_of(log.path) == [{}, {"lr": 1}]
+
+
+def test_what_is_set_in_a_runs_config_is_written(tmp_path: Path) -> None:
+    with RunLog.create(tmp_path, config={"lr": 1}) as log:
+        log.config["seed"] = 2
+        config = log.config
+        config.update(Namespace(a=1), b=2)
+        assert config.setdefault("lr", 5) == 1
+        assert config.setdefault("c", 3) == 3
+        assert config == log.config == {"lr": 1, "seed": 2, "a": 1, "b": 2, "c": 3}
+    assert configs_of(log.path)[-1] == log.config
+
+
 # wandb's way to log
+
+
+def test_a_step_may_be_a_counting_tensor_and_one_that_is_none_costs_its_record_alone(
+    tmp_path: Path,
+) -> None:
+    step = np.zeros((), dtype=np.int64)
+    with RunLog.create(tmp_path) as log:
+        log.log({"loss": 1.0}, step=step)
+        step += 5  # in place
+        log.log({"loss": 1.0})
+        for wrong in ("first", float("nan"), object()):
+            with pytest.raises(RunLogError, match="a step is a whole number"):
+                log.log({"loss": 1.0}, step=wrong)
+        log.log({"loss": 1.0})
+    assert [record["step"] for record in records_of(log.path)[1:-1]] == [0, 1, 2]
+
+
+def test_a_step_that_is_not_committed_is_the_next_records_too(tmp_path: Path) -> None:
+    with RunLog.create(tmp_path) as log:
+        log.log({"loss": 1.0}, commit=False)
+        log.log({"acc": 1.0})
+        log.log({"loss": 1.0}, commit=True)
+        log.log({"loss": 1.0}, step=7, commit=False)
+        log.log({"acc": 1.0})
+    assert [record["step"] for record in records_of(log.path)[1:-1]] == [0, 0, 1, 7, 7]
 
 
 def test_metrics_without_a_step_are_one_step_further(tmp_path: Path) -> None:
