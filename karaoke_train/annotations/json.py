@@ -34,11 +34,13 @@ def parse(data: bytes, path: Path, remarks: list[str] | None = None) -> tuple[No
     remarks: gets what was told by the values alone. Raises AnnotationError.
     """
     try:
-        document = json.loads(data)
+        document = json.loads(data, parse_int=float)  # of any number of digits
     except json.JSONDecodeError as error:
         raise AnnotationError(path, f"line {error.lineno}", f"is no JSON: {error.msg}") from error
     except UnicodeDecodeError as error:
         raise AnnotationError(path, "", "is not UTF-8 text; save it as such") from error
+    except RecursionError:
+        raise AnnotationError(path, "", "is nested too deep for notes") from None
     rows = document.get("notes") if isinstance(document, dict) else None
     if not isinstance(rows, list):
         raise AnnotationError(path, "", 'has no list of notes: {"notes": […]} is wanted')
@@ -70,11 +72,7 @@ def _entry(row: object, number: int, path: Path) -> tuple[Entry, Unit | None]:
     """A note with its pitch as the file has it, and the unit that the file names."""
     where = f"note {number}"
     held = row if isinstance(row, dict) else {}
-    values = {
-        key: float(value)
-        for key, value in held.items()
-        if isinstance(value, (int, float)) and not isinstance(value, bool)
-    }
+    values = {key: value for key, value in held.items() if isinstance(value, float)}
     unit = next((unit for unit in Unit if unit.value in values), None)
     onset, pitch = values.get("onset"), values.get(unit or "pitch")
     end = values.get("offset")

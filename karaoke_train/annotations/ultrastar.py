@@ -39,8 +39,9 @@ if TYPE_CHECKING:
 
 _C4 = 60
 _PITCHED = (":", "*")
-_NOTE = re.compile(r"([:*FRG])\s*(-?\d+)\s+(-?\d+)\s+(-?\d+)(?:\s.*)?$")
-_BREAK = re.compile(r"-\s*(-?\d+)(?:\s+(-?\d+))?\s*$")
+# Nine digits are more beats than any song has, and a number of any length would be no float
+_NOTE = re.compile(r"([:*FRG])\s*(-?\d{1,9})\s+(-?\d{1,9})\s+(-?\d{1,9})(?:\s.*)?$")
+_BREAK = re.compile(r"-\s*(-?\d{1,9})(?:\s+(-?\d{1,9}))?\s*$")
 _VOICE = re.compile(r"P\s?([1-3])\s*$")
 _BPM = 750  # written: beats of 20 ms
 _SOUNDS = ("VOCALS", "AUDIO", "MP3", "INSTRUMENTAL")  # the last one is nothing to learn from
@@ -153,7 +154,7 @@ def _bpm(header: dict[str, _Line], path: Path) -> float:
 
 
 def _number(line: _Line, path: Path) -> float:
-    if not re.fullmatch(r"[-+]?(\d+([.,]\d*)?|[.,]\d+)", line.text):
+    if not re.fullmatch(r"[-+]?(\d{1,9}([.,]\d*)?|[.,]\d+)", line.text):
         raise AnnotationError(path, f"line {line.number}", f"{line.text[:SHOWN]!r} is not a number")
     return float(line.text.replace(",", "."))
 

@@ -26,6 +26,7 @@ from karaoke_train.cli.flags import (
     device_flag,
     encoder_flag,
     folders,
+    given,
     model_flag,
     whole,
 )
@@ -57,6 +58,7 @@ def _evaluate(
 ) -> int:
     if (folder is None) == (synthetic is None):
         raise click.UsageError("give a folder of recordings, or --synthetic N")
+    _check_goes_with(click.get_current_context(), synthetic=folder is None)
     need_training()
     before_torch(device)
     with stdout_for_result(alone=as_json):
@@ -77,6 +79,17 @@ def _evaluate(
         if others:
             say(f"\n{_compared({model: result, **others})}")
     return 0
+
+
+def _check_goes_with(ctx: click.Context, *, synthetic: bool) -> None:
+    """Raises click.UsageError for a flag that says nothing about what is scored."""
+    about, needed = (
+        (("notes_dir", "corpus"), "a folder of recordings")
+        if synthetic
+        else (("voices", "seed"), "--synthetic")
+    )
+    if stray := [name for name in given(ctx) if name in about]:
+        raise click.UsageError(f"--{stray[0]} needs {needed}")
 
 
 def _songs(

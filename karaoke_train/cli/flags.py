@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, TypeVar
@@ -55,9 +56,19 @@ def whole(text: str) -> int:
     return _number(text, int, lambda n: n >= 0, "a whole number from 0")
 
 
+def seed(text: str) -> int:
+    """A flag's seed, as numpy takes it."""
+    return _number(text, int, lambda n: 0 <= n < 1 << 32, "a whole number from 0 to 4294967295")
+
+
 def positive(text: str) -> float:
     """A flag's number over 0."""
-    return _number(text, float, lambda x: x > 0, "a number over 0")
+    return _number(text, float, lambda x: 0 < x < math.inf, "a number over 0")
+
+
+def not_negative(text: str) -> float:
+    """A flag's number from 0."""
+    return _number(text, float, lambda x: 0 <= x < math.inf, "a number from 0")
 
 
 def seconds(text: str) -> float:

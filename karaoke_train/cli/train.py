@@ -17,8 +17,10 @@ from karaoke_train.cli.flags import (
     device_flag,
     folders,
     given,
+    not_negative,
     positive,
     seconds,
+    seed,
     segment_seconds,
     whole,
 )
@@ -142,8 +144,9 @@ def complete(flags: Flags) -> Flags:
         raise click.UsageError(
             "--synthetic and --voices_dir are two kinds of data: give one of them"
         )
-    if asked["notes_dir"] and not asked["voices_dir"]:
-        raise click.UsageError("--notes_dir needs --voices_dir")
+    for name in ("notes_dir", "corpus"):
+        if asked[name] and not asked["voices_dir"]:
+            raise click.UsageError(f"--{name} needs --voices_dir")
     return asked | {"notes_dir": asked["notes_dir"] or asked["voices_dir"]}
 
 
@@ -293,14 +296,14 @@ def _loop_flags() -> list[click.Parameter]:
         Option(["--lr"], type=positive, metavar="X", section=section,
                help=f"peak learning rate (default {TrainSettings.lr:g}; {SCRATCH_LR:g} with "
                "--from_scratch)"),
-        Option(["--weight_decay"], type=float, metavar="X", section=section,
+        Option(["--weight_decay"], type=not_negative, metavar="X", section=section,
                help=f"default {TrainSettings.weight_decay:g}"),
         Option(["--epochs"], type=count, metavar="N", section=section,
                help=f"default {TrainSettings.epochs}"),
         Option(["--patience"], type=count, metavar="N", section=section,
                help="stop after N epochs without a better val/onset_pitch_f1 (default "
                f"{TrainSettings.patience})"),
-        Option(["--seed"], type=whole, metavar="N", section=section,
+        Option(["--seed"], type=seed, metavar="N", section=section,
                help=f"default {TrainSettings.seed}"),
         device_flag(section),
         Option(["--precision"], type=click.Choice(("auto", "fp32", "bf16", "fp16")),

@@ -42,12 +42,12 @@ DRAWN = 60.0  # s of a song that its piano roll shows
 
 
 def _formats(text: str) -> list[str]:
-    formats = [word.strip() for word in text.split(",") if word.strip()]
-    if wrong := set(formats) - set(FORMATS):
-        raise click.BadParameter(
-            f"unknown format {', '.join(sorted(wrong))}: choose of {', '.join(FORMATS)}"
-        )
-    return formats
+    formats = [word.strip().lower() for word in text.split(",") if word.strip()]
+    wrong = set(formats) - set(FORMATS)
+    if wrong or not formats:
+        unknown = f"unknown format {', '.join(sorted(wrong))}" if wrong else "no format"
+        raise click.BadParameter(f"{unknown}: choose of {', '.join(FORMATS)}")
+    return list(dict.fromkeys(formats))
 
 
 def _transcribe(
@@ -69,11 +69,18 @@ def _transcribe(
     loaded = load_model(model, device, encoder)
     options = DecodeOptions(legato=legato, onset_at="voice" if onset == "voice" else "attack")
     failed = 0
+    written: dict[Path, Path] = {}  # each file's notes, without their suffix -> the recording
     for path in map(Path, files):
-        folder = Path(out) if out else path.parent
-        targets = [folder / f"{path.stem}.{suffix}" for suffix in formats]
+        notes = (Path(out) if out else path.parent) / path.stem
+        targets = [notes.with_name(f"{notes.name}.{suffix}") for suffix in formats]
         try:
+            if notes in written:
+                raise FileExistsError(
+                    f"{path}: {', '.join(map(str, targets))} would be those of {written[notes]}, "
+                    "which has the same name; transcribe one of them into another --out DIR"
+                )
             found = _write_notes(loaded, path, targets, options, overwrite=overwrite)
+            written[notes] = path
         except (AudioError, OSError) as error:
             complain(f"karaoke-train: not transcribed: {error}")
             failed = 1

@@ -125,8 +125,14 @@ def save_model(model: VoiceToNotesModel, folder: Path) -> None:
     named = bool(model.config.encoder_source)
     own = {k: v for k, v in model.state_dict().items() if not (named and k.startswith(ENCODER))}
     model.save_pretrained(part, state_dict=own)
-    shutil.rmtree(folder, ignore_errors=True)
+    # Renamed, which takes no time: a kill while the files of a large model are being removed would
+    # leave a half of the old one
+    old = folder.with_name(folder.name + ".old")
+    shutil.rmtree(old, ignore_errors=True)
+    with suppress(FileNotFoundError):
+        folder.replace(old)
     part.replace(folder)
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def load_model(folder: Path | str, *, encoder: str | None = None) -> VoiceToNotesModel:

@@ -42,12 +42,13 @@ def init(
     an argparse namespace. dir: the folder of the log, "logs" unless given. mode: "disabled" and
     "offline" keep the run off wandb until somebody uploads it by name. What is for the upload alone
     (entity, settings, …) is named in a warning and left to karaoke-syncd. A second call returns the
-    run that goes on, its config added to. Raises what `RunLog.create` raises.
+    run that goes on, its config added to; a forked child starts one of its own. Raises what
+    `RunLog.create` raises.
     """
     global _run
     if others:
         warn(f"init takes no {', '.join(sorted(others))}: what concerns uploads, karaoke-syncd has")
-    if _run is not None and _run.ended is None:
+    if _run is not None and _run.ended is None and not _run.is_parents:
         warn(f"the run {_run.run_id} goes on: end it with finish() before another is started")
         _run.update_config(config)
         return _run

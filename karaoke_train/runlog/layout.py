@@ -12,6 +12,7 @@ DOCUMENTS: Final = "training_log_*.json"  # the older format: one JSON document 
 LOCKS: Final = ".locks"  # the folder of a log folder's locks
 MEDIA: Final = "media"  # and of its runs' pictures and sounds
 UNNAMED_PROJECT: Final = "uncategorized"  # wandb's own word for runs without a project
+_LONGEST_MEDIA: Final = 180  # characters; file systems take names of 255 bytes
 _NOT_IN_PROJECTS: Final = frozenset("/\\#?%:")  # what wandb refuses in the name of one
 
 
@@ -44,3 +45,15 @@ def default_project(folder: Path) -> str:
 def media_folder(path: Path, run_id: str) -> Path:
     """Where the run in `path` keeps its pictures and sounds."""
     return path.parent / MEDIA / run_id
+
+
+def media_name(key: str) -> str:
+    """How the files of a metric's pictures or sounds begin: no two keys alike. Of a long one, and a
+    letter that is not ASCII takes up to 12 characters, the beginning and a checksum."""
+    from urllib.parse import quote
+    from zlib import crc32
+
+    name = quote(key, safe="")
+    if len(name) <= _LONGEST_MEDIA:
+        return name
+    return f"{name[:_LONGEST_MEDIA]}-{crc32(name.encode()):08x}"

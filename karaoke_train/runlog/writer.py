@@ -37,7 +37,7 @@ from karaoke_train.runlog.format import (
     encode_what_fits,
     plain,
 )
-from karaoke_train.runlog.layout import default_project, media_folder
+from karaoke_train.runlog.layout import default_project, media_folder, media_name
 from karaoke_train.runlog.live_config import LiveConfig
 from karaoke_train.runlog.lock import LockKind
 from karaoke_train.runlog.parts import Resume, part_to_continue, starting
@@ -266,6 +266,11 @@ class RunLog:
         return self._ended
 
     @property
+    def is_parents(self) -> bool:
+        """Whether this is a forked child of the process whose run it is: it can't write it."""
+        return forks.pid != self._pid
+
+    @property
     def path(self) -> Path:
         """The run's file, also after somebody has moved it."""
         return self._sink.path
@@ -373,16 +378,15 @@ class RunLog:
         it has to stay until it is uploaded. One that can't be copied is a warning, no error."""
         if isinstance(self._sink, NoSink):
             return
-        from urllib.parse import quote
-
-        source = Path(path)
-        target = self.media_dir / f"{quote(key, safe='')}_{step}{source.suffix}"
+        source = Path(os.fsdecode(path))
+        target = self.media_dir / f"{media_name(key)}_{step}{source.suffix}"
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
             if source.resolve() != target.resolve():
                 _copy_whole(source, target)
-        except OSError as error:
-            warn(f"{source} was left out of the run: {error.strerror or error}")
+        except (OSError, ValueError) as error:  # ValueError: a name with a null byte in it
+            reason = getattr(error, "strerror", None) or error
+            warn(f"{source} was left out of the run: {reason}")
             return
         self.append(
             {

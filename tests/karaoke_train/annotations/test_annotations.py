@@ -202,6 +202,8 @@ def test_a_second_voice_is_refused(tmp_path: Path) -> None:
         ('{"notes": [', "line 1: is no JSON"),
         ("[]", "has no list of notes"),
         ('{"notes": [{"onset": 0, "offset": 1}]}', "note 1: needs the numbers"),
+        ("[" * 100_000, "nested too deep"),
+        (f'{{"notes": [{{"onset": 0, "offset": {"9" * 5000}, "pitch": 60}}]}}', "note 1: the note"),
         ('{"notes": [{"onset": 0, "offset": NaN, "pitch": 60}]}', "note 1: the note has a value"),
         (b"\xff\xfe\xfa", "is not UTF-8"),
     ],
@@ -343,12 +345,17 @@ def test_ultrastar_duet_voices_at_once_are_refused(tmp_path: Path) -> None:
         ("#BPM:150\n: 0 5 0 a\n: 3 5 0 b\n", ", line 3: the note at 0.3 s begins before"),
         ("#BPM:150\n: 0 5 a\n", ", line 2: ': 0 5 a' is no note line"),
         ("#BPM:150\nB 10 200\n", ", line 2: changes the tempo"),
+        (f"#BPM:{'9' * 400}\n", ", line 1: '9999"),
+        (f"#BPM:150\n: {'9' * 400} 5 0 a\n", ", line 2: ': 9999"),
+        (f"#BPM:150\n: 0 5 {'9' * 5000} a\n", ", line 2: ': 0 5 9999"),
+        (f"#BPM:150\n#RELATIVE:yes\n- {'9' * 5000}\n", ", line 3: '- 9999"),
     ],
 )
 def test_ultrastar_faults_name_the_line(tmp_path: Path, song: str, fault: str) -> None:
     with pytest.raises(AnnotationError) as caught:
         annotations.read(text(tmp_path / "a.txt", song))
     assert str(caught.value).startswith(f"{tmp_path / 'a.txt'}{fault}")
+    assert len(str(caught.value)) < len(str(tmp_path)) + 200
 
 
 def test_ultrastar_is_written_as_players_want_it(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import click
 import pytest
 
 from karaoke_train import cli
-from karaoke_train.cli import common, train
+from karaoke_train.cli import common, train, transcribe
 from karaoke_train.settings import LogSettings, TrainSettings
 from karaoke_train.training import local_dashboard
 from tests.karaoke_train.conftest import PROGRAM
@@ -91,6 +91,10 @@ def test_the_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None
     [
         (["--epochs", "0"], "is not a whole number from 1"),
         (["--lr", "fast"], "is not a number over 0"),
+        (["--lr", "inf"], "is not a number over 0"),
+        (["--weight_decay", "nan"], "is not a number from 0"),
+        (["--weight_decay", "-1"], "is not a number from 0"),
+        (["--seed", "4294967296"], "is not a whole number from 0 to 4294967295"),
         (["--longest", "31"], "from 1 to 30"),
         (["--workers", "-1"], "'-1' is not a whole number from 0"),
         (["--epoch", "3"], "No such option '--epoch'. Did you mean '--epochs'?"),
@@ -98,6 +102,10 @@ def test_the_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None
         (["data", "chek"], "No such command 'chek'. Did you mean 'check'?"),
         (["--synthetic", "3", "--voices_dir", "x"], "two kinds of data"),
         (["--notes_dir", "x"], "needs --voices_dir"),
+        (["--corpus", "csd", "--synthetic", "3"], "--corpus needs --voices_dir"),
+        (["evaluate", "songs", "--voices", "amateur"], "--voices needs --synthetic"),
+        (["evaluate", "--synthetic", "3", "--notes_dir", "x"], "--notes_dir needs a folder"),
+        (["transcribe", "a.wav", "--formats", ","], "no format: choose of mid, csv"),
         (
             ["--encoder", "x", "--from_scratch", "dev"],
             "--encoder and --from_scratch are two models",
@@ -142,8 +150,8 @@ def test_a_forgotten_value_does_not_swallow_the_next_flag(
 
 
 def test_values_may_look_like_negative_numbers_and_sentences() -> None:
-    given = flags("--weight_decay", "-0.5", "--run_name", "- a name")
-    assert given == {"weight_decay": -0.5, "run_name": "- a name"}
+    given = flags("--wandb_notes", "-0.5", "--run_name", "- a name")
+    assert given == {"wandb_notes": "-0.5", "run_name": "- a name"}
 
 
 def test_flags_with_an_optional_value_take_the_next_word_unless_it_is_a_flag() -> None:
@@ -191,6 +199,21 @@ def test_fast_dev_around_another_model_is_not_from_scratch() -> None:
     for start in ("--encoder", "--init"):
         found = asked("--fast_dev", start, "x")
         assert (found["from_scratch"], found["lr"], found["synthetic"]) == (None, 1e-4, 16)
+
+
+def test_of_two_recordings_of_one_name_the_second_does_not_take_the_firsts_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(transcribe, "load_model", lambda *_: None)
+    monkeypatch.setattr(transcribe, "_write_notes", lambda *_, **__: "3 notes")
+    words = ["a/x.wav", "b/x.wav", "b/y.wav", "--out", str(tmp_path), "--formats", "CSV,csv"]
+    assert cli.main(["transcribe", "--overwrite", *words]) == 1
+    said, wrong = capsys.readouterr()
+    assert said == (
+        f"a/x.wav: 3 notes; written to {tmp_path}/x.csv\n"
+        f"b/y.wav: 3 notes; written to {tmp_path}/y.csv\n"
+    )
+    assert f"b/x.wav: {tmp_path}/x.csv would be those of a/x.wav, which has the same name" in wrong
 
 
 def test_a_models_name_is_saved_as_it_is_and_its_folder_as_a_whole_path(

@@ -60,6 +60,30 @@ def test_a_second_init_goes_on_with_the_run_and_says_so(tmp_path: Path) -> None:
     assert karaoke_train.init(dir=tmp_path) is not run
 
 
+FORKS = """
+import os, sys, karaoke_train
+karaoke_train.init(dir=sys.argv[1], name="parent")
+child = os.fork()
+if child == 0:
+    karaoke_train.init(dir=sys.argv[1], name="child")
+    karaoke_train.log({"loss": 1.0})
+    karaoke_train.finish()
+    os._exit(0)
+assert os.waitpid(child, 0)[1] == 0
+karaoke_train.log({"loss": 2.0})
+"""
+
+
+def test_a_forked_child_may_start_a_run_of_its_own(tmp_path: Path) -> None:
+    code, _, err = run_python(FORKS, tmp_path)
+    assert code == 0, err
+    found = {}
+    for path in tmp_path.glob("*.jsonl"):
+        config, record, end = records_of(path)
+        found[config["run_name"]] = (record["loss"], end["status"])
+    assert found == {"parent": (2.0, "finished"), "child": (1.0, "finished")}
+
+
 def test_a_namespace_is_a_config_and_what_is_for_uploads_is_named(tmp_path: Path) -> None:
     with warned("init takes no entity, settings"):
         run = karaoke_train.init(

@@ -247,6 +247,24 @@ def test_a_media_file_is_copied_and_named(tmp_path: Path) -> None:
     )
 
 
+def test_media_of_long_keys_have_files_of_their_own(tmp_path: Path) -> None:
+    source = tmp_path / "a.png"
+    source.write_bytes(b"png")
+    keys = ["验证集" * 20 + "一", "验证集" * 20 + "二", "k" * 500]
+    with RunLog.create(tmp_path / "logs") as log:
+        for key in keys:
+            log.media(3, key, os.fsencode(source))
+    records = [record for record in records_of(log.path) if record["type"] == "media"]
+    assert [record["key"] for record in records] == keys
+    assert len({record["path"] for record in records}) == 3
+    assert all((log.media_dir / record["path"]).is_file() for record in records)
+
+
+def test_a_media_file_whose_name_can_be_none_is_left_out(tmp_path: Path) -> None:
+    with RunLog.create(tmp_path) as log, warned("was left out of the run: embedded null byte"):
+        log.media(3, "k", "a\0b.png")
+
+
 def test_a_media_file_that_is_there_already_is_not_copied(tmp_path: Path) -> None:
     with RunLog.create(tmp_path) as log:
         log.media_dir.mkdir(parents=True)
