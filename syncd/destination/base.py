@@ -203,6 +203,15 @@ class Uploader(Protocol):
         train nor val."""
 
     @property
+    def files(self) -> int:
+        """The pictures and sounds of lines that were sent which `bring` has yet to take there: none
+        where they go with the lines, or in a process of their own."""
+
+    def bring(self) -> None:
+        """Take these files there, which may take as long as a store of files likes: no line waits
+        for it. Those that a session did not bring are brought by the `close` of a later one."""
+
+    @property
     def rewinds(self) -> bool:
         """Whether it can go back to a line. Where it can't, `Destination.mend` has the run's next
         session be one that can."""

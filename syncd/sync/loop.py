@@ -209,7 +209,8 @@ class Daemon:
         written more since: an upload once has done with it. A training that writes as fast as its
         records arrive would keep one from ending for as long as it lasts."""
         run, found = self.runs[key], self._found.get(key, 0)
-        return run.outcome is None and run.size > found and run.confirmed.offset >= found
+        there = run.confirmed.offset >= found and not run.files
+        return run.outcome is None and run.size > found and there
 
     def has_file(self, key: RunKey) -> bool:
         """Whether the run's file is there, and has no less than when it was found."""
@@ -349,6 +350,7 @@ class Daemon:
         act: dict[ActionKind, Callable[[], Event]] = {
             ActionKind.OPEN: session.open,
             ActionKind.SEND: lambda: session.send(run.sent, self.limits.batch, run.scanned_to),
+            ActionKind.BRING: session.bring,
             ActionKind.CONFIRM: lambda: session.confirm(run.confirmed),
             ActionKind.CLOSE: lambda: session.close(action.outcome, run.confirmed),
             ActionKind.ABANDON: lambda: session.stalled(run.confirmed, run.sent),

@@ -61,6 +61,7 @@ def send_again(content: Content, uploader: Uploader, first: int, end: Position) 
         if not lines:
             return
         uploader.send(lines)
+        uploader.bring()
         at = lines.end
 
 

@@ -6,6 +6,7 @@ else in the program changes a run. What the table does not list raises and chang
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -26,11 +27,14 @@ from syncd.settings import Limits
 
 RunKey = str
 _FEW: Final = 10  # times fewer than may be on their way: a live run's
-# Actions under way that may wait for more than an answer: for room in the memory, or for a count to
-# stand still. Sessions share 16 threads, and what takes a moment is not to wait behind these
+# Actions under way that may wait for more than an answer: for room in the memory, for a count to
+# stand still, or for a store that takes files slowly or not at all. Sessions share 16 threads, and
+# what takes a moment is not to wait behind these
 SLOW_AT_ONCE: Final = 12
 LARGE_AT_ONCE: Final = 4  # of them, sends that wait for room: one has it at a time
+FILES_AT_ONCE: Final = 6  # of them, those that bring files, as the ends of runs do as well
 LARGE: Final = 24 << 10  # bytes of lines that may need it, however short they are
+MOST_FILES: Final = 100  # of a run that wait, beyond which its next lines wait for them
 _LOOKED_AT_AGAIN: Final = (RemoteLostRecords, NotCounted)  # a late count looks the same
 
 
@@ -42,12 +46,10 @@ class Phase(StrEnum):
     OPENING = "opening"
     OPEN = "open"  # a session, and nothing under way
     SENDING = "sending"
+    BRINGING = "bringing"
     CONFIRMING = "confirming"
     CLOSING = "closing"
     BLOCKED = "blocked"  # no session, and none until a person has decided
-
-
-_SLOW_PHASES: Final = (Phase.OPENING, Phase.CLOSING)
 
 
 class ActionKind(StrEnum):
@@ -55,10 +57,19 @@ class ActionKind(StrEnum):
 
     OPEN = "open"  # take the lease, ask the server for its count, begin there
     SEND = "send"  # hand over the next lines
+    BRING = "bring"  # take the files there that lines of this session are about
     CONFIRM = "confirm"  # ask the server's count
     CHECK = "check"  # look at the writer's lock, the run's sign of life
     CLOSE = "close"  # end the session, and with an outcome the run
     ABANDON = "abandon"  # drop a session whose lines don't arrive
+
+
+# What takes long, by what it waits for
+_AT_ONCE: Final[Mapping[ActionKind | None, int]] = {
+    ActionKind.OPEN: SLOW_AT_ONCE,
+    ActionKind.SEND: LARGE_AT_ONCE,
+    ActionKind.BRING: FILES_AT_ONCE,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,11 +105,19 @@ class AlreadyComplete:
 class Sent:
     """The lines before `upto` are with the session; `scanned_to` bytes of the file were looked at.
     outcome: of the `end` record, where that was the last line. pause: seconds until the next lines
-    are welcome."""
+    are welcome. files: see `Run`."""
 
     upto: Position
     scanned_to: int  # beyond `upto.offset` where the file ends in a torn line
     outcome: Outcome | None = None
+    pause: float = 0.0
+    files: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Brought:
+    """The files are there. pause: seconds until the next lines are welcome."""
+
     pause: float = 0.0
 
 
@@ -157,6 +176,7 @@ Event = (
     | Opened
     | AlreadyComplete
     | Sent
+    | Brought
     | Confirmed
     | Checked
     | Closed
@@ -174,6 +194,8 @@ TRANSITIONS: Final[Mapping[tuple[Phase, ActionKind | type[Event]], Phase]] = {
     (Phase.OPENING, AlreadyComplete): Phase.IDLE,
     (Phase.OPEN, ActionKind.SEND): Phase.SENDING,
     (Phase.SENDING, Sent): Phase.OPEN,
+    (Phase.OPEN, ActionKind.BRING): Phase.BRINGING,
+    (Phase.BRINGING, Brought): Phase.OPEN,
     (Phase.OPEN, ActionKind.CONFIRM): Phase.CONFIRMING,
     (Phase.CONFIRMING, Confirmed): Phase.OPEN,
     (Phase.OPEN, ActionKind.CLOSE): Phase.CLOSING,
@@ -184,11 +206,13 @@ TRANSITIONS: Final[Mapping[tuple[Phase, ActionKind | type[Event]], Phase]] = {
     # try in a test is tried all the time (litestream zeroes its position on any error likewise).
     (Phase.OPENING, Failed): Phase.IDLE,
     (Phase.SENDING, Failed): Phase.IDLE,
+    (Phase.BRINGING, Failed): Phase.IDLE,
     (Phase.CONFIRMING, Failed): Phase.IDLE,
     (Phase.CLOSING, Failed): Phase.IDLE,
     # The same, but trying again by itself would do harm or is known to fail.
     (Phase.OPENING, Blocked): Phase.BLOCKED,
     (Phase.SENDING, Blocked): Phase.BLOCKED,
+    (Phase.BRINGING, Blocked): Phase.BLOCKED,
     (Phase.CONFIRMING, Blocked): Phase.BLOCKED,
     (Phase.CLOSING, Blocked): Phase.BLOCKED,
     # A user's `retry`, or a server that is back. An action that is under way ends first; its
@@ -198,6 +222,7 @@ TRANSITIONS: Final[Mapping[tuple[Phase, ActionKind | type[Event]], Phase]] = {
     (Phase.BLOCKED, Retry): Phase.IDLE,
     (Phase.OPENING, Retry): Phase.OPENING,
     (Phase.SENDING, Retry): Phase.SENDING,
+    (Phase.BRINGING, Retry): Phase.BRINGING,
     (Phase.CONFIRMING, Retry): Phase.CONFIRMING,
     (Phase.CLOSING, Retry): Phase.CLOSING,
     # Looks that move nothing. The lock is looked at between actions alone: an answer that came
@@ -246,6 +271,9 @@ class Run(NamedTuple):
     # Lines that may be sent beyond the last confirmed one. None where only the count can show that
     # lines arrived at all; many where each post has an answer of its own.
     ahead: int = 0
+    # Pictures and sounds that lines of the session are about, and that are yet to be brought. Those
+    # of a session that fails are brought with the run's end, which looks for all that are missing
+    files: int = 0
     send_at: float = 0.0  # before, the server wants no more lines of this run
     confirm_at: float = 0.0  # when the count is asked next
     confirm_wait: float = 0.0  # between that and the question before it
@@ -277,7 +305,10 @@ def transition(run: Run, event: Event, now: float, jitter: float, limits: Limits
     waited. Raises IllegalEvent, and changes nothing, for an event that can't come now."""
     phase = _next_phase(run, type(event))
     after = _fields_after(run, event, phase, now, jitter, limits)
-    return after if after.phase is phase else after._replace(phase=phase)
+    if after.phase is phase:
+        return after
+    kept = after.files if phase not in (Phase.IDLE, Phase.BLOCKED) else 0
+    return after._replace(phase=phase, files=kept)
 
 
 def _next_phase(run: Run, trigger: ActionKind | type[Event]) -> Phase:
@@ -317,6 +348,8 @@ def _fields_after(
             )  # fmt: skip
         case Sent():
             return _after_sent(run, event, now, limits)
+        case Brought(pause):
+            return run._replace(files=0, send_at=now + pause)
         case Confirmed(at, ahead):
             return _after_confirmed(run, at, now, limits)._replace(ahead=ahead)
         case Checked(outcome):
@@ -353,6 +386,7 @@ def _after_sent(run: Run, event: Sent, now: float, limits: Limits) -> Run:
         ended=run.ended and not sent_any,  # a line after the end: somebody resumed the run
         progress_at=run.progress_at if running else now,
         send_at=now + event.pause,
+        files=event.files,
         confirm_at=confirm_at,
         confirm_wait=limits.confirm_first,
     )
@@ -459,15 +493,16 @@ def _next(key: RunKey, run: Run, now: float, limits: Limits) -> Action | None:
     if run.phase is not Phase.OPEN:
         return None
     unconfirmed = run.sent.ordinal - run.confirmed.ordinal
+    # Before it is given up: files may have been on their way for longer than a stall takes
+    if unconfirmed and now >= run.confirm_at:
+        return Action(ActionKind.CONFIRM, key)
     # Measured from the last progress, not from the send: a slow server that takes line by line
     # is no stall, one that answers and counts nothing is (a portal, a server that is full)
     if unconfirmed and now - run.progress_at > limits.stall:
         return Action(ActionKind.ABANDON, key)
-    if unconfirmed and now >= run.confirm_at:
-        return Action(ActionKind.CONFIRM, key)
-    # With `ahead` 0 nothing more is sent before these are there: a portal that swallowed them with
-    # a 200 would otherwise leave a gap before the next
-    if run.size != run.scanned_to and (not unconfirmed or unconfirmed < run.ahead):
+    if run.files:
+        return Action(ActionKind.BRING, key) if now >= run.send_at else None
+    if _has_news(run):
         return Action(ActionKind.SEND, key) if now >= run.send_at else None
     if unconfirmed:
         return None
@@ -476,6 +511,14 @@ def _next(key: RunKey, run: Run, now: float, limits: Limits) -> Action | None:
     if now - max(run.grown_at, run.progress_at) > limits.idle_session_timeout:
         return Action(ActionKind.CLOSE, key)
     return _check(key, run, now, limits)
+
+
+def _has_news(run: Run) -> bool:
+    """Whether lines may be sent, as far as those before them allow it."""
+    # With `ahead` 0 nothing more is sent before these are there: a portal that swallowed them with
+    # a 200 would otherwise leave a gap before the next
+    unconfirmed = run.sent.ordinal - run.confirmed.ordinal
+    return run.size != run.scanned_to and (not unconfirmed or unconfirmed < run.ahead)
 
 
 def _check(key: RunKey, run: Run, now: float, limits: Limits) -> Action | None:
@@ -512,30 +555,46 @@ def _giving_way(
 def _few_slow(runs: Mapping[RunKey, Run], chosen: list[Action]) -> list[Action]:
     """Without those that would leave too few threads to what takes a moment. Who was served longest
     ago goes first."""
-    slow = [action for action in chosen if _is_slow(action, runs[action.key])]
+    slow = [action for action in chosen if _slow_kind(action, runs[action.key])]
     if not slow:  # nearly always
         return chosen
     slow.sort(key=lambda action: _served_at(runs[action.key]))
-    under_way = [run for run in runs.values() if run.phase in _SLOW_PHASES or _sends_much(run)]
-    large = LARGE_AT_ONCE - sum(run.phase is Phase.SENDING for run in under_way)
-    room = SLOW_AT_ONCE - len(under_way)
-    quick = [action for action in chosen if not _is_slow(action, runs[action.key])]
+    under_way = Counter(map(_slow_under_way, runs.values()))
+    del under_way[None]
+    found = [action for action in chosen if not _slow_kind(action, runs[action.key])]
     for action in slow:
-        if room > 0 and (large > 0 or not _sends(action)):
-            quick.append(action)
-            room -= 1
-            large -= _sends(action)
-    return quick
+        kind, run = _slow_kind(action, runs[action.key]), runs[action.key]
+        if under_way.total() < SLOW_AT_ONCE and under_way[kind] < _AT_ONCE[kind]:
+            under_way[kind] += 1
+            found.append(action)
+        elif action.kind is ActionKind.BRING and _goes_before_its_files(run):
+            found.append(Action(ActionKind.SEND, action.key))
+    return found
 
 
-def _is_slow(action: Action, run: Run) -> bool:
+def _slow_kind(action: Action, run: Run) -> ActionKind | None:
     if action.kind is ActionKind.SEND:
-        return _is_large(run)
-    return action.kind is ActionKind.OPEN or action.outcome is not None
+        return ActionKind.SEND if _is_large(run) else None
+    if action.kind is ActionKind.BRING or action.outcome is not None:
+        return ActionKind.BRING
+    return ActionKind.OPEN if action.kind is ActionKind.OPEN else None
 
 
-def _sends_much(run: Run) -> bool:
-    return run.phase is Phase.SENDING and _is_large(run)
+def _slow_under_way(run: Run) -> ActionKind | None:
+    match run.phase:
+        case Phase.SENDING:
+            return ActionKind.SEND if _is_large(run) else None
+        case Phase.BRINGING | Phase.CLOSING:
+            return ActionKind.BRING
+        case Phase.OPENING:
+            return ActionKind.OPEN
+        case _:
+            return None
+
+
+def _goes_before_its_files(run: Run) -> bool:
+    """Whether lines are sent while other runs' files keep those of the run from being brought."""
+    return run.files < MOST_FILES and _has_news(run) and not _is_large(run)
 
 
 def _is_large(run: Run) -> bool:
@@ -569,7 +628,7 @@ def _to_be_ended(run: Run) -> bool:
 
 
 def _all_confirmed(run: Run) -> bool:
-    return run.phase is Phase.OPEN and run.sent == run.confirmed
+    return run.phase is Phase.OPEN and run.sent == run.confirmed and not run.files
 
 
 def _sends(action: Action) -> bool:

@@ -62,10 +62,11 @@ from syncd.sync.parts import (
     may_have_parts,
     place,
 )
-from syncd.sync.portions import has_media, portion
+from syncd.sync.portions import portion
 from syncd.sync.remembered import Remembered
 from syncd.sync.scheduler import (
     AlreadyComplete,
+    Brought,
     Checked,
     Closed,
     Confirmed,
@@ -173,6 +174,10 @@ class Session:
         # `start` comes from the scheduler, not from memory here: after a failure it goes back to
         # what was confirmed, and a position kept in two places would disagree
         return self._guarded(lambda: self._send(start, most, searched_to))
+
+    def bring(self) -> Event:
+        """Take the files there that the lines sent so far are about."""
+        return self._guarded(self._bring_files)
 
     def confirm(self, confirmed: Position) -> Event:
         """Ask the server's count; remember in the cursor what it confirms."""
@@ -389,7 +394,7 @@ class Session:
         chunk = self._next(start, most, searched_to)
         failpoint("read.after")
         size = len(chunk.lines.data), len(chunk.lines)
-        if memory.is_small(*size) or has_media(chunk.lines):  # whose files may be long on their way
+        if memory.is_small(*size):
             return self._hand_over(start, chunk)
         # Read again once there is room: each thread that waits for it would hold what it has read.
         # And held until all that was made of the lines is let go
@@ -430,7 +435,14 @@ class Session:
         else:
             self._shown = fingerprint.fingerprint(self.path, end)
         self._unconfirmed.add(start, end, self._shown)
-        return Sent(end, chunk.scanned_to, outcome_of(special, end), self._alive().pause())
+        uploader = self._alive()
+        outcome = outcome_of(special, end)
+        return Sent(end, chunk.scanned_to, outcome, uploader.pause(), uploader.files)
+
+    def _bring_files(self) -> Event:
+        uploader = self._alive()
+        uploader.bring()
+        return Brought(uploader.pause())
 
     def _confirm(self, confirmed: Position) -> Event:
         failpoint("confirm.before")

@@ -256,6 +256,11 @@ class FakeUploader:
             raise self._die(self._server.down or Unreachable("the connection was cut"))
         return special_lines(parsed)
 
+    files = 0
+
+    def bring(self) -> None:
+        self._touch("bring")
+
     @property
     def ahead(self) -> int:
         return self._server.ahead

@@ -41,6 +41,7 @@ class TrackioUploader:
     most = MOST
     stopped = False
     rewinds = True
+    files = 0  # they go with their rows
 
     def __init__(self, target: Target, store: Store) -> None:
         self._target = target
@@ -76,6 +77,9 @@ class TrackioUploader:
             self._store.add(project, self._target.header.run_name, run_id, rows, config)
             self._told = True
             return special_lines(parsed)
+
+    def bring(self) -> None:
+        """Nothing is left for it."""
 
     def rewind(self, ordinal: int, attempt: int) -> None:
         """Go back. Rows that are there stay as they are."""

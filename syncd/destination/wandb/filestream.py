@@ -142,9 +142,16 @@ class FileStream:
         if self._lanes.of(self._target.ref) is not Lane.DIRECT:
             raise _other_lane("the server was found out not to do what this way relies on")
         with memory.for_lines(len(lines.data), len(lines)):
-            special = self._send(lines)
-        self._bring(self._media.pop())  # which may take long
-        return special
+            return self._send(lines)
+
+    @property
+    def files(self) -> int:
+        """Those that rows referred to since the last `bring`."""
+        return self._media.waiting
+
+    def bring(self) -> None:
+        """Bring them to where the server wants them."""
+        self._bring(self._media.pop())
 
     def confirm(self) -> int:
         """The server's count; where it has none, the lines that it answered for."""

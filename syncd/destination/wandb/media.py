@@ -71,6 +71,11 @@ class MediaFiles:
         opened.close()
         return None
 
+    @property
+    def waiting(self) -> int:
+        """How many files `pop` has."""
+        return len(self._announced)
+
     def pop(self) -> list[MediaFile]:
         """The files that rows referred to since this was last asked."""
         files, self._announced = list(self._announced.values()), {}

@@ -185,6 +185,11 @@ class WandbSdk:
         self._call(Log(rows, self._target.media), HAND_OVER)
         return special
 
+    files = 0  # the SDK has a thread of its own for them
+
+    def bring(self) -> None:
+        """Nothing is left for it."""
+
     @property
     def ahead(self) -> int:
         """None: the SDK says nothing about arrival."""

@@ -27,6 +27,7 @@ from syncd.sync.scheduler import (
     ActionKind,
     AlreadyComplete,
     Blocked,
+    Brought,
     Checked,
     Closed,
     Confirmed,
@@ -56,16 +57,18 @@ WAITING = Run(
     Phase.OPEN, size=90, scanned_to=90, confirmed=P3, sent=P9, confirm_at=5.0, confirm_wait=1.0
 )
 REFUSED = RunRefused(ProblemCode.TRUNCATED, "no")
+UNDER_WAY = {phase for phase in Phase if phase.endswith("ing")}
 EVENTS = {
     FileSize(50): set(Phase),
     Opened(P3): {Phase.OPENING},
     AlreadyComplete(P9): {Phase.OPENING},
     Sent(P9, 90): {Phase.SENDING},
+    Brought(): {Phase.BRINGING},
     Confirmed(P9): {Phase.CONFIRMING},
     Checked(None): {Phase.IDLE, Phase.OPEN},
     Closed(True): {Phase.CLOSING},
-    Failed(RunTrouble("no")): {Phase.OPENING, Phase.SENDING, Phase.CONFIRMING, Phase.CLOSING},
-    Blocked(REFUSED): {Phase.OPENING, Phase.SENDING, Phase.CONFIRMING, Phase.CLOSING},
+    Failed(RunTrouble("no")): UNDER_WAY,
+    Blocked(REFUSED): UNDER_WAY,
     Retry(): set(Phase),
     StartOver(Run()): {Phase.IDLE},
 }
@@ -201,7 +204,7 @@ def test_a_retry_that_fails_is_tried_again_also_for_a_run_that_seems_done() -> N
         (WAITING, 5.0, [ActionKind.CONFIRM]),
         (WAITING._replace(size=95), 4.0, []),
         (WAITING._replace(size=95), 5.0, [ActionKind.CONFIRM]),
-        (WAITING, 61.0, [ActionKind.ABANDON]),
+        (WAITING._replace(confirm_at=62.0), 61.0, [ActionKind.ABANDON]),
         (OPEN_IDLE, 0.0, []),
         (OPEN_IDLE, 121.0, [ActionKind.CHECK]),
         (OPEN_IDLE._replace(outcome=FINISHED), 0.0, [ActionKind.CLOSE]),
@@ -346,7 +349,8 @@ def test_sending_on_puts_off_neither_the_question_nor_the_stall() -> None:
     assert (more.confirm_at, more.progress_at) == (10.0 + LIMITS.confirm_lazy, 10.0)
     ended = fold(more._replace(phase=Phase.SENDING), Sent(Position(21, 210), 210, FINISHED), 12.5)
     assert ended.confirm_at == 12.5 + LIMITS.confirm_first
-    assert chosen(more._replace(size=999), now=10.0 + LIMITS.stall + 1) == [ActionKind.ABANDON]
+    late = 10.0 + LIMITS.stall + 1
+    assert chosen(more._replace(size=999, confirm_at=late + 1), late) == [ActionKind.ABANDON]
 
 
 def test_a_run_that_logs_on_and_on_is_asked_for_seldom_and_a_backlog_or_an_end_soon() -> None:
@@ -384,3 +388,29 @@ def test_runs_that_are_asleep_make_no_difference(runs: list[Run], online: bool, 
     limits = replace(LIMITS, open_runs=2)
     expected = actions(every, online=online, now=now, limits=limits)
     assert actions(awake, online=online, now=now, limits=limits) == expected
+
+
+def test_files_are_brought_before_the_next_lines_and_before_the_end() -> None:
+    run = fold(Run(Phase.SENDING, size=300, ahead=99), Sent(P9, 90, pause=0.5, files=2))
+    assert (chosen(run, 0.4), chosen(run, 0.5)) == ([], [ActionKind.BRING])
+    run = fold(start(run, Action(ActionKind.BRING, "r")), Brought(pause=0.2), now=0.6)
+    assert (chosen(run, 0.7), chosen(run, 0.8)) == ([], [ActionKind.SEND])
+    ended = OPEN_IDLE._replace(outcome=FINISHED, files=1)
+    assert chosen(ended) == [ActionKind.BRING]
+    assert chosen(ended._replace(files=0)) == [ActionKind.CLOSE]
+
+
+@pytest.mark.parametrize("event", [Failed(RunTrouble("no")), Blocked(REFUSED)])
+def test_files_of_a_session_that_failed_are_left_to_the_runs_end(event: object) -> None:
+    assert fold(OPEN_IDLE._replace(phase=Phase.BRINGING, files=3), event).files == 0
+    assert fold(OPEN_IDLE._replace(files=3), Retry()).files == 0
+
+
+def test_a_count_is_asked_once_more_before_a_session_is_dropped_that_brought_files_for_long() -> (
+    None
+):
+    late = LIMITS.stall + 1
+    run = fold(WAITING._replace(phase=Phase.BRINGING), Brought(), now=late)
+    assert chosen(run, late) == [ActionKind.CONFIRM]
+    run = fold(start(run, Action(ActionKind.CONFIRM, "r")), Confirmed(P3), now=late)
+    assert chosen(run, late) == [ActionKind.ABANDON]

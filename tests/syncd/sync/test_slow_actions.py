@@ -1,5 +1,5 @@
-"""What may wait for room in the memory, or for a count to stand still, leaves threads to what takes
-a moment: a live run's record does not wait behind other runs' backlogs."""
+"""What may wait for room in the memory, for a count to stand still, or for a store of files, leaves
+threads to what takes a moment: a live run's record does not wait behind other runs' backlogs."""
 
 from __future__ import annotations
 
@@ -10,9 +10,13 @@ from syncd.destination.base import Outcome
 from syncd.settings import Limits
 from syncd.sync.assemble import MOST_THREADS
 from syncd.sync.scheduler import (
+    FILES_AT_ONCE,
     LARGE,
     LARGE_AT_ONCE,
+    MOST_FILES,
     SLOW_AT_ONCE,
+    Action,
+    ActionKind,
     Phase,
     Run,
     Sent,
@@ -28,6 +32,7 @@ LIVE = Run(Phase.OPEN, size=200, ahead=AHEAD)
 BACKLOG = Run(Phase.OPEN, size=MUCH, ahead=AHEAD)
 ENDS = Run(Phase.OPEN, size=9, scanned_to=9, outcome=Outcome("finished", 0))
 NEW = Run(size=200)
+WITH_FILES = Run(Phase.OPEN, size=200, scanned_to=200, files=1)
 
 
 def begin(runs: dict[str, Run], now: float = 100.0) -> list[str]:
@@ -79,3 +84,27 @@ def test_backlogs_are_sent_in_turn() -> None:
             at = Position(turn, turn * LARGE)
             runs[key] = transition(runs[key], Sent(at, at.offset), now, 0.5, LIMITS)
     assert all(order.count(key) == 2 for key in runs)
+
+
+@pytest.mark.parametrize("other", [LIVE, BACKLOG, NEW])
+def test_files_and_ends_leave_threads_to_lines_and_to_runs_that_begin(other: Run) -> None:
+    runs = {f"files{n}": WITH_FILES for n in range(100)} | {f"ends{n}": ENDS for n in range(100)}
+    assert len(begin(runs)) == FILES_AT_ONCE
+    runs["other"] = other
+    assert begin(runs) == ["other"]
+
+
+def test_lines_go_before_files_that_wait_for_their_turn_but_for_those_of_many() -> None:
+    runs = {f"files{n}": WITH_FILES for n in range(FILES_AT_ONCE)}
+    begin(runs)
+    runs |= {"few": LIVE._replace(files=1), "many": LIVE._replace(files=MOST_FILES)}
+    assert actions(runs, online=True, now=100.0, limits=LIMITS) == [Action(ActionKind.SEND, "few")]
+
+
+def test_a_session_is_not_parked_before_its_files_are_brought() -> None:
+    limits = Limits(open_runs=1)
+    quiet = WITH_FILES._replace(files=0)
+    for files, kind in ((0, ActionKind.CLOSE), (1, ActionKind.BRING)):
+        runs = {"open": quiet._replace(files=files), "new": NEW}
+        found = actions(runs, online=True, now=100.0, limits=limits)
+        assert found == [Action(kind, "open")]

@@ -85,6 +85,7 @@ class Log:
             try:
                 assert uploader.open() == begin
                 special += uploader.send(part)
+                uploader.bring()
                 _confirmed(uploader, stop)
                 self._close(uploader, special, whole=stop == len(lines))
             finally:

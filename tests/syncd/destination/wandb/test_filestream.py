@@ -243,6 +243,10 @@ def test_pictures_and_sounds_are_there_with_their_rows(bench: DirectBench, tmp_p
     lines = Lines.of(data, Position())
     uploader = run.open()
     special = uploader.send(lines)
+    assert (uploader.files, len(bench.rows(run.run_id))) == (2, len(lines))
+    assert not [name for name in bench.server.run(run.run_id)["files"] if "media" in name]
+    uploader.bring()
+    assert uploader.files == 0
     uploader.close(FINISHED, (), [line for line in special if line.at.ordinal >= 2])
     shown = bench.server.run(run.run_id)
     picture = shown["history"][2]["val/notes"]
@@ -266,8 +270,9 @@ def test_a_picture_that_got_lost_is_brought_again_at_the_end(
     lines = Lines.of(run.lines.data + json.dumps(record).encode() + b"\n", Position())
     first = run.open()
     bench.server.fault("status", endpoint="files", status=500, times=1)
+    first.send(lines)
     with pytest.raises(Unreachable):
-        first.send(lines)
+        first.bring()
     second = run.open()
     second.close(FINISHED, (), [line for line in lines if line.at.ordinal == 1])
     name = bench.rows(run.run_id)[1]["k"]["path"]
