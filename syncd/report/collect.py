@@ -37,6 +37,7 @@ from syncd.state import cursor, daemon_report, decisions, failures, lease, quara
 from syncd.state.cursor import Cursor
 from syncd.state.daemon_report import DaemonReport
 from syncd.state.failures import Problem
+from syncd.state.reached import Tries
 
 _GLANCE: Final = 200  # folders, which `status --watch` looks at each second
 
@@ -57,8 +58,8 @@ def collect(
     if holder and report.pid == holder.pid:
         elsewhere = _elsewhere(report, identity, settings.project)
     current = report if holder and not elsewhere else DaemonReport()
-    ago = reached.seconds_ago(state, datetime.now(UTC))
-    connectivity, words, remedy = _connectivity(current, identity, ago)
+    tries = reached.load(state, datetime.now(UTC))
+    connectivity, words, remedy = _connectivity(current, identity, tries)
     entity = current.entity or identity.entity
     run_ids = cursor.run_ids(state / "cursors") or set()
     kept = cursor.load_all(state / "cursors", run_ids)
@@ -125,20 +126,27 @@ def _is_gone(known: Cursor, settings: Settings) -> bool:
 
 
 def _connectivity(
-    report: DaemonReport, identity: Identity, ago: float | None
+    report: DaemonReport, identity: Identity, tries: Tries
 ) -> tuple[Connection, str, str]:
-    """The daemon's word, where one runs that had a login to ask with, or did without. ago: seconds
-    since anybody reached the server."""
+    """The daemon's word, where one runs that had a login to ask with, or did without; else how the
+    last tries went."""
     had_login = identity.key_source or report.login or not identity.needs_key
     if report.updated and (had_login or report.connectivity is Connection.ONLINE):
         return report.connectivity, report.words, report.remedy
     if identity.key_source or not identity.needs_key:
-        if identity.needs_key:
-            never, last = "nobody has asked the server yet", "reached"
-        else:
-            never, last = "nothing was kept there yet", "last used"
-        return Connection.UNKNOWN, never if ago is None else f"{last} {spoken(ago)} ago", ""
+        return Connection.UNKNOWN, _tried(identity, tries), ""
     return Connection.NOT_LOGGED_IN, "nobody is logged in", identity.login_remedy
+
+
+def _tried(identity: Identity, tries: Tries) -> str:
+    if identity.needs_key:
+        never, last = "no upload has reached it yet", "reached"
+    else:
+        never, last = "nothing was kept there yet", "last used"
+    words = never if tries.ago is None else f"{last} {spoken(tries.ago)} ago"
+    if tries.failed_ago is None:
+        return words
+    return f"{words}; the last try, {spoken(tries.failed_ago)} ago, failed: {tries.why}"
 
 
 def _files(

@@ -311,6 +311,8 @@ class Daemon:
             return
         if was.in_doubt or str(probed.found) != str(was.error):
             events.went_offline(probed.found)
+        why = probed.found.what
+        self._remember(lambda: reached.save_failed(self.state, why))
         jitter = self._jitter()
         self.connectivity = connectivity.failed(was, probed.found, now, jitter, self.limits)
 

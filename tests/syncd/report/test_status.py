@@ -13,7 +13,7 @@ import pytest
 
 from syncd.destination.wandb.credentials import Login
 from syncd.destination.wandb.destination import WandbDestination
-from syncd.errors import Connection, Exit, RunTrouble
+from syncd.errors import Connection, Exit, RunTrouble, Unreachable
 from syncd.paths import destination_folder
 from syncd.report.collect import collect
 from syncd.report.status import (
@@ -25,7 +25,7 @@ from syncd.report.status import (
     to_json,
 )
 from syncd.source import tailer
-from syncd.state import cursor, daemon_report, failures, lease
+from syncd.state import cursor, daemon_report, failures, lease, reached
 from syncd.state.daemon_report import DaemonReport
 from tests.fakes.uploads import IDENTITY, FakeServer
 from tests.syncd.world import URL, World, end_line
@@ -198,10 +198,31 @@ def test_the_daemons_word_counts_while_it_lives_and_serves_this_server(here: Wor
 
 
 def test_after_an_upload_the_server_was_reached_then(here: World) -> None:
-    assert here.status().connectivity_words == "nobody has asked the server yet"
+    assert here.status().connectivity_words == "no upload has reached it yet"
     here.begin()
     here.run_on()
     assert re.fullmatch(r"reached \d+ s ago", here.status().connectivity_words)
+
+
+def test_after_a_try_that_failed_it_is_said_when_that_was_and_why(here: World) -> None:
+    last = r"; the last try, \d+ s ago, failed: 127\.0\.0\.1:9 can't be reached"
+    here.server.down = Unreachable("127.0.0.1:9 can't be reached")
+    here.tick()
+    words = here.status().connectivity_words
+    assert re.fullmatch(f"no upload has reached it yet{last}", words)
+    here.server.down = None
+    here.tick(600)
+    assert re.fullmatch(r"reached \d+ s ago", here.status().connectivity_words)
+    here.server.down = Unreachable("127.0.0.1:9 can't be reached")
+    here.tick(600)
+    assert re.fullmatch(rf"reached \d+ s ago{last}", here.status().connectivity_words)
+
+
+def test_what_is_no_note_of_tries_says_nothing(here: World) -> None:
+    for data in (b'{"at": 5}', b'{"failed_at": "yesterday", "why": "x"}', b"[]", b""):
+        (here.destination / reached.NAME).parent.mkdir(parents=True, exist_ok=True)
+        (here.destination / reached.NAME).write_bytes(data)
+        assert here.status().connectivity_words == "no upload has reached it yet"
 
 
 def test_a_daemon_that_reports_no_more_is_called_silent(here: World) -> None:
