@@ -36,9 +36,7 @@ PACKAGES: Final = (
 LOW_SPACE: Final = 1 << 30  # bytes
 NO_SPACE: Final = 50 << 20
 FEW_WATCHES: Final = 1024
-_MORE_INOTIFY: Final = (
-    "sudo sysctl fs.inotify.max_user_watches=65536 fs.inotify.max_user_instances=128"
-)
+FEW_INSTANCES: Final = 16
 _LOCKS_OF_OTHERS: Final = (
     "If that is no daemon of yours, it keeps yours from uploading: set lock_dir to a folder in "
     "which you alone may write, and restart the daemon"
@@ -159,11 +157,14 @@ def _inotify(settings: Settings, destination: Destination) -> Iterable[Finding]:
         int((limits / name).read_text()) for name in ("max_user_watches", "max_user_instances")
     )
     words = f"{watches:,} watches and {instances:,} instances are allowed"
+    more = (
+        f"sudo sysctl fs.inotify.max_user_watches={max(65536, 2 * watches)} "
+        f"fs.inotify.max_user_instances={max(128, 2 * instances)}"
+    )
     if problem := watcher.no_inotify():
-        yield Finding("inotify", "warning", f"{problem}: folders are polled", _MORE_INOTIFY)
-    elif watches < FEW_WATCHES or instances < 16:
-        words = f"only {words}; polling stands in"
-        yield Finding("inotify", "warning", words, _MORE_INOTIFY)
+        yield Finding("inotify", "warning", f"{problem}: folders are polled; {words}", more)
+    elif watches < FEW_WATCHES or instances < FEW_INSTANCES:
+        yield Finding("inotify", "warning", f"only {words}; polling stands in", more)
     else:
         yield Finding("inotify", "ok", words)
 

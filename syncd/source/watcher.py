@@ -149,6 +149,7 @@ class Watcher:
                 if error.errno in _NONE_THERE:
                     return None
                 if self._is_first("below" if depth else folder):
+                    self._said.add("below")
                     events.polled_instead(Path(folder), error)
         return None
 
@@ -208,8 +209,13 @@ def no_inotify() -> str:
         made = Inotify()
     except OSError as error:
         return error.strerror or str(error)
-    made.stop()
-    made.join(timeout=5)
+    try:
+        made.watch("/", lambda path, change: None, link=False)
+    except OSError as error:
+        return error.strerror or str(error)
+    finally:
+        made.stop()
+        made.join(timeout=5)
     return ""
 
 

@@ -394,7 +394,9 @@ def test_no_inotify_at_all_is_a_warning_that_says_what_stands_in(
 ) -> None:
     monkeypatch.setattr(doctor.watcher, "no_inotify", lambda: "inotify instance limit reached")
     found = find()["inotify"]
-    assert (found.level, found.what) == (
-        "warning",
-        "inotify instance limit reached: folders are polled",
-    )
+    assert found.level == "warning"
+    assert found.what.startswith("inotify instance limit reached: folders are polled; ")
+    limits = Path("/proc/sys/fs/inotify")
+    now = [int((limits / f"max_user_{what}").read_text()) for what in ("watches", "instances")]
+    advised = [int(word.partition("=")[2]) for word in found.remedy.split()[2:]]
+    assert all(more >= 2 * allowed for more, allowed in zip(advised, now, strict=True))

@@ -401,6 +401,16 @@ def test_the_kernels_limits_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
         inotify._checked(-1)
 
 
+def test_doctor_is_told_that_no_watch_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert watcher.no_inotify() == ""
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "no watch is left")
+
+    monkeypatch.setattr(Inotify, "watch", full)
+    assert watcher.no_inotify() == "no watch is left"
+
+
 def test_after_more_events_than_the_kernel_keeps_all_folders_are_looked_at_anew(
     tmp_path: Path,
 ) -> None:
