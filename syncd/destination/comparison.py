@@ -18,12 +18,14 @@ from dataclasses import asdict, dataclass, field
 from functools import cache
 from typing import Any, Final
 
+from karaoke_train.runlog.format import MAX_DEPTH
 from karaoke_train.runlog.reader import Line
 from syncd.destination.rows import ATTEMPT, PART, RUNTIME, Media, attempt_at, row
 from syncd.source.media_folder import MediaFolder
 
 SHOWN: Final = 20  # ordinals and differences of a run that are kept; all are counted
 ADDED: Final = frozenset({RUNTIME, ATTEMPT, PART})
+_DEEPEST: Final = MAX_DEPTH + 2  # of a row: what a record has, and what its line is put into
 _ABSENT: Final = "(absent)"
 _NON_FINITE: Final = frozenset({"NaN", "Infinity", "-Infinity"})
 _KINDS: Final = {"audio": "audio-file"}  # as wandb calls them; all else is an image
@@ -189,13 +191,16 @@ def _ours(key: str) -> bool:
     return key == "_timestamp" or not key.startswith("_")
 
 
-def kept(value: Any) -> Any:
-    """The value as wandb keeps it, also where it's inside of others."""
+def kept(value: Any, depth: int = 0) -> Any:
+    """The value as wandb keeps it, also where it's inside of others. depth: of these; a server's
+    row may have more of them than a recursion ends well with, and is then no row of ours."""
+    if depth > _DEEPEST and isinstance(value, (Mapping, list, tuple)):
+        return "(nested too deep)"
     if isinstance(value, Mapping):
-        items = {key: kept(item) for key, item in value.items()}
+        items = {key: kept(item, depth + 1) for key, item in value.items()}
         return {key: item for key, item in items.items() if item != {}}
     if isinstance(value, (list, tuple)):
-        return [item if item == {} else kept(item) for item in value]
+        return [item if item == {} else kept(item, depth + 1) for item in value]
     if isinstance(value, str) and value in _NON_FINITE:
         return float(value)  # how wandb's own exports spell them
     past = isinstance(value, int) and not -(1 << 63) <= value < 1 << 63

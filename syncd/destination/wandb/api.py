@@ -36,6 +36,7 @@ PAGE: Final = 1000  # rows per question
 WORDS: Final = 200  # characters of what the server says that are passed on
 FILES: Final = 500  # of a run, per question
 MOST_FILES: Final = 1_000_000  # of a run; more are no list, but a server that makes them up
+DEEPEST: Final = 500  # of what it has of a run, which is written again: that takes Python to 1000
 MOST_OF_A_NAME: Final = 512  # characters; wandb takes 128
 _GZIP: Final = "FILESTREAM_GZIP"  # of a server's features: compressed posts are taken
 _WORTH_IT: Final = 4096  # bytes of a post from which on it is compressed
@@ -443,7 +444,18 @@ def _texted(run: Mapping[str, Any], name: str) -> Mapping[str, Any]:
         found = json.loads(value) if isinstance(value, str) else value
     except ValueError:
         return {}
-    return found if isinstance(found, dict) else {}
+    return found if isinstance(found, dict) and not _is_deeper(found, DEEPEST) else {}
+
+
+def _is_deeper(value: Any, most: int) -> bool:
+    """Whether more than so many objects and lists are within one another."""
+    level = [value]
+    for _ in range(most):
+        pairs = [one.values() if isinstance(one, dict) else one for one in level]
+        level = [item for inner in pairs for item in inner if isinstance(item, (dict, list))]
+        if not level:
+            return False
+    return True
 
 
 @lru_cache(maxsize=1024)

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from syncd.destination.wandb.api import Api
     from syncd.destination.wandb.filestream import FileStream
     from syncd.destination.wandb.heartbeats import Heartbeats
+    from syncd.destination.wandb.history import Patience
     from syncd.destination.wandb.last_sessions import LastSessions
     from syncd.destination.wandb.pace import Pace
     from syncd.destination.wandb.sdk import WandbSdk
@@ -170,7 +171,8 @@ class WandbDestination:
         """The run's rows. Raises UploadError."""
         from syncd.destination.wandb.history import history
 
-        return history(self._login, run, self._api.http.closed, self._api.viewer)
+        closed, ask = self._api.http.closed, self._api.viewer
+        return history(self._login, run, closed, ask, self._patience)
 
     def files(self, run: RunRef) -> Collection[str]:
         """What was uploaded of the run's files. Raises Unreachable or Refused."""
@@ -201,6 +203,12 @@ class WandbDestination:
         from syncd.destination.wandb.api import Api
 
         return Api(self._login, self._limits.request_timeout)
+
+    @cached_property
+    def _patience(self) -> Patience:
+        from syncd.destination.wandb.history import Patience
+
+        return Patience()
 
     @cached_property
     def _last_sessions(self) -> LastSessions:

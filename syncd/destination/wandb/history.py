@@ -20,6 +20,7 @@ from karaoke_train.runlog.plain_text import one_line
 from karaoke_train.runlog.secrets import hide
 from syncd.destination.base import RunRef
 from syncd.destination.wandb.credentials import Login
+from syncd.destination.wandb.http import MAX_ANSWER
 from syncd.destination.wandb.worker import STARTS_WITHIN, isolate_environment
 from syncd.errors import RunTrouble
 
@@ -31,16 +32,53 @@ ANSWERS_WITHIN: Final = 120.0
 ASK_EACH: Final = 15.0  # seconds of silence, after each of which the server itself is asked
 _LOOK: Final = 0.25  # seconds between looks at whether anybody still wants to know
 _READ: Final = 1 << 20  # bytes
+_SOON: Final = 15.0  # seconds, once a history has had no answer
+_MOST_SILENT: Final = 3  # histories in a row; then none is asked for
+_AGAIN: Final = 300.0  # seconds after which histories are asked for as at first
+
+
+class Patience:
+    """How long a server's histories are waited for: one that answers all but these costs each run
+    the whole time otherwise, and a daemon the threads that wait."""
+
+    def __init__(self) -> None:
+        self._silent = 0  # histories in a row that had no answer
+        self._last = 0.0  # when the last of them had none
+
+    @property
+    def seconds(self) -> float:
+        """Until the next rows are there; 0 for a server that is not asked."""
+        if time.monotonic() - self._last > _AGAIN:
+            self._silent = 0
+        if self._silent >= _MOST_SILENT:
+            return 0.0
+        return _SOON if self._silent else ANSWERS_WITHIN
+
+    def answered(self) -> None:
+        """Rows have come."""
+        self._silent = 0
+
+    def waited(self) -> None:
+        """None have."""
+        self._silent, self._last = self._silent + 1, time.monotonic()
 
 
 def history(
-    login: Login, ref: RunRef, closed: threading.Event, ask: Callable[[], object]
+    login: Login,
+    ref: RunRef,
+    closed: threading.Event,
+    ask: Callable[[], object],
+    patience: Patience,
 ) -> Iterator[dict[str, Any]]:
     """The rows of a run, by step. closed: nobody wants to know any more. ask: asks the server
     something small, and raises what keeps it from answering.
 
     Raises what `ask` does where rows fail to come since the server answers nothing, or nothing to
-    us; RunTrouble with the API's words when they alone can't be had to the last one."""
+    us; RunTrouble with the API's words when they alone can't be had to the last one. patience: with
+    the server, over all of its runs."""
+    if not patience.seconds:
+        words = f"wandb's API did not answer for {_MOST_SILENT} other runs just now"
+        raise RunTrouble(words, where=ref.run_id)
     question = {
         "base_url": login.base_url,
         "key": login.key,
@@ -66,19 +104,22 @@ def history(
                 with suppress(BrokenPipeError):  # it died: there is no answer then
                     process.stdin.write(json.dumps(question).encode() + b"\n")
                     process.stdin.flush()
-                answers = _answers(process.stdout.fileno(), closed, ask)
+                answers = _answers(process.stdout.fileno(), closed, ask, patience)
                 yield from _rows(answers, ref.run_id, ask)
         finally:
             process.kill()
             process.wait()
 
 
-def _answers(pipe: int, closed: threading.Event, ask: Callable[[], object]) -> Iterator[bytes]:
+def _answers(
+    pipe: int, closed: threading.Event, ask: Callable[[], object], patience: Patience
+) -> Iterator[bytes]:
     """What the process writes, line by line, to its end. Raises what `ask` does; RunTrouble when
     there is no more in time."""
     ready = select.poll()
     ready.register(pipe, select.POLLIN)
-    rest, seconds = b"", float(STARTS_WITHIN)
+    pieces, size = list[bytes](), 0  # of a line whose end is yet to come
+    seconds, waits_for_rows = float(STARTS_WITHIN), False
     while True:
         begun = time.monotonic()
         asked = begun
@@ -86,6 +127,8 @@ def _answers(pipe: int, closed: threading.Event, ask: Callable[[], object]) -> I
             if closed.is_set():
                 raise RunTrouble("the daemon is stopping")
             if time.monotonic() > begun + seconds:
+                if waits_for_rows:
+                    patience.waited()
                 raise RunTrouble(f"wandb's API did not answer within {seconds:.0f} s")
             if time.monotonic() > asked + ASK_EACH:
                 ask()  # the API would go on trying, and at its end not say what it was
@@ -93,9 +136,17 @@ def _answers(pipe: int, closed: threading.Event, ask: Callable[[], object]) -> I
         data = os.read(pipe, _READ)
         if not data:
             return
-        *lines, rest = (rest + data).split(b"\n")
-        yield from lines
-        seconds = ANSWERS_WITHIN
+        if waits_for_rows:
+            patience.answered()
+        pieces.append(data)
+        size += len(data)
+        if b"\n" in data:
+            *lines, rest = b"".join(pieces).split(b"\n")
+            yield from lines
+            pieces, size = [rest], len(rest)
+        elif size > MAX_ANSWER:
+            raise RunTrouble("wandb's API answered with a row that is larger than any")
+        seconds, waits_for_rows = patience.seconds or _SOON, True
 
 
 def _rows(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import math
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from karaoke_train.runlog.format import encode
+from karaoke_train.runlog.format import MAX_DEPTH, encode
 from karaoke_train.runlog.reader import Line, Position, split_lines
 from syncd.destination.comparison import SHOWN, compare, media_hash
 from syncd.destination.rows import Media, attempt_at, row
@@ -248,3 +249,26 @@ def test_a_bad_line_is_equal_to_its_placeholder(tmp_path: Path) -> None:
     file = split_lines(b'{"type": "config"}\nno JSON\n\n', Position())[0]
     result = compare(file, served(file), STARTED, no_media)
     assert (result.equal, result.placeholder_at) == (True, [1])
+
+
+@pytest.mark.parametrize("depth", [100, 900])
+@pytest.mark.parametrize(("begin", "end"), [("[", "]"), ('{"a":', "}")])
+def test_a_row_that_is_nested_deeper_than_a_recursion_goes_is_another_one(
+    depth: int, begin: str, end: str
+) -> None:
+    rows = served(FILE)
+    rows[2]["loss"] = json.loads(begin * depth + "1" + end * depth)
+    result = compare(FILE, rows, STARTED, no_media)
+    assert [(one.ordinal, one.key) for one in result.differences] == [(2, "loss")]
+
+
+def test_a_record_that_is_nested_as_deep_as_may_be_is_compared_whole() -> None:
+    deep: Any = 1
+    for _ in range(MAX_DEPTH - 1):
+        deep = {"a": deep}
+    file, other = lines(train(0, deep=deep)), lines(train(0, deep={"b": deep["a"]}))
+    assert file[0].record
+    assert compare(file, served(file), STARTED, no_media).equal
+    assert not compare(file, served(other), STARTED, no_media).consistent
+    inner = json.loads(json.dumps(deep).replace("1", "2"))
+    assert not compare(file, served(lines(train(0, deep=inner))), STARTED, no_media).consistent

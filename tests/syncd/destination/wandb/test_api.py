@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import socket
 from pathlib import Path
 from socket import gaierror
@@ -17,7 +19,7 @@ from urllib3.exceptions import (
 )
 
 from syncd.destination.base import Labels, RemoteRun, RunRef
-from syncd.destination.wandb.api import Api, _last_step
+from syncd.destination.wandb.api import Api, _last_step, _texted
 from syncd.destination.wandb.credentials import Login
 from syncd.destination.wandb.http import describe, retry_after
 from syncd.errors import Refused, Unreachable
@@ -216,3 +218,12 @@ def test_retry_after_is_seconds_or_a_date(header: str, seconds: float) -> None:
 )  # fmt: skip
 def test_the_last_step_is_read_from_the_tail(tail: object, step: int) -> None:
     assert _last_step(tail) == step
+
+
+@pytest.mark.parametrize("depth", [600, 970, 100_000])
+def test_what_is_nested_too_deep_to_be_written_again_says_nothing(depth: int) -> None:
+    text = '{"a":' * depth + "1" + "}" * depth
+    with contextlib.suppress(RecursionError):  # which makes it no W&B server's answer
+        assert _texted({"summaryMetrics": text}, "summaryMetrics") == {}
+    few = '{"a":' * 400 + "1" + "}" * 400
+    assert _texted({"summaryMetrics": few}, "summaryMetrics") == json.loads(few)

@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
+from syncd.destination.base import RunRef
 from syncd.destination.wandb import history
-from syncd.destination.wandb.history import _answers, _rows
+from syncd.destination.wandb.credentials import Login
+from syncd.destination.wandb.history import ANSWERS_WITHIN, Patience, _answers, _rows
 from syncd.errors import Connection, Refused, RunTrouble, Unreachable
 
 
@@ -22,6 +25,7 @@ class Pipe:
         self.ours, self._theirs = os.pipe()
         self.closed = threading.Event()
         self.ask: Callable[[], object] = lambda: None
+        self.patience = Patience()
 
     def says(self, *answers: Any) -> None:
         os.write(self._theirs, b"".join(json.dumps(one).encode() + b"\n" for one in answers))
@@ -35,7 +39,7 @@ class Pipe:
         self._theirs = -1
 
     def rows(self) -> Iterator[dict[str, Any]]:
-        answers = _answers(self.ours, self.closed, lambda: self.ask())
+        answers = _answers(self.ours, self.closed, lambda: self.ask(), self.patience)
         return _rows(answers, "run-1", lambda: self.ask())
 
 
@@ -128,3 +132,54 @@ def test_a_login_that_ends_meanwhile_is_what_the_api_failed_for(pipe: Pipe) -> N
     pipe.ask = refused
     with pytest.raises(Refused, match="not accepted"):
         list(pipe.rows())
+
+
+def test_a_row_without_an_end_is_given_up_before_it_fills_the_memory(
+    pipe: Pipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(history, "MAX_ANSWER", 5)
+    pipe.says_half()
+    with pytest.raises(RunTrouble, match="larger than any"):
+        list(pipe.rows())
+
+
+def test_a_server_that_answers_no_histories_costs_one_run_the_whole_time(
+    pipe: Pipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert pipe.patience.seconds == ANSWERS_WITHIN
+    for name in ("ANSWERS_WITHIN", "_SOON"):
+        monkeypatch.setattr(history, name, 0.05)
+    for _ in range(3):
+        assert pipe.patience.seconds
+        pipe.says(["begun", ""])
+        with pytest.raises(RunTrouble, match="did not answer within"):
+            list(pipe.rows())
+    assert not pipe.patience.seconds
+    asked = history.history(
+        Login("http://127.0.0.1:9", ""), RunRef("e", "p", "r"), pipe.closed, no_answer,
+        pipe.patience,
+    )  # fmt: skip
+    with pytest.raises(RunTrouble, match="for 3 other runs just now"):
+        next(asked)
+
+
+def test_a_server_that_answers_again_is_waited_for_as_at_first(pipe: Pipe) -> None:
+    pipe.patience.waited()
+    assert pipe.patience.seconds < ANSWERS_WITHIN
+    rows = pipe.rows()
+    pipe.says(["begun", ""])
+    pipe.ask = lambda: pipe.says(["row", {"_step": 0}], ["end", ""])
+    threading.Timer(0.05, pipe.ask).start()
+    assert list(rows) == [{"_step": 0}]
+    assert pipe.patience.seconds == ANSWERS_WITHIN
+
+
+def test_a_server_that_was_silent_a_while_ago_is_asked_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    patience = Patience()
+    for _ in range(3):
+        patience.waited()
+    now = time.monotonic()
+    monkeypatch.setattr(history.time, "monotonic", lambda: now + 301)
+    assert patience.seconds == ANSWERS_WITHIN
