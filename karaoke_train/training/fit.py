@@ -19,7 +19,7 @@ from transformers import (
 from karaoke_train.dataset.batches import collate
 from karaoke_train.dataset.load import Data, dataset, worker_count
 from karaoke_train.inference.plot import piano_roll_png
-from karaoke_train.model.checkpoints import RunFileCallback, save_model
+from karaoke_train.model.checkpoints import RunFileCallback, save_model, spared
 from karaoke_train.model.model import VoiceToNotesModel
 from karaoke_train.settings import TrainSettings
 from karaoke_train.training.callbacks import Patience, ProgressBar, StopOnSignal
@@ -40,7 +40,7 @@ class Outcome:
 
     status: finished or interrupted. history: the Trainer's log entries, over resumes.
     best: folder of the best model, None when interrupted before the first validation.
-    checkpoint: the newest checkpoint.
+    checkpoint: the newest checkpoint, None when none could be written.
     """
 
     status: str
@@ -97,8 +97,12 @@ def fit(
         bar.close()
         picture.close()
     best = run_dir / "best"
-    if stop.caught is None and trainer.is_world_process_zero():
-        save_model(trainer.accelerator.unwrap_model(trainer.model), best)
+    # Of a best checkpoint that could not be written, `best` alone has the model
+    kept = trainer.state.best_model_checkpoint
+    loaded = not data.val or (kept is not None and Path(kept).is_dir())
+    if stop.caught is None and trainer.is_world_process_zero() and (loaded or not best.is_dir()):
+        with spared(best):
+            save_model(trainer.accelerator.unwrap_model(trainer.model), best)
     return Outcome(
         status="finished" if stop.caught is None else "interrupted",
         history=trainer.state.log_history,
@@ -114,13 +118,18 @@ class KeepBest(TrainerCallback):
     def __init__(self, trainer: NoteTrainer, folder: Path) -> None:
         self.trainer = trainer
         self.folder = folder
+        self._score: float | None = None  # of the model that is there
 
     def on_evaluate(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Save the model where no validation before was as good; resumed runs look back, too."""
         key = f"eval_{BEST}"
         values = [entry[key] for entry in state.log_history if key in entry]
-        if state.is_world_process_zero and values[-1] > max(values[:-1], default=-1.0):
-            save_model(self.trainer.accelerator.unwrap_model(self.trainer.model), self.folder)
+        if self._score is None:
+            self._score = max(values[:-1], default=-1.0)
+        if state.is_world_process_zero and values[-1] > self._score:
+            with spared(self.folder):
+                save_model(self.trainer.accelerator.unwrap_model(self.trainer.model), self.folder)
+                self._score = values[-1]
 
 
 class ValidationPicture:
@@ -140,15 +149,18 @@ class ValidationPicture:
             return {}
         path = Path(self._folder.name) / f"piano_roll_{step}.png"
         title = f"step {step}: reference outlined, prediction filled"
-        piano_roll_png(
-            path,
-            shown.spectrogram,
-            self.trainer.features,
-            shown.predicted,
-            shown.reference,
-            title=title,
-        )
-        return {"val/piano_roll": path}
+        drawn: dict[str, Path] = {}
+        with spared(path):
+            piano_roll_png(
+                path,
+                shown.spectrogram,
+                self.trainer.features,
+                shown.predicted,
+                shown.reference,
+                title=title,
+            )
+            drawn["val/piano_roll"] = path
+        return drawn
 
 
 def rank(settings: TrainSettings) -> int:

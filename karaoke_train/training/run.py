@@ -19,7 +19,7 @@ import transformers
 from karaoke_train.dataset.load import Data, load_data
 from karaoke_train.inference.plot import curves_png, sparkline
 from karaoke_train.model.build import build_model
-from karaoke_train.model.checkpoints import check_state
+from karaoke_train.model.checkpoints import check_state, spared
 from karaoke_train.runlog import RunLog
 from karaoke_train.runlog.plain_text import one_line, several_lines
 from karaoke_train.training import fit
@@ -207,12 +207,17 @@ def _closing(outcome: fit.Outcome, log_path: Path, place: Path) -> str:
     picture = place / "curves.png"
     named = {name.replace("val loss", "val/loss"): points for name, points in curves.items()}
     if any(curves.values()):
-        curves_png(picture, {n.replace("train loss", "train/loss"): p for n, p in named.items()})
-        lines.append(f"picture     {picture}")
+        with spared(picture):
+            curves_png(
+                picture, {n.replace("train loss", "train/loss"): p for n, p in named.items()}
+            )
+            lines.append(f"picture     {picture}")
     lines.append(f"log         {log_path}")
     if outcome.best is not None:
         lines.append(f"checkpoint  {outcome.best}")
-    if outcome.status != "finished":
+    if outcome.status != "finished" and outcome.checkpoint is None:
+        lines.append("resume      not possible: no checkpoint could be written")
+    elif outcome.status != "finished":
         lines.append(f"checkpoint  {outcome.checkpoint}")
         lines.append(f"resume      karaoke-train --resume {outcome.checkpoint}")
     return "\n".join(lines)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import astuple, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,6 +14,7 @@ from transformers import Trainer
 
 from karaoke_train.dataset.batches import BucketSampler, SegmentDataset
 from karaoke_train.inference.metrics import Counts, count_notes, count_pitches, total
+from karaoke_train.model.checkpoints import spared
 from karaoke_train.model.decode import decode, frame_pitch
 from karaoke_train.model.model import unpack_posteriors
 from karaoke_train.notes import Note
@@ -134,6 +137,19 @@ class NoteTrainer(Trainer):
         for speed in ("eval_runtime", "eval_samples_per_second", "eval_steps_per_second"):
             logs.pop(speed, None)
         super().log(logs, start_time)
+
+    def _save_checkpoint(self, model: torch.nn.Module, trial: Any) -> None:
+        """The Trainer's own. One that can't be written is left out, where nobody waits for it."""
+        if self.accelerator.num_processes > 1:  # the other ranks would, for ever
+            super()._save_checkpoint(model, trial)
+            return
+        folder = Path(str(self.args.output_dir)) / f"checkpoint-{self.state.global_step}"
+        whole = False
+        with spared(folder):
+            super()._save_checkpoint(model, trial)
+            whole = True
+        if not whole:
+            shutil.rmtree(folder, ignore_errors=True)
 
     def _get_train_sampler(self, train_dataset: Any = None) -> BucketSampler:
         """Batches of similar length; the training sets the sampler's epoch, on every rank."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import signal
@@ -35,9 +36,10 @@ from karaoke_train.model.model import VoiceToNotesModel, unpack_posteriors
 from karaoke_train.runlog import RunLog
 from karaoke_train.settings import FAST_DEV, TrainSettings
 from karaoke_train.synth import VALIDATION_VOICES, synthetic_songs
-from karaoke_train.training import fit
+from karaoke_train.training import fit, run
 from karaoke_train.training.runlog_callback import RunLogCallback
 from tests.karaoke_train.conftest import PROGRAM, Ran, karaoke_train
+from tests.karaoke_train.runlog.files import warned
 from tests.patience import patience
 
 QUICK = TrainSettings(
@@ -159,6 +161,60 @@ def test_a_run_that_dies_after_its_first_validation_leaves_its_best_model(tmp_pa
     with pytest.raises(MemoryError):
         trained(tmp_path, [DiesAtItsFirstCheckpoint()], epochs=2)
     assert load_model(tmp_path / "best").config.encoder.d_model > 0
+
+
+class RemembersItsFirst(TrainerCallback):
+    """The weights at the first validation."""
+
+    def __init__(self) -> None:
+        self.weights: dict[str, torch.Tensor] = {}
+
+    def on_evaluate(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if not self.weights:
+            self.weights = {k: v.clone() for k, v in kwargs["model"].state_dict().items()}
+
+
+def test_a_checkpoint_that_can_not_be_written_costs_itself_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, first = torch.save, RemembersItsFirst()
+
+    def on_a_full_disk(what: Any, path: Any, *args: Any, **kwargs: Any) -> None:
+        if "checkpoint-1" in str(path):
+            raise RuntimeError("basic_ios::clear: iostream error")
+        real(what, path, *args, **kwargs)
+
+    monkeypatch.setattr(torch, "save", on_a_full_disk)
+    with warned("checkpoint-1 could not be written (basic_ios"):
+        outcome, _ = trained(tmp_path, [first], epochs=2, lr=1e-9)  # the first stays the best
+    assert outcome.status == "finished"
+    assert [path.name for path in tmp_path.glob("checkpoint-*")] == ["checkpoint-2"]
+    assert outcome.checkpoint == tmp_path / "checkpoint-2"
+    assert outcome.best is not None
+    for name, value in load_model(outcome.best).state_dict().items():
+        torch.testing.assert_close(value, first.weights[name], atol=0, rtol=0)
+
+
+def test_a_training_on_a_full_disk_goes_on_to_its_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(self: VoiceToNotesModel, folder: Path, **kwargs: Any) -> None:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        (Path(folder) / "config.json").touch()
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(VoiceToNotesModel, "save_pretrained", full)
+    told = [f"{name} could not be written" for name in ("best", "checkpoint-1", "best")]
+    with warned(*told):
+        outcome, _ = trained(tmp_path, [], epochs=1)
+    assert (outcome.status, outcome.best, outcome.checkpoint) == ("finished", None, None)
+    assert [path.name for path in tmp_path.iterdir() if path.is_dir()] == []
+
+
+def test_an_interrupted_training_without_a_checkpoint_names_none(tmp_path: Path) -> None:
+    said = run._closing(fit.Outcome("interrupted", [], None, None, 0.5), tmp_path / "log", tmp_path)
+    assert "resume      not possible: no checkpoint could be written" in said
+    assert "None" not in said
 
 
 def test_a_new_training_starts_from_an_old_model(tmp_path: Path) -> None:
