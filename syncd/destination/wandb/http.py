@@ -28,7 +28,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import (
     ConnectTimeoutError,
     HTTPError,
-    LocationParseError,
+    LocationValueError,
     NameResolutionError,
     ProxyError,
     ReadTimeoutError,
@@ -48,6 +48,12 @@ MAX_ANSWER: Final = 64 << 20  # bytes of an answer; more is no answer of W&B's
 _CONNECTIONS: Final = 32  # kept alive; more are made, and closed after use
 _HOSTS: Final = 8  # whose connections are kept: the server's, and those that it has files sent to
 _UNREADABLE: Final = (FileNotFoundError, PermissionError, IsADirectoryError, UnsafeFile)
+_FRAMING: Final = frozenset(
+    {
+        *("host", "content-length", "transfer-encoding", "connection", "expect", "upgrade", "te"),
+        *("trailer", "keep-alive", "proxy-authorization", "proxy-connection"),
+    }
+)
 _NEVER: Final = urllib3.Retry(False, redirect=False)
 
 
@@ -137,7 +143,12 @@ class Http:
         body.seek(begin)
         # Without a length it would go in chunks, which the stores behind such links refuse. What
         # a file has grown by since is left out: it would be taken for the next request
-        headers = {**headers, "Content-Length": str(length)}
+        # Those that say where a request ends, or goes, are not the server's to give: what it has us
+        # send, and a picture's bytes behind it, could be a request of its own to any host
+        given = {
+            name: value for name, value in headers.items() if name.strip().lower() not in _FRAMING
+        }
+        headers = {**given, "Content-Length": str(length)}
         return self._send("PUT", absolute, _Part(body, length), headers)
 
     def head(self) -> Answer:
@@ -204,7 +215,7 @@ class Http:
                 response.close()
         except SSLError as error:
             raise TlsRefused(describe(error, self.host)) from None
-        except LocationParseError as error:
+        except LocationValueError as error:
             raise BadRequest(type(error).__name__) from None
         except HTTPError as error:
             raise Unreachable(describe(error, self.host)) from None

@@ -449,6 +449,23 @@ def test_the_key_goes_to_the_server_and_not_to_the_links_that_it_gives() -> None
     assert [b"authorization" in request.lower() for request in seen] == [True, False, False]
 
 
+def test_a_server_does_not_say_where_the_requests_that_bring_files_end_or_go() -> None:
+    """It could have a picture's bytes taken for requests, by a host that trusts this machine."""
+    seen: list[bytes] = []
+    given = {
+        "content-length": "1", "Transfer-Encoding": "chunked", "transfer-encoding ": "chunked",
+        "Host": "elsewhere", "Connection": "upgrade", "X-Amz-Acl": "private",
+    }  # fmt: skip
+    with server(replying(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", seen)) as url:
+        Http(url, "secret", 5.0).put(f"{url}/there", io.BytesIO(b"data"), given)
+    head = seen[0].partition(b"\r\n\r\n")[0].lower()
+    assert head.count(b"content-length") == head.count(b"\r\nhost:") == 1
+    assert b"content-length: 4" in head
+    assert b"x-amz-acl: private" in head
+    for word in (b"chunked", b"elsewhere", b"upgrade"):
+        assert word not in head
+
+
 HOSTILE = {
     "a gzip bomb": b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n\r\n"
     + gzip.compress(bytes(80 << 20), 1),
@@ -492,7 +509,7 @@ def test_an_answer_that_is_no_http_is_the_servers_fault_and_never_the_logins(
 )
 def test_a_link_that_is_none_is_the_servers_fault(link: str) -> None:
     api = Api(Login("http://127.0.0.1:9", "", "k"), 1.0)
-    with pytest.raises(Unreachable):
+    with pytest.raises(Unreachable, match="the place that it names for a file is none"):
         api.put_file(Upload("a", link, {"X": "a\r\nb"}), io.BytesIO(b"data"))
 
 
