@@ -7,6 +7,7 @@ is said, or wants it told elsewhere as well, has one place to look.
 from __future__ import annotations
 
 import logging
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -172,7 +173,7 @@ def folder_read_only(folder: Path) -> None:
         "another machine's daemon from doing the same. If this is the service's sandbox: "
         "karaoke-syncd service install --log_dir %s",
         folder,
-        folder,
+        shlex.quote(str(folder)),
     )
 
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 import warnings
 from contextlib import ExitStack
@@ -219,7 +220,7 @@ def _closing(outcome: fit.Outcome, log_path: Path, place: Path) -> str:
         lines.append("resume      not possible: no checkpoint could be written")
     elif outcome.status != "finished":
         lines.append(f"checkpoint  {outcome.checkpoint}")
-        lines.append(f"resume      karaoke-train --resume {outcome.checkpoint}")
+        lines.append(f"resume      karaoke-train --resume {shlex.quote(str(outcome.checkpoint))}")
     return "\n".join(lines)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -48,9 +49,9 @@ def import_(call: Invocation, paths: Sequence[Path], run_name: str | None) -> Ex
         ] or found
     done = [_import(call, run) for run in found]
     if any(done):
-        folder = call.settings.log_dir[0]
+        flag = f"--log_dir {shlex.quote(str(call.settings.log_dir[0]))}"
         call.console.print(
-            f"Next: karaoke-syncd sync --log_dir {folder}", highlight=False, markup=False,
+            f"Next: karaoke-syncd sync {flag}", highlight=False, markup=False,
             soft_wrap=True,
         )  # fmt: skip
     return Exit.OK if all(done) else Exit.FAILED

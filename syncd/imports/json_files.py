@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, Final
@@ -63,7 +64,7 @@ def read_lines(path: Path, name: str) -> ForeignRun:
             "is a record log already",
             where=str(path),
             meaning="It needs no import",
-            remedy=f"karaoke-syncd sync {path}",
+            remedy=f"karaoke-syncd sync {shlex.quote(str(path))}",
         )
     return ForeignRun(path, name, lambda run: _records(run, _lines(run)))
 
@@ -103,7 +104,7 @@ def _no_run(path: Path, document: object) -> SyncError:
         "is an older training log",
         where=str(path),
         meaning="It needs no import",
-        remedy=f"karaoke-syncd sync {path}",
+        remedy=f"karaoke-syncd sync {shlex.quote(str(path))}",
     )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import platform
+import shlex
 import shutil
 import sys
 import tempfile
@@ -22,6 +23,7 @@ from syncd import paths
 from syncd.destination.base import Destination, Finding
 from syncd.errors import Exit
 from syncd.service import supervision, systemd, unit_file
+from syncd.service.folders import is_watched
 from syncd.settings import Settings
 from syncd.source import watcher
 from syncd.source.folder_tree import folders
@@ -119,7 +121,7 @@ def _log_folders(settings: Settings, destination: Destination) -> Iterable[Findi
             yield Finding("log_dir", "warning", f"{folder} does not exist yet", remedy)
             continue
         if not os.access(folder, os.R_OK | os.X_OK):
-            remedy = f"Make it readable: chmod u+rx {folder}"
+            remedy = f"Make it readable: chmod u+rx {shlex.quote(str(folder))}"
             yield Finding("log_dir", "error", f"{folder} can't be read", remedy)
             continue
         kind = watcher.filesystem(folder) or "unknown"
@@ -173,7 +175,7 @@ def _state_folder(settings: Settings, destination: Destination) -> Iterable[Find
     folder = settings.state_dir
     there = next(path for path in (folder, *folder.parents) if path.exists())
     if not os.access(there, os.W_OK | os.X_OK):
-        remedy = f"Make it writable (chmod u+wx {there}), or set XDG_STATE_HOME"
+        remedy = f"Make it writable (chmod u+wx {shlex.quote(str(there))}), or set XDG_STATE_HOME"
         yield Finding("state_dir", "error", f"{folder} can't be written", remedy)
         return
     yield Finding("state_dir", "ok", str(folder))
@@ -266,10 +268,11 @@ def _daemon(settings: Settings, destination: Destination) -> Iterable[Finding]:
         yield Finding("daemon", "warning", "no daemon is running", remedy)
         return
     yield Finding("daemon", "ok", str(holder))
-    watched = daemon_report.load(settings.state_dir).log_dir
+    report = daemon_report.load(settings.state_dir)
     for folder in settings.log_dir:
-        if str(folder) not in watched:
-            remedy = f"karaoke-syncd service install --log_dir {folder}, or start with it"
+        if not is_watched(folder, report):
+            flag = f"--log_dir {shlex.quote(str(folder))}"
+            remedy = f"karaoke-syncd service install {flag}, or start with it"
             yield Finding("daemon", "warning", f"it does not watch {folder}", remedy)
         if supervision.read_only(folder):
             yield Finding("daemon", "warning", f"{folder} is mounted read-only: no lease there")

@@ -156,12 +156,10 @@ def _about(runs: Sequence[RunStatus], otherwise: str) -> str:
 
 
 def _upload_command(status: Status) -> str:
-    folders = _flags(status)
+    flags = _flags(status)
     if status.running:
-        return f"nothing more, the daemon goes on by itself (or karaoke-syncd sync {folders})"
-    return (
-        f"karaoke-syncd sync {folders}   (once), or karaoke-syncd start {folders}   (keeps at it)"
-    )
+        return f"nothing more, the daemon goes on by itself (or karaoke-syncd sync {flags})"
+    return f"karaoke-syncd sync {flags}   (once), or karaoke-syncd start {flags}   (keeps at it)"
 
 
 def _watch_command(status: Status) -> str:

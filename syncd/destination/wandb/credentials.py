@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import netrc
 import os
+import shlex
 import stat
 from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass, field
@@ -221,5 +222,6 @@ def _exposed(path: Path) -> str:
     except OSError:
         return ""
     if mode & (stat.S_IRGRP | stat.S_IROTH):
-        return f"{path} holds an API key that others on this machine can read: chmod 600 {path}"
+        words = f"{path} holds an API key that others on this machine can read"
+        return f"{words}: chmod 600 {shlex.quote(str(path))}"
     return ""

@@ -208,6 +208,7 @@ def test_the_states_of_all_checkpoints_are_one_run() -> None:
     ("name", "text", "words"),
     [
         ("a.jsonl", '{"type":"config","run_id":"r"}\n', "is a record log already"),
+        ("a b.jsonl", '{"type":"config","run_id":"r"}\n', "/a b.jsonl'"),  # for a shell
         ("a.json", '{"train_metrics": [{"step": 1}]}', "is an older training log"),
         ("a.json", '{"hello": 1}', "holds no metrics in a form that is known"),
         ("a.json", "", "has no metrics in it"),

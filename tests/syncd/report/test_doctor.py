@@ -148,6 +148,9 @@ def test_folder_that_the_daemon_does_not_watch_and_lease_of_another(
     ours.acquire()
     atomic_json.write(settings.state_dir / "daemon.json", {"log_dir": ["/elsewhere"]})
     assert "does not watch" in find()["daemon"].what
+    above = DaemonReport(log_dir=(str(settings.log_dir[0].parent),), recursive=True)
+    daemon_report.save(settings.state_dir, above)
+    assert "does not watch" not in find()["daemon"].what
     ours.release()
     other = lease.run_lease(settings.log_dir[0] / "x.jsonl", "run-1", "wandb.here")
     other.acquire()
