@@ -33,7 +33,7 @@ from syncd.state.lease import lease_folder
 
 PACKAGES: Final = (
     *("karaoke-train", "wandb", "click", "filelock", "orjson", "pillow", "rich"),
-    "urllib3",
+    *("urllib3", "watchdog"),
 )
 LOW_SPACE: Final = 1 << 30  # bytes
 NO_SPACE: Final = 50 << 20

@@ -1,4 +1,5 @@
-"""Which files may have news: inotify where it sees writes, polling where it doesn't.
+"""Which files may have news: the system's own events where they show writes (inotify; elsewhere
+what watchdog knows), polling where they don't.
 
 Events only say where to look; a slow rescan finds what they missed, and is all there is for folders
 beyond those that may be watched.
@@ -21,12 +22,14 @@ from syncd.source import inotify
 from syncd.source.changes import Change
 from syncd.source.folder_tree import DEEPEST, below, folders, is_left_out
 from syncd.source.inotify import Inotify
+from syncd.source.native import Native
 from syncd.source.polling import Polling
 from syncd.source.safe_open import names_in
 from syncd.source.scanner import is_log
 
-# Folders: to poll is to look at every log in them each time, which a rescan does not
-MOST_POLLED: Final = 500
+# Folders: to poll is to look at every log in them each time, which a rescan does not; and watchdog
+# has a thread for each
+MOST: Final = {"polling": 500, "native": 500}
 _WATCHES: Final = Path("/proc/sys/fs/inotify/max_user_watches")
 # A folder that has just gone, that nobody may look into, or in whose place there is a link by now
 _NONE_THERE: Final = frozenset({errno.ENOENT, errno.ENOTDIR, errno.EACCES, errno.ELOOP})
@@ -38,6 +41,12 @@ BLIND: Final = frozenset(
         *("vboxsf", "virtiofs", "pvfs2", "orangefs"),
     }
 )
+Observer = Inotify | Native | Polling
+_WAYS: Final[dict[str, type[Observer]]] = {
+    "inotify": Inotify,
+    "native": Native,
+    "polling": Polling,
+}
 
 
 class Watcher:
@@ -50,8 +59,8 @@ class Watcher:
         self._on_news = on_news
         self._how = how
         self._recursive = recursive
-        self._most = {how: most_watched(how) for how in ("inotify", "polling")}
-        self._observers: dict[str, Inotify | Polling] = {}
+        self._most = {how: most_watched(how) for how in _WAYS}
+        self._observers: dict[str, Observer] = {}
         self._watched: dict[str, _Watched] = {}  # by the folder's path
         self._said: set[str] = set()
         self._stopped = False
@@ -159,9 +168,9 @@ class Watcher:
         self._said.add(what)
         return len(self._said) > before
 
-    def _observer(self, how: str) -> Inotify | Polling:
+    def _observer(self, how: str) -> Observer:
         if how not in self._observers:
-            self._observers[how] = Polling() if how == "polling" else Inotify()
+            self._observers[how] = _WAYS[how]()
         return self._observers[how]
 
 
@@ -182,7 +191,7 @@ def count_below(folder: Path) -> int:
 def most_watched(how: str) -> int:
     """So many folders are watched at most, those that are named left aside. Of the kernel's watches
     half are left to the user's other programs."""
-    return MOST_POLLED if how == "polling" else _watches() // 2
+    return MOST.get(how) or _watches() // 2
 
 
 def _watches() -> int:
@@ -220,9 +229,11 @@ def no_inotify() -> str:
 
 
 def method(folder: Path) -> str:
-    """How a folder has to be watched: inotify, or polling where its file system is blind, or the
-    system has no inotify."""
-    return "inotify" if inotify.AVAILABLE and filesystem(folder) not in BLIND else "polling"
+    """How a folder has to be watched: polling where its file system is blind, else as the system
+    tells of changes."""
+    if filesystem(folder) in BLIND:
+        return "polling"
+    return "inotify" if inotify.AVAILABLE else "native"
 
 
 def filesystem(folder: Path, mounts: Path = Path("/proc/self/mounts")) -> str:

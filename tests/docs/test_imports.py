@@ -189,7 +189,7 @@ def loaded(code: str) -> set[str]:
 def test_the_daemon_process_loads_neither_wandb_nor_torch() -> None:
     rooms = ("service.process", "sync.assemble", "sync.run_once", "report.render", "cli")
     names = ", ".join(f"syncd.{name}" for name in rooms)
-    found = loaded(f"import {names}, syncd.destination.wandb.worker; import urllib3")
+    found = loaded(f"import {names}, syncd.destination.wandb.worker; import urllib3, watchdog")
     assert found & {*HEAVY, "wandb"} == set()
     assert "syncd" in found
 
@@ -215,7 +215,7 @@ def test_a_worker_loads_no_torch_even_with_wandb() -> None:
 
 def test_the_record_log_loads_no_network_and_nothing_heavy() -> None:
     found = loaded("import karaoke_train.runlog")
-    assert found & {*HEAVY, *NETWORK, "syncd", "rich"} == set()
+    assert found & {*HEAVY, *NETWORK, "syncd", "rich", "watchdog"} == set()
 
 
 def test_the_record_log_loads_what_only_a_new_run_needs_with_the_first_run_alone(
@@ -230,4 +230,4 @@ def test_the_record_log_loads_what_only_a_new_run_needs_with_the_first_run_alone
 
 def test_a_status_command_loads_nothing_heavy() -> None:
     code = "from syncd.cli import main\ntry: main(['status', '--help'])\nexcept SystemExit: pass"
-    assert loaded(code) & {*HEAVY, *NETWORK} == set()
+    assert loaded(code) & {*HEAVY, *NETWORK, "watchdog"} == set()

@@ -48,7 +48,7 @@ class Watched:
         return False
 
 
-@pytest.fixture(params=["inotify", "polling"])
+@pytest.fixture(params=["inotify", "native", "polling"])
 def watched(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Watched]:
     monkeypatch.setattr(polling, "POLL_EVERY", 0.05)
     made = Watched(request.param)
@@ -86,6 +86,7 @@ def test_a_folder_that_comes_is_told_once(watched: Watched, tmp_path: Path) -> N
     assert not watched.watcher.follow([tmp_path / "logs"])
 
 
+@pytest.mark.parametrize("watched", ["inotify", "polling"], indirect=True)
 def test_a_folder_of_two_names_is_told_by_each_and_by_none_that_is_gone(
     watched: Watched, tmp_path: Path
 ) -> None:
@@ -209,11 +210,11 @@ def test_blind_file_systems_are_polled(
     monkeypatch.setattr(watcher, "filesystem", lambda folder: filesystem(folder, mounts))
     assert method(share) == how
     monkeypatch.setattr(inotify, "AVAILABLE", False)
-    assert method(share) == "polling"
+    assert method(share) == ("native" if how == "inotify" else how)
     assert watcher.no_inotify() == "this system has no inotify"
 
 
-@pytest.fixture(params=["inotify", "polling"])
+@pytest.fixture(params=["inotify", "native", "polling"])
 def below(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Watched]:
     monkeypatch.setattr(polling, "POLL_EVERY", 0.05)
     made = Watched(request.param, recursive=True)
@@ -351,7 +352,7 @@ def test_a_named_folder_below_another_is_watched_once(below: Watched, tmp_path: 
 def test_more_folders_than_may_be_watched_are_left_to_the_rescan_whenever_they_come(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, how: str
 ) -> None:
-    monkeypatch.setattr(watcher, "MOST_POLLED", 4)
+    monkeypatch.setitem(watcher.MOST, "polling", 4)
     monkeypatch.setattr(watcher, "_watches", lambda: 8)
     monkeypatch.setattr(polling, "POLL_EVERY", 0.05)
     made = Watched(how, recursive=True)
