@@ -7,8 +7,8 @@ What others wrote is cleaned as `terminal` has it: it is text here, never a comm
 from __future__ import annotations
 
 import os
+import re
 import sys
-import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
@@ -23,6 +23,7 @@ _COLOURLESS: Final = {
 }
 _BETWEEN: Final = "  "  # two columns
 _CUT: Final = "…"
+_WORD: Final = re.compile("[^ ]+")
 _USUAL: Final = (80, 25)  # columns and lines where there is no terminal
 
 
@@ -142,13 +143,21 @@ def _cleaned(piece: Piece) -> Styled:
 
 def _folded(pieces: Sequence[Styled], width: int) -> Iterator[Sequence[Styled]]:
     """The pieces in lines of whole words."""
-    whole = "".join(piece.text for piece in pieces)
-    lines = textwrap.wrap(whole, width, break_long_words=False, break_on_hyphens=False)
-    at = 0
-    for line in lines:
-        at = whole.index(line, at)
-        yield [*_between(pieces, at, at + len(line))]
-        at += len(line)
+    for begin, end in _lines("".join(piece.text for piece in pieces), width):
+        yield [*_between(pieces, begin, end)]
+
+
+def _lines(text: str, width: int) -> Iterator[tuple[int, int]]:
+    """Where lines of whole words begin and end that take so many cells; textwrap counts letters,
+    of which one may take two, or none."""
+    begin = end = 0
+    for word in _WORD.finditer(text):
+        if end > begin and _cells(text[begin : word.end()]) > width:
+            yield begin, end
+            begin = word.start()
+        end = word.end()
+    if end > begin:
+        yield begin, end
 
 
 def _between(pieces: Sequence[Styled], begin: int, end: int) -> Iterator[Styled]:

@@ -88,6 +88,17 @@ def test_folds_are_between_words_and_keep_the_style_of_each() -> None:
     ]  # fmt: skip
 
 
+def test_folds_go_by_the_cells_that_letters_take() -> None:
+    page = Page(10)
+    accented = "e\u0301"  # one for two characters
+    page.folded("歌声 書取 録音")  # two each
+    page.folded(f"{accented * 3} {accented * 3} {accented * 2}")
+    page.folded("🎤🎤🎤 🎤🎤 song")
+    assert str(page).splitlines() == [
+        "歌声 書取", "録音", f"{accented * 3} {accented * 3} {accented * 2}", "🎤🎤🎤", "🎤🎤 song",
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("env", "terminal", "styles", "links"),
     [
