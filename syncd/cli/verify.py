@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
 from karaoke_train.runlog.plain_text import json_text
 from syncd.cli.common import Invocation, command, print_error_json, say
@@ -17,7 +14,8 @@ from syncd.destination.base import Destination, Identity
 from syncd.destination.registry import connect, connect_all
 from syncd.errors import Exit, Refused, SyncError, Unreachable, UploadError, unread
 from syncd.paths import destination_folder
-from syncd.settings import Settings
+from syncd.report.page import Column, Line, Page, Styled, page_of_stdout
+from syncd.settings import BY_DAEMON, BY_SERVICE, Settings
 from syncd.source.scanner import LogFile
 
 if TYPE_CHECKING:  # it would have every other command wait for it
@@ -25,6 +23,16 @@ if TYPE_CHECKING:  # it would have every other command wait for it
     from syncd.report.chosen import Chosen
 
 Compared = Sequence[tuple[LogFile, "Comparison"]]
+# What may be said of a run beside its records, and its heading: all of them go into 80 columns
+_COUNTS: Final = {
+    "missing": "missing",
+    "duplicate": "twice",
+    "extra": "extra",
+    "different": "differ",
+    "waiting": "waiting",
+}
+_LEAST_NAME: Final = 8  # cells
+_TAKEN: Final = {"log_dir": "Folders", "project": "Project", "destinations": "Destination"}
 
 
 @command(
@@ -38,7 +46,7 @@ Compared = Sequence[tuple[LogFile, "Comparison"]]
         Exit.DIFFERENT: "records, pictures or sounds are missing at the server, or it has others",
     },
     examples=(
-        ("karaoke-syncd verify", "all runs in ./logs that are to be uploaded"),
+        ("karaoke-syncd verify", "for the daemon's log folders, or ./logs"),
         ("karaoke-syncd verify logs/training_log_20240115_143022.jsonl", "one run"),
         ("karaoke-syncd verify --json abc123", "for a script, by run id"),
         ("karaoke-syncd verify --repair abc123", "send again what is missing there"),
@@ -54,10 +62,14 @@ def verify(call: Invocation, runs: Sequence[str], as_json: bool, repair: bool) -
     see that its pictures and sounds are there, too.
 
     RUN is a run id. Without one or a FILE: all runs in the log folders that are to be uploaded.
+    Folders, project and destinations that are not named are the daemon's, as those of `status`.
     """
+    from syncd.service import folders
+
+    meant = folders.in_force(call.settings)
     results = [
         _verified(runs, settings, destination, repair)
-        for settings, destination in connect_all(call.settings)
+        for settings, destination in connect_all(meant)
     ]
     code = next((result.code for result in results if result.code is not Exit.OK), Exit.OK)
     if as_json:
@@ -67,15 +79,18 @@ def verify(call: Invocation, runs: Sequence[str], as_json: bool, repair: bool) -
         else:
             say(json_text(_to_json(results, code)))
         return code
+    page = page_of_stdout()
+    for line in _taken(meant):
+        page.line(*line)
     for result in results:
         if len(results) > 1:
-            call.console.print(result.identity.kind, style="bold", highlight=False)
+            page.line(Styled(result.identity.kind, "bold"))
         if result.error:
             again = "Nothing was compared: run karaoke-syncd verify again"
-            words = result.error.without_daemon(again)
-            call.console.print(words, style="red", highlight=False)
+            page.line(Styled(result.error.without_daemon(again), "red"))
         else:
-            _render(result, call.console)
+            _render(result, page)
+    say(str(page))
     return code
 
 
@@ -232,52 +247,66 @@ def _to_json(results: Sequence[_Verified], code: Exit) -> dict[str, Any]:
     }
 
 
-def _render(verified: _Verified, console: Console) -> None:
+def _taken(settings: Settings) -> Iterator[Line]:
+    """What is as the daemon or the service has it, since nobody said so here."""
+    for name, what in _TAKEN.items():
+        source = settings.origin.get(name)
+        if source in (BY_DAEMON, BY_SERVICE):
+            value = getattr(settings, name)
+            words = value if isinstance(value, str) else ", ".join(map(str, value))
+            yield [f"{what}  {words} ", Styled(f"(set by {source})", "dim")]
+
+
+def _render(verified: _Verified, page: Page) -> None:
     compared = verified.compared
-    table = Table(box=None, pad_edge=False)
-    table.add_column("run")
-    for heading in ("records", "server", "missing", "duplicate", "extra", "different", "waiting"):
-        table.add_column(heading, justify="right")
-    table.add_column("")
-    for file, result in compared:
-        numbers = (
-            result.records, result.rows, result.missing, result.duplicate, result.extra,
-            result.different, result.waiting,
-        )  # fmt: skip
-        table.add_row(escape(file.label), *(f"{number:,}" for number in numbers), _verdict(result))
     if compared:
-        console.print(table, highlight=False, markup=True)
+        _say_counts(compared, page)
     for file, result in compared:
         for words in _details(result, verified.identity.place):
-            console.print(f"{file.path.name}: {words}", highlight=False, markup=False)
+            page.line(f"{file.path.name}: {words}")
     for file, error in verified.failed:
-        words = f"{file.path.name}: not compared: {error}"
-        console.print(words, style="red", highlight=False, markup=False)
+        page.line(Styled(f"{file.path.name}: not compared: {error}", "red"))
     for error in verified.unusable:
-        console.print(f"not compared: {error}", style="red", highlight=False, markup=False)
+        page.line(Styled(f"not compared: {error}", "red"))
     if not compared and not verified.failed:
-        console.print("There are no runs to compare", highlight=False)
+        page.line("There are no runs to compare")
         return
     equal = sum(result.equal for _, result in compared)
     records = sum(result.records for _, result in compared if result.equal)
-    console.print(
+    page.line(
         f"{equal} of {len(compared) + len(verified.failed)} runs are {verified.identity.place} as "
-        "they are here: "
-        f"{records:,} records",
-        highlight=False,
+        f"they are here: {records:,} records"
     )
     on_the_way = [result for _, result in compared if result.consistent and result.waiting]
     if on_the_way:
         total = sum(result.records for result in on_the_way)
         there = total - sum(result.waiting for result in on_the_way)
         runs = "1 run is" if len(on_the_way) == 1 else f"{len(on_the_way)} runs are"
-        console.print(f"{runs} on the way: {there:,} of {total:,} records", highlight=False)
+        page.line(f"{runs} on the way: {there:,} of {total:,} records")
 
 
-def _verdict(result: Comparison) -> str:
+def _say_counts(compared: Compared, page: Page) -> None:
+    """A row per run; of what may be wrong, what is wrong with one of them."""
+    counts = [name for name in _COUNTS if any(getattr(result, name) for _, result in compared)]
+    headings = ["records", "server", *(_COUNTS[name] for name in counts)]
+    rows: list[Sequence[Line]] = [
+        [
+            [file.label],
+            *([f"{getattr(result, name):,}"] for name in ("records", "rows", *counts)),
+            [_verdict(result)],
+        ]
+        for file, result in compared
+    ]
+    numbers = (Column(heading, right=True) for heading in headings)
+    page.table([Column("run", least=_LEAST_NAME), *numbers, Column("")], rows)
+
+
+def _verdict(result: Comparison) -> Styled:
     if result.equal:
-        return "[green]equal[/]"
-    return "[yellow]equal so far[/]" if result.consistent else "[red]different[/]"
+        return Styled("equal", "green")
+    if result.consistent:
+        return Styled("equal so far", "yellow")
+    return Styled("different", "red")
 
 
 def _details(result: Comparison, place: str) -> list[str]:

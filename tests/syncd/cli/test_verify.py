@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 
-from syncd.cli.verify import _render, _to_json, _verified
+from syncd.cli import main
+from syncd.cli.verify import _render, _say_counts, _to_json, _verified
 from syncd.destination.base import RemoteRun, RunRef
+from syncd.destination.comparison import Comparison
 from syncd.errors import Exit, RunTrouble
+from syncd.report.page import Page
+from syncd.state import daemon_report, lease
+from syncd.state.daemon_report import DaemonReport
 from tests.fakes.unreadable import unreadable
 from tests.syncd.world import World
 
@@ -26,9 +29,9 @@ def here(tmp_path: Path) -> Iterator[World]:
 def verified(here: World) -> tuple[Exit, str]:
     """Its exit code, and what it says last."""
     found = _verified([], here.settings, here.server, repair=False)
-    page = io.StringIO()
-    _render(found, Console(file=page, width=200))
-    return found.code, page.getvalue().splitlines()[-1]
+    page = Page(80)
+    _render(found, page)
+    return found.code, str(page).splitlines()[-1]
 
 
 def test_what_merely_waits_is_no_difference(here: World) -> None:
@@ -102,3 +105,51 @@ def test_a_file_that_cannot_be_read_is_one_that_is_not_compared(here: World) -> 
 def test_a_log_folder_that_is_not_there_is_not_one_whose_runs_are_fine(here: World) -> None:
     here.elsewhere.rmdir()
     assert verified(here) == (Exit.FAILED, "There are no runs to compare")
+
+
+def table(here: World, *results: Comparison) -> list[str]:
+    """The table's lines of a terminal of 80 columns."""
+    here.begin(run_name="a-name-that-is-too-long-for-it")
+    (file,) = _verified([], here.settings, here.server, repair=False).compared
+    page = Page(80)
+    _say_counts([(file[0], result) for result in results], page)
+    return str(page).splitlines()
+
+
+def test_of_what_is_wrong_the_table_has_what_is_there(here: World) -> None:
+    heading, equal, less = table(here, Comparison(5, 5), Comparison(5, 4, missing=1))
+    assert heading.split() == ["run", "records", "server", "missing"]
+    assert equal.split()[1:] == ["5", "5", "0", "equal"]
+    assert less.split()[1:] == ["5", "4", "1", "different"]
+
+
+def test_no_heading_is_cut_whatever_is_wrong(here: World) -> None:
+    everything = Comparison(
+        123_456, 123_456, missing=1, waiting=1, duplicate=1, extra=1, different=1
+    )
+    waits = Comparison(5, 4, waiting=1)
+    lines = table(here, everything, waits)
+    assert lines[0].split() == [
+        "run", "records", "server", "missing", "twice", "extra", "differ", "waiting",
+    ]  # fmt: skip
+    assert max(map(len, lines)) <= 80
+    assert lines[2].rstrip().endswith("equal so far")
+
+
+def test_what_no_flag_says_is_as_the_daemon_has_it_and_is_said(
+    home: Path, log: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    state = home / "state" / "karaoke-syncd"
+    lock = lease.state_lock(state)
+    lock.acquire()
+    try:
+        report = DaemonReport(log_dir=("/watched", "/too"), project="songs")
+        daemon_report.save(state, report)
+        assert main(["verify"]) == Exit.OFFLINE
+        said = capsys.readouterr().out
+        assert "Folders  /watched, /too (set by the running daemon)\n" in said
+        assert "Project  songs (set by the running daemon)\n" in said
+        assert main(["verify", "--log_dir", str(log.parent), "--project", "mine"]) == Exit.OFFLINE
+        assert "set by" not in capsys.readouterr().out
+    finally:
+        lock.release()
