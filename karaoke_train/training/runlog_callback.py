@@ -11,6 +11,7 @@ is all that anybody's `transformers.Trainer` needs.
 from __future__ import annotations
 
 from collections import defaultdict
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from transformers import TrainerCallback
@@ -22,6 +23,7 @@ from karaoke_train.runlog.metric_names import (
     number,
     transformers_names,
 )
+from karaoke_train.runlog.objects import fields_of
 from karaoke_train.runlog.warn import warn
 
 if TYPE_CHECKING:
@@ -222,15 +224,14 @@ class RunLogCallback(TrainerCallback):
 
 def settings_of(args: TrainingArguments, model: Any = None) -> dict[str, Any]:
     """TrainingArguments over the model's config, as transformers' own WandbCallback has them."""
-    own = getattr(model, "config", None)
     adapters = getattr(model, "peft_config", None)
     found: dict[str, Any] = {}
     if isinstance(adapters, dict):
         found["peft_config"] = {name: _as_dict(adapter) for name, adapter in adapters.items()}
-    if own is not None:
-        found |= _as_dict(own)
-    if callable(count := getattr(model, "num_parameters", None)):
-        found["model/num_parameters"] = count()
+    own = _as_dict(getattr(model, "config", None))
+    found |= fields_of(own) or ({} if own is None else {"model_config": own})
+    with suppress(Exception):  # a method of that name in somebody's own model
+        found["model/num_parameters"] = model.num_parameters()
     arguments: dict[str, Any] = args.to_dict()  # which hides its tokens
     return found | arguments
 
@@ -249,8 +250,9 @@ def loss_key(val: Mapping[str, Any], best: str = "") -> str:
 
 
 def _as_dict(config: Any) -> Any:
-    to_dict = getattr(config, "to_dict", None)
-    return to_dict() if callable(to_dict) else config
+    with suppress(Exception):  # somebody's own, which may be anything
+        return config.to_dict()
+    return config
 
 
 def _bare(metrics: Mapping[str, Any]) -> dict[str, Any]:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from argparse import Namespace
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -247,11 +249,43 @@ def test_training_arguments_and_the_models_config_come_into_the_runs_config(
     assert config["seed"] == 7  # the true one
     assert config["learning_rate"] == 5e-5
     assert config["lr_scheduler_kwargs"] is None
-    assert config["id2label"] == {0: "sung", 1: "silent"}
+    assert config["id2label"] == {"0": "sung", "1": "silent"}
     assert config["model/num_parameters"] == 1
     assert b"hf_secret" not in log.path.read_bytes()
     trainer.train()
     assert kinds_of(log).count("config") == 3  # the first, the Trainer's, the reopened run's
+
+
+@dataclass
+class Size:
+    width: int = 3
+
+
+class Odd:
+    """A config that fails when it is asked for its values."""
+
+    def to_dict(self) -> dict[str, Any]:
+        raise RuntimeError("not yet")
+
+    def __str__(self) -> str:
+        return "odd"
+
+
+@pytest.mark.parametrize(
+    ("own", "written"),
+    [(Size(), {"width": 3}), (Namespace(width=4), {"width": 4}), (Odd(), {"model_config": "odd"})],
+)
+def test_a_model_of_ones_own_may_have_a_config_of_any_kind(
+    tmp_path: Path, own: Any, written: dict[str, Any]
+) -> None:
+    log = RunLog.create(tmp_path / "logs")
+    trainer = trainer_for(tmp_path, RunLogCallback(log), max_steps=1)
+    assert trainer.model is not None
+    trainer.model.config = own
+    trainer.model.num_parameters = lambda of_what: 1
+    trainer.train()
+    assert written.items() <= log.config.items()
+    assert log.config["max_steps"] == 1
 
 
 def test_a_config_can_be_left_as_it_is(tmp_path: Path) -> None:
