@@ -12,6 +12,7 @@ from syncd.errors import SyncError
 if TYPE_CHECKING:
     from arro3.core import Array
 
+MOST: Final = 10_000  # columns
 _LONGEST: Final = 63  # bits of an integer beside its sign
 
 
@@ -28,6 +29,12 @@ def to_parquet(records: Iterable[Mapping[str, Any]]) -> bytes:
             remedy="pip install 'karaoke-train[parquet]'",
         ) from None
     columns, rows = to_table(records)
+    if len(columns) > MOST:  # each takes 20 KiB, however little it holds
+        raise SyncError(
+            f"has {len(columns):,} metrics, of which Parquet takes {MOST:,} here",
+            meaning="Nothing was written",
+            remedy="Export it with --format csv",
+        )
     names = _names(columns)
     table = Table.from_pydict(
         {names[key]: _column([row.get(key) for row in rows]) for key in columns}

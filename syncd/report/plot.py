@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -21,6 +21,7 @@ from syncd.source.scanner import LogFile
 # What is drawn when nobody says which: the losses, and all of it where there are none
 LOSSES: Final = ("train/*loss", "val/*loss")
 ALL: Final = ("*",)
+MOST: Final = 100  # metrics that are drawn: of more, nobody sees one, and each takes a panel
 PICTURES: Final = (".png", ".svg")
 _LABELS: Final = {XAxis.STEP: "step", XAxis.EPOCH: "epoch", XAxis.TIME: "seconds since the start"}
 _MARKERS: Final = ("braille", "+", "x", "o", "*", "#")  # what tells curves apart without colour
@@ -65,22 +66,25 @@ def plot(files: Sequence[LogFile], keys: Sequence[str], x: XAxis, smoothing: flo
     a file can't be read, UsageError when no key is like these."""
     runs = dict(zip(_names(files), (_read(file, x) for file in files), strict=True))
     there = list(dict.fromkeys(key for found in runs.values() for key in found))
-    wanted = matching(there, keys or LOSSES) or ([] if keys else matching(there, ALL))
-    if not wanted:
+    alike = matching(there, keys or LOSSES) or ([] if keys else matching(there, ALL))
+    if not alike:
         raise UsageError(
             "there is no metric like " + ", ".join(keys) if keys else "there are no metrics yet",
             meaning="Nothing was drawn",
-            remedy=f"There are {', '.join(map(_named, there))}"
+            remedy=f"There are {', '.join(map(_named, there[:MOST]))}"
+            + (f" and {len(there) - MOST:,} more" if len(there) > MOST else "")
             if there
             else "Try again when steps are logged",
         )
+    wanted, more = dict.fromkeys(alike[:MOST]), len(alike) - MOST
+    cut = f"{more:,} more metrics than the {MOST} that are drawn are like these: --keys names fewer"
     return Plot(
         x,
         [
             Panel(_named(title), list(_series(runs, members, smoothing)))
             for title, members in _by_title(wanted).items()
         ],
-        list(_lost(runs, wanted, x)),
+        [*_lost(runs, wanted, x), *([cut] if more > 0 else ())],
         [_named(key) for key in there if key not in wanted],
     )
 
@@ -146,7 +150,7 @@ def _names(files: Sequence[LogFile]) -> list[str]:
     ]
 
 
-def _by_title(keys: Sequence[str]) -> dict[str, list[str]]:
+def _by_title(keys: Iterable[str]) -> dict[str, list[str]]:
     """The keys by what they measure: train/loss and val/loss go together."""
     found: dict[str, list[str]] = {}
     for key in keys:
@@ -186,7 +190,7 @@ def _smooth(series: Series, weight: float) -> Series:
     )
 
 
-def _lost(runs: Mapping[str, Mapping[str, Curve]], keys: Sequence[str], x: XAxis) -> list[str]:
+def _lost(runs: Mapping[str, Mapping[str, Curve]], keys: Collection[str], x: XAxis) -> list[str]:
     return [
         f"{name}: {_named(key)} was NaN or infinite {_times(curve.lost)}, which is not drawn; "
         f"first at {_LABELS[x]} {curve.lost_at:g}"

@@ -105,10 +105,25 @@ def history(
                     process.stdin.write(json.dumps(question).encode() + b"\n")
                     process.stdin.flush()
                 answers = _answers(process.stdout.fileno(), closed, ask, patience)
-                yield from _rows(answers, ref.run_id, ask)
+                yield from _patient(_rows(answers, ref.run_id, ask), patience)
         finally:
             process.kill()
             process.wait()
+
+
+def _patient(rows: Iterable[dict[str, Any]], patience: Patience) -> Iterator[dict[str, Any]]:
+    """The rows, and how long the server's histories are waited for. Raises what `rows` does."""
+    since = time.monotonic()
+    try:
+        for row in rows:
+            patience.answered()
+            yield row
+            since = time.monotonic()
+    except RunTrouble:  # perhaps the API's own words, which it says after minutes of trying
+        if time.monotonic() - since >= min(_SOON, ANSWERS_WITHIN):
+            patience.waited()
+        raise
+    patience.answered()
 
 
 def _answers(
@@ -119,7 +134,7 @@ def _answers(
     ready = select.poll()
     ready.register(pipe, select.POLLIN)
     pieces, size = list[bytes](), 0  # of a line whose end is yet to come
-    seconds, waits_for_rows = float(STARTS_WITHIN), False
+    seconds = float(STARTS_WITHIN)
     while True:
         begun = time.monotonic()
         asked = begun
@@ -127,8 +142,6 @@ def _answers(
             if closed.is_set():
                 raise RunTrouble("the daemon is stopping")
             if time.monotonic() > begun + seconds:
-                if waits_for_rows:
-                    patience.waited()
                 raise RunTrouble(f"wandb's API did not answer within {seconds:.0f} s")
             if time.monotonic() > asked + ASK_EACH:
                 ask()  # the API would go on trying, and at its end not say what it was
@@ -136,8 +149,6 @@ def _answers(
         data = os.read(pipe, _READ)
         if not data:
             return
-        if waits_for_rows:
-            patience.answered()
         pieces.append(data)
         size += len(data)
         if b"\n" in data:
@@ -146,7 +157,7 @@ def _answers(
             pieces, size = [rest], len(rest)
         elif size > MAX_ANSWER:
             raise RunTrouble("wandb's API answered with a row that is larger than any")
-        seconds, waits_for_rows = patience.seconds or _SOON, True
+        seconds = patience.seconds or _SOON
 
 
 def _rows(

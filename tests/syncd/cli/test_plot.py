@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from syncd.cli import main
+from syncd.report import plot
 from tests.syncd.world import config_line, end_line, train_line
 
 
@@ -98,3 +99,18 @@ def test_a_name_of_a_page_is_shown_by_its_beginning(
     out, err = capsys.readouterr()
     assert "k" * 100 + "…" in out
     assert "k" * 101 not in out + err
+
+
+def test_of_any_number_of_metrics_as_many_are_drawn_as_can_be_seen(
+    log: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(plot, "MOST", 3)
+    names = ",".join(f'"k{number}":1' for number in range(2_000))
+    log.write_bytes(config_line() + f'{{"type":"val","step":3,{names}}}\n'.encode())
+    assert main(["plot"]) == 0
+    assert main(["plot", "--keys", "k*"]) == 0
+    out, err = capsys.readouterr()
+    assert out.count("step") == 2 * 3
+    assert (out + err).count("1,997 more metrics than the 3 that are drawn") == 2
+    assert main(["plot", "--keys", "none"]) == 2
+    assert "k0, k1, k2 and 1,997 more" in capsys.readouterr().err

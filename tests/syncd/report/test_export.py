@@ -16,6 +16,7 @@ import pytest
 from karaoke_train.runlog.format import encode
 from syncd.errors import SyncError
 from syncd.report import export as report
+from syncd.report import parquet
 from tests.syncd.world import config_line, end_line, train_line
 
 EPOCH = b'{"type":"epoch_summary","epoch":0,"train_loss":0.5,"train_metrics":{"a":1}}\n'
@@ -111,6 +112,15 @@ def test_parquet_takes_names_that_no_text_of_cs_can_be(log: Path) -> None:
     table = arro3_io.read_parquet(io.BytesIO(data)).read_all()
     assert table.column_names == ["type", "a\\0b", "a\\0b_"]
     assert [table.column(n)[0].as_py() for n in range(3)] == ["val", "c\0d", 2]
+
+
+def test_parquet_of_more_columns_than_it_holds_well_is_refused(
+    log: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("arro3.io")
+    monkeypatch.setattr(parquet, "MOST", 2)
+    with pytest.raises(SyncError, match="metrics, of which Parquet takes 2"):
+        export(log, "parquet")
 
 
 def test_where_nothing_writes_parquet_it_is_said_what_to_install(

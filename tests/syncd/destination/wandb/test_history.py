@@ -14,7 +14,7 @@ import pytest
 from syncd.destination.base import RunRef
 from syncd.destination.wandb import history
 from syncd.destination.wandb.credentials import Login
-from syncd.destination.wandb.history import ANSWERS_WITHIN, Patience, _answers, _rows
+from syncd.destination.wandb.history import ANSWERS_WITHIN, Patience, _answers, _patient, _rows
 from syncd.errors import Connection, Refused, RunTrouble, Unreachable
 
 
@@ -40,7 +40,7 @@ class Pipe:
 
     def rows(self) -> Iterator[dict[str, Any]]:
         answers = _answers(self.ours, self.closed, lambda: self.ask(), self.patience)
-        return _rows(answers, "run-1", lambda: self.ask())
+        return _patient(_rows(answers, "run-1", lambda: self.ask()), self.patience)
 
 
 @pytest.fixture
@@ -161,6 +161,16 @@ def test_a_server_that_answers_no_histories_costs_one_run_the_whole_time(
     )  # fmt: skip
     with pytest.raises(RunTrouble, match="for 3 other runs just now"):
         next(asked)
+
+
+def test_the_words_that_the_api_has_after_minutes_are_no_answer(
+    pipe: Pipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(history, "_SOON", 0.0)
+    pipe.says(["begun", ""], ["error", "TimeoutError: the service is busy"])
+    with pytest.raises(RunTrouble, match="busy"):
+        list(pipe.rows())
+    assert pipe.patience.seconds < ANSWERS_WITHIN
 
 
 def test_a_server_that_answers_again_is_waited_for_as_at_first(pipe: Pipe) -> None:
