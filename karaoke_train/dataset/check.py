@@ -6,13 +6,12 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from karaoke_train.audio.io import AudioError
-from karaoke_train.dataset.songs import FileSong, Problem, Song, read_folder
+from karaoke_train.dataset.songs import FileSong, Problem, Song
 from karaoke_train.notes import semitone
 from karaoke_train.runlog.plain_text import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
-    from pathlib import Path
 
 _BLOCK = 60.0  # s read at once, so that a two-hour file needs no more memory than a short one
 _NAMES = ("C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B")
@@ -41,17 +40,9 @@ class Row:
         return not self.problem
 
 
-def check_folder(voices_dir: Path | str, notes_dir: Path | str | None = None) -> list[Row]:
-    """A row for each song and each unusable file, usable ones first.
-
-    Reads every sample, so that damage in the middle of a file shows. `notes_dir` is `voices_dir`
-    when it is not given: audio and labels may lie side by side or in subfolders.
-    """
-    return check_songs(*read_folder(voices_dir, notes_dir or voices_dir))
-
-
 def check_songs(songs: Iterable[Song], problems: Iterable[Problem] = ()) -> list[Row]:
-    """Rows of songs, read whole, and of problems already known."""
+    """A row for each song, read whole, so that damage in the middle of a file shows, and for each
+    problem already known; usable ones first."""
     rows = [_row(song) for song in songs]
     rows += [Row(str(problem.path), problem.reason) for problem in problems]
     return sorted(rows, key=lambda row: (not row.usable, row.name))

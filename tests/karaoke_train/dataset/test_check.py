@@ -7,12 +7,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 import soundfile
 
-from karaoke_train.dataset.check import Row, check_folder, check_songs, render
+from karaoke_train.dataset.check import Row, check_songs, render
+from karaoke_train.dataset.songs import read_folder
 from karaoke_train.synth import synthetic_songs
 from tests.karaoke_train.files import CSV, text, wav
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+
+def checked(voices: Path, notes: Path | None = None) -> list[Row]:
+    return check_songs(*read_folder(voices, notes or voices))
 
 
 def test_a_folder_is_told_song_by_song(tmp_path: Path) -> None:
@@ -22,11 +27,11 @@ def test_a_folder_is_told_song_by_song(tmp_path: Path) -> None:
     text(tmp_path / "notes" / "b.txt", "#BPM:150\n: 0 5 0 a\n: 5 2 12 b\n")
     text(tmp_path / "voices" / "c.wav", b"not audio")
     text(tmp_path / "notes" / "c.csv", CSV)
-    one, two, three = check_folder(tmp_path)
+    one, two, three = checked(tmp_path)
     assert one == Row("a", duration=75.0, notes=2, lowest=60.0, highest=62.5)
     assert (two.name, two.usable, two.lowest, two.highest) == ("b", True, 60.0, 72.0)
     assert (three.name, three.usable) == (str(tmp_path / "voices" / "c.wav"), False)
-    assert check_folder(tmp_path / "voices", tmp_path / "notes") == [one, two, three]
+    assert checked(tmp_path / "voices", tmp_path / "notes") == [one, two, three]
 
 
 def test_damage_in_the_middle_shows(tmp_path: Path) -> None:
@@ -35,14 +40,14 @@ def test_damage_in_the_middle_shows(tmp_path: Path) -> None:
     sound[20_000] = np.nan
     soundfile.write(path, sound, 16_000, subtype="FLOAT")
     text(tmp_path / "a.csv", CSV)
-    (row,) = check_folder(tmp_path)
+    (row,) = checked(tmp_path)
     assert row == Row(str(path), "holds samples that are not numbers; convert it again")
 
 
 def test_what_was_left_out_of_a_usable_song_is_noted(tmp_path: Path) -> None:
     wav(tmp_path / "a.wav")
     text(tmp_path / "a.txt", "#BPM:150\n: 0 0 0 la\n: 1 4 0 lo\n")
-    (row,) = check_folder(tmp_path)
+    (row,) = checked(tmp_path)
     assert row.usable
     assert row.remarks == ("a.txt: line 2: a note of no length is left out",)
     assert render([row]).splitlines()[2:] == [
@@ -83,8 +88,8 @@ def test_nothing_usable_is_said() -> None:
 
 
 def test_an_empty_folder_has_no_rows_and_a_missing_one_is_a_row(tmp_path: Path) -> None:
-    assert check_folder(tmp_path) == []
-    (row,) = check_folder(tmp_path / "gone")
+    assert checked(tmp_path) == []
+    (row,) = checked(tmp_path / "gone")
     assert row.problem == "is not a folder; check the path"
 
 
