@@ -1,5 +1,4 @@
-"""How much memory large lines may take at once, in all threads together; when no garbage is looked
-for in it, and what is kept out of it.
+"""How much memory large lines may take at once, in all threads together.
 
 A line of a megabyte takes ten times that once it is parsed, and each of the threads that upload may
 have one at hand: sixteen such runs would take more than the daemon and all others. So who works on
@@ -8,8 +7,6 @@ large lines waits until there is room; small ones, which nearly all are, never d
 
 from __future__ import annotations
 
-import gc
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -21,33 +18,6 @@ KEPT: Final = 256 << 10  # bytes of a buffer that malloc may keep
 _MMAP_THRESHOLD: Final = -3  # glibc's M_MMAP_THRESHOLD, mallopt(3)
 PARSED: Final = 24  # bytes of memory per byte of a line of many names, with what is made of it
 EACH: Final = 1000  # bytes of memory that a line takes, however short it is
-
-
-@contextmanager
-def without_torch() -> Iterator[None]:
-    """What is imported meanwhile does without torch: tensorboardX brings it along where it is
-    installed, 200 MB and seconds, for what nobody asks of it here."""
-    if "torch" in sys.modules:
-        yield
-        return
-    sys.modules["torch"] = None  # type: ignore[assignment]  # to `import`, one that is not there
-    try:
-        yield
-    finally:
-        del sys.modules["torch"]
-
-
-@contextmanager
-def without_collection() -> Iterator[None]:
-    """Python looks for no garbage meanwhile: among 10,000 runs, all of which are kept, that was a
-    fifth of what `status` took, and a tenth of a daemon's start."""
-    collects = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if collects:
-            gc.enable()
 
 
 class Memory:

@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from karaoke_train.runlog.plain_text import json_text
-from syncd import logging_setup
+from syncd import logging_setup, without
 from syncd.cli.common import Invocation, command, say
 from syncd.destination.registry import connect_all, leave_to_env_file, login_files
 from syncd.errors import Exit, UsageError
-from syncd.memory import without_collection
 from syncd.settings import Settings
 
 if TYPE_CHECKING:
@@ -49,7 +48,7 @@ def start(call: Invocation, detach: bool) -> Exit:
     """Run the daemon, in the foreground."""
     from syncd.paths import config_file
 
-    with without_collection():
+    with without.garbage_collection():
         from syncd.service.process import DaemonRuns, InForce, run_forever
 
     def reload() -> InForce:
@@ -209,7 +208,7 @@ def status(
 
     def look() -> list[Status]:
         settings = folders.in_force(call.settings)
-        with without_collection():
+        with without.garbage_collection():
             return [collect(*target, counts) for target in connect_all(settings)]
 
     most = None if everything else limit

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 from karaoke_train.runlog.format import Record
 from karaoke_train.runlog.record_types import RecordType
+from syncd import without
 from syncd.errors import SyncError
 from syncd.imports.fields import record_of
 from syncd.imports.foreign_run import ForeignRun, MediaData
-from syncd.memory import without_torch
 
 if TYPE_CHECKING:
     from tensorboardX.proto.event_pb2 import Event
@@ -36,7 +36,7 @@ def read(folder: Path, name: str) -> ForeignRun:
     """The event files of one folder, which is what TensorBoard calls a run, by their names, which
     begin with the time that they were made. Raises SyncError, OSError."""
     try:
-        with without_torch():
+        with without.torch():
             import tensorboardX.proto.event_pb2  # noqa: F401
     except ImportError:
         raise SyncError(

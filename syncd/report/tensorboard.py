@@ -23,10 +23,10 @@ from karaoke_train.runlog.legacy import merged_config
 from karaoke_train.runlog.reader import Line
 from karaoke_train.runlog.record_types import RecordType
 from karaoke_train.runlog.timestamps import parse_timestamp
+from syncd import without
 from syncd.destination.media_files import missing
 from syncd.destination.rows import Media, attempt_at, row
 from syncd.errors import SyncError
-from syncd.memory import without_torch
 from syncd.report.curves import STEP, Back, Point, XAxis, points
 from syncd.report.export import masked
 from syncd.source import tailer
@@ -56,7 +56,7 @@ def export(file: LogFile, folder: Path, allowed: Collection[str] = ()) -> Export
     """Write the run's events into a folder of its name within `folder`, in place of those of an
     earlier export. allowed: see `export.masked`. Raises SyncError, OSError."""
     try:
-        with without_torch():
+        with without.torch():
             from tensorboardX.event_file_writer import EventsWriter
     except ImportError:
         raise SyncError(

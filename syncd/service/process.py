@@ -16,11 +16,10 @@ from types import FrameType
 from typing import Final
 
 from karaoke_train.runlog.lock import LOCK_WAIT, Held, Holder, Lock
-from syncd import events, paths
+from syncd import events, paths, without
 from syncd.destination.base import Destination, Identity, legible
 from syncd.destination.registry import stale_variables
 from syncd.errors import Exit, SyncError
-from syncd.memory import without_collection
 from syncd.service.alerts import Alerting
 from syncd.service.file_watch import FileWatch
 from syncd.service.network import AddressWatch
@@ -107,7 +106,7 @@ def _run(
         _warn_of_read_only(settings)
         with ExitStack() as stack:
             news = Event()
-            with without_collection():  # each reads its cursors
+            with without.garbage_collection():  # each reads its cursors
                 daemons = [
                     stack.enter_context(build_daemon(*target, news=news)) for target in targets
                 ]

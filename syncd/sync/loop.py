@@ -17,10 +17,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from syncd import events
+from syncd import events, without
 from syncd.destination.base import Destination
 from syncd.errors import Leased, Refused, Unreachable, UploadError
-from syncd.memory import without_collection
 from syncd.settings import Settings
 from syncd.source.folder_tree import FolderTree
 from syncd.source.scanner import LogFile, UnusableFile
@@ -160,7 +159,7 @@ class Daemon:
         now = self._clock()
         if now >= self._rescan_at:
             self._rescan_at = now + self.settings.rescan
-            with without_collection():
+            with without.garbage_collection():
                 self._refresh()
         self._prober.ask_if_due(self.connectivity, now)
         online = self.connectivity.online

@@ -43,6 +43,7 @@ ROOMS: Final = {
     "syncd.errors": "log",
     "syncd.failpoints": "",
     "syncd.memory": "",
+    "syncd.without": "",
     "syncd.paths": "errors",
     "syncd.settings": "errors failpoints paths log",
     "syncd.logging_setup": "errors log",
@@ -57,7 +58,9 @@ ROOMS: Final = {
     "syncd.cli": "tops state source imports destination sync service report log",
     "syncd.__main__": "cli log",
 }  # fmt: skip
-TOPS: Final = ("errors", "failpoints", "paths", "settings", "logging_setup", "events", "memory")
+TOPS: Final = (
+    "errors", "failpoints", "paths", "settings", "logging_setup", "events", "memory", "without",
+)  # fmt: skip
 
 # Library -> the modules, or whole rooms, that may import it.
 TRAINING: Final = (
@@ -197,7 +200,7 @@ def test_the_daemon_process_loads_neither_wandb_nor_torch() -> None:
 @pytest.mark.parametrize(
     "code",
     [
-        "from syncd.memory import without_torch\nwith without_torch(): import tensorboardX",
+        "from syncd import without\nwith without.torch(): import tensorboardX",
         "from syncd.report import tensorboard\nfrom pathlib import Path\n"
         "try: tensorboard.export(None, Path('.'))\nexcept AttributeError: pass",
         "from syncd.imports import tensorboard\nfrom pathlib import Path\n"
