@@ -96,7 +96,7 @@ def _run(
         callbacks=[],
         resume_from=resumable.folder if resumable else None,
     )
-    return _exit_code(outcome)
+    return _exit_code(outcome, writes=False)
 
 
 def _logged_run(
@@ -171,8 +171,10 @@ def _open_log(
     return log, Path(settings.checkpoint_dir) / log.path.stem.removeprefix("training_log_")
 
 
-def _exit_code(outcome: fit.Outcome) -> int:
-    return 0 if outcome.status == "finished" else INTERRUPTED
+def _exit_code(outcome: fit.Outcome, *, writes: bool = True) -> int:
+    if outcome.status != "finished":
+        return INTERRUPTED
+    return 1 if writes and outcome.best is None else 0
 
 
 def _check_device(device: str) -> None:
@@ -216,6 +218,8 @@ def _closing(outcome: fit.Outcome, log_path: Path, place: Path) -> str:
     lines.append(f"log         {log_path}")
     if outcome.best is not None:
         lines.append(f"checkpoint  {outcome.best}")
+    elif outcome.status == "finished":
+        lines.append("checkpoint  none: the model could not be written")
     if outcome.status != "finished" and outcome.checkpoint is None:
         lines.append("resume      not possible: no checkpoint could be written")
     elif outcome.status != "finished":

@@ -211,6 +211,12 @@ def test_a_training_on_a_full_disk_goes_on_to_its_end(
     assert [path.name for path in tmp_path.iterdir() if path.is_dir()] == []
 
 
+def test_a_training_whose_model_could_not_be_written_has_failed(tmp_path: Path) -> None:
+    outcome = fit.Outcome("finished", [], None, None, 1.0)
+    assert "the model could not be written" in run._closing(outcome, tmp_path / "log", tmp_path)
+    assert run._exit_code(outcome) == 1
+
+
 def test_an_interrupted_training_without_a_checkpoint_names_none(tmp_path: Path) -> None:
     said = run._closing(fit.Outcome("interrupted", [], None, None, 0.5), tmp_path / "log", tmp_path)
     assert "resume      not possible: no checkpoint could be written" in said
