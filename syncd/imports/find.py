@@ -14,6 +14,7 @@ from syncd.errors import SyncError, unreadable
 from syncd.imports import json_files, table, tensorboard
 from syncd.imports.fields import has_an_axis
 from syncd.imports.foreign_run import ForeignRun
+from syncd.source.safe_open import is_strangers_link
 
 TABLES: Final = (".csv", ".tsv")
 LINES: Final = (".jsonl", ".ndjson")
@@ -22,7 +23,8 @@ _CHECKPOINT: Final = re.compile(r"checkpoint-\d+")  # a folder of transformers' 
 
 def find(paths: Sequence[Path]) -> Iterator[ForeignRun | SyncError]:
     """The runs in files and folders, and what is wrong with the others. A folder is gone through
-    with all below it; of its tables and lines only those that name a step, an epoch or a time."""
+    with all below it; of its tables and lines only those that name a step, an epoch or a time, and
+    no links where others may write."""
     for path in (path.absolute() for path in paths):
         if path.is_dir():
             yield from _in_folder(path)
@@ -41,7 +43,8 @@ def _in_folder(top: Path) -> Iterator[ForeignRun | SyncError]:
             found = True
             yield _guarded(folder)
         for path in (folder / name for name in sorted(names) if not name.startswith(".")):
-            if _is_a_log(path):
+            # It may lead to any file of the user's, who would upload it
+            if not is_strangers_link(path) and _is_a_log(path):
                 found = True
                 yield _guarded(path)
     if not found:

@@ -17,6 +17,7 @@ from syncd import without
 from syncd.errors import SyncError
 from syncd.imports.fields import record_of
 from syncd.imports.foreign_run import ForeignRun, MediaData
+from syncd.source.safe_open import is_strangers_link
 
 if TYPE_CHECKING:
     from tensorboardX.proto.event_pb2 import Event
@@ -45,7 +46,8 @@ def read(folder: Path, name: str) -> ForeignRun:
             meaning="Nothing of it was imported",
             remedy="pip install 'karaoke-train[tensorboard]'",
         ) from None
-    files = sorted(path for path in folder.glob(PATTERN) if path.is_file())
+    there = (path for path in folder.glob(PATTERN) if not is_strangers_link(path))
+    files = sorted(path for path in there if path.is_file())
     return ForeignRun(folder, name, lambda run: _records(run, files))
 
 

@@ -198,6 +198,13 @@ def _is_own(folder: os.stat_result) -> bool:
     return folder.st_uid in (os.geteuid(), _ROOT) and not _others_may_write(folder)
 
 
+def is_strangers_link(path: Path) -> bool:
+    """Whether this is a symbolic link that somebody else may have put there. Raises OSError."""
+    folder = path.parent.stat()
+    theirs = folder.st_uid not in (os.geteuid(), _ROOT) or _others_may_write(folder)
+    return theirs and path.is_symlink()
+
+
 def _others_may_write(folder: os.stat_result) -> bool:
     if folder.st_mode & stat.S_IWOTH:
         return True

@@ -484,3 +484,27 @@ def test_a_config_that_no_line_holds_is_left_out(capsys: pytest.CaptureFixture[s
     assert records()[0]["config"] == {}
     assert "left out: 1 config" in capsys.readouterr().err
     assert metrics()
+
+
+@pytest.mark.parametrize(("mode", "followed"), [(0o755, True), (0o777, False)])
+@pytest.mark.parametrize("name", ["a.jsonl", "trainer_state.json", "events.out.tfevents.1"])
+def test_a_link_that_others_may_have_put_into_a_folder_is_not_followed(
+    name: str, mode: int, followed: bool
+) -> None:
+    pytest.importorskip("tensorboardX")
+    secret = write("private/secret", '{"step": 1, "loss": 2}\n')
+    if name.startswith("events"):
+        with event_file("private") as writer:
+            writer.add_scalar("loss", 2, 1)
+        secret = next(Path("private").glob("events*"))
+    elif name.endswith(".json"):
+        secret.write_text(json.dumps(STATE))
+    write("runs/good.csv", "step,loss\n1,2\n")
+    Path("runs").chmod(mode)
+    link = Path("runs", name)
+    link.symlink_to(secret.absolute())
+    main(["import", "runs"])
+    assert len(logs()) == 1 + followed
+    if not name.startswith("events"):  # one that is named is meant
+        imported(str(link))
+        assert len(logs()) == 2
