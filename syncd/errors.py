@@ -201,6 +201,11 @@ class Contradiction(RunTrouble):
     stays so, lines are missing in the run, or somebody else's are in it."""
 
 
+class OthersLack(RunTrouble):
+    """Lines of another part of the run may be missing, which its file has: that one is looked at
+    first."""
+
+
 class RunRefused(UploadError):
     """This run alone waits, for a decision: `retry` or `forget`, or `sync --as_new`."""
 

@@ -14,16 +14,17 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 from syncd import events, without
 from syncd.destination.base import Destination
-from syncd.errors import Leased, Refused, Unreachable, UploadError
+from syncd.errors import Leased, OthersLack, Refused, Unreachable, UploadError
 from syncd.settings import Settings
 from syncd.source.folder_tree import FolderTree
 from syncd.source.scanner import LogFile, UnusableFile
-from syncd.state import decisions, failures, reached
+from syncd.state import cursor, decisions, failures, reached
 from syncd.sync import connectivity
 from syncd.sync.background import hand_over
 from syncd.sync.catalog import Catalog, Listing
@@ -291,8 +292,22 @@ class Daemon:
             self.connectivity = connectivity.suspected(self.connectivity, error, now)
             return
         self.connectivity = connectivity.hurried(self.connectivity, now)
+        if isinstance(error, OthersLack):
+            self._look_at_other_parts(key)
         if not isinstance(error, Leased):
             self._keep_problem(key, error)
+
+    def _look_at_other_parts(self, key: RunKey) -> None:
+        """Have the content of the run's other parts compared: lines of theirs may be missing."""
+        run_id = key.partition(".")[0]
+        for other in {*self.runs, *self.finished} - {key}:
+            resting = other not in self.runs or self.runs[other].phase is Phase.IDLE
+            if other.partition(".")[0] == run_id and resting:
+                self._remember(partial(cursor.remove, self.state / "cursors", other))
+                self._catalog.take_anew(other)
+                self.finished.pop(other, None)
+                self._begin_anew(other)
+                self.rescan()
 
     def _keep_problem(self, key: RunKey, error: UploadError) -> None:
         """For `status`: what is wrong with this run."""

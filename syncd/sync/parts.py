@@ -16,7 +16,7 @@ from typing import Final
 from karaoke_train.runlog.format import RunHeader
 from syncd.destination.base import Destination, RemoteRun, Uploader
 from syncd.destination.rows import PART
-from syncd.errors import RunTrouble
+from syncd.errors import OthersLack, RunTrouble
 from syncd.source.scanner import LogFile, as_new_command
 from syncd.sync.content import Content
 from syncd.sync.missing import LATE_COUNT
@@ -153,6 +153,16 @@ def written_elsewhere(remote: RemoteRun, path: str, left: float, place: str) -> 
     )
     trouble.retry_after = left
     return trouble
+
+
+def others_lack(run_id: str, there: str) -> OthersLack:
+    """The run has a line beyond its count, and what is missing before it is none of this file's."""
+    return OthersLack(
+        f"{there} has a line of the run beyond those that it counts: another file's may be missing",
+        meaning="This file's records are safe on disk, and follow once those are there again",
+        remedy="Nothing to do where the run's other files are in the log folders; else, where they "
+        f"are: karaoke-syncd verify --repair {run_id}",
+    )
 
 
 def waits_for(earlier: LogFile) -> RunTrouble:

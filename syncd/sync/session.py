@@ -60,6 +60,7 @@ from syncd.sync.parts import (
     await_counted,
     followed,
     may_have_parts,
+    others_lack,
     place,
 )
 from syncd.sync.portions import portion
@@ -128,6 +129,7 @@ class Session:
         self._shown: Fingerprint | None = None  # what the file showed where the next read begins
         self._noted = Noted(state, self.key, self._media)
         self._contradictions = 0  # sessions in a row that failed for one
+        self._others_looked = False  # whether those parts of the run were that may lack lines
         self.remark = ""  # what people are told once all of the run is there
         self._writer_locks = WriterLocks()
         self._stopped = False  # somebody pressed Stop on the run's page
@@ -264,21 +266,27 @@ class Session:
         base, is_new = self._base(remote, count, known)
         if known and known.base != base:
             known = None  # nothing of the file was confirmed where it was to begin
+        if displaced and base and not self._others_looked:
+            self._others_looked = True
+            raise others_lack(self.header.run_id, self._there.name)
         self._begin = Position(base, 0)
         at = self._locate(count, known)
+        # A count that no cursor of ours explains, or that the server's other answers deny
+        denied = displaced or self._contradictions > 0
         if at.ordinal < count:
-            return self._followed(at, count, known)
+            return self._followed(at, count, known, cheaply=not denied)
         # Nothing to send and nothing to tell: a session would show the run as running again. Not
         # where the cursor is at the count and has seen no end told: that is then told again, with
         # the pictures and sounds that may be missing there
         at_cursor = known is not None and known.confirmed == at
         outcome = None if at_cursor or not remote else self._outcome_at(at)
-        # A count that no cursor of ours explains, or that the server's other answers deny. Where
-        # other files may have the run's id, lines beyond the cursor may be theirs, too
-        denied = displaced or self._contradictions > 0
+        # Where other files may have the run's id, lines beyond the cursor may be theirs, too
         beyond = known is None or (self._may_have_parts and not at_cursor)
         in_doubt = at.offset and (beyond or denied)
         missing = self._lacks(at, cheaply=not denied) if in_doubt else None
+        if displaced and base and missing is None:  # not this file's: what is sent takes more
+            raise others_lack(self.header.run_id, self._there.name)
+        self._others_looked = False
         if outcome and remote and remote.shows(outcome) and missing is None:
             return self._complete(at)
         if missing is not None:
@@ -361,7 +369,7 @@ class Session:
         await_counted(self._alive(), self._destination, line.end.ordinal)
         return line.end
 
-    def _followed(self, at: Position, count: int, known: Cursor | None) -> Event:
+    def _followed(self, at: Position, count: int, known: Cursor | None, *, cheaply: bool) -> Event:
         """All of the file is there, and behind it more: a later part of the run, or lines that no
         record of ours explains. Sending ours over them would destroy the only copy of somebody's
         data, so a person decides."""
@@ -369,7 +377,7 @@ class Session:
             ours = at.ordinal - self._begin.ordinal
             there = count - self._begin.ordinal
             raise troubles.remote_has_more(there, ours, self.path, self.key, self._there)
-        missing = self._lacks(at, count)
+        missing = self._lacks(at, count, cheaply=cheaply)
         if missing is not None:
             self._open_uploader(at, known)
             self._bring(missing, at, count)

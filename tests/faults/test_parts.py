@@ -16,6 +16,9 @@ from karaoke_train.runlog import RunLog
 from syncd.errors import Exit
 from syncd.report.status import RunState, exit_code
 from syncd.state import decisions
+from tests.fakes.wandb_server import WandbServer
+from tests.fakes.wandb_state import HISTORY
+from tests.fakes.wandb_world import World
 from tests.faults import store
 from tests.faults.rig import (
     LANES,
@@ -230,12 +233,38 @@ def with_a_hole_before_it(rig: Rig) -> None:
     with another(rig, "after") as machine:
         second = part(machine, named("holed", rig), 6)
         machine.start()
-        words = "another part of the run has come to line"
+        words = "another file's may be missing"
         eventually(lambda: words in machine.run_status(named("holed", rig)).problem, machine)
         decisions.retry(rig.state(), named("holed", rig))
         await_parts(rig, named("holed", rig), [first, second])
         await_ended(machine, second)
         assert verified(machine, first, second)
+
+
+def over_a_line_of_the_one_before(rig: Rig) -> None:
+    """A late post of a killed daemon has set the server's line cursor back: what begins a later
+    part goes over a line of the first one. No other line does, and that one is sent again."""
+    server = rig.server
+    assert isinstance(server, WandbServer)
+    server.change_world(World.LINE_CURSOR)
+    rig.start()
+    run_id = named("set-back", rig)
+    first = part(rig, run_id, 12)
+    await_ended(rig, first)
+    (there,) = (run for key, run in server.store.runs.items() if key.run == run_id)
+    there.cursors[HISTORY] = 4
+    second = part(rig, run_id, 6, rig.folder / "elsewhere")
+    second = second.rename(rig.logs / "training_log_20240115_143022.jsonl")
+    words = "another file's may be missing"
+    eventually(lambda: any(words in run.problem for run in rig.status().runs), rig)
+    until(lambda: len(there.overwrites) == 2, "the line of the first part is sent again", 60)
+    eventually(lambda: len(there.history) == len(lines_of(first)) + len(lines_of(second)), rig)
+    await_ended(rig, first, second)
+    assert [over["line"] for over in there.overwrites] == [4, 4]
+    there.overwrites.clear()
+    there.gaps.clear()
+    await_parts(rig, run_id, [first, second])
+    assert verified(rig, first, second)
 
 
 CASES: dict[str, Callable[[Rig], None]] = {
@@ -253,6 +282,7 @@ SCENARIOS = {
     if lane != "sdk" or name in WITH_THE_SDK
 }
 SCENARIOS[f"with a hole before it, {LOCAL}"] = by_lane(LOCAL, with_a_hole_before_it)
+SCENARIOS["over a line of the one before, auto"] = by_lane("auto", over_a_line_of_the_one_before)
 under_way = played(SCENARIOS)
 
 
