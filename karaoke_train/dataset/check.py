@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from karaoke_train.audio.io import AudioError
 from karaoke_train.dataset.songs import FileSong, Problem, Song
 from karaoke_train.notes import semitone
-from karaoke_train.runlog.plain_text import one_line
+from karaoke_train.runlog.plain_text import cells, one_line, padded
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -54,10 +54,10 @@ def render(rows: Sequence[Row]) -> str:
     usable = [row for row in rows if row.usable]
     lines = []
     if usable:
-        width = max(4, *(len(row.name) for row in usable))
+        width = max(4, *(cells(row.name) for row in usable))
         lines.append(f"{'song':{width}}  {'length':>8}  {'notes':>6}  range")
         lines += [
-            f"{row.name:{width}}  {_clock(row.duration):>8}  {row.notes:>6}  {_range([row])}"
+            f"{padded(row.name, width)}  {_clock(row.duration):>8}  {row.notes:>6}  {_range([row])}"
             for row in usable
         ]
         lines.append("")

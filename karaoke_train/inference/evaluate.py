@@ -15,7 +15,7 @@ from tqdm import tqdm
 from karaoke_train.audio.io import AudioError
 from karaoke_train.inference.metrics import Counts, count_notes, count_pitches, total
 from karaoke_train.model.decode import DecodeOptions, Decoder, frame_pitch
-from karaoke_train.runlog.plain_text import one_line
+from karaoke_train.runlog.plain_text import cells, one_line, padded
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -100,14 +100,14 @@ class Evaluation:
     def as_table(self) -> str:
         """For the terminal: one line per song, then the overall lines; F1, precision and recall."""
         names = [one_line(song.name) for song in self.songs]
-        width = max([12, *map(len, names)])
+        width = max([12, *map(cells, names)])
         head = f"{'':{width}}  {'notes':>6} {'found':>6}" + "".join(
             f"  {NAMES[score]:>7} {'P':>5} {'R':>5}" for score in SCORES
         )
         lines = [head]
         for name, song in zip(names, self.songs, strict=True):
             sizes = f"{song.counts.reference:>6} {song.counts.estimated:>6}"
-            lines.append(f"{name:{width}}  {sizes}{_cells(song.metrics)}")
+            lines.append(f"{padded(name, width)}  {sizes}{_cells(song.metrics)}")
         counts = total(song.counts for song in self.songs)
         sizes = f"{counts.reference:>6} {counts.estimated:>6}"
         lines.append(f"{'mean of songs':{width}}  {sizes}{_cells(self.overall)}")
@@ -161,14 +161,14 @@ def evaluate_peer(listen: Listener, songs: Sequence[Song], *, progress: bool = F
 
 def compared(contenders: Mapping[str, Evaluation]) -> str:
     """For the terminal: a line per contender, the mean over songs and its 95 % interval."""
-    width = max(map(len, contenders))
+    width = max(map(cells, contenders))
     lines = [f"{'':{width}}" + "".join(f"  {NAMES[score]:^21}" for score in SCORES)]
     for name, result in contenders.items():
-        cells = ""
+        numbers = ""
         for score in SCORES:
             low, high = result.interval(f"{score}_f1")
-            cells += f"  {result.overall[f'{score}_f1']:.3f} ({low:.3f}-{high:.3f})"
-        lines.append(f"{name:{width}}{cells}")
+            numbers += f"  {result.overall[f'{score}_f1']:.3f} ({low:.3f}-{high:.3f})"
+        lines.append(f"{padded(name, width)}{numbers}")
     return "\n".join(lines)
 
 

@@ -44,6 +44,23 @@ def shown_name(*names: str) -> str:
     return next((name for name in names if name.strip() and cut(name) == name), names[-1])
 
 
+def cells(text: str) -> int:
+    """The columns of a terminal that a text takes: Unicode Standard Annex #11."""
+    if text.isascii():
+        return len(text)
+    from unicodedata import category, east_asian_width
+
+    return sum(
+        0 if category(one) in ("Mn", "Me", "Cf") else 1 + (east_asian_width(one) in "WF")
+        for one in text
+    )
+
+
+def padded(text: str, width: int) -> str:
+    """The text with room behind it up to so many columns; Python's formats count characters."""
+    return text + " " * (width - cells(text))
+
+
 def several_lines(text: str) -> str:
     """The same where newlines and tabs are ours: a traceback's, say."""
     return _escaped(_NOT_IN_TEXT, cut(text))

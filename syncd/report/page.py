@@ -12,7 +12,7 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
-from karaoke_train.runlog.plain_text import one_line
+from karaoke_train.runlog.plain_text import cells, one_line
 
 _STYLES: Final = {  # Select Graphic Rendition: ECMA-48, 8.3.117
     "bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33",
@@ -82,10 +82,10 @@ class Page:
 
     def table(self, columns: Sequence[Column], rows: Iterable[Sequence[Line]]) -> None:
         """Rows of cells, each a line. Columns that give way have their texts cut."""
-        cells = [[[_cleaned(piece) for piece in cell] for cell in row] for row in rows]
+        cleaned = [[[_cleaned(piece) for piece in cell] for cell in row] for row in rows]
         headings = [[Styled(column.heading, "bold")] for column in columns]
-        widths = _widths(columns, [headings, *cells], self.width)
-        for row in (headings, *cells):
+        widths = _widths(columns, [headings, *cleaned], self.width)
+        for row in (headings, *cleaned):
             shown = [
                 self._placed(cell, width, column)
                 for cell, width, column in zip(row, widths, columns, strict=True)
@@ -152,7 +152,7 @@ def _lines(text: str, width: int) -> Iterator[tuple[int, int]]:
     of which one may take two, or none."""
     begin = end = 0
     for word in _WORD.finditer(text):
-        if end > begin and _cells(text[begin : word.end()]) > width:
+        if end > begin and cells(text[begin : word.end()]) > width:
             yield begin, end
             begin = word.start()
         end = word.end()
@@ -197,26 +197,14 @@ def _cut(cell: Sequence[Styled], width: int) -> Sequence[Styled]:
     room = width - len(_CUT)
     for piece in cell:
         text = piece.text
-        while _cells(text) > room:
+        while cells(text) > room:
             text = text[:-1]
         kept.append(piece._replace(text=text if text == piece.text else text + _CUT))
-        room -= _cells(text)
+        room -= cells(text)
         if text != piece.text:
             break
     return kept
 
 
 def _cells_of(cell: Line) -> int:
-    return sum(_cells(piece if isinstance(piece, str) else piece.text) for piece in cell)
-
-
-def _cells(text: str) -> int:
-    """The columns of a terminal that a text takes: Unicode Standard Annex #11."""
-    if text.isascii():
-        return len(text)
-    from unicodedata import category, east_asian_width
-
-    return sum(
-        0 if category(one) in ("Mn", "Me", "Cf") else 1 + (east_asian_width(one) in "WF")
-        for one in text
-    )
+    return sum(cells(piece if isinstance(piece, str) else piece.text) for piece in cell)

@@ -75,6 +75,18 @@ def test_the_table_is_aligned_and_summed() -> None:
     ]
 
 
+def test_a_song_is_called_by_wide_letters_in_as_many_columns() -> None:
+    rows = [
+        Row("歌声", duration=75.0, notes=120, lowest=45.0, highest=61.2),
+        Row("e\u0301tude", duration=75.0, notes=120, lowest=45.0, highest=61.2),
+    ]
+    assert render(rows).splitlines()[:3] == [
+        "song     length   notes  range",
+        "歌声       1:15     120  A2 to C#4",
+        "e\u0301tude      1:15     120  A2 to C#4",
+    ]
+
+
 def test_a_range_is_told_in_the_nearest_semitones_halves_up() -> None:
     [_, line, *_] = render(
         [Row("a", duration=1.0, notes=2, lowest=60.5, highest=61.5)]

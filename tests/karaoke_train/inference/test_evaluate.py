@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,12 @@ def test_table_has_a_line_a_song_and_two_overall() -> None:
     lines = Evaluation([ONE, TWO]).as_table().splitlines()
     assert [line.split()[0] for line in lines[1:]] == ["one", "two", "mean", "all"]
     assert "COnPOff" in lines[0]
+
+
+def test_a_song_of_wide_letters_has_its_numbers_below_the_others() -> None:
+    wide = replace(TWO, name="歌声を書き取る歌")  # 16 columns
+    lines = Evaluation([replace(ONE, name="x" * 16), wide]).as_table().splitlines()
+    assert len(lines[1]) == len(lines[2]) + len(wide.name)
 
 
 def test_the_interval_holds_the_mean_and_narrows_with_more_songs() -> None:
