@@ -1,4 +1,4 @@
-"""A run's checkpoints on disk: writing what `--resume` needs, finding it again, loading models.
+"""A run's checkpoints on disk: finding again what `--resume` needs, saving and loading models.
 
 checkpoint_dir/<run>/checkpoint-<step>/   the Trainer's own, plus karaoke_run.json
 checkpoint_dir/<run>/best/                the model alone, by `save_pretrained`; around a frozen
@@ -20,11 +20,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from safetensors import SafetensorError
-from transformers import TrainerCallback
 from transformers.utils import logging
 
-from karaoke_train.atomic_file import replacing
 from karaoke_train.model import pretrained
 from karaoke_train.model.model import READABLE, VoiceToNotesConfig, VoiceToNotesModel
 from karaoke_train.model.safe_files import (
@@ -34,14 +31,11 @@ from karaoke_train.model.safe_files import (
     weights_problem,
 )
 from karaoke_train.model.whisper import EncoderError, checksum, load_encoder
-from karaoke_train.runlog.warn import warn
 
 if TYPE_CHECKING:
-    from transformers import TrainerControl, TrainerState, TrainingArguments
     from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
 RUN_FILE = "karaoke_run.json"
-_NEARLY_FULL = 64 << 20  # bytes
 ENCODER = "encoder."  # what the names of its weights begin with
 
 
@@ -75,53 +69,6 @@ class Resumable:
         except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
             return None
         return found if math.isfinite(found) else None
-
-
-@contextmanager
-def spared(place: Path) -> Iterator[None]:
-    """Where `place` can't be written, as on a full disk, warn and go on: hours of training are
-    worth more than one checkpoint, and the next one is tried again."""
-    try:
-        yield
-    # torch and safetensors have errors of their own for a full disk
-    except (OSError, RuntimeError, SafetensorError) as error:
-        warn(
-            f"{place} could not be written ({_reason(place, error)}). It is left out, and all "
-            "else goes on; make room before the next one."
-        )
-
-
-def _reason(place: Path, error: Exception) -> str:
-    with suppress(OSError):
-        usage = shutil.disk_usage(next(folder for folder in place.parents if folder.is_dir()))
-        if usage.free < _NEARLY_FULL:
-            return f"its disk is full, {usage.free >> 20} MiB are left"
-    first = str(error).strip().splitlines()[:1]
-    return first[0] if first else type(error).__name__
-
-
-class RunFileCallback(TrainerCallback):
-    """Puts the run's log and flags into each checkpoint, last: its presence says "complete"."""
-
-    def __init__(self, log_path: Path | None, flags: dict[str, Any]) -> None:
-        self.log_path = log_path
-        self.flags = flags
-        self.latest: Path | None = None
-
-    def on_save(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
-        """After the Trainer has written a checkpoint, or could not."""
-        folder = Path(str(args.output_dir)) / f"checkpoint-{state.global_step}"
-        if not (folder / "trainer_state.json").is_file():  # which it writes last
-            return
-        if state.is_world_process_zero and self.log_path is not None:
-            content = {"log": str(self.log_path.resolve()), "flags": self.flags}
-            with spared(folder), replacing(folder / RUN_FILE) as file:
-                file.write(f"{json.dumps(content, indent=2)}\n".encode())
-            if not (folder / RUN_FILE).is_file():
-                return
-        self.latest = folder
 
 
 def find_resumable(place: Path) -> Resumable:

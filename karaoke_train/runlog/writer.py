@@ -38,7 +38,6 @@ from karaoke_train.runlog.format import (
     plain,
 )
 from karaoke_train.runlog.layout import default_project, media_folder, media_name
-from karaoke_train.runlog.live_config import LiveConfig
 from karaoke_train.runlog.lock import LockKind
 from karaoke_train.runlog.parts import Resume, part_to_continue, starting
 from karaoke_train.runlog.process_end import process_end, status_of, watch_exit
@@ -258,6 +257,8 @@ class RunLog:
     def config(self) -> dict[str, Any]:
         """The run's config as it is now. What is set in it is added to the run's config, as by
         `update_config`."""
+        from karaoke_train.runlog.live_config import LiveConfig  # few ask for it
+
         return LiveConfig(self._header.config, self.update_config)
 
     @property

@@ -1,16 +1,23 @@
-"""Callbacks that watch the loop: a progress bar, stopping on a signal, patience."""
+"""Callbacks that watch the loop: a progress bar, stopping on a signal, what resuming needs,
+patience."""
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import torch
 from tqdm import tqdm
 from transformers import TrainerCallback
+
+from karaoke_train.atomic_file import replacing
+from karaoke_train.model.checkpoints import RUN_FILE
+from karaoke_train.training.spared import spared
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -162,6 +169,30 @@ class StopOnSignal(TrainerCallback):
 def _launched() -> bool:
     """Whether torchrun, or what is built on it, has started this process."""
     return "TORCHELASTIC_RUN_ID" in os.environ
+
+
+class RunFileCallback(TrainerCallback):
+    """Puts the run's log and flags into each checkpoint, last: its presence says "complete"."""
+
+    def __init__(self, log_path: Path | None, flags: dict[str, Any]) -> None:
+        self.log_path = log_path
+        self.flags = flags
+        self.latest: Path | None = None
+
+    def on_save(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """After the Trainer has written a checkpoint, or could not."""
+        folder = Path(str(args.output_dir)) / f"checkpoint-{state.global_step}"
+        if not (folder / "trainer_state.json").is_file():  # which it writes last
+            return
+        if state.is_world_process_zero and self.log_path is not None:
+            content = {"log": str(self.log_path.resolve()), "flags": self.flags}
+            with spared(folder), replacing(folder / RUN_FILE) as file:
+                file.write(f"{json.dumps(content, indent=2)}\n".encode())
+            if not (folder / RUN_FILE).is_file():
+                return
+        self.latest = folder
 
 
 class Patience(TrainerCallback):

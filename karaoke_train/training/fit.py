@@ -19,11 +19,17 @@ from transformers import (
 from karaoke_train.dataset.batches import collate
 from karaoke_train.dataset.load import Data, dataset, worker_count
 from karaoke_train.inference.plot import piano_roll_png
-from karaoke_train.model.checkpoints import RunFileCallback, save_model, spared
+from karaoke_train.model.checkpoints import save_model
 from karaoke_train.model.model import VoiceToNotesModel
 from karaoke_train.settings import TrainSettings
-from karaoke_train.training.callbacks import Patience, ProgressBar, StopOnSignal
+from karaoke_train.training.callbacks import (
+    Patience,
+    ProgressBar,
+    RunFileCallback,
+    StopOnSignal,
+)
 from karaoke_train.training.encoded import EncodedCache
+from karaoke_train.training.spared import spared
 from karaoke_train.training.trainer import NoteTrainer
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ import transformers
 from karaoke_train.dataset.load import Data, load_data
 from karaoke_train.inference.plot import curves_png, sparkline
 from karaoke_train.model.build import build_model
-from karaoke_train.model.checkpoints import check_state, spared
+from karaoke_train.model.checkpoints import check_state
 from karaoke_train.runlog import RunLog
 from karaoke_train.runlog.plain_text import one_line, several_lines
 from karaoke_train.training import fit
@@ -28,6 +28,7 @@ from karaoke_train.training.background_upload import BackgroundUpload
 from karaoke_train.training.callbacks import SHOWN
 from karaoke_train.training.local_dashboard import LocalDashboard
 from karaoke_train.training.runlog_callback import RunLogCallback
+from karaoke_train.training.spared import spared
 from karaoke_train.training.syncd_program import command, view_hint
 
 if TYPE_CHECKING:

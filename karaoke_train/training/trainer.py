@@ -14,10 +14,10 @@ from transformers import Trainer
 
 from karaoke_train.dataset.batches import BucketSampler, SegmentDataset
 from karaoke_train.inference.metrics import Counts, count_notes, count_pitches, total
-from karaoke_train.model.checkpoints import spared
 from karaoke_train.model.decode import decode, frame_pitch
 from karaoke_train.model.model import unpack_posteriors
 from karaoke_train.notes import Note
+from karaoke_train.training.spared import spared
 
 if TYPE_CHECKING:
     from torch.utils.data import DataLoader
