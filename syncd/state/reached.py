@@ -45,6 +45,8 @@ def load(destination: Path, now: datetime) -> Tries:
         return max(0.0, (now - datetime.fromisoformat(moment)).total_seconds())
 
     def decode(data: Any) -> Tries:
+        if not {"at", "failed_at"} & data.keys():
+            raise KeyError("at")
         return Tries(ago(data.get("at")), ago(data.get("failed_at")), str(data.get("why", "")))
 
     return atomic_json.load(destination / NAME, decode) or _NONE

@@ -46,7 +46,7 @@ def written(folder: Path) -> dict[Path, Callable[[], Any]]:
         folder / "daemon.json": lambda: _report(folder),
         folder / "problems" / f"{RUN}.json": lambda: failures.load_all(folder),
         folder / "quarantine" / f"{RUN}.json": lambda: quarantine.load(folder / "quarantine", RUN),
-        folder / "reached.json": lambda: reached.seconds_ago(folder, NOW),
+        folder / "reached.json": lambda: reached.load(folder, NOW),
         folder / "aliases" / "key.json": lambda: decisions.aliases(folder),
         folder / "lane.json": lambda: Lanes("auto", folder).words,
     }  # fmt: skip
