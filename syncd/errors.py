@@ -99,14 +99,14 @@ def _joined(*parts: str) -> str:
     return one_line(" ".join(f"{part.rstrip('.')}." for part in parts if part))
 
 
-def unread(error: OSError, where: str = "") -> SyncError:
+def unread(error: OSError) -> SyncError:
     """A file that was here a moment ago, or is, and can't be read."""
     if isinstance(error, FileNotFoundError):
-        return SyncError("it is gone: somebody has moved or deleted it meanwhile", where=where)
-    return unreadable(error, where)
+        return SyncError("it is gone: somebody has moved or deleted it meanwhile")
+    return unreadable(error)
 
 
-def unreadable(error: OSError, where: Path | str) -> SyncError:
+def unreadable(error: OSError, where: Path | str = "") -> SyncError:
     """A file that can't be read, and what can be done where the system's words don't tell."""
     remedy = "Make it readable for this user" if isinstance(error, PermissionError) else ""
     return SyncError(f"can't be read: {error.strerror or error}", where=str(where), remedy=remedy)

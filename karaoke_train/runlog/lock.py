@@ -89,11 +89,9 @@ class Lock:
         self._lease: SoftFileLease | None = None
         self._file: tuple[int, int] | None = None  # device and inode of the kernel's lock
 
-    def acquire(self, timeout: float = 0.0, *, signed: bool = True) -> None:
-        """Take the lock within `timeout` seconds. Raises Held; OSError when no lock can be made.
-
-        signed: write host, process id and time into it, for whoever is refused.
-        """
+    def acquire(self, timeout: float = 0.0) -> None:
+        """Take the lock within `timeout` seconds, and write host, process id and time into it, for
+        whoever is refused. Raises Held; OSError when no lock can be made."""
         from filelock import FileLock, Timeout
 
         self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -101,8 +99,7 @@ class Lock:
 
         def acquired(descriptor: int) -> None:
             self._file = _identity(os.fstat(descriptor))
-            if signed:
-                _sign(descriptor)
+            _sign(descriptor)
 
         native = FileLock(
             self.path, thread_local=False, fallback_to_soft=False, on_acquired=acquired
@@ -114,7 +111,7 @@ class Lock:
             except OSError as error:
                 if error.errno not in _NO_LOCKS:
                     raise
-                self._acquire_lease(timeout, signed=signed)
+                self._acquire_lease(timeout)
         except Timeout:
             raise Held(self.path, read_holder(self.path)) from None
 
@@ -148,16 +145,15 @@ class Lock:
             return LockKind.NONE
         return LockKind.LEASE if self.soft else LockKind.FLOCK
 
-    def _acquire_lease(self, timeout: float, *, signed: bool) -> None:
+    def _acquire_lease(self, timeout: float) -> None:
         self.soft = True
         self._lease = self._lease or _lease(self.path)
         self._lease.acquire(timeout=timeout)
         self._lock = self._lease
-        if signed:
-            with suppress(OSError):  # as for _sign
-                flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-                with os.fdopen(os.open(self.path, flags, 0o644), "rb") as file:
-                    _sign(file.fileno())
+        with suppress(OSError):  # as for _sign
+            flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+            with os.fdopen(os.open(self.path, flags, 0o644), "rb") as file:
+                _sign(file.fileno())
 
 
 def _identity(found: os.stat_result) -> tuple[int, int]:
