@@ -10,7 +10,6 @@ checkpoint_dir/<run>/best/                the model alone, by `save_pretrained`;
 
 from __future__ import annotations
 
-import json
 import math
 import shutil
 from collections.abc import Iterator
@@ -27,6 +26,7 @@ from karaoke_train.model.model import READABLE, VoiceToNotesConfig, VoiceToNotes
 from karaoke_train.model.safe_files import (
     adapter_problem,
     code_problem,
+    read_json,
     state_problem,
     weights_problem,
 )
@@ -64,7 +64,7 @@ class Resumable:
 
     def _from_state(self, key: str) -> float | None:
         try:
-            state = json.loads((self.folder / "trainer_state.json").read_text(encoding="utf-8"))
+            state = read_json(self.folder / "trainer_state.json")
             found = float(state[key])
         except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
             return None
@@ -84,7 +84,7 @@ def find_resumable(place: Path) -> Resumable:
         )
     newest = max(found, key=lambda path: path.stat().st_mtime_ns)
     try:
-        content = json.loads(newest.read_text(encoding="utf-8"))
+        content = read_json(newest)
         return Resumable(newest.parent, Path(content["log"]), dict(content["flags"]))
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise CheckpointError(
@@ -125,7 +125,7 @@ def load_model(folder: Path | str, *, encoder: str | None = None) -> VoiceToNote
     """
     folder = pretrained.folder_of(folder)
     try:
-        described = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        described = read_json(folder / "config.json")
     except OSError:
         raise CheckpointError(
             f"{folder} holds no model: no config.json in it. Give the folder that training named "

@@ -10,7 +10,9 @@ files by transformers' Trainer; it reads tensors alone from them (`weights_only`
 
 from __future__ import annotations
 
+import json
 import pickle
+import stat
 from typing import TYPE_CHECKING, Any, Final
 
 import torch
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 ADAPTER: Final = "adapter_config.json"
+LARGEST: Final = 64 << 20  # bytes of a description, which is held whole
 _CODE: Final = (
     *("auto_map", "quantization_config", "trust_remote_code", "custom_pipelines"),
     *("kernels", "use_kernels", "kernel_config"),
@@ -31,8 +34,23 @@ _NO_WEIGHTS: Final = ("optimizer", "scheduler", "scaler", "rng_state", "training
 _STATE: Final = ("optimizer*.pt", "scheduler*.pt", "scaler*.pt", "rng_state*.pth")
 
 
+def read_json(path: Path) -> Any:
+    """What the file describes. Raises OSError, ValueError, RecursionError."""
+    if not stat.S_ISREG(path.stat().st_mode):  # a FIFO would be waited for, a device has no end
+        raise ValueError("it is no file")
+    with path.open("rb") as file:
+        data = file.read(LARGEST + 1)
+    if len(data) > LARGEST:
+        raise ValueError(f"it has more than {LARGEST >> 20} MiB")
+    return json.loads(data.decode("utf-8"))
+
+
 def weights_problem(folder: Path) -> str:
-    """Why no weights are loaded from it: a pickle is there, and no safetensors. "" for nothing."""
+    """Why no weights are loaded from it: a pickle is there, and no safetensors, or something there
+    is no file, and would be waited for. "" for nothing."""
+    for path in sorted(folder.glob("*")):
+        if path.exists() and not (path.is_file() or path.is_dir()):
+            return f"{path} is no file: remove it. Nothing was loaded"
     if any((folder / name).exists() for name in _WEIGHTS):
         return ""
     found = {path.name for kind in _PICKLES for path in folder.glob(kind)}

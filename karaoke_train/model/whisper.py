@@ -10,7 +10,6 @@ with its checksum: a tenth of the size, and nobody's weights are copied along.
 from __future__ import annotations
 
 import hashlib
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,7 +20,13 @@ from transformers.utils.hub import cached_file
 from transformers.utils.import_utils import is_peft_available
 
 from karaoke_train.model.model import VoiceToNotesConfig
-from karaoke_train.model.safe_files import ADAPTER, adapter_problem, code_problem, weights_problem
+from karaoke_train.model.safe_files import (
+    ADAPTER,
+    adapter_problem,
+    code_problem,
+    read_json,
+    weights_problem,
+)
 
 if TYPE_CHECKING:
     from transformers.models.whisper.modeling_whisper import WhisperEncoder
@@ -103,7 +108,7 @@ def _not_a_whisper(name: str) -> str:
             return ""
         return f"there is no folder {name} to take a Whisper encoder from.\n{_WAYS}"
     try:
-        described = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        described = read_json(folder / "config.json")
     except (OSError, ValueError, RecursionError):
         described = None
     if not isinstance(described, dict):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import pickle
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,13 @@ from typing import Any
 import pytest
 import torch
 
-from karaoke_train.model.checkpoints import CheckpointError, check_state, load_model
+from karaoke_train.model.checkpoints import (
+    RUN_FILE,
+    CheckpointError,
+    check_state,
+    find_resumable,
+    load_model,
+)
 from karaoke_train.model.model import VoiceToNotesModel
 from karaoke_train.model.whisper import EncoderError, load_encoder
 from tests.karaoke_train.model.test_model import tiny_whisper
@@ -151,3 +158,31 @@ def test_torn_state_is_named(tmp_path: Path) -> None:
     (tmp_path / "optimizer.pt").write_bytes(data[: len(data) // 2])
     with pytest.raises(CheckpointError, match=r"optimizer\.pt is damaged"):
         check_state(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors", "generation_config.json"])
+def test_what_would_be_waited_for_in_a_model_is_named_and_not_opened(
+    tiny_model: VoiceToNotesModel, tmp_path: Path, name: str
+) -> None:
+    tiny_model.save_pretrained(tmp_path)
+    (tmp_path / name).unlink(missing_ok=True)
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(CheckpointError, match="is no file"):
+        load_model(tmp_path)
+    with pytest.raises(EncoderError):
+        load_encoder(str(tmp_path))
+
+
+def test_a_description_of_a_terabyte_of_nothing_is_not_held(
+    tiny_model: VoiceToNotesModel, tmp_path: Path
+) -> None:
+    tiny_model.save_pretrained(tmp_path)
+    os.truncate(tmp_path / "config.json", 1 << 40)
+    with pytest.raises(CheckpointError, match="is damaged: it has more than"):
+        load_model(tmp_path)
+
+
+def test_a_run_file_that_would_be_waited_for_is_no_checkpoint(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / RUN_FILE)
+    with pytest.raises(CheckpointError, match="is damaged"):
+        find_resumable(tmp_path)
