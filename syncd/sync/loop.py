@@ -48,6 +48,7 @@ from syncd.sync.scheduler import (
     StartOver,
     actions,
     asleep,
+    due_at,
     needs_session,
     start,
     transition,
@@ -109,6 +110,7 @@ class Daemon:
         self.runs: dict[RunKey, Run] = {}
         self.finished: dict[RunKey, str] = {}  # where it is; uploaded and ended a while ago
         self.awake: dict[RunKey, Run] = {}  # of these, those for which something may be due
+        self._due: dict[RunKey, float] = {}  # of these, when, unless an event comes before
         self.sessions: dict[RunKey, Session] = {}
         self._found: dict[RunKey, int] = {}  # bytes of each run's file when it was first seen
         self._earlier: Mapping[RunKey, Sequence[LogFile]] = {}  # of later parts of runs
@@ -169,7 +171,8 @@ class Daemon:
         runs = self._tried() if self._once else self.awake
         if held := self._held_back():
             runs = {key: run for key, run in runs.items() if key not in held}
-        for action in actions(runs, online=online, now=now, limits=limits):
+        due = [key for key, at in self._due.items() if at <= now]
+        for action in actions(runs, online=online, now=now, limits=limits, among=due):
             self._perform(action)
         self._ticked_at = time.monotonic()
 
@@ -504,6 +507,7 @@ class Daemon:
         self._failed_during.pop(key, None)
         self._found.pop(key, None)
         self.awake.pop(key, None)
+        self._due.pop(key, None)
 
     def _is_finished(self, file: LogFile) -> bool:
         project = self.settings.project or file.header.project
@@ -532,8 +536,10 @@ class Daemon:
         self.runs[key] = run
         if asleep(run):
             self.awake.pop(key, None)
+            self._due.pop(key, None)
         else:
             self.awake[key] = run
+            self._due[key] = due_at(run, self.limits)
 
     def _retry(self, run_id: str) -> None:
         if self.runs[run_id].phase is Phase.OPEN:

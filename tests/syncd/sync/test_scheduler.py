@@ -43,6 +43,7 @@ from syncd.sync.scheduler import (
     actions,
     asleep,
     backoff,
+    due_at,
     failure,
     needs_session,
     start,
@@ -414,3 +415,33 @@ def test_a_count_is_asked_once_more_before_a_session_is_dropped_that_brought_fil
     assert chosen(run, late) == [ActionKind.CONFIRM]
     run = fold(start(run, Action(ActionKind.CONFIRM, "r")), Confirmed(P3), now=late)
     assert chosen(run, late) == [ActionKind.ABANDON]
+
+
+MOMENTS = st.integers(0, 400).map(float)
+
+
+@given(
+    st.builds(
+        Run,
+        phase=st.sampled_from(Phase),
+        size=st.sampled_from([0, 90, 95]),
+        scanned_to=st.sampled_from([0, 90]),
+        confirmed=st.sampled_from([P3, P9]),
+        sent=st.just(P9),
+        outcome=st.sampled_from([None, FINISHED]),
+        ended=st.booleans(),
+        ahead=st.sampled_from([0, 100]),
+        files=st.integers(0, 1),
+        **{f"{name}_at": MOMENTS for name in ("retry", "grown", "checked", "progress")},
+        send_at=MOMENTS,
+        confirm_at=MOMENTS,
+    ),
+    MOMENTS,
+)
+def test_nothing_is_done_for_a_run_before_it_is_due_and_something_is_from_then_on(
+    run: Run, now: float
+) -> None:
+    limits = replace(LIMITS, idle_session_timeout=100.0)
+    due = due_at(run, limits)
+    if now != due:  # at that very moment some things are done, and some are not yet
+        assert bool(chosen(run, now, limits)) is (now > due)
