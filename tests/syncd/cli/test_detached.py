@@ -107,7 +107,9 @@ def test_restart_replaces_the_daemon_by_one_with_the_flags_of_now(account: Accou
         holder = holder_of(account.state / "daemon.lock")
         assert holder is not None
         pids.append(holder.pid)
-        until(lambda folder=folder: account.watched()["log_dir"] == [f"{account.home}/{folder}"])  # type: ignore[misc]
+        until(
+            lambda folder=folder: account.watched().get("log_dir") == [f"{account.home}/{folder}"]
+        )  # type: ignore[misc]
     assert pids[0] != pids[1]
 
 
