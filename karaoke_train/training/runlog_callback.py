@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from contextlib import suppress
+from math import floor
 from typing import TYPE_CHECKING, Any
 
 from transformers import TrainerCallback
@@ -84,6 +85,8 @@ class RunLogCallback(TrainerCallback):
     ) -> None:
         """The settings of the training and the model, into the run's config."""
         self._training, self._status = True, "finished"
+        self._train.clear()
+        self._recall(state)
         log = self._writing(state)
         if log is None:
             return
@@ -158,6 +161,21 @@ class RunLogCallback(TrainerCallback):
         self._training = False
         self._stage_ended(state)
 
+    def _recall(self, state: TrainerState) -> None:
+        """What was logged before, of an epoch that a resumed training is in the middle of."""
+        steps = [entry for entry in state.log_history if "loss" in entry and "epoch" in entry]
+        begun = floor(max((entry["epoch"] for entry in steps), default=0.0))
+        for entry in steps:
+            if entry["epoch"] > begun:
+                values = {key: x for key, x in entry.items() if key not in ("epoch", "step")}
+                self._note(transformers_names(self._names, values), values)
+
+    def _note(self, names: Mapping[str, str], values: Mapping[str, Any]) -> None:
+        """Keep the training's metrics for the epoch's summary."""
+        for key, value in values.items():
+            if names[key].startswith("train/") and (x := number(value)) is not None:
+                self._train[names[key]].append(x)
+
     def _writing(self, state: TrainerState) -> RunLog | None:
         """The log, going on if it had ended; None for other ranks."""
         log = self.log if state.is_world_process_zero else None
@@ -188,9 +206,7 @@ class RunLogCallback(TrainerCallback):
         if val:
             log.val(state.global_step, epoch, val)
         if not last_word:
-            for key, value in train.items():
-                if (x := number(value)) is not None:
-                    self._train[key].append(x)
+            self._note(names, metrics)
         self._val |= {key: value for key, value in val.items() if key.startswith("val/")}
 
     def _names_of(self, metrics: Mapping[str, Any], last_word: bool) -> dict[str, str]:

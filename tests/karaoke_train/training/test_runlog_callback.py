@@ -108,6 +108,27 @@ def test_epoch_summary_is_the_mean_of_its_steps_and_the_last_validation(tmp_path
     assert [s["val_loss"] for s in summaries] == validations
 
 
+def test_the_summary_of_an_epoch_that_was_resumed_in_its_middle_is_of_all_of_it(
+    tmp_path: Path,
+) -> None:
+    log = RunLog.create(tmp_path / "logs")
+    options: dict[str, Any] = {"save_strategy": "steps", "save_steps": 1, "num_train_epochs": 2}
+    options["per_device_train_batch_size"] = 2
+    trainer = trainer_for(tmp_path, RunLogCallback(log, close=False), **options)
+    trainer.train()
+    whole = [r for r in records_of(log.path) if r["type"] == "epoch_summary"]
+    per_epoch = trainer.state.max_steps // 2
+    assert per_epoch > 2
+    place = tmp_path / "out" / f"checkpoint-{per_epoch + 2}"
+    again = RunLog.create(tmp_path / "again")
+    resumed = trainer_for(tmp_path, RunLogCallback(again), **options)
+    resumed.train(resume_from_checkpoint=str(place))
+    parts = [r for r in records_of(again.path) if r["type"] == "epoch_summary"]
+    assert [r["epoch"] for r in parts] == [2]
+    assert parts[0]["train_loss"] == whole[1]["train_loss"]
+    log.close()
+
+
 def test_training_without_validation_still_has_epoch_summaries(tmp_path: Path) -> None:
     kinds = [record["type"] for record in trained(tmp_path, {})]
     epoch = ["train", "train", "epoch_summary"]
