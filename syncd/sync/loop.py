@@ -1,8 +1,8 @@
 """Performs actions, applies events: the loop around the scheduler.
 
-It holds the runs, and decides nothing about them: the scheduler says what is done, `Catalog` which
-files there are, `connectivity` when the destination is asked. Everything that other threads have
-to say comes through one queue, so that no run is ever changed from two sides.
+It holds the runs, and decides nothing about them: `turns` says what is done, `Catalog` which files
+there are, `connectivity` when the destination is asked. Everything that other threads have to say
+comes through one queue, so that no run is ever changed from two sides.
 """
 
 from __future__ import annotations
@@ -46,7 +46,6 @@ from syncd.sync.scheduler import (
     Run,
     RunKey,
     StartOver,
-    actions,
     asleep,
     due_at,
     needs_session,
@@ -56,6 +55,7 @@ from syncd.sync.scheduler import (
 )
 from syncd.sync.session import Session
 from syncd.sync.story import Story
+from syncd.sync.turns import actions
 
 TICK: Final = 0.25  # seconds between looks at the clock while something is under way
 IDLE_TICK: Final = 1.0

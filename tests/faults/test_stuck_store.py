@@ -15,7 +15,7 @@ from syncd.destination.wandb.destination import WandbDestination
 from syncd.settings import Limits, Settings
 from syncd.sync.assemble import MOST_THREADS, build_daemon
 from syncd.sync.loop import Daemon
-from syncd.sync.scheduler import FILES_AT_ONCE, MOST_FILES
+from syncd.sync.turns import FILES_AT_ONCE, MOST_FILES
 from tests.fakes.wandb_server import WandbServer
 from tests.fakes.wandb_world import World
 from tests.patience import patience, until

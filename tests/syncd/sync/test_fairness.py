@@ -17,7 +17,6 @@ from syncd.destination.base import Outcome
 from syncd.errors import Leased
 from syncd.settings import Limits
 from syncd.sync.scheduler import (
-    SLOW_AT_ONCE,
     Action,
     ActionKind,
     Closed,
@@ -29,10 +28,10 @@ from syncd.sync.scheduler import (
     Phase,
     Run,
     Sent,
-    actions,
     start,
     transition,
 )
+from syncd.sync.turns import SLOW_AT_ONCE, actions
 
 LINE = 100  # bytes
 TICK = 0.25

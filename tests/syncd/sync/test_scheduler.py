@@ -40,7 +40,6 @@ from syncd.sync.scheduler import (
     Run,
     Sent,
     StartOver,
-    actions,
     asleep,
     backoff,
     due_at,
@@ -49,6 +48,7 @@ from syncd.sync.scheduler import (
     start,
     transition,
 )
+from syncd.sync.turns import actions
 
 LIMITS = Limits(confirm_first=1.0)
 P0, P3, P9 = Position(0, 0), Position(3, 30), Position(9, 90)

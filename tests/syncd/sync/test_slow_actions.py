@@ -10,20 +10,15 @@ from syncd.destination.base import Outcome
 from syncd.settings import Limits
 from syncd.sync.assemble import MOST_THREADS
 from syncd.sync.scheduler import (
-    FILES_AT_ONCE,
-    LARGE,
-    LARGE_AT_ONCE,
-    MOST_FILES,
-    SLOW_AT_ONCE,
     Action,
     ActionKind,
     Phase,
     Run,
     Sent,
-    actions,
     start,
     transition,
 )
+from syncd.sync.turns import FILES_AT_ONCE, LARGE, LARGE_AT_ONCE, MOST_FILES, SLOW_AT_ONCE, actions
 
 LIMITS = Limits(open_runs=512)
 MUCH = 100 * LARGE
