@@ -457,6 +457,7 @@ def test_each_trial_of_a_search_is_a_run(tmp_path: Path) -> None:
                 trial_name=trial,
                 global_step=1,
                 epoch=1.0,
+                log_history=[],
             )
             callback.on_train_begin(trainer.args, state, None)  # type: ignore[arg-type]
             callback.on_log(trainer.args, state, None, {"loss": 1.0})  # type: ignore[arg-type]
