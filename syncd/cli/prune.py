@@ -138,10 +138,11 @@ def _prune(call: Invocation, candidate: _Candidate, older_than: float, done: _Do
     name = f"{file.header.run_name} ({file.path.name})"
     done.kept += 1
     try:
+        compared = work.look_at(file)  # before, so that what comes meanwhile is seen
         if why := _why_kept(candidate, older_than, done.how):
             call.console.print(f"stays  {name}: {why}")
             return True
-        freed = does(file) if does else file.size
+        freed = does(file, compared) if does else file.size
     except (Unreachable, Refused):
         raise
     except (SyncError, OSError) as error:

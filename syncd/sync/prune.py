@@ -37,6 +37,8 @@ _SEVERAL: Final = "its run is in several files, which share its pictures and sou
 _LEVEL: Final = 10  # of 22: a log is a tenth of its size from 3 on, and this one takes seconds
 _READ: Final = 1 << 20  # bytes
 
+Look = tuple[int, int, int, int, int]  # device, inode, size, times of content and inode in ns
+
 
 @dataclass(frozen=True, slots=True)
 class Target:
@@ -155,22 +157,29 @@ def _by_what_is_there(file: LogFile, at: Target, *, compressed: bool) -> str:
     return ""
 
 
-def delete(file: LogFile) -> int:
-    """Delete the run's log, its pictures and its sounds. Returns the bytes that this frees. Raises
-    SyncError where somebody goes on with the run, OSError."""
-    with _locked(file):
+def look_at(file: LogFile) -> Look:
+    """The file as it is now. Raises OSError."""
+    stat = file.path.stat(follow_symlinks=False)
+    return stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns
+
+
+def delete(file: LogFile, compared: Look) -> int:
+    """Delete the run's log, its pictures and its sounds. compared: as it looked before it was
+    compared. Returns the bytes that this frees. Raises SyncError where somebody goes on with the
+    run, OSError."""
+    with _locked(file, compared):
         freed = sum(path.stat().st_size for path in _media(file))
         file.path.unlink()
         remove_folder(file.media.path)
     return freed + file.size
 
 
-def compress(file: LogFile) -> int:
-    """Put `FILE.jsonl.zst` in the log's place; `zstd -d` brings it back. Returns the bytes that
-    this frees. Raises SyncError where somebody goes on with the run, or without the library,
-    OSError."""
+def compress(file: LogFile, compared: Look) -> int:
+    """Put `FILE.jsonl.zst` in the log's place; `zstd -d` brings it back. compared: as it looked
+    before it was compared. Returns the bytes that this frees. Raises SyncError where somebody goes
+    on with the run, or without the library, OSError."""
     target = file.path.with_name(f"{file.path.name}{SUFFIX}")
-    with _locked(file):
+    with _locked(file, compared):
         part = target.with_name(f".{target.name}.{os.getpid()}.part")
         try:
             packed = _pack(file.path, part)
@@ -248,7 +257,7 @@ def _pack(source: Path, target: Path) -> os.stat_result:
 
 
 @contextmanager
-def _locked(file: LogFile) -> Iterator[None]:
+def _locked(file: LogFile, compared: Look) -> Iterator[None]:
     """Hold the writer's lock, with the file still being what was compared. Raises SyncError."""
     lock = Lock(lock_path(file.path))
     try:
@@ -256,8 +265,8 @@ def _locked(file: LogFile) -> Iterator[None]:
     except Held as held:
         raise _goes_on(file, str(held)) from None
     try:
-        if file.path.stat().st_size != file.size:
-            raise _goes_on(file, "it has grown")
+        if look_at(file) != compared:  # its size alone may be that of another file in its place
+            raise _goes_on(file, "it has changed since it was compared")
         yield
     finally:
         lock.release()

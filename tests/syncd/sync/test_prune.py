@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -20,7 +20,7 @@ from syncd.settings import Settings
 from syncd.source.scanner import LogFile, LogScanner
 from syncd.state import cursor, daemon_report, lease
 from syncd.state.daemon_report import DaemonReport
-from syncd.sync.prune import Target, compress, delete, why_kept
+from syncd.sync.prune import Look, Target, compress, delete, look_at, why_kept
 from tests.fakes.unreadable import unreadable
 from tests.fakes.uploads import ENTITY, URL, FakeServer
 from tests.syncd.sync.test_run_once import Rig
@@ -64,6 +64,10 @@ class Pruned(Rig):
 @pytest.fixture
 def rig(tmp_path: Path) -> Pruned:
     return Pruned(tmp_path)
+
+
+def compressed(file: LogFile) -> int:
+    return compress(file, look_at(file))
 
 
 def test_a_run_that_is_there_whole_and_old_may_go(rig: Pruned) -> None:
@@ -147,7 +151,7 @@ def test_deleting_takes_the_log_and_its_media_and_nothing_else(rig: Pruned) -> N
     file = rig.file(path)
     file.media.path.mkdir(parents=True)
     (file.media.path / "roll_1.png").write_bytes(b"x" * 10)
-    assert delete(file) == file.size + 10
+    assert delete(file, look_at(file)) == file.size + 10
     assert not path.exists()
     assert not file.media.path.exists()
     assert other.exists()
@@ -164,7 +168,7 @@ def test_the_media_of_a_run_stay_while_a_part_of_it_is_here_compressed(
     assert rig.sync() is Exit.OK
     rig.aged(path)
     for name, run_id in (("a", "job-7"), ("c", "other")):
-        compress(rig.file(rig.log(name, end_line(), run_id=run_id)))
+        compressed(rig.file(rig.log(name, end_line(), run_id=run_id)))
     assert rig.why(path) == ""  # there are no media
     rig.file(path).media.path.mkdir(parents=True)
     if not installed:
@@ -175,8 +179,8 @@ def test_the_media_of_a_run_stay_while_a_part_of_it_is_here_compressed(
     )
     at = Target(rig.server, ENTITY, "", rig.state)
     assert why_kept(rig.file(path), at, 0, NOW, compressed=True) == ""
-    for packed in rig.logs.glob("*_a.*.zst"):
-        packed.rename(rig.logs.parent / "elsewhere")
+    for copy in rig.logs.glob("*_a.*.zst"):
+        copy.rename(rig.logs.parent / "elsewhere")
     if installed:
         assert rig.why(path) == ""
 
@@ -205,7 +209,7 @@ def test_a_link_in_the_place_of_media_is_not_followed(rig: Pruned, tmp_path: Pat
     file = rig.file(path)
     file.media.path.parent.mkdir(parents=True)
     file.media.path.symlink_to(precious)
-    delete(file)
+    delete(file, look_at(file))
     assert (precious / "x").exists()
 
 
@@ -213,13 +217,13 @@ def test_a_compressed_log_is_the_log(rig: Pruned) -> None:
     pytest.importorskip("zstandard")
     path = rig.uploaded()
     data, file = path.read_bytes(), rig.file(path)
-    packed = path.with_name(f"{path.name}.zst")
-    assert compress(file) == len(data) - packed.stat().st_size
+    copy = path.with_name(f"{path.name}.zst")
+    assert compressed(file) == len(data) - copy.stat().st_size
     assert not path.exists()
-    assert packed.stat().st_mtime == NOW - 40 * DAY
+    assert copy.stat().st_mtime == NOW - 40 * DAY
     import zstandard
 
-    with packed.open("rb") as back:
+    with copy.open("rb") as back:
         assert zstandard.ZstdDecompressor().stream_reader(back).read() == data
     path.write_bytes(data)  # as `zstd -d` would
     sent = rig.server.sent
@@ -237,11 +241,11 @@ def test_what_has_the_compressed_logs_name_already_is_not_written_over(
     target.write_bytes(b"no such file" if there is None else zstandard.compress(there))
     before = target.read_bytes()
     with pytest.raises(SyncError, match="is there already, and is no copy of it"):
-        compress(rig.file(path))
+        compressed(rig.file(path))
     assert (path.exists(), target.read_bytes()) == (True, before)
     assert not list(path.parent.glob(".*.part"))
     target.write_bytes(zstandard.compress(path.read_bytes()[:-20]))  # before it was resumed, say
-    compress(rig.file(path))
+    compressed(rig.file(path))
     assert not path.exists()
 
 
@@ -263,20 +267,40 @@ def test_a_link_that_takes_the_place_of_what_is_compressed_is_left_as_it_is(
     monkeypatch.setattr(zstandard, "ZstdDecompressor", swapped)
     before = precious.stat()
     with pytest.raises(SyncError, match="its compressed copy was replaced"):
-        compress(rig.file(path))
+        compressed(rig.file(path))
     assert (before.st_mode, before.st_mtime) == (precious.stat().st_mode, precious.stat().st_mtime)
     assert path.exists()
 
 
 @pytest.mark.parametrize("act", [delete, compress])
-def test_a_run_that_somebody_resumed_meanwhile_stays(rig: Pruned, act: object) -> None:
+def test_a_run_that_somebody_resumed_meanwhile_stays(
+    rig: Pruned, act: Callable[[LogFile, Look], int]
+) -> None:
     path = rig.uploaded()
     file = rig.file(path)
+    compared = look_at(file)
     with RunLog.resume(path), pytest.raises(SyncError, match="somebody goes on with it"):
-        act(file)  # type: ignore[operator]
-    with pytest.raises(SyncError, match="it has grown"):
-        act(file)  # type: ignore[operator]
+        act(file, compared)
+    with pytest.raises(SyncError, match="it has changed since it was compared"):
+        act(file, compared)
     assert path.exists()
+    assert not list(path.parent.glob("*.zst")) + list(path.parent.glob(".*.part"))
+
+
+@pytest.mark.parametrize("act", [delete, compress])
+def test_a_file_of_equal_size_that_took_its_place_meanwhile_stays(
+    rig: Pruned, act: Callable[[LogFile, Look], int]
+) -> None:
+    path = rig.uploaded()
+    file = rig.file(path)
+    compared, was = look_at(file), path.stat()
+    other = path.with_suffix(".new")
+    other.write_bytes(bytes(was.st_size))
+    os.utime(other, ns=(was.st_atime_ns, was.st_mtime_ns))
+    other.replace(path)
+    with pytest.raises(SyncError, match="it has changed since it was compared"):
+        act(file, compared)
+    assert path.read_bytes() == bytes(was.st_size)
     assert not list(path.parent.glob("*.zst")) + list(path.parent.glob(".*.part"))
 
 
