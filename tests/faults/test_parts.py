@@ -35,7 +35,7 @@ from tests.faults.rig import (
 )
 from tests.faults.test_verify import verify
 from tests.karaoke_train.runlog.files import lines_of
-from tests.patience import until
+from tests.patience import WAIT, until
 
 
 @contextmanager
@@ -58,9 +58,9 @@ def part(rig: Rig, run_id: str, records: int, logs: Path | None = None) -> Path:
     return log.path
 
 
-def eventually(condition: Callable[[], object], *rigs: Rig) -> None:
+def eventually(condition: Callable[[], object], *rigs: Rig, seconds: float = WAIT) -> None:
     try:
-        until(condition)
+        until(condition, seconds=seconds)
     except AssertionError:
         raise AssertionError("\n".join(rig.said() for rig in rigs)) from None
 
@@ -256,8 +256,9 @@ def over_a_line_of_the_one_before(rig: Rig) -> None:
     second = part(rig, run_id, 6, rig.folder / "elsewhere")
     second = second.rename(rig.logs / "training_log_20240115_143022.jsonl")
     words = "another file's may be missing"
-    eventually(lambda: any(words in run.problem for run in rig.status().runs), rig)
-    until(lambda: len(there.overwrites) == 2, "the line of the first part is sent again", 60)
+    late = 3 * WAIT  # several counts have to stand still, one after the other
+    eventually(lambda: words in rig.said(), rig, seconds=late)
+    eventually(lambda: len(there.overwrites) == 2, rig, seconds=late)
     eventually(lambda: len(there.history) == len(lines_of(first)) + len(lines_of(second)), rig)
     await_ended(rig, first, second)
     assert [over["line"] for over in there.overwrites] == [4, 4]
