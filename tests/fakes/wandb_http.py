@@ -86,6 +86,7 @@ class Listener:
         self._tls = tls
         self._http: _Http | None = None
         self._thread: threading.Thread | None = None
+        self._held: socket.socket | None = None
         self.port = port
         self._lock = threading.Lock()
 
@@ -102,14 +103,24 @@ class Listener:
                     self._http.socket, server_side=True, do_handshake_on_connect=False
                 )
             self.port = self._http.server_address[1]
+            self._let_go()
             self._thread = threading.Thread(
                 target=self._http.serve_forever, args=(POLL_S,), name="wandb-stand-in", daemon=True
             )
             self._thread.start()
 
+    def refuse(self) -> None:
+        """Close, and have nobody else take the port: bound and not listened at, it refuses."""
+        self.close()
+        with self._lock:
+            self._held = socket.socket()
+            self._held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            self._held.bind(("127.0.0.1", self.port))
+
     def close(self) -> None:
         """Stop listening and reset what is connected: from here on, connections are refused."""
         with self._lock:
+            self._let_go()
             if self._http is None or self._thread is None:
                 return
             self._http.shutdown()
@@ -117,6 +128,11 @@ class Listener:
             self._http.server_close()
             self._http.reset_all()
             self._http = None
+
+    def _let_go(self) -> None:
+        if self._held:
+            self._held.close()
+            self._held = None
 
 
 class _Http(ThreadingHTTPServer):

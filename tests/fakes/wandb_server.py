@@ -153,8 +153,8 @@ class WandbServer:
         self._listener.open()
 
     def refuse(self) -> None:
-        """Leave the port, resetting what is connected, until `clear`."""
-        self._listener.close()
+        """Listen no more, resetting what is connected, until `clear`."""
+        self._listener.refuse()
 
     def delete_run(self, run_id: str) -> None:
         """As the user's click on delete: the run is gone and its id is refused from now on."""
