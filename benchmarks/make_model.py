@@ -29,7 +29,7 @@ from karaoke_train.model.checkpoints import CheckpointError, find_resumable
 from karaoke_train.model.pretrained import FOLDER
 from karaoke_train.synth import VALIDATION_VOICES, synthetic_songs
 
-EPOCHS: Final = 6
+EPOCHS: Final = 4
 COMMON: Final = f"--epochs {EPOCHS} --seed 42 --workers 0 --device cpu"
 TEST_SEEDS: Final = (20_231_107, 5, 6)  # of no song that was trained on or chosen by
 TEST_SONGS: Final = 20  # per style and seed
@@ -56,7 +56,7 @@ class Recipe:
 
 SMALL: Final = Recipe(
     name="small",
-    words=f"--synthetic 1000 --from_scratch small {COMMON}",
+    words=f"--synthetic 6000 --from_scratch small {COMMON}",
     intro="""\
 The model that `karaoke-train transcribe` and `VoiceToNotes.from_pretrained()` use unless told
 otherwise. {parameters:.1f} M parameters: a Whisper-shaped encoder, a harmonic pitch front-end and
@@ -68,7 +68,7 @@ note heads, all trained from random weights; no weights of others are in it.""",
 )
 TINY: Final = Recipe(
     name="whisper-tiny.en",
-    words=f"--freeze_encoder --lr 1e-3 --synthetic 1000 {COMMON}",
+    words=f"--freeze_encoder --lr 1e-3 --synthetic 2000 {COMMON}",
     intro="""\
 Heads and a harmonic pitch front-end, {own:.1f} M parameters, for the frozen encoder of OpenAI's
 `openai/whisper-tiny.en` (MIT), {encoder:.1f} M more, whose weights are not in it.

@@ -141,18 +141,14 @@ class VoiceRange:
     recorded: Conditions = ANYWHERE
 
 
-TRAIN_VOICES = VoiceRange("train")
-
-WIDER_VOICES = replace(
-    TRAIN_VOICES,
-    name="wider",
-    kinds=(*USUAL, *(kind[0] for kind in OUTER)),
-    closure=(0.05, 1.5),
-    sustain=(0.8, 2.5),
+TRAIN_VOICES = VoiceRange(
+    "train",
+    kinds=tuple(kind[0] for kind in (*KINDS, *OUTER)),
+    sustain=(0.8, 1.6),
     recorded=LEVELLED,
 )
-"""Tried for training, and not what `small` was trained on (docs/learning.md says what it gave): low
-and high voices, louder and longer voiced consonants, automatic gain."""
+"""Low and high voices, voiced consonants that are dwelt on and automatic gain are here alone: what
+they gave on singing by other programs is in docs/learning.md."""
 
 HELD_OUT_VOICES = VoiceRange(
     "held-out",

@@ -19,7 +19,6 @@ from karaoke_train.synth import (
     SIMPLE_VOICES,
     TRAIN_VOICES,
     VALIDATION_VOICES,
-    WIDER_VOICES,
     VoiceRange,
     melody,
     performance,
@@ -263,8 +262,8 @@ def test_amateurs_waver_inside_a_note_and_trained_singers_hardly() -> None:
 
 def test_every_kind_of_voice_sings_within_its_range() -> None:
     rng = np.random.default_rng(0)
-    voices = [draw(rng, WIDER_VOICES, simple=False) for _ in range(200)]
-    assert {voice.kind for voice in voices} == set(WIDER_VOICES.kinds) > set(TRAIN_VOICES.kinds)
+    voices = [draw(rng, TRAIN_VOICES, simple=False) for _ in range(200)]
+    assert {voice.kind for voice in voices} == set(TRAIN_VOICES.kinds) > set(HELD_OUT_VOICES.kinds)
     for voice in voices:
         assert 36 <= voice.low < voice.high <= 88
         assert (np.diff(voice.formants[:, :3], axis=1) > 0).all()
@@ -272,8 +271,8 @@ def test_every_kind_of_voice_sings_within_its_range() -> None:
         assert (voice.formants < 8_000).all()
 
 
-def test_wider_voices_are_lower_and_higher_than_those_of_validation() -> None:
-    songs = synthetic_songs(200, 3, voices=WIDER_VOICES)
+def test_voices_to_learn_from_are_lower_and_higher_than_those_of_validation() -> None:
+    songs = synthetic_songs(200, 3, voices=TRAIN_VOICES)
     pitches = [note.pitch for song in songs for note in song.notes]
     assert min(pitches) < 39.5
     assert max(pitches) > 80.5
@@ -286,7 +285,7 @@ def test_wider_voices_are_lower_and_higher_than_those_of_validation() -> None:
 
 def test_voiced_consonants_may_be_dwelt_on() -> None:
     def leads(factor: float) -> list[float]:
-        voices = replace(WIDER_VOICES, sustain=(factor, factor))
+        voices = replace(TRAIN_VOICES, sustain=(factor, factor))
         return [
             syllable.lead
             for seed in range(4)
