@@ -62,8 +62,8 @@ The model that `karaoke-train transcribe` and `VoiceToNotes.from_pretrained()` u
 otherwise. {parameters:.1f} M parameters: a Whisper-shaped encoder, a harmonic pitch front-end and
 note heads, all trained from random weights; no weights of others are in it.""",
     limits="""\
-- It was trained on voices from E2 to G#5. Of notes by Praat's formant synthesis it found a third
-  below D2, where it hears octaves and twelfths, and hardly any from C6 on.
+- It was trained on voices from C2 to E6. Consonants that are dwelt on, as a slow l, are taken for
+  the start of the vowel, and repeated notes in reverberant rooms for one.
 """,
 )
 TINY: Final = Recipe(
