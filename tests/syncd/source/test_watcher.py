@@ -360,6 +360,7 @@ def test_more_folders_than_may_be_watched_are_left_to_the_rescan_whenever_they_c
     assert made.watcher.follow([tmp_path])
     for name in "bcdefg":
         (tmp_path / name).mkdir()
+    assert eventually(lambda: "is not watched" in caplog.text)
     assert made.hears_of(tmp_path / NAME, lambda: append(tmp_path / NAME))
     assert len(watched_by(made)) == 4
     assert caplog.text.count("is not watched") == 1
