@@ -42,8 +42,6 @@ MANY: Final = (
     *(many.Case(runs=runs, what="status") for runs in (10, 1_000, 10_000)),
 )
 TABLES: Final = ("upload", "live", "log", "many", "step")
-# Measured together with all else, and so under one machine's line; others have a line each
-TOGETHER: Final = ("upload", "live")
 SENTENCE: Final = """\
 Uploading 20,000 records takes {whole} s of CPU, and {whole_wandb} s with `wandb sync`; it takes
 {wall} s until the server's own count has confirmed them, which `wandb sync` ({wall_wandb} s) does
@@ -66,8 +64,7 @@ def main() -> None:
         page = PAGE.read_text("utf-8")
         for name, text in tables.items():
             page = put(page, name, text)
-            place = "machine" if name in TOGETHER else f"{name} machine"
-            page = put(page, place, machine())
+            page = put(page, f"{name} machine", machine())
         PAGE.write_text(page, "utf-8")
         README.write_text(put(README.read_text("utf-8"), "figures", sentence(page)), "utf-8")
     else:
