@@ -24,6 +24,7 @@ COMMANDS = {
     # Ends with 1 whatever its trainings end with, of which the last wrote this to its log
     "torchrun": """#!/bin/sh
 echo "$@" >> trained
+sleep 0.05  # files that are written within a tick of the kernel's clock are of equal age
 if [ -n "$LAST_LINE" ]; then
     mkdir -p checkpoints/7/today/checkpoint-3 logs
     echo "$LAST_LINE" >> logs/training_log_today.jsonl
