@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Callable
 from enum import Enum, auto
 
@@ -15,3 +17,10 @@ class Change(Enum):
 
 
 Tell = Callable[[str, Change], None]  # the entry's path, and what happened to it
+
+
+def refuse_link(folder: str) -> None:
+    """A link in the place of a folder is not followed, by those who can't ask the kernel for that.
+    Raises NotADirectoryError, as the kernel does."""
+    if os.path.islink(folder):  # noqa: PTH114  (a Path takes longer)
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), folder)

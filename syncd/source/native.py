@@ -22,7 +22,7 @@ from watchdog.events import (
 )
 from watchdog.observers import Observer
 
-from syncd.source.changes import Change, Tell
+from syncd.source.changes import Change, Tell, refuse_link
 
 # Not what was opened, or closed unwritten: each of our own looks at a file would come back as both
 _NEWS: Final[list[type[FileSystemEvent]]] = [
@@ -47,8 +47,8 @@ class Native:
     def watch(self, folder: str, tell: Tell, *, link: bool) -> Callable[[], None]:
         """Tell what changes in this folder from now on. link: whether it may be one to a folder.
         Returns what ends that. Raises OSError."""
-        if not link and os.path.islink(folder):  # noqa: PTH114  (a Path takes longer)
-            raise NotADirectoryError(folder)
+        if not link:
+            refuse_link(folder)
         watch = self._observer.schedule(_Handler(tell), folder, event_filter=_NEWS)
 
         def end() -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Final
 
-from syncd.source.changes import Change, Tell
+from syncd.source.changes import Change, Tell, refuse_link
 from syncd.source.scanner import is_log
 
 POLL_EVERY: Final = 2.0  # seconds
@@ -39,8 +39,8 @@ class Polling:
     def watch(self, folder: str, tell: Tell, *, link: bool) -> Callable[[], None]:
         """Tell what changes in this folder from now on. link: whether it may be one to a folder.
         Returns what ends that. Raises OSError."""
-        if not link and os.path.islink(folder):  # noqa: PTH114  (a Path takes longer)
-            raise NotADirectoryError(folder)
+        if not link:
+            refuse_link(folder)
         seen = _looks(folder)
         with self._guard:
             self._seen[folder] = seen, tell

@@ -326,6 +326,18 @@ def test_folders_that_are_left_out_and_links_are_not_watched(
     assert eventually(lambda: watched_by(below) == {logs, logs / "run1", logs / "run2"})
 
 
+def test_a_link_that_took_a_folders_place_is_left_without_a_word_of_limits(
+    below: Watched, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "logs").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path)
+    below.watcher.follow([tmp_path / "logs"])
+    with below.watcher._guard:
+        assert below.watcher._begin(str(tmp_path / "link"), "polling", 1) is None
+        assert below.watcher._begin(str(tmp_path / "link"), "native", 1) is None
+    assert "polling instead" not in caplog.text
+
+
 def test_folders_are_watched_as_deep_as_they_are_looked_into(
     below: Watched, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
