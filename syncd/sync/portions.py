@@ -23,12 +23,12 @@ _MARK: Final = mark_of(RecordType.MEDIA)
 
 def portion(lines: Lines, most: int, media: MediaFolder) -> Lines:
     """The first of the lines: at most `most`, and fewer where files come with them."""
-    if not has_media(lines):  # nearly all
+    if not _has_media(lines):  # nearly all
         return lines.first(most)
     return lines.first(min(most, _most_with_media(lines, media)))
 
 
-def has_media(lines: Lines) -> bool:
+def _has_media(lines: Lines) -> bool:
     """Whether files may come with them."""
     return _MARK.search(lines.data) is not None
 
