@@ -201,6 +201,7 @@ def test_fast_dev_around_another_model_is_not_from_scratch() -> None:
         assert (found["from_scratch"], found["lr"], found["synthetic"]) == (None, 1e-4, 16)
 
 
+@pytest.mark.torch
 def test_of_two_recordings_of_one_name_the_second_does_not_take_the_firsts_place(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
