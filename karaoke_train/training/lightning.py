@@ -10,6 +10,7 @@ from lightning.pytorch.loggers.logger import Logger
 from lightning.pytorch.utilities import rank_zero_only
 
 from karaoke_train.runlog.metric_names import MetricNames
+from karaoke_train.runlog.ranks import NoSink
 from karaoke_train.runlog.warn import warn
 
 if TYPE_CHECKING:
@@ -46,6 +47,13 @@ class LightningRunLog(Logger):
     def version(self) -> str:
         """The run's id."""
         return self.log.run_id
+
+    @property
+    def save_dir(self) -> str | None:
+        """The log folder: without it Lightning puts checkpoints into the working folder, and
+        LightningCLI fails. None on other ranks, which Lightning tells rank 0's."""
+        path = self.log.path
+        return None if path == NoSink.path else str(path.parent)
 
     @property
     def experiment(self) -> RunLog:

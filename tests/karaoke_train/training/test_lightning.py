@@ -169,6 +169,26 @@ def test_a_stage_that_breaks_off_ends_the_run_as_it_broke(
     assert records_of(log)[-1]["status"] == status
 
 
+def test_checkpoints_are_in_the_log_folder_by_project_and_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # where they were before
+    log = RunLog.create(tmp_path / "logs", project="lines")
+    trainer = trainer_for(log, max_epochs=1, enable_checkpointing=True)
+    trainer.fit(Line(), batches())
+    [found] = tmp_path.rglob("*.ckpt")
+    assert found.parent == tmp_path / "logs" / "lines" / log.run_id / "checkpoints"
+    assert trainer.log_dir == str(tmp_path / "logs")  # what LightningCLI asks for
+
+
+def test_a_rank_that_keeps_no_log_names_no_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert LightningRunLog(RunLog.create(tmp_path / "logs", project="lines")).save_dir is None
+
+
 def test_what_is_logged_without_a_step_is_at_the_last_one(tmp_path: Path) -> None:
     log = RunLog.create(tmp_path / "logs", project="lines")
     logger = LightningRunLog(log)
