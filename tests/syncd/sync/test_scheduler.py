@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from karaoke_train.runlog.reader import Position
@@ -128,6 +128,29 @@ def test_every_way_of_the_table_is_gone_or_refused_by_it_alone() -> None:
 def test_only_the_servers_count_moves_what_is_confirmed(event: object, moves: bool) -> None:
     run = fold(Run(Phase.OPENING, size=90, confirmed=P0), event)
     assert (run.confirmed == P3) is moves
+
+
+def test_a_session_shows_a_run_as_running_so_its_end_is_told_again() -> None:
+    ended = Run(Phase.OPENING, size=90, confirmed=P3, sent=P3, outcome=FINISHED, ended=True)
+    run = fold(ended, Opened(P9))
+    close = Action(ActionKind.CLOSE, "r", FINISHED)
+    assert actions({"r": run}, online=True, now=0.0, limits=LIMITS) == [close]
+
+
+def test_a_session_is_quiet_from_its_opening_on_however_long_the_file_was_before() -> None:
+    limits = replace(LIMITS, idle_session_timeout=5.0)
+    run = fold(Run(Phase.OPENING, size=90, confirmed=P9), Opened(P9), 99.0)
+    assert (chosen(run, 99.0, limits), chosen(run, 105.0, limits)) == ([], [ActionKind.CLOSE])
+
+
+def test_a_torn_tail_behind_a_complete_run_is_no_reason_for_a_session() -> None:
+    run = fold(Run(Phase.OPENING, size=95), AlreadyComplete(P9, scanned_to=95))
+    assert not needs_session(run)
+
+
+def test_a_run_that_had_ended_has_ended_once_its_session_is_parked() -> None:
+    run = Run(Phase.CLOSING, size=90, scanned_to=90, outcome=FINISHED, ended=True)
+    assert asleep(fold(run, Closed(False)))
 
 
 def test_sent_does_not_confirm() -> None:
@@ -289,6 +312,11 @@ def test_a_stall_is_counted_from_the_send_and_from_every_line_that_arrives() -> 
     assert fold(asked, Confirmed(P3), 60.0).progress_at == 60.0
 
 
+def test_an_end_puts_off_no_question_that_is_due_sooner() -> None:
+    run = Run(Phase.SENDING, size=99, confirmed=P3, sent=P9, ahead=1000, confirm_at=10.2)
+    assert fold(run, Sent(Position(10, 99), 99, FINISHED), 10.0).confirm_at == 10.2
+
+
 def test_a_line_after_the_end_takes_the_end_back() -> None:
     ended = Run(Phase.SENDING, size=99, confirmed=P9, sent=P9, outcome=FINISHED, ended=True)
     resumed = fold(ended, Sent(Position(10, 99), 99))
@@ -307,6 +335,12 @@ def test_news_counts_only_when_the_size_changed() -> None:
     assert fold(run, FileSize(60), 9.0).grown_at == 9.0
 
 
+def test_a_run_that_waits_keeps_its_place_while_its_file_grows() -> None:
+    waits = Run(size=50, waits_since=1.0)
+    assert fold(waits, FileSize(60), 9.0).waits_since == 1.0
+    assert fold(waits._replace(scanned_to=50), FileSize(60), 9.0).waits_since == 9.0
+
+
 @given(st.integers(0, 10_000), st.floats(0, 1))
 def test_backoff_stays_within_its_bounds(failures: int, jitter: float) -> None:
     wait = backoff(failures, jitter, LIMITS)
@@ -320,6 +354,17 @@ def test_failures_in_a_row_wait_longer_and_progress_forgives_them() -> None:
         run = fold(run, Failed(RunTrouble("no")), 100.0)._replace(phase=Phase.OPENING)
     assert (run.failures, run.retry_at) == (4, 108.0)
     assert fold(WAITING._replace(phase=Phase.CONFIRMING, failures=4), Confirmed(P9)).failures == 0
+
+
+def test_a_time_that_the_server_names_wins_over_the_backoff() -> None:
+    busy = RunTrouble("no")
+    busy.retry_after = 77.0
+    assert fold(Run(Phase.OPENING, size=9), Failed(busy), 100.0).retry_at == 177.0
+
+
+@pytest.mark.parametrize("phase", Phase)
+def test_a_retry_forgives_the_failures_before_it(phase: Phase) -> None:
+    assert fold(Run(phase, size=9, failures=4, retry_at=1e9), Retry(), 5.0).failures == 0
 
 
 def test_starting_over_takes_what_is_known_there_and_the_size_that_is_seen() -> None:
@@ -438,6 +483,7 @@ MOMENTS = st.integers(0, 400).map(float)
     ),
     MOMENTS,
 )
+@example(WAITING._replace(confirm_at=300.0, sent=P9), LIMITS.stall + 1)
 def test_nothing_is_done_for_a_run_before_it_is_due_and_something_is_from_then_on(
     run: Run, now: float
 ) -> None:
