@@ -6,23 +6,23 @@ know how often the run was started before.
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Final
 
 from karaoke_train.runlog.format import attempt_of
 from karaoke_train.runlog.reader import Position
 from karaoke_train.runlog.record_types import RecordType
+from syncd.source.fingerprint import Log
 from syncd.source.marked import mark_of, marked_lines
 from syncd.source.tailer import START
 
 _MARK: Final = mark_of(RecordType.CONFIG)
 
 
-def attempt_before(path: Path, at: Position, start: Position = START) -> int:
+def attempt_before(log: Log, at: Position, start: Position = START) -> int:
     """The attempt of the line that ends at `at`; 1 at the file's start. start: the position of the
     file's first line. Raises OSError."""
     attempt = 0
-    for line in marked_lines(path, _MARK, at, start):
+    for line in marked_lines(log, _MARK, at, start):
         if line.record and RecordType.of(line.record) is RecordType.CONFIG:
             attempt = attempt_of(line.record, attempt)
     return max(1, attempt)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import os
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import BinaryIO, Final, NamedTuple
 
 from karaoke_train.runlog.format import MAX_LINE
 from karaoke_train.runlog.reader import Position
@@ -30,6 +30,34 @@ class FileChanged(Exception):
         self.code = code
 
 
+class PinnedLog(NamedTuple):
+    """A run's log, and nothing else that its path may lead to at some moment: each time that it is
+    opened, its first line has to be the run's. A check before does not do: between it and the next
+    read the server is asked, and a folder may be renamed."""
+
+    path: Path
+    first_line_hash: str
+
+
+Log = Path | PinnedLog
+
+
+def open_pinned(log: Log) -> BinaryIO:
+    """The log, to be read from its start. Raises FileChanged, UnsafeFile, OSError."""
+    if isinstance(log, Path):
+        return open_log(log)
+    file = open_log(log.path)
+    try:
+        if digest(file.readline(MAX_LINE)) != log.first_line_hash:
+            what = "the file begins otherwise than when it was found"
+            raise FileChanged(ProblemCode.REPLACED, what)
+        file.seek(0)
+    except BaseException:
+        file.close()
+        raise
+    return file
+
+
 def digest(data: bytes) -> str:
     """What tells these bytes from others: 128 bits of SHA-256, in hex."""
     return hashlib.sha256(data).hexdigest()[:32]
@@ -43,15 +71,15 @@ def first_line(path: Path, *, own: bool = False) -> bytes:
     return line if line.endswith(b"\n") or len(line) == MAX_LINE else b""
 
 
-def fingerprint(path: Path, at: Position) -> Fingerprint:
-    """What the file shows up to `at`. Raises OSError."""
-    with open_log(path) as file:
+def fingerprint(log: Log, at: Position) -> Fingerprint:
+    """What the file shows up to `at`. Raises FileChanged, OSError."""
+    with open_pinned(log) as file:
         return _fingerprint(file, at)
 
 
-def check(path: Path, at: Position, expect: Fingerprint) -> None:
+def check(log: Log, at: Position, expect: Fingerprint) -> None:
     """See that the file shows what it showed. Raises FileChanged, OSError."""
-    with open_log(path) as file:
+    with open_pinned(log) as file:
         check_open(file, os.fstat(file.fileno()).st_size, at, expect)
 
 

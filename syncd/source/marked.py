@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 
 from karaoke_train.runlog.format import MAX_LINE
 from karaoke_train.runlog.reader import Line, Position, parse_line
 from karaoke_train.runlog.record_types import RecordType
 from syncd.source import tailer
+from syncd.source.fingerprint import Log, open_pinned
 from syncd.source.lines import Lines
-from syncd.source.safe_open import open_log
 
 
 def mark_of(*types: RecordType) -> re.Pattern[bytes]:
@@ -27,10 +26,10 @@ def mark_of(*types: RecordType) -> re.Pattern[bytes]:
 
 
 def marked_lines(
-    path: Path, mark: re.Pattern[bytes], end: Position, start: Position = tailer.START
+    log: Log, mark: re.Pattern[bytes], end: Position, start: Position = tailer.START
 ) -> Iterator[Line]:
     """The lines from `start` to `end` that have the mark in them, bad ones too. Raises OSError."""
-    for lines in tailer.until(path, end.ordinal, start):
+    for lines in tailer.until(log, end.ordinal, start):
         yield from marked(lines, mark)
 
 
@@ -59,9 +58,9 @@ def marked_or_odd(lines: Lines, mark: re.Pattern[bytes]) -> Iterable[Line]:
     return marked(lines, mark) if _all_in_braces(lines) else lines
 
 
-def lines_at(path: Path, places: Iterable[Position]) -> Iterator[Line]:
+def lines_at(log: Log, places: Iterable[Position]) -> Iterator[Line]:
     """The complete lines that begin there. Raises OSError."""
-    with open_log(path) as file:
+    with open_pinned(log) as file:
         for at in places:
             file.seek(at.offset)
             raw = file.readline(MAX_LINE + 1)
@@ -69,9 +68,9 @@ def lines_at(path: Path, places: Iterable[Position]) -> Iterator[Line]:
                 yield parse_line(raw, at)
 
 
-def length_at(path: Path, offset: int) -> int:
+def length_at(log: Log, offset: int) -> int:
     """The bytes of the line that begins there, as far as a line may be long. Raises OSError."""
-    with open_log(path) as file:
+    with open_pinned(log) as file:
         file.seek(offset)
         return len(file.readline(MAX_LINE))
 

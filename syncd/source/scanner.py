@@ -19,7 +19,7 @@ from karaoke_train.runlog.plain_text import shown_name
 from karaoke_train.runlog.regular_file import UnsafeFile, check_regular
 from karaoke_train.runlog.timestamps import parse_timestamp
 from syncd.errors import ProblemCode
-from syncd.source.fingerprint import digest, first_line
+from syncd.source.fingerprint import PinnedLog, digest, first_line
 from syncd.source.media_folder import LARGEST, MediaFolder
 from syncd.source.safe_open import check_own, names_in, real
 from syncd.state.cursor import Head
@@ -282,9 +282,10 @@ def looks(stat: os.stat_result) -> tuple[int, ...]:
     return stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns
 
 
-def head_of(path: Path, size: int) -> Head | None:
-    """The file's head, to be kept; None where it has not this size, can't be read, or was changed a
-    moment ago: another change would then not show in its times."""
+def head_of(log: PinnedLog, size: int) -> Head | None:
+    """The file's head, to be kept; None where it is another one by now, has not this size, can't be
+    read, or was changed a moment ago: another change would then not show in its times."""
+    path = log.path
     try:
         before = os.lstat(real(path))
         line = first_line(path)
@@ -292,11 +293,13 @@ def head_of(path: Path, size: int) -> Head | None:
     except OSError:
         return None
     still = time.time() - max(before.st_mtime, before.st_ctime) > _MOMENT
-    if before.st_size != size or looks(before) != now or not still or not line:
+    if before.st_size != size or looks(before) != now or not still:
+        return None
+    if digest(line) != log.first_line_hash:
         return None
     slim = header_of(line, path).slim()
     return Head(
-        now, digest(line), alias_key(path, line), slim.run_id, slim.run_name, slim.project,
+        now, log.first_line_hash, alias_key(path, line), slim.run_id, slim.run_name, slim.project,
         slim.upload, slim.created, slim.part,
     )  # fmt: skip
 

@@ -19,7 +19,7 @@ from typing import BinaryIO, Final
 
 from karaoke_train.runlog.format import MAX_LINE
 from karaoke_train.runlog.reader import HEAD, Line, Position, overlong
-from syncd.source.fingerprint import check_open
+from syncd.source.fingerprint import Log, check_open, open_pinned
 from syncd.source.lines import Lines
 from syncd.source.safe_open import open_log
 from syncd.state.cursor import Fingerprint
@@ -42,7 +42,7 @@ class Chunk:
 
 
 def read(
-    path: Path,
+    log: Log,
     start: Position,
     limit: int = CHUNK,
     expect: Fingerprint | None = None,
@@ -58,7 +58,7 @@ def read(
     """
     # Opened anew each time: a descriptor kept open would go on reading a file that was replaced or
     # deleted, as `tail -f` does, and 10,000 runs would need 10,000 of them
-    with open_log(path) as file:
+    with open_pinned(log) as file:
         # The size is taken once, before the read, and of the open file: what is written meanwhile
         # is the next read's, and a file that takes this one's name is another file
         size = os.fstat(file.fileno()).st_size
@@ -86,16 +86,16 @@ def read(
 
 
 def each_line(
-    path: Path, start: Position = START, reaches: Callable[[], float] | None = None
+    log: Log, start: Position = START, reaches: Callable[[], float] | None = None
 ) -> Iterator[Line]:
     """Every complete line of the file, from `start` to where it ended when the first was asked for.
     reaches: instead, says before each read up to which byte lines are wanted. Raises OSError."""
     # A training that writes as fast as its lines are taken would keep their end from coming: who
     # wants to know of later ones asks again
     if reaches is None:
-        reaches = partial(int, size_of(path))
+        reaches = partial(int, size_of(log))
     at = start
-    while at.offset < reaches() and (lines := read(path, at).lines):
+    while at.offset < reaches() and (lines := read(log, at).lines):
         yield from lines
         at = lines.end
 
@@ -109,29 +109,29 @@ def lines_within(path: Path, size: int) -> Iterator[Line]:
         yield line
 
 
-def size_of(path: Path) -> int:
+def size_of(log: Log) -> int:
     """Where the file ends by now. Raises OSError."""
-    with open_log(path) as file:
+    with open_pinned(log) as file:
         return os.fstat(file.fileno()).st_size
 
 
-def until(path: Path, ordinal: int, start: Position = START) -> Iterator[Lines]:
+def until(log: Log, ordinal: int, start: Position = START) -> Iterator[Lines]:
     """The lines from `start` up to the line `ordinal`, a read's worth at a time; fewer where the
     file ends before. Raises OSError."""
     # Each with a new look at the file: the memory that this takes does not grow with it
     at = start
     while at.ordinal < ordinal and (
-        lines := read(path, at).lines.first(min(MOST, ordinal - at.ordinal))
+        lines := read(log, at).lines.first(min(MOST, ordinal - at.ordinal))
     ):
         yield lines
         at = lines.end
 
 
-def place_of(path: Path, ordinal: int, start: Position = START) -> Position:
+def place_of(log: Log, ordinal: int, start: Position = START) -> Position:
     """Where the line `ordinal` begins; the end of the lines where there are fewer. Raises
     OSError."""
     at = start
-    for lines in until(path, ordinal, start):
+    for lines in until(log, ordinal, start):
         at = lines.end
     return at
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import OrderedDict, deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final
 
 from karaoke_train.runlog.format import Record
@@ -13,6 +12,7 @@ from karaoke_train.runlog.reader import Line, Position
 from karaoke_train.runlog.record_types import RecordType
 from syncd.destination.rows import epoch_fields, epoch_key
 from syncd.source import marked
+from syncd.source.fingerprint import Log
 from syncd.source.lines import slim
 from syncd.source.media_folder import MediaFolder
 
@@ -45,12 +45,12 @@ class Epochs:
     """The summaries that begin there, read anew each time: as records they take ten times what
     their lines do, in each of the sessions that end at once."""
 
-    path: Path
+    log: Log
     places: Sequence[Position]
 
     def __iter__(self) -> Iterator[Record]:
         """Each of them. Raises OSError."""
-        return (line.record or {} for line in marked.lines_at(self.path, self.places))
+        return (line.record or {} for line in marked.lines_at(self.log, self.places))
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,23 +58,23 @@ class MediaLines:
     """The lines of pictures and sounds that begin there, slim, read anew each time as well: each
     may have a name or caption of a megabyte."""
 
-    path: Path
+    log: Log
     places: Sequence[Position]
 
     def __iter__(self) -> Iterator[Line]:
         """Each of them. Raises OSError."""
-        return map(slim, marked.lines_at(self.path, self.places))
+        return map(slim, marked.lines_at(self.log, self.places))
 
     def affordable(self, folder: MediaFolder) -> MediaLines:
         """The newest of them, as many as may be looked for. Raises OSError."""
         left, kept = MAX_MEDIA_BYTES, []
-        for line in marked.lines_at(self.path, reversed(self.places)):
+        for line in marked.lines_at(self.log, reversed(self.places)):
             name = str((line.record or {}).get("path", ""))
             left -= line.end.offset - line.at.offset + folder.size(name)
             if left < 0:
                 break
             kept.append(line.at)
-        return MediaLines(self.path, kept[::-1])
+        return MediaLines(self.log, kept[::-1])
 
 
 @dataclass(frozen=True, slots=True)

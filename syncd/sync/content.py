@@ -22,8 +22,8 @@ from syncd.destination.comparison import Comparison, MediaHash, compare, media_h
 from syncd.destination.rows import PART, Media, attempt_at
 from syncd.errors import ProblemCode, RunRefused
 from syncd.source import tailer
+from syncd.source.fingerprint import Log, PinnedLog, open_pinned
 from syncd.source.media_folder import MediaFolder
-from syncd.source.safe_open import open_log
 from syncd.source.scanner import as_new_command
 
 _WAITS: Final = (0.0, 1.0, 2.0, 4.0)  # seconds before each look: tails were seen to be 2 to 4 s old
@@ -33,7 +33,8 @@ _WAITS: Final = (0.0, 1.0, 2.0, 4.0)  # seconds before each look: tails were see
 class Content:
     """A file and its place at a destination. key: what commands call it. start: where its first
     line is in the run. most_media: bytes of pictures and sounds that are read to be compared; any
-    others count as what the server has."""
+    others count as what the server has. first_line_hash: what the file has to begin with each time;
+    empty where it may have become another."""
 
     path: Path
     media: MediaFolder
@@ -43,12 +44,18 @@ class Content:
     key: str
     start: Position = tailer.START
     most_media: float = math.inf
+    first_line_hash: str = ""
+
+    @property
+    def log(self) -> Log:
+        """The file, to be read."""
+        return PinnedLog(self.path, self.first_line_hash) if self.first_line_hash else self.path
 
     def looks_right(self, end: Position, attempt: int, count: int) -> bool:
         """Whether the server has `count` steps of the run, and its rows of the file's first line
         and of the last one before `end` are the file's. attempt: of the last one. Waits some
         seconds for a last row that is not shown yet. Raises UploadError, OSError."""
-        last = line_before(self.path, end)
+        last = line_before(self.log, end)
         if last is not None and not any(self._has(last, attempt, wait) for wait in _WAITS):
             return False
         steps = self.destination.steps(self.ref)
@@ -64,7 +71,7 @@ class Content:
         """Whether a row is that of the file's first line. Raises OSError."""
         if self.header.part and PART in row:
             return bool(row[PART] == self.header.part)
-        line = next(iter(tailer.read(self.path, self.start).lines))
+        line = next(iter(tailer.read(self.log, self.start).lines))
         return self._is(line, row, attempt_at(line, 1))
 
     def first_missing(self, end: int) -> int | None:
@@ -87,8 +94,8 @@ class Content:
         base = self.start.ordinal
         remote = self.destination.remote_run(self.ref)
         history = self.destination.history(self.ref) if remote and remote.count else ()
-        rows = _Own(history, base, self.path)
-        lines = tailer.each_line(self.path, self.start, lambda: rows.reach)
+        rows = _Own(history, base, self.log)
+        lines = tailer.each_line(self.log, self.start, lambda: rows.reach)
         files = partial(self.destination.files, self.ref) if with_files else None
         found = compare(lines, rows, self._started, self._hash_within(), base, files)
         if rows.next_part is not None and base + found.records > rows.next_part:
@@ -142,16 +149,16 @@ class _Own:
     is, once it was come to. reach: bytes of the file that they may speak of, which is where it ends
     when the last one has come: a file that is being written is ahead of its rows."""
 
-    def __init__(self, rows: Iterable[Row], base: int, path: Path) -> None:
+    def __init__(self, rows: Iterable[Row], base: int, log: Log) -> None:
         self._rows = rows
         self._base = base
-        self._path = path
+        self._log = log
         self.next_part: int | None = None
         self.reach = math.inf
 
     def __iter__(self) -> Iterator[Row]:
         yield from self._own()
-        self.reach = tailer.size_of(self._path)
+        self.reach = tailer.size_of(self._log)
 
     def _own(self) -> Iterator[Row]:
         for row in self._rows:
@@ -163,11 +170,11 @@ class _Own:
                 yield row
 
 
-def line_before(path: Path, at: Position) -> Line | None:
+def line_before(log: Log, at: Position) -> Line | None:
     """The complete line that ends there; None at the file's start, and for an over-long one.
     Raises OSError."""
     start = max(0, at.offset - MAX_LINE - 1)
-    with open_log(path) as file:
+    with open_pinned(log) as file:
         file.seek(start)
         data = file.read(at.offset - start)
     begin = data.rfind(b"\n", 0, len(data) - 1) + 1

@@ -52,12 +52,12 @@ def send_again(content: Content, uploader: Uploader, first: int, end: Position) 
             meaning="The file has every record",
             by_itself="The run is opened anew, and what is missing is sent again",
         )
-    path = content.path
-    at = tailer.place_of(path, first, content.start)
-    events.sent_again(content.header.run_id, path, first, end.ordinal, there.name)
-    uploader.rewind(first, attempt_before(path, at, content.start))
+    log = content.log
+    at = tailer.place_of(log, first, content.start)
+    events.sent_again(content.header.run_id, content.path, first, end.ordinal, there.name)
+    uploader.rewind(first, attempt_before(log, at, content.start))
     while left := min(tailer.MOST, end.ordinal - at.ordinal):
-        lines = portion(tailer.read(path, at).lines, left, content.media)
+        lines = portion(tailer.read(log, at).lines, left, content.media)
         if not lines:
             return
         uploader.send(lines)

@@ -16,6 +16,7 @@ from karaoke_train.runlog.record_types import RecordType
 from syncd import events
 from syncd.destination.rows import attempt_at
 from syncd.source import marked
+from syncd.source.fingerprint import Log
 from syncd.source.lines import Lines
 from syncd.source.media_folder import MediaFolder
 from syncd.state import quarantine
@@ -73,19 +74,19 @@ class Noted:
         return self._notes.count(before)
 
     def at_end(
-        self, path: Path, begin: Position, end: Position, check_stopped: Callable[[], None]
+        self, log: Log, begin: Position, end: Position, check_stopped: Callable[[], None]
     ) -> AtEnd:
         """The epoch summaries, pictures and sounds before `end`. begin: where the file's first line
         is in the run. check_stopped: called for each of them; what it raises ends the search.
         Raises OSError."""
         places = self._notes.places(end.ordinal)
         if places is not None:
-            needs = gathered(_unless_stopped(check_stopped, marked.lines_at(path, places)))
+            needs = gathered(_unless_stopped(check_stopped, marked.lines_at(log, places)))
             if needs.seen == self._notes.count(end.ordinal):
                 return needs
         # Notes were lost or damaged, or the cursor is of a version that had none
         return gathered(
-            _unless_stopped(check_stopped, marked.marked_lines(path, _AT_END, end, begin))
+            _unless_stopped(check_stopped, marked.marked_lines(log, _AT_END, end, begin))
         )
 
     def _keep_bad(self, lines: Sequence[Line], path: Path) -> None:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Final
 
 from karaoke_train.runlog.format import BadRecord, Record, decode
 from karaoke_train.runlog.reader import Line, Position
 from karaoke_train.runlog.record_types import RecordType
 from syncd.destination.base import Outcome
-from syncd.source.safe_open import open_log
+from syncd.source.fingerprint import Log, open_pinned
 
 CRASHED: Final = Outcome("crashed", 1)  # as wandb calls a run whose heartbeats stopped
 _LONGEST_STATUS: Final = 32  # characters; it is kept for as long as the run is known
@@ -35,10 +34,11 @@ def outcome_of(special: Sequence[Line], end: Position) -> Outcome | None:
     return outcome_in(special[-1].record) if special and special[-1].end == end else None
 
 
-def outcome_before(path: Path, offset: int) -> Outcome | None:
-    """The outcome in the line that ends at a byte offset; none where it can't be read."""
+def outcome_before(log: Log, offset: int) -> Outcome | None:
+    """The outcome in the line that ends at a byte offset; none where it can't be read.
+    Raises FileChanged."""
     try:
-        with open_log(path) as file:
+        with open_pinned(log) as file:
             # A longer last line is no `end` record, and is cut off here, which `decode` refuses
             start = max(0, offset - _LONGEST)
             file.seek(start)

@@ -29,14 +29,13 @@ from syncd.errors import (
     Contradiction,
     Leased,
     NotCounted,
-    ProblemCode,
     RunTrouble,
     UploadError,
 )
 from syncd.failpoints import failpoint
 from syncd.source import fingerprint, marked, tailer
 from syncd.source.attempts import attempt_before
-from syncd.source.fingerprint import FileChanged
+from syncd.source.fingerprint import FileChanged, PinnedLog, open_pinned
 from syncd.source.lines import slim
 from syncd.source.scanner import LogFile, head_of
 from syncd.state import lease
@@ -138,6 +137,10 @@ class Session:
     def ref(self) -> RunRef:
         """The run at the server."""
         return RunRef(self._entity(), self.project, self.header.run_id)
+
+    @property
+    def _log(self) -> PinnedLog:
+        return PinnedLog(self.path, self.file.first_line_hash)
 
     @property
     def url(self) -> str:
@@ -250,7 +253,9 @@ class Session:
         # daemon gives the run up
         self._take_lease()
         failpoint("open.before")
-        self._check_first_line()
+        open_pinned(
+            self._log
+        ).close()  # nothing is asked of the server for another one in its place
         known = self._remembered.load()
         remote = self._destination.remote_run(self.ref)
         count = remote.count if remote else 0
@@ -303,15 +308,15 @@ class Session:
         if is_new:
             at = self._claim(at)
         self._bring(missing, at)
-        self._shown = fingerprint.fingerprint(self.path, at)
+        self._shown = fingerprint.fingerprint(self._log, at)
         # Before anything is sent: a crash from here on finds a cursor that says "not ended", and
         # ends the run again rather than believe that it was told
         self._save(at, self._shown, ended=False)
         self.placed = True
-        return Opened(at, self._alive().ahead, outcome_before(self.path, at.offset), base)
+        return Opened(at, self._alive().ahead, outcome_before(self._log, at.offset), base)
 
     def _complete(self, at: Position) -> Event:
-        rest = tailer.read(self.path, at)
+        rest = tailer.read(self._log, at)
         self._save(at, ended=True)
         self.placed = True
         self.drop()
@@ -330,8 +335,8 @@ class Session:
             known=known is not None,
             confirmed=at.ordinal,
             attempt=attempt,
-            read=partial(newest_header, self.header, self.path, config_at),
-            length=marked.length_at(self.path, config_at),
+            read=partial(newest_header, self.header, self._log, config_at),
+            length=marked.length_at(self._log, config_at),
             allowed_keys=self._allowed_keys,
         )
         self._opened_at = target.entity
@@ -363,7 +368,7 @@ class Session:
 
     def _claim(self, at: Position) -> Position:
         """Send the first line alone, and see that it is there before any other is sent."""
-        line = tailer.read(self.path, at).lines.first(1)
+        line = tailer.read(self._log, at).lines.first(1)
         self._noted.look_at(self._alive().send(line), self.path)
         await_claimed(self._content(), at.ordinal, self._still_for)
         await_counted(self._alive(), self._destination, line.end.ordinal)
@@ -393,6 +398,7 @@ class Session:
             self.key,
             self._begin,
             MAX_MEDIA_BYTES,
+            self.file.first_line_hash,
         )
 
     # --- what goes there
@@ -416,7 +422,7 @@ class Session:
         # Looked at again at each read, not at the opening alone: editors and `sed -i` put another
         # file in a log's place while a session is open
         chunk = tailer.read(
-            self.path, start, expect=self._shown, searched_to=searched_to, search=tailer.SEARCH
+            self._log, start, expect=self._shown, searched_to=searched_to, search=tailer.SEARCH
         )
         # `most` bounds what a failure costs: lines not yet confirmed are sent again
         lines = portion(chunk.lines, min(most, self._alive().most), self._media)
@@ -441,7 +447,7 @@ class Session:
         if self._shown and lines.data:
             self._shown = fingerprint.later(self._shown, chunk.before, lines.data)
         else:
-            self._shown = fingerprint.fingerprint(self.path, end)
+            self._shown = fingerprint.fingerprint(self._log, end)
         self._unconfirmed.add(start, end, self._shown)
         uploader = self._alive()
         outcome = outcome_of(special, end)
@@ -468,7 +474,7 @@ class Session:
             )
         if count <= confirmed.ordinal:  # a stale replica, or nothing has arrived yet
             return Confirmed(confirmed, self._alive().ahead)
-        at, shown = self._unconfirmed.place_of(count, self.path)
+        at, shown = self._unconfirmed.place_of(count, self._log)
         self._stopped = self._alive().stopped
         # Where only our own word says what arrived, it has to survive a power cut
         self._save(at, shown, ended=False, sync=not self._destination.counts)
@@ -487,19 +493,19 @@ class Session:
         needs = gathered(())
         if outcome:
             with memory.for_table():
-                needs = self._noted.at_end(self.path, self._begin, confirmed, self._check_stopped)
-        media = MediaLines(self.path, needs.media).affordable(self._media)
+                needs = self._noted.at_end(self._log, self._begin, confirmed, self._check_stopped)
+        media = MediaLines(self._log, needs.media).affordable(self._media)
         if needs.left_out and self._there.has_table:
             self.remark = left_out_of_table(self.path.name, len(needs.epochs))
             events.left_out(self.header.run_id, self.remark)
         if outcome and self._shown:
-            fingerprint.check(self.path, confirmed, self._shown)
+            fingerprint.check(self._log, confirmed, self._shown)
         # The file is looked at before the end is told: "finished" cannot be taken back without
         # opening the run again, and a rewritten file may have another end
         if outcome and confirmed.ordinal:
             self._bring(self._lacks(confirmed), confirmed)
         failpoint("close.before")
-        uploader.close(outcome, Epochs(self.path, needs.epochs), media)
+        uploader.close(outcome, Epochs(self._log, needs.epochs), media)
         failpoint("close.after")
         self._uploader = None
         if outcome:  # only now: `close` has raised where the server could not be told
@@ -533,8 +539,8 @@ class Session:
         """The outcome that the file ends with, if it ends there."""
         return (
             None
-            if tailer.read(self.path, at, search=0).lines
-            else outcome_before(self.path, at.offset)
+            if tailer.read(self._log, at, search=0).lines
+            else outcome_before(self._log, at.offset)
         )
 
     def _alive(self) -> Uploader:
@@ -550,14 +556,6 @@ class Session:
         """Raises Unreachable once the daemon is stopped: reading a log of gigabytes takes longer
         than a stop may."""
         self._destination.pause(0)
-
-    def _check_first_line(self) -> None:
-        """The file may have been replaced since it was found, before anything of it was sent:
-        with no cursor yet, nothing else would tell."""
-        if fingerprint.digest(fingerprint.first_line(self.path)) != self.file.first_line_hash:
-            raise FileChanged(
-                ProblemCode.REPLACED, "the file begins otherwise than when it was found"
-            )
 
     def _take_lease(self) -> None:
         # Beside the log, not in the state folder: login nodes of a cluster share the one, and each
@@ -581,17 +579,17 @@ class Session:
         # The cursor saves reading the file from its start, if the file is still the one that it
         # speaks of
         if known is not None:
-            fingerprint.check(self.path, known.confirmed, known.fingerprint)
+            fingerprint.check(self._log, known.confirmed, known.fingerprint)
         if known is not None and known.confirmed.ordinal <= count:
             at, notes = known.confirmed, known.notes
             attempt = known.attempt or attempt_before(
-                self.path, at, self._begin
+                self._log, at, self._begin
             )  # older cursors lack it
             config = (known.config_at, attempt)
         else:
             known, at, notes, config = None, self._begin, 0, (0, 1)
         self._noted.begin(at.ordinal, notes, config)
-        for lines in tailer.until(self.path, count, at):
+        for lines in tailer.until(self._log, count, at):
             self._check_stopped()
             # Beyond a cursor are few lines, perhaps with bad ones that a session sent, and died
             # before it kept them. Without one it may be a million, and parsing them takes seconds
@@ -618,7 +616,7 @@ class Session:
             # where it was really sent to: the account may have become another since
             entity=self._opened_at or self._entity(),
             path=str(self.path),
-            fingerprint=shown or fingerprint.fingerprint(self.path, at),
+            fingerprint=shown or fingerprint.fingerprint(self._log, at),
             confirmed=at,
             base=self._begin.ordinal,
             notes=self._noted.count(at.ordinal),
@@ -628,6 +626,6 @@ class Session:
             stopped=self._stopped,
             ended=ended,
             updated=datetime.now(UTC).isoformat(timespec="seconds"),
-            head=head_of(self.path, at.offset) if ended else None,
+            head=head_of(self._log, at.offset) if ended else None,
         )
         self._remembered.save(known, sync=sync)

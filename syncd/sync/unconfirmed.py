@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from karaoke_train.runlog.reader import Position
 from syncd.source import fingerprint, tailer
+from syncd.source.fingerprint import Log
 from syncd.state.cursor import Fingerprint
 
 
@@ -39,7 +39,7 @@ class Unconfirmed:
         """Where the last one ends; where the confirmed ones do if there are none."""
         return self._sends[-1].end if self._sends else confirmed
 
-    def place_of(self, count: int, path: Path) -> tuple[Position, Fingerprint]:
+    def place_of(self, count: int, log: Log) -> tuple[Position, Fingerprint]:
         """Where the line `count` begins, which is one of these or the one behind the last, and what
         the file showed there. Those before it are confirmed, and let go. Raises OSError."""
         # Whole sends that have arrived are let go; the count is at most the newest one's end, so
@@ -51,6 +51,6 @@ class Unconfirmed:
             del self._sends[0]
             return sent.end, sent.shown
         # What was sent from here was at most a read's worth, so one read has it
-        at = tailer.read(path, sent.start).lines.start_of(count)
+        at = tailer.read(log, sent.start).lines.start_of(count)
         self._sends[0] = replace(sent, start=at)
-        return at, fingerprint.fingerprint(path, at)
+        return at, fingerprint.fingerprint(log, at)

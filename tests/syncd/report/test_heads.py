@@ -12,6 +12,7 @@ import pytest
 
 from syncd.report.status import Status, to_json
 from syncd.source import scanner
+from syncd.source.fingerprint import PinnedLog, digest, first_line
 from syncd.state import cursor, decisions
 from syncd.state.cursor import Head
 from tests.syncd.report.situations import OTHER, Scene
@@ -221,15 +222,19 @@ def test_decisions_are_about_runs_with_a_head_too(scene: Scene) -> None:
 def test_of_a_file_that_was_written_a_moment_ago_no_head_is_kept(tmp_path: Path) -> None:
     path = tmp_path / NAME
     path.write_bytes(config_line())
-    assert scanner.head_of(path, path.stat().st_size) is None
+    log = PinnedLog(path, digest(config_line()))
+    assert scanner.head_of(log, path.stat().st_size) is None
 
 
 def test_of_a_file_of_another_size_or_none_no_head_is_kept(scene: Scene) -> None:
     path = scene.world.logs / NAME
     size = path.stat().st_size
-    assert scanner.head_of(path, size)
-    assert scanner.head_of(path, size - 1) is None
-    assert scanner.head_of(path.with_name("training_log_none.jsonl"), size) is None
+    log = PinnedLog(path, digest(first_line(path)))
+    assert scanner.head_of(log, size)
+    assert scanner.head_of(log, size - 1) is None
+    gone = path.with_name("training_log_none.jsonl")
+    assert scanner.head_of(log._replace(path=gone), size) is None
+    assert scanner.head_of(log._replace(first_line_hash="another"), size) is None
 
 
 def test_a_run_that_goes_on_has_no_head_until_it_ends_again(scene: Scene) -> None:

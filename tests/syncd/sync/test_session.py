@@ -755,3 +755,33 @@ def test_lines_in_the_places_of_lost_ones_are_found_before_others_follow(
         assert [row["_step"] for row in server.history("run-1")] == list(range(6))
         again.drop()
         destination.close()
+
+
+@pytest.mark.parametrize("asked", ["remote_run", "uploader"])
+def test_a_file_that_takes_the_place_while_the_server_is_asked_is_not_sent_as_the_run(
+    path: Path, server: FakeServer, monkeypatch: pytest.MonkeyPatch, asked: str
+) -> None:
+    one, other = session(path, server), path.with_name("other")
+    other.write_bytes(DATA.replace(b"run-1", b"run-2"))
+    ask = getattr(server, asked)
+
+    def meanwhile(*what: Any) -> Any:
+        other.replace(path)
+        return ask(*what)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(server, asked, meanwhile)
+        error = failed(one.open())
+    assert (type(error), server.sent) == (RunRefused, 0)
+    assert "begins otherwise than when it was found" in error.what
+
+
+def test_a_file_that_takes_the_place_of_one_of_which_nothing_was_sent_is_not_sent_as_the_run(
+    path: Path, server: FakeServer
+) -> None:
+    one = session(path, server)
+    assert one.open() == Opened(at(0))
+    path.with_name("other").write_bytes(DATA.replace(b"run-1", b"run-2"))
+    path.with_name("other").replace(path)
+    assert isinstance(failed(one.send(at(0), 99)), RunRefused)
+    assert server.sent == 0
