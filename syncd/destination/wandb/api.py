@@ -21,7 +21,14 @@ import orjson
 from karaoke_train.runlog.plain_text import one_line
 from syncd.destination.base import Labels, RemoteRun, RunRef
 from syncd.destination.wandb.credentials import Login, host_flag, login_remedy
-from syncd.destination.wandb.http import Answer, BadRequest, Http, retry_after
+from syncd.destination.wandb.http import (
+    MAX_ANSWER,
+    SMALL_ANSWER,
+    Answer,
+    BadRequest,
+    Http,
+    retry_after,
+)
 from syncd.errors import Connection, Refused, Unreachable, UploadError
 
 P = ParamSpec("P")
@@ -195,7 +202,9 @@ class Api:
 
         Raises Unreachable or Refused.
         """
-        run = ((self._ask(_REMOTE_RUN, _named(ref)).get("model")) or {}).get("bucket")
+        run = ((self._ask(_REMOTE_RUN, _named(ref), most=MAX_ANSWER).get("model")) or {}).get(
+            "bucket"
+        )
         return self._remote(run) if run else None
 
     def _remote(self, run: Mapping[str, Any]) -> RemoteRun:
@@ -218,7 +227,7 @@ class Api:
         seen: set[str] = set()
         asked = {**_named(ref), "fileCursor": None, "fileLimit": FILES}
         while True:
-            run = (self._ask(_FILES, asked).get("project") or {}).get("run") or {}
+            run = (self._ask(_FILES, asked, most=MAX_ANSWER).get("project") or {}).get("run") or {}
             files = run.get("files") or {}
             nodes = [edge["node"] for edge in files.get("edges") or []]
             known = len(seen)
@@ -238,7 +247,7 @@ class Api:
     def bucket(self, ref: RunRef) -> Bucket | None:
         """The run with its config and summary; None when there is none of that name. Raises
         Unreachable or Refused."""
-        run = ((self._ask(_BUCKET, _named(ref)).get("model")) or {}).get("bucket")
+        run = ((self._ask(_BUCKET, _named(ref), most=MAX_ANSWER).get("model")) or {}).get("bucket")
         if not run:
             return None
         texts = _texted(run, "config"), _texted(run, "summaryMetrics")
@@ -252,7 +261,9 @@ class Api:
         for first in range(start, stop, PAGE):
             last = min(stop, first + PAGE)
             asked |= {"minStep": first, "maxStep": last, "pageSize": PAGE}
-            run = (self._ask(_HISTORY, asked).get("project") or {}).get("run") or {}
+            run = (self._ask(_HISTORY, asked, most=MAX_ANSWER).get("project") or {}).get(
+                "run"
+            ) or {}
             rows += map(self._row, run.get("history") or [])
         return rows
 
@@ -260,7 +271,7 @@ class Api:
     def steps(self, ref: RunRef) -> int | None:
         """How many history rows have a `_step`, by the server's digest of the history; None where
         it has none. Raises Unreachable or Refused."""
-        run = (self._ask(_KEYS, _named(ref)).get("project") or {}).get("run") or {}
+        run = (self._ask(_KEYS, _named(ref), most=MAX_ANSWER).get("project") or {}).get("run") or {}
         try:
             types = run["historyKeys"]["keys"]["_step"]["typeCounts"]
             return sum(int(found["count"]) for found in types)
@@ -342,12 +353,17 @@ class Api:
         )
 
     def _ask(
-        self, query: str, variables: Mapping[str, Any], *, rejecting: bool = False
+        self,
+        query: str,
+        variables: Mapping[str, Any],
+        *,
+        rejecting: bool = False,
+        most: int = SMALL_ANSWER,
     ) -> dict[str, Any]:
         """The data of an answer. rejecting: what the server does not take is Rejected, with its
-        words, and not a trouble of the server's."""
+        words, and not a trouble of the server's. most: bytes that the answer may have."""
         body = orjson.dumps({"query": query, "variables": dict(variables)})
-        found = self._object(self._post("/graphql", body), rejecting=rejecting)
+        found = self._object(self._post("/graphql", body, most=most), rejecting=rejecting)
         return self._data(found, rejecting=rejecting)
 
     def _takes_gzip(self) -> bool:
@@ -364,11 +380,17 @@ class Api:
                 self._gzip = _GZIP in enabled
             return self._gzip
 
-    def _post(self, path: str, body: bytes, headers: Mapping[str, str] | None = None) -> Answer:
+    def _post(
+        self,
+        path: str,
+        body: bytes,
+        headers: Mapping[str, str] | None = None,
+        most: int = SMALL_ANSWER,
+    ) -> Answer:
         if not self.login.key:
             raise self._not_logged_in("nobody is logged in")
         try:
-            return self.http.post(path, body, headers)
+            return self.http.post(path, body, headers, most)
         except BadRequest as error:
             raise self._not_logged_in(f"the login can't be used: {error}") from None
 

@@ -7,7 +7,6 @@ import ssl
 import time
 import urllib.request
 from collections.abc import Iterator
-from email.utils import parsedate_to_datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Final
@@ -17,7 +16,7 @@ from syncd.destination.base import Finding
 from syncd.destination.wandb.api import TIMEOUT, Api
 from syncd.destination.wandb.certificates import ca_bundle
 from syncd.destination.wandb.credentials import Login, login_remedy
-from syncd.destination.wandb.http import Http, TlsRefused
+from syncd.destination.wandb.http import Http, TlsRefused, moment_of
 from syncd.errors import Refused, Unreachable
 
 MEASURED: Final = (0, 31)  # the wandb whose behaviour in trouble was measured
@@ -95,9 +94,8 @@ def _network(login: Login, timeout: float) -> Iterator[Finding]:
 
 
 def _clock(date: str, begun: float, took: float) -> Iterator[Finding]:
-    try:
-        theirs = parsedate_to_datetime(date).timestamp()
-    except (ValueError, TypeError):
+    theirs = moment_of(date)
+    if theirs is None:
         return
     skew = begun + took / 2 - theirs
     if abs(skew) > SKEW:

@@ -229,6 +229,8 @@ class FileStream:
         one as crashed after some minutes. Never raises: the next one comes."""
         if not self._alive or time.monotonic() - self._posted_at < every:
             return
+        if self.pause() > 0:  # a server may ask for an hour, and other projects' runs come behind
+            return
         try:
             self._post({}, only_if_alive=True)
         except Exception:

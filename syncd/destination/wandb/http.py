@@ -38,13 +38,14 @@ from urllib3.exceptions import (
 from karaoke_train.runlog.regular_file import UnsafeFile, check_not_waited_for
 from syncd.destination.wandb.certificates import ca_bundle
 from syncd.destination.wandb.deadlines import Deadlines, Watch
-from syncd.destination.wandb.kept import KeepsAlive
+from syncd.destination.wandb.kept import FinalAnswer, KeepsAlive
 from syncd.errors import Unreachable
 
 CONNECT: Final = 5.0  # seconds to connect; no server is further away than that
 SLOWEST: Final = 64 << 10  # bytes per second of what is sent; a slower way counts as none
 MAX_WAIT: Final = 3600.0  # seconds of a Retry-After that are taken seriously
 MAX_ANSWER: Final = 64 << 20  # bytes of an answer; more is no answer of W&B's
+SMALL_ANSWER: Final = 1 << 20  # the same of one that has no rows, names or config in it
 _CONNECTIONS: Final = 32  # kept alive; more are made, and closed after use
 _HOSTS: Final = 8  # whose connections are kept: the server's, and those that it has files sent to
 _UNREADABLE: Final = (FileNotFoundError, PermissionError, IsADirectoryError, UnsafeFile)
@@ -120,8 +121,15 @@ class Http:
         self._ways: dict[tuple[str, str], _Way] = {}  # by scheme and host
         self._guard = threading.Lock()
 
-    def post(self, path: str, body: bytes, headers: Mapping[str, str] | None = None) -> Answer:
-        """POST JSON, with the key as the password. Raises Unreachable or BadRequest."""
+    def post(
+        self,
+        path: str,
+        body: bytes,
+        headers: Mapping[str, str] | None = None,
+        most: int = SMALL_ANSWER,
+    ) -> Answer:
+        """POST JSON, with the key as the password. most: bytes of the answer that are read: each
+        thread may wait for one. Raises Unreachable or BadRequest."""
         try:
             login = urllib3.make_headers(basic_auth=f"api:{self._key}")
         except ValueError as error:  # a key that is no Latin-1
@@ -129,10 +137,11 @@ class Http:
         kind = {"Content-Type": "application/json"}
         sent = {**login, **kind, **(headers or {})}
         if len(body) <= SLOWEST:
-            return self._send("POST", self.base_url + path, body, sent)
+            return self._send("POST", self.base_url + path, body, sent, most)
         # In pieces: what is sent at once has to be sent within the time for a connection
         sent["Content-Length"] = str(len(body))
-        return self._send("POST", self.base_url + path, _Part(io.BytesIO(body), len(body)), sent)
+        part = _Part(io.BytesIO(body), len(body))
+        return self._send("POST", self.base_url + path, part, sent, most)
 
     def put(self, url: str, body: BinaryIO, headers: Mapping[str, str]) -> Answer:
         """PUT a file, from where it is read to its end, to a link that the server gave, without the
@@ -173,13 +182,20 @@ class Http:
             for way in self._ways.values():
                 way.clear() if isinstance(way, urllib3.ProxyManager) else way.close()
 
-    def _send(self, method: str, url: str, body: Body, headers: Mapping[str, str]) -> Answer:
+    def _send(
+        self,
+        method: str,
+        url: str,
+        body: Body,
+        headers: Mapping[str, str],
+        most: int = SMALL_ANSWER,
+    ) -> Answer:
         size = len(body or b"")
         to_send = size / SLOWEST if size > SLOWEST else 0.0
         with self._deadlines.within(self.timeout, to_send) as watch:
             _current.watch = watch
             try:
-                answer = self._exchange(method, url, body, headers)
+                answer = self._exchange(method, url, body, headers, most)
             except (Unreachable, BadRequest):
                 if watch.was_cut:
                     raise Unreachable(f"{self.host} does not answer") from None
@@ -190,12 +206,14 @@ class Http:
             raise Unreachable(f"{self.host} does not answer")
         return answer
 
-    def _exchange(self, method: str, url: str, body: Body, headers: Mapping[str, str]) -> Answer:
+    def _exchange(
+        self, method: str, url: str, body: Body, headers: Mapping[str, str], most: int
+    ) -> Answer:
         headers = {"User-Agent": "karaoke-syncd", **headers}
         try:
             way, target = self._way(url)
             if method == "POST" and isinstance(way, KeepsAlive) and isinstance(body, bytes):
-                reply = self._read(lambda: way.again(target, body, headers, MAX_ANSWER))
+                reply = self._read(lambda: way.again(target, body, headers, most))
                 if reply is not None:
                     return Answer(reply.status, reply.headers, reply.data)
             response = way.urlopen(
@@ -208,8 +226,8 @@ class Http:
                 preload_content=False,
                 timeout=self._timeouts,
             )
-            data = self._read(lambda: response.read(MAX_ANSWER))
-            if len(data) < MAX_ANSWER:
+            data = self._read(lambda: response.read(most))
+            if len(data) < most:
                 response.release_conn()
             else:
                 response.close()
@@ -309,6 +327,7 @@ _current = _Current()
 class _Watched:
     """A connection that says which socket a request goes over."""
 
+    response_class: Any = FinalAnswer
     sock: Any
 
     def request(self, *arguments: Any, **how: Any) -> Any:
@@ -378,8 +397,13 @@ def retry_after(header: str, now: float) -> float:
     """Seconds that a Retry-After header asks for (RFC 9110 10.2.3); 0 when it says nothing."""
     if header.strip().isdecimal():
         return min(float(header), MAX_WAIT)
+    moment = moment_of(header)
+    return 0.0 if moment is None else min(max(0.0, moment - now), MAX_WAIT)
+
+
+def moment_of(header: str) -> float | None:
+    """Seconds since 1970 of a header's date (RFC 9110 5.6.7); None for what is none."""
     try:
-        moment = email.utils.parsedate_to_datetime(header)
-    except (ValueError, TypeError):
-        return 0.0
-    return min(max(0.0, moment.timestamp() - now), MAX_WAIT)
+        return email.utils.parsedate_to_datetime(header).timestamp()
+    except (ValueError, TypeError, OverflowError):  # of years and offsets that no clock has
+        return None

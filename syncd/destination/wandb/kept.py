@@ -12,6 +12,7 @@ import http.client
 import io
 import re
 from collections.abc import Mapping
+from http import HTTPStatus
 from typing import Any, Final, NamedTuple
 
 import urllib3
@@ -33,6 +34,17 @@ class Reply(NamedTuple):
     status: int
     headers: Mapping[str, str]
     data: bytes
+
+
+class FinalAnswer(http.client.HTTPResponse):
+    """An answer past those that only announce it (RFC 9110 15.2): `http.client` knows but one of
+    these, 100, and takes any other one for the answer."""
+
+    def _read_status(self) -> tuple[str, int, str]:
+        # By a private name that is as old as `http.client`
+        version, status, reason = super()._read_status()  # type: ignore[misc]
+        announces = 100 <= status < 200 and status != HTTPStatus.SWITCHING_PROTOCOLS
+        return version, HTTPStatus.CONTINUE if announces else status, reason
 
 
 class KeepsAlive(urllib3.HTTPConnectionPool):
@@ -59,11 +71,11 @@ class KeepsAlive(urllib3.HTTPConnectionPool):
                 reusable = not read
                 return reply
             begun: Any = _Begun(connection.sock, read)
-            answer = http.client.HTTPResponse(begun, method="POST")
+            answer = FinalAnswer(begun, method="POST")
             answer.begin()
             data = _whole(answer, most)
             whole = len(data) < most and answer.isclosed()
-            # After a 1xx that `http.client` takes for the answer, the answer itself is to come
+            # What another protocol follows is no answer, and what comes behind is none to us
             reusable = whole and answer.status >= 200 and not answer.will_close
             return Reply(answer.status, urllib3.HTTPHeaderDict(answer.getheaders()), data)
         except TimeoutError:

@@ -205,6 +205,13 @@ def test_each_failed_request_has_its_words(error: HTTPError, words: str) -> None
         ("-5", 0.0),
         ("٣", 3.0),
         ("²", 0.0),
+        ("1000000000000", 3600.0),
+        ("9" * 5000, 3600.0),
+        ("Thu, 01 Jan 1970 00:00:00 GMT", 0.0),
+        ("Tue, 01 Jan 2999 00:00:00 GMT", 3600.0),
+        ("Fri, 31 Dec 99999999999999 23:59:59 GMT", 0.0),
+        ("Tue, 14 Nov 2023 99999999999999999999:00:00 GMT", 0.0),
+        ("Tue, 14 Nov 2023 22:13:50 +99999999999999", 0.0),
     ],
 )
 def test_retry_after_is_seconds_or_a_date(header: str, seconds: float) -> None:

@@ -303,6 +303,18 @@ def test_a_sign_of_life_comes_for_open_runs_alone(bench: DirectBench) -> None:
     assert bench.state(run.run_id) == "finished"  # one more post would have reopened it
 
 
+def test_a_sign_of_life_does_not_wait_for_a_server_that_named_a_time(bench: DirectBench) -> None:
+    """One thread gives those of all runs."""
+    own = DirectBench(bench.server, Pace(FakeClock()))
+    run = Run(own)
+    uploader = own.uploader(run.target)
+    uploader.open()
+    own.pace.slowed(f"{run.target.ref.entity}/{run.target.ref.project}", 3600.0)
+    before = len(own.server.requests())
+    uploader.beat(0.0)
+    assert len(own.server.requests()) == before
+
+
 def test_signs_of_life_are_given_until_nobody_holds_the_session() -> None:
     beats: list[float] = []
 

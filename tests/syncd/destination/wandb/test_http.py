@@ -18,9 +18,10 @@ from typing import Any
 import pytest
 import urllib3
 
+from syncd.destination.base import RunRef
 from syncd.destination.wandb.api import Api, Upload
 from syncd.destination.wandb.credentials import Login
-from syncd.destination.wandb.http import MAX_ANSWER, Answer, BadRequest, Http, TlsRefused
+from syncd.destination.wandb.http import SMALL_ANSWER, Answer, BadRequest, Http, TlsRefused
 from syncd.errors import Unreachable
 from tests.fakes.wandb_http import self_signed, tls_context
 from tests.patience import patience
@@ -275,6 +276,8 @@ ANSWERS = {
         True,
     ),
     "more is to come": (b"HTTP/1.1 100 Continue\r\n\r\n" + PLAIN, True),
+    "much is to come": (b"HTTP/1.1 100 Continue\r\n\r\n" * 200 + PLAIN, True),
+    "early hints": (b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n" * 2 + PLAIN, True),
     "bare newlines": (b"HTTP/1.1 200 OK\nContent-Length: 2\n\n{}", True),
     "a length twice": (
         b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 2\r\n\r\n{}",
@@ -286,7 +289,7 @@ ANSWERS = {
         False,
     ),
     "an old server": (b"HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\n{}", False),
-    "early hints": (b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n", False),
+    "another protocol": (b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n", False),
     "a folded header": (b"HTTP/1.1 200 OK\r\nX: a\r\n b\r\nContent-Length: 2\r\n\r\n{}", True),
     "much of a head": (
         b"HTTP/1.1 200 OK\r\nX: %b\r\nContent-Length: 2\r\n\r\n{}" % (b"y" * 60_000),
@@ -466,6 +469,15 @@ def test_a_server_does_not_say_where_the_requests_that_bring_files_end_or_go() -
         assert word not in head
 
 
+def test_a_history_may_be_longer_than_other_answers() -> None:
+    row = b'{\\"_step\\": 0, \\"text\\": \\"' + b"x" * SMALL_ANSWER + b'\\"}'
+    body = b'{"data": {"project": {"run": {"history": ["' + row + b'"]}}}}'
+    head = f"HTTP/1.1 200 OK\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+    with server(replying(head + body, [])) as url:
+        (row_there,) = Api(Login(url, "", "k"), patience(5.0)).rows(RunRef("e", "p", "r"), 0, 1)
+    assert len(row_there["text"]) == SMALL_ANSWER
+
+
 HOSTILE = {
     "a gzip bomb": b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n\r\n"
     + gzip.compress(bytes(80 << 20), 1),
@@ -480,7 +492,7 @@ HOSTILE = {
     "no HTTP": b"SSH-2.0-x\r\n",
     "less than announced": b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nabc",
     "nothing": b"",
-    "too much": b"HTTP/1.1 200 OK\r\n\r\n" + bytes(MAX_ANSWER + 1),
+    "too much": b"HTTP/1.1 200 OK\r\n\r\n" + bytes(SMALL_ANSWER + 1),
 }
 
 
@@ -501,7 +513,7 @@ def test_an_answer_that_is_no_http_is_the_servers_fault_and_never_the_logins(
         for _ in range(before):
             http.post("/x", b"{}")
         with suppress(Unreachable):
-            assert len(http.post("/x", b"{}").data) <= MAX_ANSWER
+            assert len(http.post("/x", b"{}").data) <= SMALL_ANSWER
 
 
 @pytest.mark.parametrize(
