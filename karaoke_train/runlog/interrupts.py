@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 import signal
 
-INTERRUPTED = 130  # the exit code, as shells have it
+INTERRUPTED = 130  # the exit code, as shells have it: 128 + SIGINT
 
 
 class importing:  # noqa: N801  contextlib would take as long to import as all of this

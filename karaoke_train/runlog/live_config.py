@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from karaoke_train.runlog.create import config_items
+from karaoke_train.runlog.config_records import config_items
 
 
 class LiveConfig(dict[str, Any]):

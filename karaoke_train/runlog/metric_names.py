@@ -67,6 +67,22 @@ class MetricNames:
         raise AssertionError("some name is free")
 
 
+def free_names(kind: str, own: Mapping[str, Any], metrics: Mapping[str, Any]) -> dict[str, str]:
+    """New names for the metrics of a record that are named like its `own` fields and say something
+    else than these: `step` becomes `train/step`, with `_` behind it where that is taken."""
+    names: dict[str, str] = {}
+    for key in own.keys() & metrics.keys():
+        value = metrics[key]
+        # Trainers hand the epoch in twice. Of arrays and the like, `==` gives no single answer
+        if isinstance(value, (int, float, str)) and value == own[key]:
+            continue
+        name = f"{kind}/{key}"
+        while name in metrics:
+            name += "_"
+        names[key] = name
+    return names
+
+
 def number(value: Any) -> float | None:
     """The value of a metric that is one number, such as a float or a tensor with one element."""
     if isinstance(value, str):

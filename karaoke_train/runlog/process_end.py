@@ -6,7 +6,10 @@ import sys
 import threading
 from typing import Any, Final, NoReturn
 
-INTERRUPTED: Final = 130  # 128 + SIGINT, as a shell has it
+from karaoke_train.runlog.interrupts import INTERRUPTED
+
+# How a run ends, each with its exit code
+STATUSES: Final = {"finished": 0, "failed": 1, "interrupted": INTERRUPTED}
 
 _code: object = None  # what sys.exit was called with
 
@@ -20,13 +23,19 @@ def process_end() -> tuple[str, int]:
         return "interrupted", INTERRUPTED
     if error is not None:
         return "failed", 1
-    return status_of(_code if isinstance(_code, int) else 1 if _code else 0)
+    return status_of(exit_code_of(_code))
+
+
+def exit_code_of(given: object) -> int:
+    """The exit code of a process that calls `sys.exit` with this; all but a number is shown, and
+    is a 1."""
+    return 0 if given is None else int(given) if isinstance(given, int) else 1
 
 
 def status_of(exit_code: int) -> tuple[str, int]:
     """The status that goes with an exit code, and the code."""
-    status = {0: "finished", INTERRUPTED: "interrupted"}.get(exit_code, "failed")
-    return status, exit_code
+    known = {code: status for status, code in STATUSES.items()}
+    return known.get(exit_code, "failed"), exit_code
 
 
 def watch_exit() -> None:

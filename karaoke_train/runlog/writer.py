@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import atexit
 import os
-import sys
 import threading
 from collections.abc import Iterable, Mapping
 from datetime import datetime
@@ -18,16 +17,16 @@ from types import TracebackType
 from typing import Any, Final, Literal, Self
 
 from karaoke_train.runlog import forks
-from karaoke_train.runlog.create import (
-    checked_tags,
+from karaoke_train.runlog.config_records import (
     config_items,
     config_of,
     config_record,
-    create_file,
-    new_run_id,
+    further_record,
+    line_of,
     relabelled,
-    unwritable,
+    with_added,
 )
+from karaoke_train.runlog.create import checked_tags, create_file, new_run_id
 from karaoke_train.runlog.format import (
     RUN_ID,
     BadRecord,
@@ -35,23 +34,24 @@ from karaoke_train.runlog.format import (
     RunLogError,
     encode,
     encode_what_fits,
-    plain,
 )
 from karaoke_train.runlog.layout import default_project, media_folder, media_name
 from karaoke_train.runlog.lock import LockKind
 from karaoke_train.runlog.parts import Resume, part_to_continue, starting
-from karaoke_train.runlog.process_end import process_end, status_of, watch_exit
+from karaoke_train.runlog.process_end import (
+    STATUSES,
+    exit_code_of,
+    process_end,
+    status_of,
+    watch_exit,
+)
 from karaoke_train.runlog.ranks import NoSink, other_rank, tell_other_rank
 from karaoke_train.runlog.record_types import RecordType
 from karaoke_train.runlog.reopen import Past, read_header, reopen_file
 from karaoke_train.runlog.sink import Sink
+from karaoke_train.runlog.sync_thread import SyncThread
 from karaoke_train.runlog.timestamps import timestamp_now
 from karaoke_train.runlog.warn import warn
-
-# Seconds between two fsyncs, and so what a power cut may take; Redis (appendfsync everysec) makes
-# the same trade. One per record would bind training to the disk: milliseconds each.
-SYNC_EVERY: Final = 1.0
-STATUSES: Final = {"finished": 0, "failed": 1, "interrupted": 130}  # and their exit codes
 
 Config = Mapping[str, Any] | object  # names with values: a mapping, or an object with fields
 
@@ -96,7 +96,6 @@ class RunLog:
         # Held while the run is ended, reopened, or its config written anew. Reentrant: a signal
         # handler that ends the run may have interrupted one of these
         self._mutex = threading.RLock()
-        self._wake = threading.Event()
         self._open(sink)
 
     @classmethod
@@ -205,8 +204,8 @@ class RunLog:
 
     @classmethod
     def _start(cls, folder: Path, header: RunHeader, started: datetime) -> Self:
-        record = config_record(header, header.config, started, lock=LockKind.FLOCK, attempt=1)
-        _first_line(record)  # raises while there is no file yet that would be left empty
+        record = config_record(header, started, lock=LockKind.FLOCK, attempt=1)
+        line_of(record)  # raises while there is no file yet that would be left empty
         try:
             sink, lock = create_file(folder, started)
         except OSError as error:
@@ -215,7 +214,7 @@ class RunLog:
                 "Give another folder, or make this one writable."
             ) from None
         log = cls(header, sink, lock=lock)
-        log._write(_first_line(record | {"lock": lock}))
+        log._write(line_of(record | {"lock": lock}))
         return log
 
     @classmethod
@@ -243,7 +242,7 @@ class RunLog:
             if step is not None:
                 more["resumed_from_step"] = step
             header = header._replace(config={**past.config, **config})
-            return _first_line(_config_now(header, lock=lock, **more))
+            return line_of(further_record(header, lock=lock, **more))
 
         sink = reopen_file(path, next_line)
         return cls(header, sink, attempt, taken)
@@ -290,31 +289,17 @@ class RunLog:
             # The newest config, which another process may have written, is read by reopening
             if not self.reopen():
                 return
-            together: dict[str, Any] = {}
-            left_out: list[str] = []
-            for key, value in config_items(config).items():
-                try:
-                    together |= plain({key: value})
-                except BadRecord:
-                    left_out.append(str(key))
-            if not left_out and self._holds(together):
+            try:
+                grown = with_added(self._header, config_items(config), self._further_record)
+            except BadRecord as error:
+                warn(f"{self.path}: an addition to the config was left out: {error}")
                 return
-            while True:
-                header = self._header._replace(config={**self._header.config, **together})
-                try:
-                    line = encode(_config_now(header, lock=self._lock_kind, attempt=self._attempt))
-                    break
-                except BadRecord as error:
-                    if not together:
-                        warn(f"{self.path}: an addition to the config was left out: {error}")
-                        return
-                    left_out.append(max(together, key=lambda key: _length(together[key])))
-                    del together[left_out[-1]]
-            if left_out:
-                warn(f"{self.path}: too much for a config, and left out: {', '.join(left_out)}")
-            self._header = header
-            if together:
-                self._write(line)
+            if grown.left_out:
+                names = ", ".join(grown.left_out)
+                warn(f"{self.path}: too much for a config, and left out: {names}")
+            self._header = grown.header
+            if grown.line:
+                self._write(grown.line)
 
     def log(
         self, metrics: Mapping[str, Any], step: int | None = None, commit: bool | None = None
@@ -364,7 +349,7 @@ class RunLog:
                 "val_metrics": dict(val_metrics or {}),
             }
         )
-        self._wake.set()
+        self._syncing.flush_soon()
 
     def media(
         self,
@@ -479,7 +464,7 @@ class RunLog:
             def next_line(past: Past, lock: LockKind) -> bytes:
                 self._attempt, self._lock_kind = past.attempt, lock
                 self._header = self._header._replace(config=dict(past.config))
-                return _first_line(_config_now(self._header, lock=lock, attempt=self._attempt))
+                return line_of(self._further_record(self._header))
 
             sink: Sink | NoSink = NoSink()
             try:
@@ -512,8 +497,7 @@ class RunLog:
     ) -> None:
         self._in_with = False
         if isinstance(error, SystemExit):
-            code = error.code if isinstance(error.code, int) else 1 if error.code else 0
-            self.close("failed" if code else "finished", code)
+            self.finish(exit_code_of(error.code))
         elif isinstance(error, KeyboardInterrupt):
             self.close("interrupted")
         else:
@@ -529,6 +513,8 @@ class RunLog:
             own.update(metrics)
             self.append(own)
             return
+        from karaoke_train.runlog.metric_names import free_names  # for the few that need one
+
         names = free_names(kind, own, metrics)
         for key, name in sorted(names.items()):
             if name in self._renamed:
@@ -540,6 +526,9 @@ class RunLog:
             )
         fields = {names.get(key, key): value for key, value in metrics.items()}
         self.append({**fields, **own})
+
+    def _further_record(self, header: RunHeader) -> dict[str, Any]:
+        return further_record(header, lock=self._lock_kind, attempt=self._attempt)
 
     def _write(self, line: bytes) -> None:
         if forks.pid != self._pid:
@@ -569,11 +558,7 @@ class RunLog:
 
     def _open(self, sink: Sink | NoSink) -> None:
         self._sink = sink
-        self._closing = False
-        self._syncer = threading.Thread(
-            target=self._sync_loop, args=(sink,), name="runlog-sync", daemon=True
-        )
-        self._syncer.start()
+        self._syncing = SyncThread(sink)
         atexit.register(self._at_exit)
 
     def _at_exit(self) -> None:
@@ -589,31 +574,7 @@ class RunLog:
         if forks.pid != self._pid:
             return
         atexit.unregister(self._at_exit)
-        self._closing = True
-        self._wake.set()
-        self._sink.close()
-        # With a limit: when a signal handler closes the run, the mutex that the thread waits for
-        # may be held by the very call that the handler interrupted
-        self._syncer.join(timeout=SYNC_EVERY)
-
-    def _sync_loop(self, sink: Sink | NoSink) -> None:
-        while not self._closing and self._sink is sink:
-            self._wake.wait(SYNC_EVERY)
-            self._wake.clear()
-            sink.flush()
-
-    def _holds(self, config: Mapping[str, Any]) -> bool:
-        """Whether the config has all of that already, with the same values once written."""
-        from karaoke_train.runlog.secrets import cut_config
-
-        has, allowed = self._header.config, self._header.allow_config_keys
-        if not config.keys() <= has.keys():
-            return False
-        written = {key: has[key] for key in config}
-        try:
-            return encode(cut_config(config, allowed)) == encode(cut_config(written, allowed))
-        except BadRecord:
-            return False
+        self._syncing.close()
 
 
 def _whole(step: Any) -> int:
@@ -624,41 +585,6 @@ def _whole(step: Any) -> int:
         raise RunLogError(
             f"a step is a whole number, and not {step!r:.80}: this record was not written"
         ) from None
-
-
-def free_names(kind: str, own: Mapping[str, Any], metrics: Mapping[str, Any]) -> dict[str, str]:
-    """New names for the metrics that are named like the record's `own` fields and say something
-    else than these: `step` becomes `train/step`, with `_` behind it where that is taken."""
-    names: dict[str, str] = {}
-    for key in own.keys() & metrics.keys():
-        value = metrics[key]
-        # Trainers hand the epoch in twice. Of arrays and the like, `==` gives no single answer
-        if isinstance(value, (int, float, str)) and value == own[key]:
-            continue
-        name = f"{kind}/{key}"
-        while name in metrics:
-            name += "_"
-        names[key] = name
-    return names
-
-
-def _config_now(header: RunHeader, **more: object) -> dict[str, Any]:
-    """A further config record of a run."""
-    return config_record(header, header.config, datetime.now().astimezone(), **more)
-
-
-def _length(value: object) -> int:
-    try:
-        return len(encode({"": value}))
-    except BadRecord:
-        return sys.maxsize
-
-
-def _first_line(record: dict[str, Any]) -> bytes:
-    try:
-        return encode(record)
-    except BadRecord as error:
-        raise unwritable(error) from None
 
 
 def _copy_whole(source: Path, target: Path) -> None:

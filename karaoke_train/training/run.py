@@ -22,6 +22,7 @@ from karaoke_train.inference.plot import curves_png, sparkline
 from karaoke_train.model.build import build_model
 from karaoke_train.model.checkpoints import check_state
 from karaoke_train.runlog import RunLog
+from karaoke_train.runlog.interrupts import INTERRUPTED
 from karaoke_train.runlog.plain_text import one_line, several_lines
 from karaoke_train.training import fit
 from karaoke_train.training.background_upload import BackgroundUpload
@@ -35,8 +36,6 @@ if TYPE_CHECKING:
     from karaoke_train.model.checkpoints import Resumable
     from karaoke_train.model.model import VoiceToNotesModel
     from karaoke_train.settings import LogSettings, TrainSettings
-
-INTERRUPTED = 130
 
 
 class DeviceError(ValueError):

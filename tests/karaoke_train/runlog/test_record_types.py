@@ -11,10 +11,10 @@ from karaoke_train.runlog import RunLog
 from karaoke_train.runlog.format import RUN_ID, RunHeader
 from karaoke_train.runlog.layout import media_folder
 from karaoke_train.runlog.lock import LockKind
+from karaoke_train.runlog.process_end import STATUSES
 from karaoke_train.runlog.record_fields import SPECS
 from karaoke_train.runlog.record_types import RecordType
 from karaoke_train.runlog.timestamps import timestamp_now
-from karaoke_train.runlog.writer import STATUSES
 from tests.karaoke_train.runlog.files import records_of
 
 
