@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 from functools import lru_cache
 from math import gcd
@@ -34,6 +35,10 @@ _CANCELLED = 0.1
 _LEAD = 85 * 576
 _LOUDEST = 100.0  # more is no loud recording but whole numbers that were stored as floats
 _PROBE = 1_600  # frames read at the file's end to see that the end is there
+# Bytes that a file may lack on the disk, where it reads as zeros: copies that make holes of digital
+# silence leave some. Downloads that make the file in its full size first, and break off, leave
+# more: four GB would be a day of silence, which takes minutes to read
+_UNWRITTEN = 64 << 20
 
 
 class AudioError(ValueError):
@@ -199,12 +204,32 @@ def _opened(path: Path) -> soundfile.SoundFile:
         raise AudioError(path, "is no file; name the audio file itself")
     if not found.st_size:
         raise AudioError(path, "is empty; copy or convert it again")
+    if found.st_size - 512 * found.st_blocks > _UNWRITTEN and _is_mostly_hole(path, found.st_size):
+        raise AudioError(path, "was never written to its end, or has a hole; copy it again")
     try:
         return _Onwards(path)
     except (soundfile.SoundFileError, OSError) as error:
         remedy = "; convert it to .wav or .flac" if path.suffix.lower() == ".m4a" else ""
         reason = f"is no audio that can be read ({_said(error)}){remedy}"
         raise AudioError(path, reason) from error
+
+
+def _is_mostly_hole(path: Path, size: int) -> bool:
+    """Whether too much of it is not on the disk. A file system that packs what it keeps needs fewer
+    blocks, too, so the file's holes are asked for."""
+    at = missing = 0
+    try:
+        with path.open("rb") as file:
+            while at < size and missing <= _UNWRITTEN:
+                hole = os.lseek(file.fileno(), at, os.SEEK_HOLE)
+                try:
+                    at = os.lseek(file.fileno(), hole, os.SEEK_DATA)
+                except OSError:  # nothing but a hole up to the end
+                    at = size
+                missing += at - hole
+    except OSError:  # what can't be opened is said by who reads it; others can't be asked
+        return False
+    return missing > _UNWRITTEN
 
 
 def _frames(file: soundfile.SoundFile, path: Path, start: int | None, count: int) -> np.ndarray:

@@ -3,6 +3,7 @@ the decoder's own reason, or what is plain to see of the file."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -50,6 +51,32 @@ def test_an_empty_file_a_folder_and_nothing_are_told_apart(tmp_path: Path) -> No
 def test_a_name_that_cannot_be_is_said_in_words(tmp_path: Path) -> None:
     assert said(tmp_path / ("x" * 300 + ".wav")) == "can't be read (File name too long)"
     assert said(Path("a\0.wav")) == "can't be read (embedded null byte)"
+
+
+def test_a_file_that_was_never_written_to_its_end_is_not_read_as_hours_of_silence(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "song.wav"
+    soundfile.write(path, tone(16_000), 16_000)
+    promised = (1 << 32) - 1024
+    whole = bytearray(path.read_bytes())
+    whole[4:8], whole[40:44] = ((promised - n).to_bytes(4, "little") for n in (8, 44))
+    path.write_bytes(whole)
+    assert probe(path) == 2.0  # the header alone lies, as that of a recording program's pipe does
+    os.truncate(path, promised)
+    if path.stat().st_blocks * 512 > promised / 2:
+        pytest.skip("this file system has no holes")
+    assert said(path) == "was never written to its end, or has a hole; copy it again"
+
+
+def test_holes_in_place_of_some_silence_are_silence(tmp_path: Path) -> None:
+    path = tmp_path / "song.wav"
+    soundfile.write(path, tone(16_000), 16_000)
+    with path.open("r+b") as file:
+        file.truncate(44 + 2 * 16_000)
+        file.truncate(44 + 2 * 16_000 * 2)
+    assert probe(path) == 2.0
+    assert not read(path, 1.0).any()
 
 
 # --- what is read
