@@ -1,8 +1,9 @@
-"""A file that is there whole or not at all, whatever happens while it is written."""
+"""Files as a whole: written whole or not at all, whatever happens; and read within a limit."""
 
 from __future__ import annotations
 
 import os
+import stat
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
@@ -32,6 +33,18 @@ def replacing(path: Path, *, sync: bool = True) -> Iterator[IO[bytes]]:
         part.unlink(missing_ok=True)
     if sync:
         _sync_folder(path.parent)
+
+
+def read_whole(path: Path, largest: int) -> bytes:
+    """What is in a file that is held whole, at most `largest` bytes. Raises OSError, and ValueError
+    for what is larger, or no file: a FIFO would be waited for, and a device may have no end."""
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise ValueError("it is no file")
+    with path.open("rb") as file:
+        data = file.read(largest + 1)
+    if len(data) > largest:
+        raise ValueError(f"it has more than {largest >> 20} MiB")
+    return data
 
 
 def _sync_folder(folder: Path) -> None:

@@ -7,14 +7,13 @@ in docs/data.md.
 from __future__ import annotations
 
 import logging
-import stat
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from karaoke_train.annotations import csv, json, midi, ultrastar
 from karaoke_train.annotations.base import AnnotationError
-from karaoke_train.atomic_file import replacing
+from karaoke_train.atomic_file import read_whole, replacing
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -83,15 +82,12 @@ def recording(path: Path) -> ultrastar.Recording:
 
 def _content(path: Path) -> bytes:
     try:
-        if not stat.S_ISREG(path.stat().st_mode):  # a FIFO would be waited for without an end
-            raise AnnotationError(path, "", "is no file; name the label file itself")
-        with path.open("rb") as file:
-            data = file.read(LARGEST + 1)
+        return read_whole(path, LARGEST)
     except OSError as error:
         raise AnnotationError(path, "", f"cannot be read ({error.strerror})") from error
-    if len(data) > LARGEST:
-        raise AnnotationError(path, "", f"is larger than labels may be ({LARGEST >> 20} MiB)")
-    return data
+    except ValueError as error:
+        reason = f"holds no labels: {error}; name the label file itself"
+        raise AnnotationError(path, "", reason) from error
 
 
 def write(path: Path | str, notes: Sequence[Note], *, sound: str = "") -> None:

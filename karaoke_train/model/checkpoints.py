@@ -126,6 +126,11 @@ def load_model(folder: Path | str, *, encoder: str | None = None) -> VoiceToNote
     folder = pretrained.folder_of(folder)
     try:
         described = read_json(folder / "config.json")
+    except PermissionError as error:
+        raise CheckpointError(
+            f"{folder}/config.json can't be read: {error.strerror}. Make it readable, or copy the "
+            "model to a folder of your own."
+        ) from None
     except OSError:
         raise CheckpointError(
             f"{folder} holds no model: no config.json in it. Give the folder that training named "

@@ -12,11 +12,12 @@ from __future__ import annotations
 
 import json
 import pickle
-import stat
 from typing import TYPE_CHECKING, Any, Final
 
 import torch
 from transformers.trainer_pt_utils import safe_globals
+
+from karaoke_train.atomic_file import read_whole
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -36,13 +37,7 @@ _STATE: Final = ("optimizer*.pt", "scheduler*.pt", "scaler*.pt", "rng_state*.pth
 
 def read_json(path: Path) -> Any:
     """What the file describes. Raises OSError, ValueError, RecursionError."""
-    if not stat.S_ISREG(path.stat().st_mode):  # a FIFO would be waited for, a device has no end
-        raise ValueError("it is no file")
-    with path.open("rb") as file:
-        data = file.read(LARGEST + 1)
-    if len(data) > LARGEST:
-        raise ValueError(f"it has more than {LARGEST >> 20} MiB")
-    return json.loads(data.decode("utf-8"))
+    return json.loads(read_whole(path, LARGEST).decode("utf-8"))
 
 
 def weights_problem(folder: Path) -> str:

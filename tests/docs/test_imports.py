@@ -31,7 +31,7 @@ ROOMS: Final = {
     "karaoke_train.audio": "notes",
     "karaoke_train.synth": "notes audio",
     "karaoke_train.dataset": "notes settings atomic_file annotations audio synth log",
-    "karaoke_train.model": "notes settings audio dataset",
+    "karaoke_train.model": "notes settings atomic_file audio dataset",
     "karaoke_train.inference": "notes settings atomic_file audio dataset model log",
     "karaoke_train.training": "notes settings atomic_file audio dataset model inference log",
     "karaoke_train.callback": "training",

@@ -392,8 +392,13 @@ def test_a_label_file_of_a_terabyte_of_nothing_is_not_held(tmp_path: Path, suffi
     path = tmp_path / f"song{suffix}"
     path.touch()
     os.truncate(path, 1 << 40)
-    with pytest.raises(AnnotationError, match="larger than labels may be"):
+    with pytest.raises(AnnotationError, match="more than 16 MiB"):
         annotations.read(path)
+
+
+def test_a_name_that_no_file_can_have_is_refused_in_words() -> None:
+    with pytest.raises(AnnotationError, match="holds no labels"):
+        annotations.read("song\0.csv")
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".txt"])

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import shutil
@@ -156,6 +157,17 @@ def test_the_weights_keep_the_names_that_saved_checkpoints_have(
 
 def test_checkpoint_that_is_none_is_named(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="holds no model"):
+        load_model(tmp_path)
+
+
+def test_checkpoint_that_may_not_be_read_is_not_called_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(path: Path) -> None:  # root, as whom tests may run, reads everything
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(checkpoints, "read_json", refused)
+    with pytest.raises(CheckpointError, match=r"config.json can't be read: Permission denied\."):
         load_model(tmp_path)
 
 
