@@ -169,6 +169,12 @@ def test_an_epoch_done_again_shows_its_last_summary() -> None:
     assert rows == [[0, 2.0], [1, 1.0]]
 
 
+@pytest.mark.parametrize("epoch", [[1], {"at": 1}], ids=str)
+def test_a_strangers_epoch_that_is_no_number_is_a_row_of_its_own(epoch: object) -> None:
+    record = {"type": "epoch_summary", "epoch": epoch, "train_loss": 2.0}
+    assert len(epoch_table([record, {**record, "epoch": 0}])[1]) == 2
+
+
 def test_axes_name_keys_that_rows_have() -> None:
     assert set(AXES.values()) == {"trainer/step", "epoch", "trainer/runtime"}
     assert AXIS_KEYS == ("trainer/step", "epoch", "trainer/runtime")

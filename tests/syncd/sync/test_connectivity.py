@@ -43,6 +43,12 @@ def test_a_doubt_while_the_server_is_known_to_be_away_asks_no_sooner() -> None:
     assert suspected(away, Unreachable("no"), 100.5) == away
 
 
+def test_a_doubt_is_over_once_the_server_is_known_to_be_away() -> None:
+    doubted = suspected(ONLINE, Unreachable("no"), 100.0)
+    assert doubted.in_doubt
+    assert not failed(doubted, Unreachable("no"), 101.0, 1.0, LIMITS).in_doubt
+
+
 def test_a_server_out_of_reach_is_asked_ever_less_often_until_it_answers() -> None:
     known = Connectivity()
     assert not known.online

@@ -289,6 +289,12 @@ def test_waiting_runs_take_the_places_of_idle_sessions() -> None:
     ]
 
 
+def test_a_session_on_its_way_out_makes_the_place_that_is_waited_for() -> None:
+    leaving = OPEN_IDLE._replace(phase=Phase.CLOSING)
+    runs = {"leaving": leaving, "idle": OPEN_IDLE, "waits": Run(size=9)}
+    assert actions(runs, online=True, now=10.0, limits=Limits(open_runs=2)) == []
+
+
 def test_busy_sessions_keep_their_places() -> None:
     runs = {"busy": WAITING, "waits": Run(size=9)}
     assert actions(runs, online=True, now=1.0, limits=Limits(open_runs=1)) == []

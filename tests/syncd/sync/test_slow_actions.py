@@ -53,6 +53,15 @@ def test_what_opens_and_ends_runs_leaves_threads_to_a_live_runs_records() -> Non
     assert begin(runs) == ["live"]
 
 
+def test_a_backlog_that_is_sent_and_not_counted_yet_makes_no_large_send_of_the_next_line() -> None:
+    runs = {f"backlog{n}": BACKLOG for n in range(100)}
+    begin(runs)
+    sent = Position(9, MUCH)
+    runs["sent"] = BACKLOG._replace(size=MUCH + 200, sent=sent, scanned_to=MUCH, confirm_at=1e9,
+                                    progress_at=100.0)  # fmt: skip
+    assert begin(runs) == ["sent"]
+
+
 @pytest.mark.parametrize("other", [NEW, ENDS])
 def test_backlogs_leave_threads_to_runs_that_begin_or_end(other: Run) -> None:
     runs = {f"backlog{n}": BACKLOG for n in range(100)}

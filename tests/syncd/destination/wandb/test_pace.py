@@ -7,7 +7,7 @@ from collections import defaultdict
 
 import pytest
 
-from syncd.destination.wandb.pace import Pace
+from syncd.destination.wandb.pace import BYTES_PER_PROJECT, Pace
 from tests.fakes.clock import FakeClock
 
 DOCUMENTED_POSTS_PER_RUN, DOCUMENTED_POSTS, DOCUMENTED_BYTES = 2, 500, 120e6  # per second
@@ -48,6 +48,23 @@ def test_no_second_ever_holds_more_than_is_documented(runs: int, size: int) -> N
     assert sum(amount for at, amount in late if 5 <= at < 15) / 10 <= DOCUMENTED_BYTES
     assert all(len(made) >= 1 for made in posts.values())
     assert len(posts) == runs
+
+
+def test_a_post_larger_than_the_limit_waits_for_a_full_second_and_no_longer() -> None:
+    clock = FakeClock()
+    pace = Pace(clock)
+    assert pace.delay("p", "large", 10 * int(BYTES_PER_PROJECT)) == 0.0
+    assert pace.delay("p", "next", 1) > 9.0  # who comes behind it waits until it is paid for
+
+
+def test_a_run_that_posts_on_and_on_is_never_forgotten_and_let_begin_with_two_again() -> None:
+    clock = FakeClock()
+    pace = Pace(clock)
+    waits = []
+    for _ in range(200):
+        waits.append(pace.delay("p", "r", 10))
+        clock.advance(waits[-1])
+    assert waits == [0.0, 0.0, *[1.0] * 198]
 
 
 def test_a_run_may_begin_with_two_and_goes_on_with_one_per_second() -> None:
