@@ -12,7 +12,7 @@ from karaoke_train.runlog.plain_text import json_text
 from syncd.cli.common import Invocation, command, print_error_json, say
 from syncd.destination.base import Destination, Identity
 from syncd.destination.registry import connect, connect_all
-from syncd.errors import Exit, Refused, SyncError, Unreachable, UploadError, unread
+from syncd.errors import Exit, Refused, SyncError, Unreachable, UploadError
 from syncd.paths import destination_folder
 from syncd.report.page import Column, Line, Page, Styled, page_of_stdout
 from syncd.settings import BY_DAEMON, BY_SERVICE, Settings
@@ -21,6 +21,7 @@ from syncd.source.scanner import LogFile
 if TYPE_CHECKING:  # it would have every other command wait for it
     from syncd.destination.comparison import Comparison
     from syncd.report.chosen import Chosen
+    from syncd.report.verify import Looked
 
 Compared = Sequence[tuple[LogFile, "Comparison"]]
 # What may be said of a run beside its records, and its heading: all of them go into 80 columns
@@ -32,6 +33,7 @@ _COUNTS: Final = {
     "waiting": "waiting",
 }
 _LEAST_NAME: Final = 8  # cells
+_AGAIN: Final = "Run karaoke-syncd verify again"
 _TAKEN: Final = {"log_dir": "Folders", "project": "Project", "destinations": "Destination"}
 
 
@@ -40,7 +42,7 @@ _TAKEN: Final = {"log_dir": "Folders", "project": "Project", "destinations": "De
     to_stdout=True,
     exits={
         Exit.OK: "what the server has is what the files have; what waits is counted",
-        Exit.OFFLINE: "the server can't be reached, so nothing is known",
+        Exit.OFFLINE: "the server can't be reached: of runs not named as compared nothing is known",
         Exit.LOGIN: "nobody is logged in, or the server refuses the account",
         Exit.FAILED: "some runs or folders could not be read or compared; each is named",
         Exit.DIFFERENT: "records, pictures or sounds are missing at the server, or it has others",
@@ -74,7 +76,7 @@ def verify(call: Invocation, runs: Sequence[str], as_json: bool, repair: bool) -
     code = next((result.code for result in results if result.code is not Exit.OK), Exit.OK)
     if as_json:
         first = results[0]
-        if first.error and len(results) == 1:
+        if first.error and first.nothing and len(results) == 1:
             print_error_json(first.error, code)
         else:
             say(json_text(_to_json(results, code)))
@@ -82,14 +84,7 @@ def verify(call: Invocation, runs: Sequence[str], as_json: bool, repair: bool) -
     page = page_of_stdout()
     for line in _taken(meant):
         page.line(*line)
-    for result in results:
-        if len(results) > 1:
-            page.line(Styled(result.identity.kind, "bold"))
-        if result.error:
-            again = "Nothing was compared: run karaoke-syncd verify again"
-            page.line(Styled(result.error.without_daemon(again), "red"))
-        else:
-            _render(result, page)
+    _say(results, page)
     say(str(page))
     return code
 
@@ -99,11 +94,25 @@ class _Verified:
     """What came of one destination: its runs with what was found, or why that isn't known."""
 
     identity: Identity
-    code: Exit
     compared: Compared = ()
     failed: Sequence[tuple[LogFile, SyncError]] = ()  # those that could not be compared, and why
     unusable: Sequence[SyncError] = ()  # files and folders that can't be looked at
+    left: Sequence[LogFile] = ()  # those that were not come to, since of `error`
     error: Unreachable | Refused | None = None
+
+    @property
+    def nothing(self) -> bool:
+        """Whether no run was come to."""
+        return not self.compared and not self.failed
+
+    @property
+    def code(self) -> Exit:
+        """What is the worst of it."""
+        if not all(result.consistent for _, result in self.compared):
+            return Exit.DIFFERENT
+        if self.error:
+            return Exit.LOGIN if isinstance(self.error, Refused) else Exit.OFFLINE
+        return Exit.FAILED if self.failed or self.unusable else Exit.OK
 
 
 def _verified(
@@ -113,53 +122,40 @@ def _verified(
     identity = destination.identity
     chosen = _chosen(runs, settings, destination)
     try:
-        compared, failed = _compared(chosen.files, settings, destination)
-        if repair and (damaged := [one for one in compared if not one[1].consistent]):
+        looked = _looked(chosen.files, settings, destination)
+        if repair and (damaged := [one for one in looked.compared if not one[1].consistent]):
             destination.close()
             _repair(damaged, settings)
             destination = connect(settings)
-            compared, failed = _compared(chosen.files, settings, destination)
-    except (Unreachable, Refused) as error:
-        code = Exit.LOGIN if isinstance(error, Refused) else Exit.OFFLINE
-        return _Verified(identity, code, error=error)
+            looked = _looked(chosen.files, settings, destination)
     finally:
         destination.close()
-    code = Exit.FAILED if failed or chosen.unusable else Exit.OK
-    code = code if all(result.consistent for _, result in compared) else Exit.DIFFERENT
-    return _Verified(identity, code, compared, failed, chosen.unusable)
+    return _Verified(
+        identity, looked.compared, looked.failed, chosen.unusable, looked.left, looked.error
+    )
 
 
-def _compared(
-    chosen: Sequence[LogFile], settings: Settings, destination: Destination
-) -> tuple[list[tuple[LogFile, Comparison]], list[tuple[LogFile, SyncError]]]:
-    """Each with what was found, and those of which that isn't known: one that somebody else put
-    there must not keep all others from being compared. Raises Unreachable, Refused."""
+def _looked(files: Sequence[LogFile], settings: Settings, destination: Destination) -> Looked:
+    """What was found of each."""
     from syncd.report import verify as report
     from syncd.state import cursor
 
-    entity = destination.account().entity
+    try:
+        entity = destination.account().entity
+    except (Unreachable, Refused) as error:
+        return report.Looked(left=files, error=error)
     cursors = destination_folder(settings.state_dir, destination.identity.address) / "cursors"
-    compared, failed = [], list[tuple[LogFile, SyncError]]()
-    for file in chosen:
+
+    def look(file: LogFile) -> Comparison:
         project = settings.project or file.header.project
         known = cursor.load(cursors, file.key)
         if known and (known.project, known.entity) != (project, entity):
             known = None  # what another project or account has is not here
         ended = known is not None and known.ended
-        try:
-            found = report.verify(file, project, entity, destination, ended=ended)
-        except (Unreachable, Refused):
-            raise
-        except UploadError as error:
-            failed.append((file, error))
-            continue
-        except OSError as error:
-            failed.append((file, unread(error)))
-            continue
-        if known:
-            found = report.with_lost(found, known.records, known.base)
-        compared.append((file, found))
-    return compared, failed
+        found = report.verify(file, project, entity, destination, ended=ended)
+        return report.with_lost(found, known.records, known.base) if known else found
+
+    return report.each(files, look, destination)
 
 
 def _repair(damaged: Compared, settings: Settings) -> None:
@@ -229,10 +225,10 @@ def _to_json(results: Sequence[_Verified], code: Exit) -> dict[str, Any]:
                 "run_id": file.key,
                 "path": str(file.path),
                 "destination": result.identity.kind,
-                "error": str(error),
+                "error": error,
             }
             for result in results
-            for file, error in result.failed
+            for file, error in _uncompared(result)
         ]
         + [
             {
@@ -247,6 +243,23 @@ def _to_json(results: Sequence[_Verified], code: Exit) -> dict[str, Any]:
     }
 
 
+def _uncompared(result: _Verified) -> Iterator[tuple[LogFile, str]]:
+    """The runs of which nothing is known, and why in words."""
+    for file, error in result.failed:
+        yield file, _words(error)
+    if result.error and not result.nothing:
+        for file in result.left:
+            yield file, _words(result.error)
+
+
+def _words(error: SyncError) -> str:
+    return error.without_daemon(_AGAIN) if isinstance(error, UploadError) else str(error)
+
+
+def _not_compared(count: int) -> str:
+    return "1 run was not" if count == 1 else f"{count:,} runs were not"
+
+
 def _taken(settings: Settings) -> Iterator[Line]:
     """What is as the daemon or the service has it, since nobody said so here."""
     for name, what in _TAKEN.items():
@@ -257,6 +270,18 @@ def _taken(settings: Settings) -> Iterator[Line]:
             yield [f"{what}  {words} ", Styled(f"(set by {source})", "dim")]
 
 
+def _say(results: Sequence[_Verified], page: Page) -> None:
+    """All that was found, for people."""
+    for result in results:
+        if len(results) > 1:
+            page.line(Styled(result.identity.kind, "bold"))
+        if not (result.error and result.nothing):
+            _render(result, page)
+        if result.error:
+            left = "Nothing was" if result.nothing else _not_compared(len(result.left))
+            page.line(Styled(f"{left} compared: {_words(result.error)}", "red"))
+
+
 def _render(verified: _Verified, page: Page) -> None:
     compared = verified.compared
     if compared:
@@ -265,16 +290,17 @@ def _render(verified: _Verified, page: Page) -> None:
         for words in _details(result, verified.identity.place):
             page.line(f"{file.path.name}: {words}")
     for file, error in verified.failed:
-        page.line(Styled(f"{file.path.name}: not compared: {error}", "red"))
+        page.line(Styled(f"{file.path.name}: not compared: {_words(error)}", "red"))
     for error in verified.unusable:
         page.line(Styled(f"not compared: {error}", "red"))
-    if not compared and not verified.failed:
+    if verified.nothing:
         page.line("There are no runs to compare")
         return
     equal = sum(result.equal for _, result in compared)
     records = sum(result.records for _, result in compared if result.equal)
+    runs_here = len(compared) + len(verified.failed) + len(verified.left)
     page.line(
-        f"{equal} of {len(compared) + len(verified.failed)} runs are {verified.identity.place} as "
+        f"{equal} of {runs_here} runs are {verified.identity.place} as "
         f"they are here: {records:,} records"
     )
     on_the_way = [result for _, result in compared if result.consistent and result.waiting]

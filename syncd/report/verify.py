@@ -2,14 +2,87 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Final
 
 from karaoke_train.runlog.reader import Position
 from syncd.destination.base import Destination, RunRef
 from syncd.destination.comparison import SHOWN, Comparison
+from syncd.errors import Refused, SyncError, Unreachable, UploadError, unread
 from syncd.source.scanner import LogFile
 from syncd.sync.content import Content
 from syncd.sync.parts import base_of, may_have_parts
+
+_TRIES: Final = 3  # of one run, where the server says when to ask again
+_MOST_WAITED: Final = 60.0  # seconds that it may name for that
+_LONG: Final = 10.0  # seconds that a run costs which can't be compared
+_MOST_LONG: Final = 3  # such runs in a row; a server that has hundreds of them is not waited for
+
+
+@dataclass(slots=True)
+class Looked:
+    """What came of runs at one destination. failed: those that could not be compared, and why.
+    left: those that were not come to, since of `error` nothing is to be had of them either."""
+
+    compared: list[tuple[LogFile, Comparison]] = field(default_factory=list)
+    failed: list[tuple[LogFile, SyncError]] = field(default_factory=list)
+    left: Sequence[LogFile] = ()
+    error: Unreachable | Refused | None = None
+
+
+def each(
+    files: Sequence[LogFile], look: Callable[[LogFile], Comparison], destination: Destination
+) -> Looked:
+    """Compare one after another: the trouble of one is no other's, unless the destination answers
+    nothing else either, or has cost several in a row their whole time. look: compares one."""
+    looked, in_vain = Looked(), 0
+    for number, file in enumerate(files):
+        begun = time.monotonic()
+        try:
+            looked.compared.append((file, _heeding(look, file, destination)))
+            in_vain = 0
+            continue
+        except OSError as error:
+            looked.failed.append((file, unread(error)))
+            continue
+        except (Unreachable, Refused) as error:
+            if everybodys := _everybodys(destination):
+                looked.left, looked.error = files[number:], everybodys
+                return looked
+            looked.failed.append((file, error))
+        except UploadError as error:
+            looked.failed.append((file, error))
+        in_vain += time.monotonic() - begun >= _LONG
+        if in_vain == _MOST_LONG and number + 1 < len(files):
+            what = f"{destination.identity.name} was waited for in vain for {in_vain} runs in a row"
+            looked.left, looked.error = files[number + 1 :], Unreachable(what)
+            return looked
+    return looked
+
+
+def _heeding(
+    look: Callable[[LogFile], Comparison], file: LogFile, destination: Destination
+) -> Comparison:
+    """Look again when the server says that it may be asked, if that is soon."""
+    for _ in range(_TRIES - 1):
+        try:
+            return look(file)
+        except Unreachable as error:
+            if not 0 < error.retry_after <= _MOST_WAITED:
+                raise
+            destination.pause(error.retry_after)
+    return look(file)
+
+
+def _everybodys(destination: Destination) -> Unreachable | Refused | None:
+    """What keeps the destination from answering anything at all."""
+    try:
+        destination.account()
+    except (Unreachable, Refused) as error:
+        return error
+    return None
 
 
 def verify(

@@ -20,12 +20,13 @@ from karaoke_train.runlog.timestamps import parse_timestamp
 from syncd.destination.base import Destination, Row, RunRef
 from syncd.destination.comparison import Comparison, MediaHash, compare, media_hash, same_row
 from syncd.destination.rows import PART, Media, attempt_at
-from syncd.errors import ProblemCode, RunRefused
+from syncd.errors import ProblemCode, RunRefused, RunTrouble
 from syncd.source import tailer
 from syncd.source.fingerprint import Log, PinnedLog, open_pinned
 from syncd.source.media_folder import MediaFolder
 from syncd.source.scanner import as_new_command
 
+MORE_ROWS: Final = 100_000  # than twice those that a server counts: it may be some seconds behind
 _WAITS: Final = (0.0, 1.0, 2.0, 4.0)  # seconds before each look: tails were seen to be 2 to 4 s old
 
 
@@ -93,11 +94,13 @@ class Content:
         pictures and sounds, too, which may come after their rows. Raises UploadError, OSError."""
         base = self.start.ordinal
         remote = self.destination.remote_run(self.ref)
-        history = self.destination.history(self.ref) if remote and remote.count else ()
+        history = history_of(self, remote.count) if remote and remote.count else ()
         rows = _Own(history, base, self.log)
         lines = tailer.each_line(self.log, self.start, lambda: rows.reach)
         files = partial(self.destination.files, self.ref) if with_files else None
         found = compare(lines, rows, self._started, self._hash_within(), base, files)
+        if rows.trouble:
+            raise _as_far_as(rows.trouble, found)
         if rows.next_part is not None and base + found.records > rows.next_part:
             # the file goes on where another part of the run begins
             found.extra += 1
@@ -144,20 +147,49 @@ class Content:
         )
 
 
+def history_of(content: Content, count: int) -> Iterator[Row]:
+    """The run's rows, of which the server counts so many: one that never comes to an end with them
+    would be read for ever. Raises RunTrouble for far more; UploadError."""
+    most = 2 * count + MORE_ROWS
+    for number, row in enumerate(content.destination.history(content.ref)):
+        if number == most:
+            raise RunTrouble(f"its history has more than {most:,} rows, of {count:,} counted ones")
+        yield row
+
+
+def _as_far_as(trouble: RunTrouble, found: Comparison) -> RunTrouble:
+    """The same, with how far the comparison had come."""
+    compared = found.records - found.waiting
+    wrong = found.missing + found.different
+    return RunTrouble(
+        trouble.what,
+        where=trouble.where,
+        meaning=f"Of {found.records:,} records {compared:,} were compared before that, and "
+        f"{wrong or 'none'} of these are missing there or others; of the rest nothing is known",
+        remedy=trouble.by_hand,
+        by_itself="Nothing to do: it's looked at again by itself",
+    )
+
+
 class _Own:
     """Of a run's rows those from line `base` to where another part begins; next_part: where that
     is, once it was come to. reach: bytes of the file that they may speak of, which is where it ends
-    when the last one has come: a file that is being written is ahead of its rows."""
+    when the last one has come: a file that is being written is ahead of its rows. trouble: what
+    kept the others from coming."""
 
     def __init__(self, rows: Iterable[Row], base: int, log: Log) -> None:
         self._rows = rows
         self._base = base
         self._log = log
         self.next_part: int | None = None
+        self.trouble: RunTrouble | None = None
         self.reach = math.inf
 
     def __iter__(self) -> Iterator[Row]:
-        yield from self._own()
+        try:
+            yield from self._own()
+        except RunTrouble as trouble:
+            self.trouble = trouble
         self.reach = tailer.size_of(self._log)
 
     def _own(self) -> Iterator[Row]:

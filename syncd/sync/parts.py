@@ -18,7 +18,7 @@ from syncd.destination.base import Destination, RemoteRun, Uploader
 from syncd.destination.rows import PART
 from syncd.errors import OthersLack, RunTrouble
 from syncd.source.scanner import LogFile, as_new_command
-from syncd.sync.content import Content
+from syncd.sync.content import Content, history_of
 from syncd.sync.missing import LATE_COUNT
 
 _OWN_ID: Final = re.compile(r"[a-z2-7]{12}")  # one that `RunLog.create` made itself
@@ -40,7 +40,7 @@ def base_of(content: Content, count: int) -> int | None:
         return 0
     # All rows are gone through: only a part whose cursor is lost, or that is new, comes here
     there = content.destination
-    rows = there.rows(content.ref, 0, count) if count <= _FEW else there.history(content.ref)
+    rows = there.rows(content.ref, 0, count) if count <= _FEW else history_of(content, count)
     return next((int(row["_step"]) for row in rows if content.is_first(row)), None)
 
 

@@ -22,13 +22,16 @@ from syncd.destination.base import RunRef
 from syncd.destination.wandb.credentials import Login
 from syncd.destination.wandb.http import MAX_ANSWER
 from syncd.destination.wandb.worker import STARTS_WITHIN, isolate_environment
-from syncd.errors import RunTrouble
+from syncd.errors import RunTrouble, Unreachable
 
 _MAIN: Final = "from syncd.destination.wandb.history import main; main()"
 TIMEOUT: Final = 60  # seconds that the API waits for more of an answer
 # Seconds until the next page's rows are there. The API has no deadline: a server that sends a byte
 # now and then is waited for for ever
 ANSWERS_WITHIN: Final = 120.0
+# Rows per second of waiting, over all of a history: a thousand in a minute are enough, and three
+# every few seconds would take for ever
+LEAST_RATE: Final = 15.0
 ASK_EACH: Final = 15.0  # seconds of silence, after each of which the server itself is asked
 _LOOK: Final = 0.25  # seconds between looks at whether anybody still wants to know
 _READ: Final = 1 << 20  # bytes
@@ -135,17 +138,21 @@ def _answers(
     ready.register(pipe, select.POLLIN)
     pieces, size = list[bytes](), 0  # of a line whose end is yet to come
     seconds = float(STARTS_WITHIN)
+    rows, waited = 0, 0.0
     while True:
         begun = time.monotonic()
         asked = begun
         while not ready.poll(_LOOK * 1000):
             if closed.is_set():
-                raise RunTrouble("the daemon is stopping")
+                raise Unreachable("the daemon is stopping")
             if time.monotonic() > begun + seconds:
                 raise RunTrouble(f"wandb's API did not answer within {seconds:.0f} s")
             if time.monotonic() > asked + ASK_EACH:
                 ask()  # the API would go on trying, and at its end not say what it was
                 asked = time.monotonic()
+        waited += time.monotonic() - begun if rows else 0.0  # its process takes its time to start
+        if waited > ANSWERS_WITHIN + rows / LEAST_RATE:
+            raise RunTrouble(f"wandb's API gave no more than {rows:,} rows in {waited:.0f} s")
         data = os.read(pipe, _READ)
         if not data:
             return
@@ -153,6 +160,7 @@ def _answers(
         size += len(data)
         if b"\n" in data:
             *lines, rest = b"".join(pieces).split(b"\n")
+            rows += len(lines)
             yield from lines
             pieces, size = [rest], len(rest)
         elif size > MAX_ANSWER:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from syncd.cli import main
-from syncd.cli.verify import _render, _say_counts, _to_json, _verified
+from syncd.cli.verify import _render, _say, _say_counts, _to_json, _verified
 from syncd.destination.base import RemoteRun, RunRef
 from syncd.destination.comparison import Comparison
-from syncd.errors import Exit, RunTrouble
+from syncd.errors import Connection, Exit, Refused, RunTrouble, Unreachable, UploadError
 from syncd.report.page import Page
 from syncd.state import daemon_report, lease
 from syncd.state.daemon_report import DaemonReport
@@ -79,6 +81,95 @@ def test_a_run_that_cannot_be_compared_keeps_no_other_from_it(
     assert (told["run_id"], told["destination"]) == ("odd", here.server.identity.kind)
     here.server.lose("run-1", keep=2)
     assert verified(here)[0] is Exit.DIFFERENT
+
+
+LOGIN = Refused("not yours", kind=Connection.REFUSED, remedy="Ask for it")
+SILENT = Unreachable("it does not answer")
+BUSY = Unreachable("it is busy", retry_after=7.0)
+LONG = Unreachable("it is busy", retry_after=3600.0)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What each question about the second of four runs fails for, how often, and what all others
+    fail for since; and what `verify` says then."""
+
+    error: UploadError
+    code: Exit
+    equal: int
+    words: str = ""
+    times: float = math.inf
+    down: UploadError | None = None
+    waits: int = 0
+
+
+ASKED = {
+    "no answer to one run's": Asked(SILENT, Exit.FAILED, 3, "it does not answer"),
+    "one run's project is closed": Asked(LOGIN, Exit.FAILED, 3, "not yours"),
+    "trouble of one run's": Asked(RunTrouble("odd"), Exit.FAILED, 3, "odd"),
+    "no answer any more": Asked(
+        SILENT, Exit.OFFLINE, 1, "3 runs were not compared: it does not answer", down=SILENT
+    ),
+    "logged out meanwhile": Asked(
+        SILENT, Exit.LOGIN, 1, "3 runs were not compared: not yours", down=LOGIN
+    ),
+    "asked too often": Asked(BUSY, Exit.OK, 4, times=2, waits=2),
+    "asked too often, always": Asked(BUSY, Exit.FAILED, 3, "it is busy", waits=2),
+    "to be asked in an hour": Asked(LONG, Exit.FAILED, 3, "it is busy"),
+}
+
+
+@pytest.mark.parametrize("case", ASKED)
+def test_what_keeps_one_run_from_being_compared_keeps_no_other(
+    here: World, monkeypatch: pytest.MonkeyPatch, case: str
+) -> None:
+    asked, left, waits = ASKED[case], ASKED[case].times, list[float]()
+    for number in range(1, 5):
+        here.begin(f"r{number}", f"training_log_{number}.jsonl")
+    here.run_on()
+    really = here.server.remote_run
+
+    def remote_run(run: RunRef) -> RemoteRun | None:
+        nonlocal left
+        if run.run_id == "r2" and left:
+            left -= 1
+            here.server.down = asked.down
+            raise asked.error
+        return really(run)
+
+    monkeypatch.setattr(here.server, "remote_run", remote_run)
+    monkeypatch.setattr(here.server, "pause", waits.append)
+    found = _verified([], here.settings, here.server, repair=False)
+    assert (found.code, len(waits)) == (asked.code, asked.waits)
+    assert sum(result.equal for _, result in found.compared) == asked.equal
+    told = _to_json([found], found.code)["not_compared"]
+    assert len(told) == 4 - asked.equal
+    page = Page(200)
+    _say([found], page)
+    assert asked.words in str(page)
+    assert "Nothing to do" not in str(page) + str(told)
+    assert f"{asked.equal} of 4 runs are on the server as they are here" in str(page)
+
+
+def test_a_server_that_costs_each_run_its_whole_time_is_not_waited_for_by_hundreds(
+    here: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(6):
+        here.begin(f"r{number}", f"training_log_{number}.jsonl")
+    here.run_on()
+    monkeypatch.setattr("syncd.report.verify._LONG", 0.0)
+    asked = list[str]()
+
+    def remote_run(run: RunRef) -> RemoteRun | None:
+        asked.append(run.run_id)
+        raise SILENT
+
+    monkeypatch.setattr(here.server, "remote_run", remote_run)
+    found = _verified([], here.settings, here.server, repair=False)
+    assert (found.code, len(found.failed), len(found.left)) == (Exit.OFFLINE, 3, 3)
+    assert found.error
+    assert "was waited for in vain for 3 runs in a row" in found.error.what
+    assert len(asked) == 3
 
 
 def test_what_cannot_be_looked_at_is_not_compared_and_said(here: World, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from karaoke_train.runlog.format import RunHeader, encode
 from karaoke_train.runlog.timestamps import parse_timestamp
 from syncd.destination.base import Destination, RemoteRun, Row, RunRef
 from syncd.destination.rows import row
-from syncd.errors import RunRefused
+from syncd.errors import RunRefused, RunTrouble
 from syncd.source import tailer
 from syncd.source.media_folder import MediaFolder
 from syncd.sync.content import Content
@@ -51,6 +51,53 @@ def content(folder: Path, *steps: int, lines: int = 6, other: int | None = None)
     header = RunHeader("run", "run", "songs", created=CREATED)
     ref = RunRef("team", "songs", "run")
     return Content(path, MediaFolder(folder / "media"), header, ref, shown, "run")
+
+
+class Endless(Shown):
+    """One that has a further row whenever there were none left."""
+
+    def history(self, run: RunRef) -> Iterator[Row]:
+        yield from self._rows
+        yield from ({"_step": step} for step in itertools.count(len(self._rows)))
+
+
+class Broken(Shown):
+    """One whose rows come to an end that is none."""
+
+    def history(self, run: RunRef) -> Iterator[Row]:
+        yield from self._rows
+        raise RunTrouble("no more rows in time", where="run")
+
+
+def test_a_history_without_an_end_is_read_no_further_than_makes_sense(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("syncd.sync.content.MORE_ROWS", 10)
+    whole = content(tmp_path, *range(6))
+    shown = cast("Destination", Endless(whole.destination._rows))  # type: ignore[attr-defined]
+    with pytest.raises(RunTrouble, match="more than 22 rows, of 6 counted ones"):
+        replace(whole, destination=shown).compared()
+
+
+@pytest.mark.parametrize(
+    ("steps", "other", "words"),
+    [
+        ((0, 1, 2), None, "Of 6 records 3 were compared before that, and none of these"),
+        ((0, 2, 3), 1, "Of 6 records 4 were compared before that, and 2 of these"),
+    ],
+)
+def test_a_history_that_breaks_off_says_what_was_compared(
+    tmp_path: Path, steps: tuple[int, ...], other: int | None, words: str
+) -> None:
+    """What comes behind is not known to be missing, and does not wait either."""
+    part = content(tmp_path, *steps, other=other)
+    shown = cast("Destination", Broken(part.destination._rows))  # type: ignore[attr-defined]
+    with pytest.raises(RunTrouble, match="no more rows in time") as broken:
+        replace(part, destination=shown).compared()
+    assert broken.value.meaning.startswith(words)
+    assert "of the rest nothing is known" in broken.value.meaning
+    with pytest.raises(RunTrouble):
+        replace(part, destination=shown).first_missing(6)
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
@@ -77,12 +78,43 @@ def test_a_page_that_does_not_come_in_time_is_given_up(
         list(pipe.rows())
 
 
+@pytest.mark.parametrize(("rate", "given_up"), [(0.001, False), (1e9, True)])
+def test_a_history_of_few_rows_now_and_then_is_given_up(
+    pipe: Pipe, monkeypatch: pytest.MonkeyPatch, rate: float, given_up: bool
+) -> None:
+    """Each of them comes long before a page has to."""
+    monkeypatch.setattr(history, "LEAST_RATE", rate)
+    monkeypatch.setattr(history, "ANSWERS_WITHIN", 0.2)
+    monkeypatch.setattr(history, "_SOON", 60.0)
+    pipe.patience.waited()
+    pipe.says(["begun", ""])
+    seen = 0
+    with (
+        pytest.raises(RunTrouble, match=r"gave no more than \d+ rows")
+        if given_up
+        else nullcontext()
+    ):
+        for row in trickled(pipe, 30):
+            seen += bool(row)
+    assert (seen < 30) is given_up
+
+
+def trickled(pipe: Pipe, count: int) -> Iterator[dict[str, Any]]:
+    """The pipe's rows, each of which comes a moment after the one before was read."""
+    rows = pipe.rows()
+    for step in range(count):
+        threading.Timer(0.02, pipe.says, (["row", {"_step": step}],)).start()
+        yield next(rows)
+    pipe.says(["end", ""])
+    yield from rows
+
+
 def test_it_is_given_up_once_nobody_wants_to_know(pipe: Pipe) -> None:
     pipe.says(["begun", ""], ["row", {"_step": 0}])
     rows = pipe.rows()
     assert next(rows) == {"_step": 0}
     pipe.closed.set()
-    with pytest.raises(RunTrouble, match="the daemon is stopping"):
+    with pytest.raises(Unreachable, match="the daemon is stopping"):
         next(rows)
 
 
