@@ -98,6 +98,7 @@ def collect(
         runs=runs,
         warnings=(
             *_warnings(settings, identity, holder, report, elsewhere),
+            *(_takes_no_writes(settings.state_dir) if holder else ()),
             *((tree.words_of_full(),) if tree.full else ()),
             *(_missed(settings) if not runs else ()),
             *_stopped(runs),
@@ -442,6 +443,24 @@ def _place(identity: Identity, project: str) -> str:
     place = legible(identity.address)
     place = f"{place} as {identity.entity}" if identity.entity else place
     return f"{place}, project {project}" if project else place
+
+
+def _takes_no_writes(folder: Path) -> Iterable[str]:
+    """That what the daemon has done since is not known here, as far as the disk tells."""
+    try:
+        disk = os.statvfs(folder)
+    except OSError:
+        return
+    if disk.f_flag & os.ST_RDONLY:
+        why, remedy = "is mounted read-only", "Mount it for writing"
+    elif not disk.f_bavail or (disk.f_files and not disk.f_favail):
+        why, remedy = "is on a full disk", "Make room there"
+    else:
+        return
+    yield (
+        f"the state folder {folder} {why}: records are uploaded all the same, and are counted as "
+        f"waiting here until it takes writes. {remedy}"
+    )
 
 
 def _missed(settings: Settings) -> Iterable[str]:

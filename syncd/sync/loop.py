@@ -380,6 +380,7 @@ class Daemon:
 
     def _refresh(self) -> None:
         """Look at all folders, and at what people decided."""
+        self._save_again()
         retried = decisions.pop_retries(self.state)
         for run_id in retried:
             events.run_retried(run_id)
@@ -413,6 +414,12 @@ class Daemon:
                 self._find_parts()
         for run_id in listing.forgotten & self.finished.keys():
             del self.finished[run_id]
+
+    def _save_again(self) -> None:
+        """What the state folder did not take, of runs with nothing under way; up to the first that
+        it does not take now either."""
+        resting = (key for key, run in self.runs.items() if run.phase in _RESTING)
+        all(self.sessions[key].save_again() for key in resting)
 
     def _is_about_another(self, file: LogFile) -> bool:
         """Whether what a run waits for a decision about is a file that isn't its own any more."""

@@ -28,6 +28,7 @@ class Remembered:
         self._project = project
         self._entity = entity
         self._lost_tries = 0
+        self._unsaved: tuple[Cursor, bool] | None = None  # what the state folder did not take
 
     def load(self) -> Cursor | None:
         """What was confirmed there; None where that isn't known."""
@@ -39,14 +40,26 @@ class Remembered:
         return known
 
     def save(self, known: Cursor, *, sync: bool) -> None:
-        """Remember what the server confirmed. A state folder that takes no writes costs a re-read
-        later, and nothing now; so does a power cut without `sync`."""
+        """Remember what the server confirmed. A state folder that takes no writes costs nothing
+        now, and a re-read if the process ends before `save_again`; so does a power cut without
+        `sync`."""
         # Written after the server's answer and before the next send, so the cursor never says
         # more than the server; less is harmless, as equal lines replace each other
+        self._unsaved = (known, sync)
         try:
             cursor.save(self._folder, known, sync=sync)
         except OSError as error:
             events.state_unwritable(self._folder.parent, error)
+        else:
+            self._unsaved = None
+
+    def save_again(self) -> bool:
+        """Try once more what the state folder did not take, which nothing else may do before the
+        run has new records. Whether nothing is left."""
+        if self._unsaved:
+            known, sync = self._unsaved
+            self.save(known, sync=sync)
+        return self._unsaved is None
 
     def check_count(self, count: int, known: Cursor | None, path: Path, there: Identity) -> None:
         """See that the destination has no fewer lines than it confirmed. Raises RunTrouble, and

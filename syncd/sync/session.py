@@ -204,6 +204,11 @@ class Session:
         lives = locks.is_held(key, self.path) or locks.may_come_back(key, self.path)
         return Checked(None if lives else CRASHED)
 
+    def save_again(self) -> bool:
+        """Remember what could not be remembered so far; whether all is. No action may be under
+        way."""
+        return self._remembered.save_again()
+
     def drop(self) -> None:
         """Let go of everything, as a crash would. Never raises."""
         # First the uploader, then the lease: the other way about, another daemon could begin

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -18,7 +19,7 @@ from syncd.errors import Exit, Unreachable
 from syncd.report.status import RunStatus, exit_code
 from syncd.settings import Limits
 from syncd.source.scanner import alias_key
-from syncd.state import atomic_json, cursor, decisions
+from syncd.state import atomic_json, cursor, decisions, lease
 from syncd.sync.loop import KEPT
 from syncd.sync.scheduler import Phase
 from tests.fakes.uploads import FakeServer, PromptServer
@@ -136,6 +137,54 @@ def test_a_read_only_state_folder_loses_and_doubles_nothing(
     assert here.server.sent == 11
 
 
+def test_what_a_full_disk_for_state_did_not_take_is_kept_once_there_is_room(
+    here: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also of a run that has ended meanwhile, and long ago."""
+    save, full, tries = cursor.save, True, list[str]()
+
+    def no_room(folder: Path, known: cursor.Cursor, *, sync: bool = True) -> None:
+        if full:
+            tries.append(known.run_id)
+            raise OSError(28, "No space left on device")
+        save(folder, known, sync=sync)
+
+    monkeypatch.setattr(cursor, "save", no_room)
+    ends = here.begin("run-2", "training_log_2.jsonl")
+    here.append(end_line(), ends)
+    here.train(3)
+    here.run_on()
+    here.tick(2 * KEPT)
+    here.run_on()
+    assert [here.run_status(run).pending for run in ("run-1", "run-2")] == [3, 2]
+    tries.clear()
+    here.tick(here.settings.rescan)
+    assert len(tries) == 1  # of the runs one: the others would not fit either
+    full = False
+    here.tick(here.settings.rescan)
+    assert [here.run_status(run).pending for run in ("run-1", "run-2")] == [0, 0]
+    here.whole("run-1")
+    here.whole("run-2")
+    assert here.server.sent == 11
+
+
+def test_status_says_that_the_state_folder_is_full_or_read_only(
+    here: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lock = lease.state_lock(here.settings.state_dir)
+    lock.acquire()
+    disk, shown = os.statvfs(here.settings.state_dir), list[tuple[str, ...]]()
+    room, flag = disk.f_flag & ~os.ST_RDONLY, disk.f_flag | os.ST_RDONLY
+    for what in ({"f_bavail": 0}, {"f_files": 9, "f_favail": 0}, {"f_flag": flag}, {}):
+        seen = {"f_flag": room, "f_bavail": 1, "f_files": 0, "f_favail": 0, **what}
+        monkeypatch.setattr(os, "statvfs", lambda folder, seen=seen: SimpleNamespace(**seen))
+        shown.append(here.status().warnings)
+    lock.release()
+    assert [("full disk" in str(words), "read-only" in str(words)) for words in shown] == [
+        (True, False), (True, False), (False, True), (False, False),
+    ]  # fmt: skip
+
+
 @pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("mount"), reason="needs root's mount")
 def test_a_full_disk_for_state_loses_and_doubles_nothing(here: World) -> None:
     """A file system of 64 KiB, filled to the last byte."""
@@ -159,6 +208,10 @@ def test_a_full_disk_for_state_loses_and_doubles_nothing(here: World) -> None:
         assert old is not None
         assert old.confirmed.ordinal == 6  # the old one stands
         (small / "fill").unlink()
+        here.tick(here.settings.rescan)
+        now = cursor.load(small, "run-1")
+        assert now is not None
+        assert now.confirmed.ordinal == 9  # though nothing came that would be confirmed
         here.restart()
         here.train(1)
         here.run_on()
