@@ -19,7 +19,8 @@ _NEGATIVE = re.compile(r"-\d+$|-\d*\.\d+$")
 
 class Option(click.Option):
     """A flag. section: the heading that the help has it under. without_value: what it stands for
-    where no value follows; None: one has to."""
+    where no value follows; None: one has to. In the help, brackets are around a value that may be
+    left out, and nothing else."""
 
     def __init__(
         self,
@@ -31,6 +32,8 @@ class Option(click.Option):
     ) -> None:
         if without_value is not None:
             how |= {"is_flag": False, "flag_value": without_value}
+        if isinstance(choice := how.get("type"), click.Choice):  # click has brackets around them
+            how |= {"metavar": "|".join(choice.choices)}
         super().__init__(names, **how)
         self.section = section
         self.without_value = without_value
@@ -92,7 +95,19 @@ def _number(text: str, kind: type[N], right: Callable[[N], bool], wanted: str) -
     return value
 
 
-PATH: Final = click.Path()  # whether it exists is the command's to say
+class _Path(click.Path):
+    """A path; the empty text is none. A variable that is not set, as in `--log_dir "$LOGS"`, would
+    mean the folder one is in, and in `--resume "$RUN"` another run than the one that was meant."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if isinstance(param, Option) and value == param.without_value:
+            return value
+        if not value:
+            self.fail("'' is no path; the folder that you are in is '.'", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+PATH: Final = _Path()  # whether it exists is the command's to say
 
 
 def model_flag() -> Option:
@@ -111,6 +126,7 @@ def encoder_flag() -> Option:
     """Where a model's Whisper is."""
     return Option(
         ["--encoder"],
+        type=PATH,
         metavar="NAME_OR_PATH",
         shell_complete=folders,
         help="the Whisper that a model without an encoder of its own belongs to: its folder on "

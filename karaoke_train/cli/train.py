@@ -45,6 +45,7 @@ Flags = dict[str, Any]  # by their names in TrainSettings and LogSettings
 DEFAULT_CACHE = ".cache/karaoke-train"
 NAMES_OR_PATHS = ("encoder", "init")  # what is no folder is a name
 OF_THIS_TERMINAL = ("local", "no_open")
+NEWEST: Final = "\0"  # --resume without a value; no path has this in it
 PATHS = ("voices_dir", "notes_dir", "cache_features", "checkpoint_dir", "log_dir")
 
 EXAMPLES: Final = (
@@ -96,7 +97,9 @@ def run(ctx: click.Context) -> int:
 
     resumable = None
     if resume is not None:
-        asked, resumable = with_saved(flags, Path(resume or asked["checkpoint_dir"]))
+        asked, resumable = with_saved(
+            flags, Path(asked["checkpoint_dir"] if resume == NEWEST else resume)
+        )
     settings, logs = as_settings(asked)
     return train_run(settings, logs, to_save(asked), resumable)
 
@@ -231,7 +234,7 @@ def _run_flags() -> list[click.Parameter]:
                shell_complete=folders, help="one folder per run in it: best model, last "
                f"checkpoints (default {TrainSettings.checkpoint_dir})"),
         Option(["--resume"], type=PATH, metavar="[CHECKPOINT]", section=section,
-               without_value="", shell_complete=folders,
+               without_value=NEWEST, shell_complete=folders,
                help="go on with a run, in the same log and with its flags (flags given now win): "
                "the newest in --checkpoint_dir, or the run or checkpoint named"),
     ]  # fmt: skip
@@ -241,7 +244,7 @@ def _data_flags() -> list[click.Parameter]:
     section = "Data"
     return [
         Option(["--voices_dir"], type=PATH, metavar="DIR", section=section, shell_complete=folders,
-               help="recordings: wav, flac, mp3, ogg, with subfolders"),
+               help="recordings: wav, flac, mp3, ogg, opus, aiff, with subfolders"),
         Option(["--notes_dir"], type=PATH, metavar="DIR", section=section, shell_complete=folders,
                help="their notes, by the same file name: CSV (onset,offset,pitch in seconds and "
                "MIDI numbers), MIDI, UltraStar .txt (default: --voices_dir)"),
@@ -269,11 +272,12 @@ def _data_flags() -> list[click.Parameter]:
 def _model_flags() -> list[click.Parameter]:
     section = "Model"
     return [
-        Option(["--encoder"], metavar="NAME_OR_PATH", section=section,
+        Option(["--encoder"], type=PATH, metavar="NAME_OR_PATH", section=section,
                help=f"Whisper (default {ENCODER})"),
         Option(["--from_scratch"], type=click.Choice(sorted(SCRATCH_SIZES)), section=section,
                help="random-init small encoder instead"),
-        Option(["--init"], metavar="NAME_OR_DIR", section=section, shell_complete=folders,
+        Option(["--init"], type=PATH, metavar="NAME_OR_DIR", section=section,
+               shell_complete=folders,
                help="start from a trained model, all of it: one of this package "
                f"({MODEL}) or a model's folder"),
         Option(["--freeze_encoder"], is_flag=True, section=section,

@@ -191,8 +191,8 @@ transcribe: Final = Command(
             "song.mid and song.csv beside it, by the model in this package",
         ),
         (
-            "karaoke-train transcribe --model runs/RUN/best *.wav --out notes --formats txt,png",
-            "UltraStar files and piano rolls of many, by a model of your own",
+            "karaoke-train transcribe --model checkpoints/RUN/best *.wav --out notes --formats txt",
+            "UltraStar files of many, by a model of your own",
         ),
     ),
     exits={0: "done", 1: "a file could not be transcribed, or no model be loaded; other files were"}

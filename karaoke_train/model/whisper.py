@@ -33,8 +33,9 @@ if TYPE_CHECKING:
 
 _POSITIONS = "embed_positions.weight"
 _WAYS = (
-    "Give --encoder PATH of a Whisper checkpoint on this machine, --init to start from a trained "
-    "model, --from_scratch small for one with random weights, or --fast_dev for a quick run."
+    "Give --encoder PATH of a Whisper checkpoint on this machine, --init small to start from the "
+    "model in this package or --init DIR from one of yours, --from_scratch small for one with "
+    "random weights, or --fast_dev for a quick run."
 )
 
 
@@ -65,6 +66,9 @@ def load_encoder(name: str, *, offline: bool = False) -> WhisperEncoder:
         raise
     except Exception as error:  # safetensors raises what it likes on a damaged file
         why = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        if offline and isinstance(error, OSError) and not Path(name).is_dir():
+            # theirs is that they couldn't connect
+            why = "it was not downloaded to this machine before, and --offline downloads nothing"
         raise EncoderError(
             f"the Whisper encoder {name!r} can't be loaded: {why}\n{_WAYS}"
         ) from None

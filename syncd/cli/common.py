@@ -217,7 +217,8 @@ def write_examples(examples: Examples, formatter: click.HelpFormatter) -> None:
     """The part of a help that shows how the command is used."""
     if examples:
         with formatter.section("Examples"):
-            formatter.write_dl(examples, col_max=60)
+            for line, meaning in examples:  # below each other: some are as wide as the page
+                formatter.write_text(f"\b\n{line}\n    {meaning}")
 
 
 def complete_folders(

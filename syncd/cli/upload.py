@@ -110,6 +110,7 @@ def _dry_run(
     everything: bool,
 ) -> Exit:
     from syncd.report.dry_run import plan
+    from syncd.report.verdict import some
 
     console, waiting = call.console, 0
     for error in inputs.unusable:
@@ -121,13 +122,11 @@ def _dry_run(
             continue
         waiting += one.pending
         place = one.url or f"{destination.identity.address}: {one.where}"
-        console.print(f"{one.path.name} ({one.name}): {_records(one.pending)} to {place}")
-    console.print(f"Nothing was sent: {_records(waiting)} of {len(planned)} files would be")
+        console.print(f"{one.path.name} ({one.name}): {some(one.pending, 'record')} to {place}")
+    console.print(
+        f"Nothing was sent: {some(waiting, 'record')} of {some(len(planned), 'file')} would be"
+    )
     return Exit.FAILED if inputs.unusable else Exit.OK
-
-
-def _records(count: int) -> str:
-    return "1 record" if count == 1 else f"{count:,} records"
 
 
 def _labels(given: Mapping[str, str | None]) -> Labels:

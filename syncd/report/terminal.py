@@ -24,6 +24,12 @@ class Terminal(Console):
         before it measures them."""
         return super().render_str(one_line(text), **how)
 
+    def print(self, *objects: Any, **how: Any) -> None:
+        """Theirs; where no terminal shows it, a sentence stays one line: whoever searches it, or
+        copies a command or path out of it, would find it broken."""
+        sentence = not self.is_terminal and all(isinstance(one, str) for one in objects)
+        super().print(*objects, **{"soft_wrap": sentence, **how})
+
     def on_broken_pipe(self) -> None:
         """Whoever read it has left, as `| head` does. What the command does goes on, and ends with
         its own code: rich would end it in the middle, with code 1."""

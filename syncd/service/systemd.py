@@ -67,12 +67,13 @@ def require_manager(arguments: str) -> None:
     `start`, for that advice."""
     if reason := unavailable():
         given = f" {arguments}" if arguments else ""
+        start = f"{shlex.join(launch.command())} start --detach{given}"
+        at_boot = "@reboot " + start.replace("%", "\\%")  # cron's own word for a new line
         raise SyncError(
             reason,
             meaning="A service can't be installed here; the daemon itself runs all the same",
             remedy=f"Start it by hand: karaoke-syncd start --detach{given}. "
-            f"At every boot, by cron: (crontab -l; echo '@reboot {shlex.join(launch.command())} "
-            f"start --detach{given}') | crontab -. "
+            f"At every boot, by cron: (crontab -l; echo {shlex.quote(at_boot)}) | crontab -. "
             f"In a container, as its command: karaoke-syncd start{given}",
         )
 

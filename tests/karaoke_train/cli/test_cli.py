@@ -155,8 +155,8 @@ def test_values_may_look_like_negative_numbers_and_sentences() -> None:
 
 
 def test_flags_with_an_optional_value_take_the_next_word_unless_it_is_a_flag() -> None:
-    assert flags("--resume") == {"resume": ""}
-    assert flags("--resume", "--offline") == {"resume": "", "offline": True}
+    assert flags("--resume") == {"resume": train.NEWEST}
+    assert flags("--resume", "--offline") == {"resume": train.NEWEST, "offline": True}
     assert flags("--resume", "runs/a") == {"resume": "runs/a"}
     assert flags("--cache_features") == {"cache_features": ".cache/karaoke-train"}
     assert flags("--cache_features", "x") == {"cache_features": "x"}
@@ -417,3 +417,39 @@ def test_a_shell_is_told_how_the_line_may_go_on(
     monkeypatch.setenv("COMP_CWORD", str(line.count(" ")))
     cli.main([])
     assert f"plain,{wanted}" in capsys.readouterr().out.splitlines()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--log_dir", ""],
+        ["--voices_dir="],
+        ["--resume", ""],
+        ["--init", ""],
+        ["--cache_features="],
+        ["data", "check", ""],
+        ["transcribe", ""],
+        ["evaluate", "--model", ""],
+    ],
+)
+def test_an_empty_path_is_refused_rather_than_taken_for_the_folder_one_is_in(
+    words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(words) == 2
+    assert "'' is no path; the folder that you are in is '.'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", COMMANDS)
+def test_brackets_in_a_help_are_around_what_may_be_left_out_alone(
+    words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    command: click.Command = cli.cli
+    for word in words:
+        assert isinstance(command, click.Group)
+        command = command.commands[word]
+    assert cli.main([*words, "--help"]) == 0
+    text = capsys.readouterr().out
+    for param in command.params:
+        if isinstance(param, click.Option) and not param.is_flag:
+            optional = getattr(param, "without_value", None) is not None
+            assert (f"{param.opts[-1]} [" in text) is optional, param.opts

@@ -14,7 +14,7 @@ from transformers import WhisperConfig, WhisperModel
 
 from karaoke_train.audio.features import FeatureSettings
 from karaoke_train.audio.units import MAX_FRAMES
-from karaoke_train.model import checkpoints, pretrained
+from karaoke_train.model import checkpoints, pretrained, whisper
 from karaoke_train.model.build import build_model
 from karaoke_train.model.checkpoints import CheckpointError, load_model, save_model
 from karaoke_train.model.model import (
@@ -404,6 +404,19 @@ def test_a_model_of_the_package_is_found_by_its_name_unless_a_folder_has_it(
         load_model("large")
     save_model(tiny_model, tmp_path / "large" / "best")
     assert load_model("large").config.encoder.d_model == 16
+
+
+def test_an_encoder_that_offline_forbids_to_download_is_not_said_to_be_out_of_reach(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def absent(name: str, **how: Any) -> None:
+        raise OSError("We couldn't connect to 'https://huggingface.co' to load the files")
+
+    monkeypatch.setattr(whisper.WhisperConfig, "get_config_dict", absent)
+    with pytest.raises(EncoderError, match=r"(?s)--offline downloads nothing.*--init small"):
+        load_encoder("openai/whisper-base", offline=True)
+    with pytest.raises(EncoderError, match="couldn't connect"):
+        load_encoder("openai/whisper-base")
 
 
 def test_missing_encoder_names_the_ways_out(tmp_path: Path) -> None:

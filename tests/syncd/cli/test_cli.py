@@ -89,7 +89,8 @@ def test_every_help_has_examples_and_says_what_the_codes_of_that_command_mean(
     assert main([*name.split(), "-h"]) == Exit.OK
     assert text == capsys.readouterr().out
     examples = text.partition("\nExamples:\n")[2].partition("\n\n")[0].splitlines()
-    assert any(f"karaoke-syncd {name} " in line for line in examples)
+    assert any(f"{line} ".startswith(f"  karaoke-syncd {name} ") for line in examples)
+    assert all(line.startswith("      ") for line in examples[1::2])  # what each is for
     table = text.partition("\nExit status:\n")[2].splitlines()
     codes = {int(line.split(maxsplit=1)[0]): line.split(maxsplit=1)[1] for line in table}
     assert {Exit.OK, Exit.FAILED, Exit.USAGE, Exit.INTERRUPTED} <= codes.keys()

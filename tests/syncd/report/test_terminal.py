@@ -44,3 +44,10 @@ def test_a_table_is_as_wide_as_what_it_shows(terminal: Terminal) -> None:
 def test_where_markup_is_asked_for_the_rest_is_text(terminal: Terminal) -> None:
     terminal.print("[bold]a[/]\x1b[2J", markup=True)
     assert printed(terminal) == "a\\x1b[2J\n"
+
+
+def test_a_sentence_is_one_line_where_no_terminal_shows_it(terminal: Terminal) -> None:
+    terminal.width = 40
+    words = "Its log: /home/me/my songs/state/karaoke-syncd/daemon.log"
+    terminal.print(words)
+    assert printed(terminal) == f"{words}\n"

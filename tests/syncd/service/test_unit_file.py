@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from pathlib import Path
 
 import pytest
@@ -115,6 +116,22 @@ def test_no_systemctl_is_told_from_no_manager(monkeypatch: pytest.MonkeyPatch) -
         systemd.require_manager("--log_dir=logs")
     assert systemd.state().active == "inactive"
     assert not systemd.namespaces()
+
+
+def test_the_line_for_cron_holds_paths_with_blanks_quotes_and_percent_signs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(systemd, "unavailable", lambda: "no systemd")
+    folder = "--log_dir=/home/me/Anna's 100 % songs/logs"
+    with pytest.raises(SyncError) as refused:
+        systemd.require_manager(shlex.quote(folder))
+    words = shlex.split(str(refused.value).partition("(crontab -l; ")[2].partition(") |")[0])
+    assert words[0] == "echo"
+    assert len(words) == 2
+    line = words[1].replace("\\%", "%")  # what cron hands to the shell
+    assert shlex.split(line)[0] == "@reboot"
+    assert shlex.split(line)[-3:] == ["start", "--detach", folder]
+    assert words[1].count("%") == words[1].count("\\%")
 
 
 @pytest.fixture
