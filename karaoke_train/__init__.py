@@ -14,7 +14,11 @@ def __getattr__(name: str) -> object:
     """The names above, imported on use: karaoke-syncd reads logs, and needs nothing that writes
     one."""
     if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        raise AttributeError(
+            f"module {__name__!r} has no attribute {name!r}. Of wandb's calls it has init, log and "
+            "finish; a run's config, pictures and sounds are with the run that init returns: "
+            "run.config, run.media"
+        )
     from karaoke_train.runlog import current_run
 
     return getattr(current_run, name)

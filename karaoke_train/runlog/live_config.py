@@ -3,18 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Self
 
 from karaoke_train.runlog.config_records import config_items
 
 
 class LiveConfig(dict[str, Any]):
-    """What the config has, as it was asked for. What is set in it, or added by `update` or
-    `setdefault`, is added to the run's config; what is removed stays there."""
+    """What the config has, as it was asked for. What is set in it, by item or attribute, or added
+    by `update`, `|=` or `setdefault`, is added to the run's config; what is removed stays there."""
 
     def __init__(self, config: Mapping[str, Any], add: Callable[[Any], None]) -> None:
         super().__init__(config)
-        self._add = add
+        object.__setattr__(self, "_add", add)
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return self[name]
+        except KeyError:
+            raise AttributeError(f"the run's config has no {name!r}") from None
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        self[name] = value
+
+    def __ior__(self, config: Any) -> Self:  # type: ignore[override, misc]
+        self.update(config)
+        return self
 
     def __setitem__(self, name: str, value: Any) -> None:
         self.update({name: value})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from argparse import Namespace
 from collections.abc import Iterator
 from pathlib import Path
@@ -113,3 +114,22 @@ def test_a_program_without_finish_ends_its_run_as_it_ends_itself(tmp_path: Path)
         run_python(code + rest, tmp_path / name)
         (path,) = (tmp_path / name).glob("*.jsonl")
         assert [r.get("status") for r in records_of(path)] == [None, None, status]
+
+
+def test_an_attribute_of_the_config_is_read_and_written_as_an_item(tmp_path: Path) -> None:
+    run = karaoke_train.init(dir=tmp_path, config={"lr": 1})
+    run.config.lr += 1
+    run.config.update_every = 3
+    config = run.config
+    config |= {"c": 4}
+    assert (config.lr, config["update_every"], config.c) == (2, 3, 4)
+    assert records_of(run.path)[-1]["config"] == {"lr": 2, "update_every": 3, "c": 4}
+    assert copy.deepcopy(dict(config)) == config
+    with pytest.raises(AttributeError, match="config has no 'epochs'"):
+        config.epochs  # noqa: B018
+
+
+def test_another_name_of_wandb_is_refused_with_what_there_is_instead() -> None:
+    with pytest.raises(AttributeError, match=r"no attribute 'Image'.*run\.config, run\.media"):
+        karaoke_train.Image  # type: ignore[attr-defined] # noqa: B018
+    assert not hasattr(karaoke_train, "config")
