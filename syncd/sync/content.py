@@ -161,14 +161,15 @@ def _as_far_as(trouble: RunTrouble, found: Comparison) -> RunTrouble:
     """The same, with how far the comparison had come."""
     compared = found.records - found.waiting
     wrong = found.missing + found.different
-    return RunTrouble(
-        trouble.what,
-        where=trouble.where,
-        meaning=f"Of {found.records:,} records {compared:,} were compared before that, and "
-        f"{wrong or 'none'} of these are missing there or others; of the rest nothing is known",
-        remedy=trouble.by_hand,
-        by_itself="Nothing to do: it's looked at again by itself",
-    )
+    words = f"None of its {found.records:,} records were compared"
+    if compared:
+        words = (
+            f"Of its {found.records:,} records {compared:,} were compared before that, and "
+            f"{wrong or 'none'} of these are missing there or others; of the rest nothing is known"
+        )
+    again = "Nothing to do: it's looked at again by itself"
+    where, by_hand = trouble.where, trouble.by_hand
+    return RunTrouble(trouble.what, where=where, meaning=words, remedy=by_hand, by_itself=again)
 
 
 class _Own:

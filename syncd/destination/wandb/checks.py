@@ -112,4 +112,5 @@ def _server(login: Login, timeout: float) -> Finding:
         words = f"{login.base_url} knows us; runs go to {Api(login, timeout).viewer()}"
         return Finding("server", "ok", words)
     except (Refused, Unreachable) as error:
-        return Finding("server", "error", error.what, error.remedy)
+        remedy = error.by_hand or "Nothing to do: records wait safely on disk meanwhile"
+        return Finding("server", "error", error.what, remedy)

@@ -29,6 +29,7 @@ class Watch:
         self._changed = threading.Condition()
         # a duplicate: wrapping a socket in TLS empties it
         self._socket: socket.socket | None = None
+        self.connected = False
         self.was_cut = False
         self.ended = False
 
@@ -49,6 +50,7 @@ class Watch:
         """The request goes over this socket."""
         with self._changed:
             self._let_go()
+            self.connected = True
             self._socket = socket.socket(fileno=os.dup(opened.fileno()))  # a TLS socket has no dup
             if self.was_cut:
                 self._shut()

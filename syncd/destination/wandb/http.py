@@ -198,13 +198,20 @@ class Http:
                 answer = self._exchange(method, url, body, headers, most)
             except (Unreachable, BadRequest):
                 if watch.was_cut:
-                    raise Unreachable(f"{self.host} does not answer") from None
+                    raise self._unanswered(watch) from None
                 raise
             finally:
                 _current.watch = None
         if watch.was_cut:  # an answer without a length, which ended where we cut it
-            raise Unreachable(f"{self.host} does not answer")
+            raise self._unanswered(watch)
         return answer
+
+    def _unanswered(self, watch: Watch) -> Unreachable:
+        if watch.connected or self.closed.is_set():
+            return Unreachable(f"{self.host} does not answer")
+        # To connect has a time of its own, and to look a name up has none
+        words = f"no connection to {self.host} within {self.timeout:.0f} s"
+        return Unreachable(f"{words}; perhaps the network's name server does not answer")
 
     def _exchange(
         self, method: str, url: str, body: Body, headers: Mapping[str, str], most: int
