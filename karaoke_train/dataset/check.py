@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from karaoke_train.audio.io import AudioError
 from karaoke_train.dataset.songs import FileSong, Problem, Song
 from karaoke_train.notes import semitone
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 _BLOCK = 60.0  # s read at once, so that a two-hour file needs no more memory than a short one
+_SILENT = 1e-4  # of full scale: -80 dB
 _NAMES = ("C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B")
 
 
@@ -23,7 +26,7 @@ class Row:
 
     name: of the song, or the path. problem: why it cannot be used, empty when it can; the other
     fields are then of use. duration: s. lowest, highest: MIDI pitch. remarks: what in the label
-    file was left out, mended or told by its values alone.
+    file was left out, mended or told by its values alone; that the recording is silent.
     """
 
     name: str
@@ -71,21 +74,25 @@ def render(rows: Sequence[Row]) -> str:
 
 
 def _row(song: Song) -> Row:
-    start = 0.0
+    start = loudest = 0.0
     try:
         while start < song.duration:
-            song.load(start, min(start + _BLOCK, song.duration))
+            samples = song.load(start, min(start + _BLOCK, song.duration))
+            loudest = max(loudest, float(np.abs(samples).max(initial=0.0)))
             start += _BLOCK
     except AudioError as error:
         return Row(str(error.path), error.reason)
     pitches = [note.pitch for note in song.notes]
+    remarks = song.remarks if isinstance(song, FileSong) else ()
+    if loudest < _SILENT:
+        remarks += ("there is nothing to hear in the recording, and training would use it",)
     return Row(
         song.name,
         duration=song.duration,
         notes=len(pitches),
         lowest=min(pitches),
         highest=max(pitches),
-        remarks=song.remarks if isinstance(song, FileSong) else (),
+        remarks=remarks,
     )
 
 

@@ -361,8 +361,13 @@ class RunLog:
         caption: str = "",
     ) -> None:
         """A picture or sound (`kind` image or audio). The file is copied into `media_dir`, where
-        it has to stay until it is uploaded. One that can't be copied is a warning, no error."""
+        it has to stay until it is uploaded. One that can't be copied, or is neither, is a
+        warning, no error."""
         if isinstance(self._sink, NoSink):
+            return
+        if kind not in ("image", "audio") or not isinstance(path, (str, bytes, os.PathLike)):
+            given = f"a {type(path).__name__} of kind {kind!r}"
+            warn(f"{key} was left out of the run: it takes an image's or audio's path, not {given}")
             return
         source = Path(os.fsdecode(path))
         target = self.media_dir / f"{media_name(key)}_{step}{source.suffix}"

@@ -117,3 +117,16 @@ def test_names_of_songs_are_text() -> None:
     assert all(line.isprintable() for line in shown.splitlines())
     assert r"a\x1b[2J\nb" in shown
     assert r"not usable: c\n\u202e: odd\x07" in shown
+
+
+def test_a_recording_without_a_sound_is_noted(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "mute.wav", np.full(16000, 5e-5), 16000)
+    soundfile.write(tmp_path / "soft.wav", np.full(16000, 5e-3), 16000)
+    for name in ("mute", "soft"):
+        text(tmp_path / f"{name}.csv", "onset,offset,pitch\n0.1,0.5,60\n")
+    rows = check_songs(*read_folder(tmp_path, tmp_path))
+    assert [(row.name, row.usable, bool(row.remarks)) for row in rows] == [
+        ("mute", True, True),
+        ("soft", True, False),
+    ]
+    assert "note: mute: there is nothing to hear in the recording" in render(rows)

@@ -268,6 +268,17 @@ def test_a_media_file_whose_name_can_be_none_is_left_out(tmp_path: Path) -> None
         log.media(3, "k", "a\0b.png")
 
 
+def test_what_is_no_picture_or_sound_is_left_out_in_words(tmp_path: Path) -> None:
+    (tmp_path / "film.mp4").write_bytes(b"x")
+    with (
+        RunLog.create(tmp_path) as log,
+        warned("takes an image's or audio's path, not a list", "not a str of kind 'video'"),
+    ):
+        log.media(1, "sample", [[0, 1]])  # type: ignore[arg-type]
+        log.media(1, "film", str(tmp_path / "film.mp4"), kind="video")
+    assert [record["type"] for record in records_of(log.path)] == ["config", "end"]
+
+
 def test_a_media_file_that_is_there_already_is_not_copied(tmp_path: Path) -> None:
     with RunLog.create(tmp_path) as log:
         log.media_dir.mkdir(parents=True)
