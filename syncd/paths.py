@@ -55,6 +55,17 @@ def without_login(url: str) -> str:
     return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
 
 
+def make_private(folder: Path) -> None:
+    """Make the folder, and those on the way to it that are missing, each for its owner alone,
+    whatever the umask: `mkdir` makes those on the way for everybody, who could then put others in
+    their place. Raises OSError."""
+    try:
+        folder.mkdir(exist_ok=True, mode=0o700)
+    except FileNotFoundError:
+        make_private(folder.parent)
+        folder.mkdir(exist_ok=True, mode=0o700)
+
+
 def daemon_log(state: Path) -> Path:
     """Where a detached daemon's log lines go; a service's go to the journal."""
     return state / "daemon.log"

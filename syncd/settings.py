@@ -113,7 +113,11 @@ def _absolute(folder: Path) -> Path:
     try:
         return folder.expanduser().absolute()
     except RuntimeError:
-        raise UsageError("there's no such home folder", where=str(folder)) from None
+        raise UsageError(
+            "there's no such home folder",
+            where=str(folder),
+            remedy="Set HOME, or name the folder from / on (the state's by XDG_STATE_HOME)",
+        ) from None
 
 
 def _with(settings: Settings, values: Mapping[str, Any], source: str) -> Settings:

@@ -14,7 +14,7 @@ from typing import Final
 from syncd import paths
 from syncd.errors import SyncError
 from syncd.settings import BY_FLAG, Settings
-from syncd.state.lease import daemon_of
+from syncd.state.lease import daemon_of, make_state_folder, unwritable
 
 VERSION_WAIT: Final = 60.0  # seconds that a program may take to say its version
 START_WAIT: Final = 15.0  # seconds until a daemon in the background holds its state folder
@@ -77,8 +77,12 @@ def start_in_background(settings: Settings) -> int:
     """Start a daemon that outlives this terminal, and wait until it holds its state folder.
     Returns its process id. Raises SyncError when it ends before that, or takes too long."""
     log = paths.daemon_log(settings.state_dir)
-    log.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with log.open("ab") as file:
+    make_state_folder(settings.state_dir)
+    try:
+        file = log.open("ab")
+    except OSError as error:
+        raise unwritable(settings.state_dir, error) from None
+    with file:
         process = subprocess.Popen(
             [*command(), "start", *start_arguments(settings)],
             stdin=subprocess.DEVNULL,

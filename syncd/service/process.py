@@ -65,17 +65,14 @@ def run_forever(
     destination's daemon. reload: reads what is in force now, and may raise SyncError; files: what
     it reads. Raises SyncError when another daemon holds the state folder."""
     notifier = ServiceNotifier(Notifier.from_env(), settings.log_dir)
+    lease.make_state_folder(settings.state_dir)
     lock = lease.state_lock(settings.state_dir)
     try:
         lock.acquire(timeout=1.0)
     except Held as held:
         raise DaemonRuns(settings, held.holder) from None
     except OSError as error:
-        raise SyncError(
-            f"the state folder can't be written: {error.strerror}",
-            where=str(settings.state_dir),
-            remedy="Make it writable, or set XDG_STATE_HOME",
-        ) from None
+        raise lease.unwritable(settings.state_dir, error) from None
     try:
         with stop_signals() as signals:
             watch = FileWatch(files)
@@ -223,6 +220,7 @@ def _keep(lock: Lock, settings: Settings) -> bool:
         return False
     lock.release()
     try:
+        paths.make_private(settings.state_dir)
         lock.acquire(LOCK_WAIT)  # `status` holds it for a moment to see whether it could
     except Held as held:
         raise DaemonRuns(settings, held.holder) from None

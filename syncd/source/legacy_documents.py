@@ -10,6 +10,7 @@ from karaoke_train.runlog.format import BadRecord, RunHeader, decode, encode
 from karaoke_train.runlog.layout import DOCUMENTS, default_project
 from karaoke_train.runlog.legacy import document_records, parse_document
 from syncd.errors import SyncError, unreadable
+from syncd.paths import make_private
 from syncd.source.fingerprint import first_line
 from syncd.source.safe_open import open_log
 
@@ -93,7 +94,7 @@ def _extend(target: Path, data: bytes, source: Path) -> None:
         )
     if len(data) == len(old):
         return
-    target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    make_private(target.parent)
     with target.open("ab") as file:
         file.write(data[len(old) :])
         file.flush()

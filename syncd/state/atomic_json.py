@@ -17,6 +17,7 @@ import orjson
 from karaoke_train.runlog.regular_file import check_regular
 from syncd import events
 from syncd.failpoints import failpoint
+from syncd.paths import make_private
 
 T = TypeVar("T")
 _PIECE: Final = 1 << 16  # bytes
@@ -66,7 +67,7 @@ def write_pieces(
     path: Path, pieces: Iterable[bytes], *, mode: int = 0o600, sync: bool = True
 ) -> None:
     """The same with what comes in pieces, and may be more than the memory holds."""
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    make_private(path.parent)
     draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     what = path.parent.name  # cursors, problems, …
     try:

@@ -9,6 +9,24 @@ from pathlib import Path
 from karaoke_train.runlog.layout import LOCKS
 from karaoke_train.runlog.lock import Held, Holder, Lock, holder_of, read_holder, seen_holder
 from syncd.errors import SyncError
+from syncd.paths import make_private
+
+
+def make_state_folder(state: Path) -> None:
+    """Make the state folder where there is none. Raises SyncError."""
+    try:
+        make_private(state)
+    except OSError as error:
+        raise unwritable(state, error) from None
+
+
+def unwritable(state: Path, error: OSError) -> SyncError:
+    """The state folder can't be made, or nothing can be made in it."""
+    return SyncError(
+        f"the state folder can't be written: {error.strerror}",
+        where=str(state),
+        remedy="Make it writable, or set XDG_STATE_HOME",
+    )
 
 
 def state_lock(state: Path) -> Lock:

@@ -17,6 +17,7 @@ from typing import Final
 
 from karaoke_train.runlog.reader import Position
 from syncd.failpoints import failpoint
+from syncd.paths import make_private
 
 _NOTE: Final = re.compile(rb"(\d{1,18}) (\d{1,18})\n")  # ordinal and offset, which a seek takes
 
@@ -68,7 +69,7 @@ class Notes:
         return self._noted(before) if noted == self.count(before) else None
 
     def _append(self, places: Sequence[Position]) -> None:
-        self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_private(self._path.parent)
         text = "".join(f"{at.ordinal} {at.offset}\n" for at in places)
         descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         try:

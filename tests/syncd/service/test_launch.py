@@ -166,3 +166,22 @@ def test_a_command_without_the_right_to_run_it_says_so(tmp_path: Path) -> None:
     program = tmp_path / "karaoke-syncd"
     program.write_text("#!/bin/sh\n")
     assert launch.problem([str(program)]) == f"{program} can't be run: Permission denied"
+
+
+@pytest.mark.parametrize(
+    "there", ["state", "state/karaoke-syncd", "state/karaoke-syncd/daemon.log"]
+)
+def test_a_state_folder_that_cannot_be_made_or_takes_no_log_is_said_in_words(
+    home: Path, there: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Something else stands in its place, or in its log's."""
+    place = home / there
+    place.parent.mkdir(parents=True, exist_ok=True)
+    if place.suffix:
+        place.mkdir()
+    else:
+        place.touch()
+    assert main(["start", "--detach", "--log_dir", str(home)]) == Exit.FAILED
+    said = capsys.readouterr().err
+    assert "the state folder can't be written: " in said
+    assert "Make it writable, or set XDG_STATE_HOME." in said

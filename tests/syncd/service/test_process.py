@@ -333,6 +333,16 @@ def test_a_state_folder_that_takes_no_lock_is_said_in_words(
         run(settings, Script())
 
 
+def test_a_state_folder_is_made_for_its_owner_alone_whatever_the_umask(settings: Settings) -> None:
+    before = os.umask(0)
+    try:
+        assert run(settings, Script(lambda daemon: None, send(signal.SIGTERM))) == Exit.OK
+    finally:
+        os.umask(before)
+    assert settings.state_dir.stat().st_mode & 0o777 == 0o700
+    assert (settings.state_dir / "servers").stat().st_mode & 0o777 == 0o700
+
+
 def test_a_state_folder_that_is_removed_leaves_the_daemon_its_owner(settings: Settings) -> None:
     """Else `status` would say that none runs, `stop` would find none, and another could begin."""
 

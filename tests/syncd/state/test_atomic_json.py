@@ -24,6 +24,17 @@ def test_what_is_written_is_read_by_its_owner_alone(tmp_path: Path) -> None:
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
 
 
+def test_no_folder_on_the_way_is_others_to_write_in_whatever_the_umask(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "servers" / "here" / "a.json"
+    before = os.umask(0)
+    try:
+        atomic_json.write(path, {})
+    finally:
+        os.umask(before)
+    made = [path.parent, path.parents[1], path.parents[2]]
+    assert {stat.S_IMODE(folder.stat().st_mode) for folder in made} == {0o700}
+
+
 def test_a_crash_before_the_rename_leaves_the_old_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
