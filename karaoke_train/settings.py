@@ -31,7 +31,8 @@ class TrainSettings:
     synthetic: how many synthetic songs to train on, None for the songs of `voices_dir`.
     batch_size: segments per step and device. lr: peak learning rate. patience: validations
     without a better onset_pitch_f1 before training stops. max_samples: at most this many
-    segments. corpus: the public set that `voices_dir` holds, by its name. augment: change
+    segments. corpus: the public set that `voices_dir` holds, by its name. pseudo_label: a folder
+    of recordings to train on by a model's own notes, beside the others. augment: change
     recordings each time they are heard, unless their features are cached.
     max_segment_seconds: 1 to 30, the flag --longest. precision: auto, fp32, bf16 or fp16.
     workers: processes that load data, None for as many as suit the device.
@@ -49,6 +50,7 @@ class TrainSettings:
     voices_dir: str | None = None
     notes_dir: str | None = None
     corpus: str | None = None
+    pseudo_label: str | None = None
     augment: bool = True
     cache_features: str | None = None
     max_samples: int | None = None

@@ -46,7 +46,14 @@ DEFAULT_CACHE = ".cache/karaoke-train"
 NAMES_OR_PATHS = ("encoder", "init")  # what is no folder is a name
 OF_THIS_TERMINAL = ("local", "no_open")
 NEWEST: Final = "\0"  # --resume without a value; no path has this in it
-PATHS = ("voices_dir", "notes_dir", "cache_features", "checkpoint_dir", "log_dir")
+PATHS = (
+    "voices_dir",
+    "notes_dir",
+    "pseudo_label",
+    "cache_features",
+    "checkpoint_dir",
+    "log_dir",
+)
 
 EXAMPLES: Final = (
     (
@@ -60,6 +67,10 @@ EXAMPLES: Final = (
     (
         "karaoke-train --init small --voices_dir songs --notes_dir notes",
         "fine-tune the model of this package, which needs no download",
+    ),
+    (
+        "karaoke-train --init small --synthetic 300 --epochs 3 --pseudo_label recordings",
+        "get used to the voices and rooms of recordings that nobody has labelled",
     ),
     (
         "karaoke-train --synthetic 600 --from_scratch small --epochs 10 --workers 2",
@@ -150,6 +161,11 @@ def complete(flags: Flags) -> Flags:
     for name in ("notes_dir", "corpus"):
         if asked[name] and not asked["voices_dir"]:
             raise click.UsageError(f"--{name} needs --voices_dir")
+    if asked["pseudo_label"] and not (asked["voices_dir"] or asked["synthetic"]):
+        raise click.UsageError(
+            "--pseudo_label needs songs with notes beside it, to validate on: give --voices_dir, "
+            "or --synthetic N"
+        )
     return asked | {"notes_dir": asked["notes_dir"] or asked["voices_dir"]}
 
 
@@ -252,8 +268,12 @@ def _data_flags() -> list[click.Parameter]:
                help=f"--voices_dir holds this public set: {CORPORA}"),
         Option(["--synthetic"], type=count, metavar="N", section=section,
                help="train on N synthetic songs instead"),
+        Option(["--pseudo_label"], type=PATH, metavar="DIR", section=section,
+               shell_complete=folders,
+               help="train on these recordings, too, which have no notes: by those that the model "
+               f"of --init hears in them (else {MODEL}), in changed copies of them"),
         Option(["--max_samples"], type=count, metavar="N", section=section,
-               help="use at most N segments"),
+               help="use at most N segments, and N with pseudo labels"),
         Option(["--longest", "max_segment_seconds"], type=segment_seconds, metavar="S",
                section=section, help="seconds of a segment at most, up to 30 (default "
                f"{TrainSettings.max_segment_seconds:g})"),

@@ -99,13 +99,14 @@ def _write_notes(
 ) -> str:
     """Write one recording's notes to all targets; what was found, in words."""
     from karaoke_train.annotations import write
+    from karaoke_train.inference.doubt import listened
     from karaoke_train.inference.transcribe import FileSound
 
     there = [str(target) for target in targets if target.exists()]
     if there and not overwrite:  # it may be somebody's labels
         raise FileExistsError(f"{path}: {', '.join(there)} exists; give --out DIR or --overwrite")
     with FileSound(path) as sound:
-        notes, reason = _listen(model, sound, options)
+        notes, reason = listened(model, sound, options, progress=sys.stderr.isatty())
         for target in targets:
             target.parent.mkdir(parents=True, exist_ok=True)
             if target.suffix == ".png":
@@ -114,23 +115,6 @@ def _write_notes(
                 write(target, notes, sound=path.name)
     found = f"{len(notes)} note{'' if len(notes) == 1 else 's'}"
     return f"{found}, {reason}" if reason else found
-
-
-def _listen(
-    model: VoiceToNotes, sound: FileSound, options: DecodeOptions
-) -> tuple[list[Note], str]:
-    """The notes, and why they may mean nothing."""
-    from karaoke_train.inference.doubt import Sketch, doubt
-    from karaoke_train.model.decode import Decoder
-
-    decoder = Decoder(model.settings, options)
-    notes: list[Note] = []
-    sketches: list[Sketch] = []
-    for part in model.listen(sound, progress=sys.stderr.isatty()):
-        notes += decoder.feed(part)
-        sketches.append(Sketch.of(part, model.settings))
-    notes += decoder.end()
-    return notes, doubt(Sketch.joined(sketches), notes)
 
 
 def _draw(target: Path, model: VoiceToNotes, sound: FileSound, notes: list[Note]) -> None:

@@ -69,6 +69,10 @@ class FeatureCache:
             _write_entry(path, found)
         return found
 
+    def holds(self, segment: Segment, settings: FeatureSettings) -> bool:
+        """Whether its features are in memory."""
+        return _identity(segment, settings) in self._memory
+
     def fill(self, segments: Sequence[Segment], settings: FeatureSettings, workers: int) -> None:
         """Compute many segments' features into memory, with `workers` processes and a bar."""
         job: DataLoader[Any] = DataLoader(
@@ -99,6 +103,7 @@ class _Extraction(Dataset[tuple[np.ndarray, np.ndarray]]):
 class SegmentDataset(Dataset[Example]):
     """Segments as examples, computed when asked for.
 
+    What the cache holds from the start is heard as it is; `augment` changes all other segments.
     A key is `epoch * len(self) + index`: what augmentation does is a function of the key and the
     seed, so that a resumed run sees what an unbroken one would have seen, whatever the workers.
     A segment whose audio turns out to be damaged is named once and the next one stands in for it.
@@ -140,7 +145,8 @@ class SegmentDataset(Dataset[Example]):
     def _example(self, index: int, key: int) -> Example:
         segment = self.segments[index]
         notes = segment.notes
-        if self.augment is not None:
+        held = self.cache is not None and self.cache.holds(segment, self.settings)
+        if self.augment is not None and not held:
             rng = np.random.default_rng([self.seed, key])
             audio, notes = self.augment(segment.load(), notes, rng)
             features = extract(audio, self.settings)

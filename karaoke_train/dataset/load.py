@@ -22,7 +22,12 @@ from karaoke_train.dataset.songs import (
     segments,
     split,
 )
-from karaoke_train.synth import HELD_OUT_VOICES, VALIDATION_VOICES, synthetic_songs
+from karaoke_train.synth import (
+    HELD_OUT_VOICES,
+    VALIDATION_VOICES,
+    SyntheticSong,
+    synthetic_songs,
+)
 
 if TYPE_CHECKING:
     from karaoke_train.audio.features import FeatureSettings
@@ -57,6 +62,7 @@ def load_data(settings: TrainSettings) -> Data:
     """Songs as segments, split by song. Raises DataError when no song is usable."""
     problems: list[Problem] = []
     remarks: list[str] = []
+    _check_folders(settings)
     if settings.synthetic is not None:
         train, val = _synthetic(settings)
     else:
@@ -88,14 +94,14 @@ def dataset(
     augments: bool = False,
 ) -> SegmentDataset:
     """Synthetic singing in memory, sung once; recordings cached on disk, or else augmented."""
-    if settings.synthetic is not None:
-        cache = FeatureCache()
-        cache.fill(parts, features, worker_count(settings))
-        return SegmentDataset(parts, features, cache=cache)
-    if settings.cache_features:
-        return SegmentDataset(parts, features, cache=FeatureCache(Path(settings.cache_features)))
-    changed = augment if augments else None
-    return SegmentDataset(parts, features, augment=changed, seed=settings.seed)
+    folder = Path(settings.cache_features) if settings.cache_features else None
+    sung = [part for part in parts if isinstance(part.song, SyntheticSong)]
+    cache = FeatureCache(folder) if sung or folder else None
+    if cache is not None and sung:
+        cache.fill(sung, features, worker_count(settings))
+    changes = augments and folder is None and len(sung) < len(parts)
+    changed = augment if changes else None
+    return SegmentDataset(parts, features, cache=cache, augment=changed, seed=settings.seed)
 
 
 def worker_count(settings: TrainSettings) -> int:
@@ -126,9 +132,12 @@ def _synthetic(settings: TrainSettings) -> tuple[list[Song], list[Song]]:
 
 def _recordings(settings: TrainSettings) -> tuple[list[Song], list[Problem]]:
     assert settings.voices_dir is not None
-    for folder in filter(None, (settings.voices_dir, settings.notes_dir)):
-        if not Path(folder).is_dir():
-            raise DataError(f"there is no folder {folder} to read songs from")
     if settings.corpus is not None:
         return read_corpus(settings.corpus, settings.voices_dir)
     return read_folder(settings.voices_dir, settings.notes_dir or settings.voices_dir)
+
+
+def _check_folders(settings: TrainSettings) -> None:
+    for folder in (settings.voices_dir, settings.notes_dir, settings.pseudo_label):
+        if folder is not None and not Path(folder).is_dir():
+            raise DataError(f"there is no folder {folder} to read songs from")

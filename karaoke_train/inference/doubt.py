@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from karaoke_train.audio.units import FRAME_SECONDS
-from karaoke_train.model.decode import frame_pitch
+from karaoke_train.model.decode import Decoder, frame_pitch
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from karaoke_train.audio.features import FeatureSettings
-    from karaoke_train.model.decode import Posteriors
+    from karaoke_train.inference.transcribe import Sound, VoiceToNotes
+    from karaoke_train.model.decode import DecodeOptions, Posteriors
     from karaoke_train.notes import Note
 
 ENOUGH = 5  # notes; fewer tell nothing
@@ -58,6 +59,24 @@ class Sketch:
             np.concatenate([part.pitch for part in parts]),
             np.concatenate([part.entropy for part in parts]),
         )
+
+
+def listened(
+    model: VoiceToNotes,
+    sound: Sound,
+    options: DecodeOptions | None = None,
+    *,
+    progress: bool = False,
+) -> tuple[list[Note], str]:
+    """The notes of a sound, and why they may mean nothing. Raises AudioError."""
+    decoder = Decoder(model.settings, options)
+    notes: list[Note] = []
+    sketches: list[Sketch] = []
+    for part in model.listen(sound, progress=progress):
+        notes += decoder.feed(part)
+        sketches.append(Sketch.of(part, model.settings))
+    notes += decoder.end()
+    return notes, doubt(Sketch.joined(sketches), notes)
 
 
 def doubt(heard: Sketch, notes: Sequence[Note]) -> str:

@@ -28,6 +28,7 @@ from karaoke_train.training import fit
 from karaoke_train.training.background_upload import BackgroundUpload
 from karaoke_train.training.callbacks import SHOWN
 from karaoke_train.training.local_dashboard import LocalDashboard
+from karaoke_train.training.pseudo_labels import with_pseudo_labels
 from karaoke_train.training.runlog_callback import RunLogCallback
 from karaoke_train.training.spared import spared
 from karaoke_train.training.syncd_program import command, view_hint
@@ -88,11 +89,12 @@ def _run(
     if rank == 0:
         print(several_lines(_opening(settings, data, model)))
         return _logged_run(settings, logs, data, model, flags, resumable)
+    place = fit.share(Path())
     outcome = fit.fit(
         settings,
-        data,
+        with_pseudo_labels(data, settings, model, place),
         model,
-        run_dir=fit.share(Path()),
+        run_dir=place,
         callbacks=[],
         resume_from=resumable.folder if resumable else None,
     )
@@ -124,9 +126,9 @@ def _logged_run(
                 beside.enter_context(LocalDashboard(log.path, open_browser=not logs.no_open))
             outcome = fit.fit(
                 settings,
-                data,
+                with_pseudo_labels(data, settings, model, fit.share(place)),
                 model,
-                run_dir=fit.share(place),
+                run_dir=place,
                 callbacks=[RunLogCallback(log, config=False)],
                 log_path=log.path,
                 flags=flags,

@@ -33,7 +33,8 @@ ROOMS: Final = {
     "karaoke_train.dataset": "notes settings atomic_file annotations audio synth log",
     "karaoke_train.model": "notes settings atomic_file audio dataset",
     "karaoke_train.inference": "notes settings atomic_file audio dataset model log",
-    "karaoke_train.training": "notes settings atomic_file audio dataset model inference log",
+    "karaoke_train.training": "notes settings atomic_file annotations audio dataset model inference"
+                              " log",
     "karaoke_train.callback": "training",
     "karaoke_train.lightning": "training",
     "karaoke_train.accelerate": "training",

@@ -103,6 +103,7 @@ def test_the_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None
         (["--synthetic", "3", "--voices_dir", "x"], "two kinds of data"),
         (["--notes_dir", "x"], "needs --voices_dir"),
         (["--corpus", "csd", "--synthetic", "3"], "--corpus needs --voices_dir"),
+        (["--pseudo_label", "x"], "--pseudo_label needs songs with notes beside it"),
         (["evaluate", "songs", "--voices", "amateur"], "--voices needs --synthetic"),
         (["evaluate", "--synthetic", "3", "--notes_dir", "x"], "--notes_dir needs a folder"),
         (["transcribe", "a.wav", "--formats", ","], "no format: choose of mid, csv"),

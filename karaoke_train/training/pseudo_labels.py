@@ -1,0 +1,111 @@
+"""Recordings without notes in, segments with a model's notes out: what `--pseudo_label` trains on.
+
+The model that training starts from writes down the recordings as they are, and learns its own
+notes from changed copies of them (`audio.augment`): self-training, as Lee (2013, "Pseudo-label")
+began it, with a student that has it harder than its teacher, as Xie et al. (2020, "Self-training
+with noisy student") found to matter. The notes are files in the run's folder, where people may
+look at them, and where a resumed run finds the same ones.
+"""
+
+# mypy: allow-untyped-calls
+# (transformers is typed in part only)
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from karaoke_train.annotations import write as write_labels
+from karaoke_train.audio import io
+from karaoke_train.audio.io import AudioError
+from karaoke_train.audio.units import FRAME_SECONDS
+from karaoke_train.dataset.load import DataError
+from karaoke_train.dataset.pairing import visible
+from karaoke_train.dataset.songs import Problem, Song, read_folder, segments
+from karaoke_train.inference.doubt import listened
+from karaoke_train.inference.transcribe import FileSound, VoiceToNotes
+from karaoke_train.runlog.plain_text import one_line
+from karaoke_train.settings import MODEL
+from karaoke_train.training import fit
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from karaoke_train.dataset.load import Data
+    from karaoke_train.model.model import VoiceToNotesModel
+    from karaoke_train.settings import TrainSettings
+
+FOLDER = "pseudo_labels"  # in the run's
+
+
+def with_pseudo_labels(
+    data: Data, settings: TrainSettings, model: VoiceToNotesModel, run_dir: Path
+) -> Data:
+    """The data, and beside it the recordings that are to be trained on without anybody's notes.
+
+    Rank 0 writes the notes and tells of them; all ranks read the same files. Segments are as long
+    as what `model` hears at once, at most. Raises DataError, CheckpointError, OSError.
+    """
+    if settings.pseudo_label is None:
+        return data
+    voices, notes = Path(settings.pseudo_label), run_dir / FOLDER
+    main = fit.rank(settings) == 0
+    if main and not notes.is_dir():
+        teacher = VoiceToNotes.from_pretrained(settings.init or MODEL, settings.device)
+        for problem in write(teacher, voices, notes):
+            print(one_line(f"left out: {problem}"), file=sys.stderr)
+    fit.share(main)  # the others wait for the files
+    songs, problems = read(voices, notes)
+    longest = min(settings.max_segment_seconds, model.config.window_frames * FRAME_SECONDS)
+    pieces = [piece for song in songs for piece in segments(song, longest)][: settings.max_samples]
+    if not pieces:
+        raise DataError(f"no recording in {voices} has notes that are good enough to train on")
+    if main:
+        print(one_line(_told(songs, len(pieces), settings, notes)))
+    return replace(data, train=[*data.train, *pieces], problems=[*data.problems, *problems])
+
+
+def write(model: VoiceToNotes, voices: Path, notes: Path) -> Iterator[Problem]:
+    """Write the notes of each recording below `voices` to its place below `notes`, as CSV.
+
+    What can't be read, or may be no singing, is a Problem and gets no file. Raises OSError.
+    """
+    notes.mkdir(parents=True, exist_ok=True)
+    for sound in (path for path in visible(voices) if path.suffix.lower() in io.SUFFIXES):
+        try:
+            with FileSound(sound) as heard:
+                found, doubt = listened(model, heard, progress=sys.stderr.isatty())
+        except AudioError as error:
+            yield Problem(sound, error.reason)
+            continue
+        if doubt:
+            yield Problem(sound, doubt)
+            continue
+        target = _target(sound, voices, notes)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        write_labels(target, found)
+
+
+def read(voices: Path, notes: Path) -> tuple[list[Song], list[Problem]]:
+    """The recordings that `write` found notes for, and those of them that can't be used now."""
+    songs, problems = read_folder(voices, notes)
+    return songs, [one for one in problems if _had_notes(one.path, voices, notes)]
+
+
+def _had_notes(path: Path, voices: Path, notes: Path) -> bool:
+    return path.is_relative_to(notes) or _target(path, voices, notes).is_file()
+
+
+def _target(sound: Path, voices: Path, notes: Path) -> Path:
+    return notes / sound.relative_to(voices).with_suffix(".csv")
+
+
+def _told(songs: list[Song], count: int, settings: TrainSettings, notes: Path) -> str:
+    minutes = sum(song.duration for song in songs) / 60
+    found = sum(len(song.notes) for song in songs)
+    return (
+        f"labelled    {settings.pseudo_label}: {len(songs)} recordings, {minutes:.1f} minutes, "
+        f"{found} notes by {settings.init or MODEL} in {count} segments; notes in {notes}"
+    )
