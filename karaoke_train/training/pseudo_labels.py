@@ -105,7 +105,9 @@ def _target(sound: Path, voices: Path, notes: Path) -> Path:
 def _told(songs: list[Song], count: int, settings: TrainSettings, notes: Path) -> str:
     minutes = sum(song.duration for song in songs) / 60
     found = sum(len(song.notes) for song in songs)
+    amounts = [(len(songs), "recording"), (found, "note"), (count, "segment")]
+    recordings, written, cut = (f"{n} {word}{'' if n == 1 else 's'}" for n, word in amounts)
     return (
-        f"labelled    {settings.pseudo_label}: {len(songs)} recordings, {minutes:.1f} minutes, "
-        f"{found} notes by {settings.init or MODEL} in {count} segments; notes in {notes}"
+        f"labelled    {settings.pseudo_label}: {recordings}, {minutes:.1f} minutes, {written} by "
+        f"{settings.init or MODEL}, in {cut}; to be seen in {notes}"
     )

@@ -78,6 +78,20 @@ def test_augmentation_depends_on_key_and_seed_alone() -> None:
     assert not torch.equal(dataset[3].features.mel, dataset[1].features.mel)
 
 
+def test_what_the_cache_holds_is_heard_as_it_is_and_all_else_changed() -> None:
+    def silent(
+        audio: np.ndarray, notes: tuple[Note, ...], rng: np.random.Generator
+    ) -> tuple[np.ndarray, tuple[Note, ...]]:
+        return np.zeros_like(audio), ()
+
+    sung, recorded = segment(FakeSong("sung")), segment(FakeSong("recorded"))
+    cache = FeatureCache()
+    cache.fill([sung], SETTINGS, workers=0)
+    dataset = SegmentDataset([sung, recorded], SETTINGS, cache=cache, augment=silent)
+    assert dataset[0].notes == NOTES
+    assert dataset[1].notes == ()
+
+
 def test_damaged_audio_is_named_and_the_next_segment_stands_in() -> None:
     songs = [FakeSong("good"), FakeSong("broken.wav", damaged=True), FakeSong("fine")]
     dataset = SegmentDataset([segment(song) for song in songs], SETTINGS)

@@ -130,7 +130,7 @@ def test_a_training_learns_from_recordings_and_says_by_whose_notes(
     )  # fmt: skip
     assert ran.code == 0, ran.err
     assert "2 recordings, 0.2 minutes" in ran.out
-    assert "by small in" in ran.out
+    assert "notes by small, in" in ran.out
     assert "whistle.wav: it may be an instrument" in ran.err
     assert (ran.best().parent / FOLDER / "one.csv").is_file()
     assert ran.records("config")[0]["config"]["pseudo_label"] == str(recordings)
