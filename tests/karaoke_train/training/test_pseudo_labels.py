@@ -106,12 +106,12 @@ def test_recordings_without_a_voice_are_an_error_in_words(tmp_path: Path) -> Non
     text(tmp_path / "in" / "broken.wav", "no sound")
     asked = settings(tmp_path / "in")
     data, trained = load_data(asked), build_model(asked)
-    with pytest.raises(DataError, match="no recording in .* has notes"):
+    with pytest.raises(DataError, match=r"no recording in .* has notes"):
         with_pseudo_labels(data, asked, trained, tmp_path / "run")
 
 
 def test_a_folder_that_is_not_there_is_named_before_anything_is_sung(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="there is no folder .*nowhere"):
+    with pytest.raises(DataError, match=r"there is no folder .*nowhere"):
         load_data(settings(tmp_path / "nowhere"))
 
 
