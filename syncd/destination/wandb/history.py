@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import select
 import subprocess
 import sys
@@ -33,6 +34,9 @@ ANSWERS_WITHIN: Final = 120.0
 # every few seconds would take for ever
 LEAST_RATE: Final = 15.0
 ASK_EACH: Final = 15.0  # seconds of silence, after each of which the server itself is asked
+# Bytes that the process and wandb-core may have each: they read an answer to its end, and of one
+# without an end a gigabyte in a minute. A page of long rows takes some hundred megabytes
+MOST_MEMORY: Final = 2 << 30
 _LOOK: Final = 0.25  # seconds between looks at whether anybody still wants to know
 _READ: Final = 1 << 20  # bytes
 _SOON: Final = 15.0  # seconds, once a history has had no answer
@@ -196,6 +200,7 @@ def main() -> None:
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the API's own words are no answers
     isolate_environment(Path(sys.argv[1]))
+    bound_memory(MOST_MEMORY)
     hide(question["key"])
     os.environ["WANDB_BASE_URL"] = question["base_url"]
     os.environ["WANDB_API_KEY"] = question["key"]
@@ -215,6 +220,13 @@ def main() -> None:
         answers.write(json.dumps(["error", words]) + "\n")
     answers.flush()
     os._exit(0)  # nothing of the SDK is worth waiting for
+
+
+def bound_memory(most: int) -> None:
+    """Have no more than so many bytes for this process, and for each that it starts."""
+    with suppress(ValueError, OSError):  # it has less already, or the system knows no such limit
+        _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+        resource.setrlimit(resource.RLIMIT_DATA, (most, hard))
 
 
 def _end_with_input() -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -225,3 +227,12 @@ def test_a_server_that_was_silent_a_while_ago_is_asked_again(
     now = time.monotonic()
     monkeypatch.setattr(history.time, "monotonic", lambda: now + 301)
     assert patience.seconds == ANSWERS_WITHIN
+
+
+def test_the_process_that_reads_a_history_has_no_more_memory_than_that() -> None:
+    ask = "from syncd.destination.wandb.history import bound_memory; bound_memory(1 << 30)"
+    then = "import os, sys; os.execl(sys.executable, sys.executable, '-c', 'bytearray(2 << 30)')"
+    done = subprocess.run(
+        [sys.executable, "-c", f"{ask}; {then}"], capture_output=True, text=True, check=False
+    )
+    assert done.stderr.rstrip().endswith("MemoryError")
