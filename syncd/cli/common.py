@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from karaoke_train.runlog.plain_text import json_text
-from syncd import logging_setup, settings
-from syncd.errors import Exit, SyncError
+from syncd import logging_setup, paths, settings
+from syncd.errors import Exit, SyncError, UsageError
 from syncd.settings import DESTINATIONS, LEVELS, Settings
 
 if TYPE_CHECKING:
@@ -145,6 +145,7 @@ def command(
     quiet: bool = False,
     daemon: bool = False,
     at_once: bool = False,
+    any_settings: bool = False,
 ) -> Callable[[Callable[..., Exit]], Command]:
     """Makes a command of a function: its docstring is the help, an Invocation its first argument,
     the settings' flags are its own.
@@ -152,6 +153,7 @@ def command(
     to_stdout: what it prints is its result. quiet: it says itself what came of it, so log records
     below errors are left out unless --log_level wants them. daemon: it starts one, and so takes
     what only a daemon does. at_once: it takes a moment, in which no garbage is looked for.
+    any_settings: it is of use where there is a mistake in them, which is said.
     """
 
     def make(run: Callable[..., Exit]) -> Command:
@@ -175,7 +177,13 @@ def command(
             flags |= {name: own.pop(name) for name in (_OF_A_DAEMON if daemon else ())}
 
             def load() -> Settings:
-                fresh = settings.load(flags)
+                try:
+                    fresh = settings.load(flags)
+                except UsageError as error:
+                    if not any_settings:
+                        raise
+                    print(f"karaoke-syncd: {error}", file=sys.stderr)
+                    fresh = Settings(state_dir=paths.state_folder())
                 logging_setup.set_up("error" if quiet and log_level is None else fresh.log_level)
                 return fresh
 

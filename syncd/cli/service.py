@@ -77,6 +77,7 @@ def install(call: Invocation, linger: bool) -> Exit:
 @command(
     "uninstall",
     to_stdout=True,
+    any_settings=True,
     exits={Exit.OK: "no service is installed any more", Exit.FAILED: _REFUSED},
     examples=(("karaoke-syncd service uninstall", "nothing of your data goes"),),
 )
@@ -95,6 +96,7 @@ def uninstall(call: Invocation) -> Exit:
 @command(
     "status",
     to_stdout=True,
+    any_settings=True,
     exits={
         Exit.OK: "the service is active",
         Exit.FAILED: "there is no user manager here; the message says what to do",
@@ -174,11 +176,19 @@ def reload(call: Invocation) -> Exit:
 
 
 def _ask_manager(call: Invocation, what: str) -> Exit:
-    from syncd.service import systemd
+    from syncd.service import systemd, unit_file
     from syncd.service.launch import start_arguments
 
     systemd.require_manager(shlex.join(start_arguments(call.settings)))
-    systemd.ask(what)
+    try:
+        systemd.ask(what)
+    except SyncError:
+        if unit_file.path().exists():
+            raise
+        raise SyncError(
+            "the service is not installed",
+            remedy="karaoke-syncd service install --log_dir DIR",
+        ) from None
     call.console.print(f"Asked to {what}; see karaoke-syncd service logs")
     return Exit.OK
 
@@ -186,6 +196,7 @@ def _ask_manager(call: Invocation, what: str) -> Exit:
 @command(
     "logs",
     to_stdout=True,
+    any_settings=True,
     exits={
         Exit.OK: "printed",
         Exit.FAILED: "this machine has no journal, or journalctl fails; its codes are ours",

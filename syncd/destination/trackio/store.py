@@ -49,7 +49,7 @@ _REMEDIES: Final = (  # what SQLite or the system says -> what to do; the rest f
     ("No space left", "Make room on its disk"),
     ("disk I/O error", "See whether its disk is full, or fails"),
     ("readonly", "Make it writable"),
-    ("Read-only", "Make it writable"),
+    ("Read-only", "Make it writable; for a service, run `karaoke-syncd service install` again"),
     ("Permission denied", "Make it writable"),
 )
 

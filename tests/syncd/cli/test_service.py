@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from syncd import paths
 from syncd.cli import main
 from syncd.errors import Exit
 from syncd.service import launch, systemd, unit_file
@@ -300,6 +301,10 @@ def test_restart_and_reload_are_the_managers(manager: UserManager, said: Said, v
     assert f"Asked to {verb}" in said()
     manager.refuse(verb)
     assert main(["service", verb]) == Exit.FAILED
+    assert "the service is not installed. karaoke-syncd service install" in said()
+    manager.unit.parent.mkdir(parents=True)
+    manager.unit.touch()
+    assert main(["service", verb]) == Exit.FAILED
     assert "Job failed" in said()
 
 
@@ -372,6 +377,29 @@ def test_logs_are_the_journals(
     )  # fmt: skip
     journalctl = ["--no-hostname", f"--user-unit={unit_file.NAME}", *handed_on]
     assert done.stdout.split("|")[:-1] == journalctl
+
+
+def test_a_mistake_in_the_settings_is_said_and_does_not_hide_the_service(
+    manager: UserManager, said: Said, home: Path
+) -> None:
+    assert install(f"--log_dir={home}") == Exit.OK
+    file = paths.config_file()
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text('log_dir = ["here"')
+    said()
+    assert main(["service", "status"]) == Exit.OK
+    words = said()
+    assert "config.toml: can't be read: Unclosed array" in words
+    assert "Active active" in words
+    assert main(["service", "reload"]) == Exit.USAGE
+    assert main(["service", "uninstall"]) == Exit.OK
+    assert not manager.unit.exists()
+    done = subprocess.run(
+        [*launch.command(), "service", "logs"],
+        capture_output=True, text=True, check=True, timeout=patience(60),
+    )  # fmt: skip
+    assert "Unclosed array" in done.stderr
+    assert done.stdout.startswith("--no-hostname|")
 
 
 def test_without_a_journal_a_detached_daemons_log_is_named(
