@@ -31,10 +31,11 @@ from karaoke_train.settings import MODEL
 from karaoke_train.training import fit
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from karaoke_train.dataset.load import Data
     from karaoke_train.model.model import VoiceToNotesModel
+    from karaoke_train.notes import Note
     from karaoke_train.settings import TrainSettings
 
 FOLDER = "pseudo_labels"  # in the run's
@@ -46,7 +47,7 @@ def with_pseudo_labels(
     """The data, and beside it the recordings that are to be trained on without anybody's notes.
 
     Rank 0 writes the notes and tells of them; all ranks read the same files. Segments are as long
-    as what `model` hears at once, at most. Raises DataError, CheckpointError, OSError.
+    as what `model` hears at once, at most. Raises DataError, CheckpointError.
     """
     if settings.pseudo_label is None:
         return data
@@ -54,8 +55,7 @@ def with_pseudo_labels(
     main = fit.rank(settings) == 0
     if main and not notes.is_dir():
         teacher = VoiceToNotes.from_pretrained(settings.init or MODEL, settings.device)
-        for problem in write(teacher, voices, notes):
-            print(one_line(f"left out: {problem}"), file=sys.stderr)
+        _tell(write(teacher, voices, notes))
     fit.share(main)  # the others wait for the files
     songs, problems = read(voices, notes)
     longest = min(settings.max_segment_seconds, model.config.window_frames * FRAME_SECONDS)
@@ -63,16 +63,16 @@ def with_pseudo_labels(
     if not pieces:
         raise DataError(f"no recording in {voices} has notes that are good enough to train on")
     if main:
+        _tell(problems)
         print(one_line(_told(songs, len(pieces), settings, notes)))
-    return replace(data, train=[*data.train, *pieces], problems=[*data.problems, *problems])
+    return replace(data, train=[*data.train, *pieces])
 
 
 def write(model: VoiceToNotes, voices: Path, notes: Path) -> Iterator[Problem]:
     """Write the notes of each recording below `voices` to its place below `notes`, as CSV.
 
-    What can't be read, or may be no singing, is a Problem and gets no file. Raises OSError.
+    What can't be read, or may be no singing, is a Problem and gets no file. Raises DataError.
     """
-    notes.mkdir(parents=True, exist_ok=True)
     for sound in (path for path in visible(voices) if path.suffix.lower() in io.SUFFIXES):
         try:
             with FileSound(sound) as heard:
@@ -83,9 +83,7 @@ def write(model: VoiceToNotes, voices: Path, notes: Path) -> Iterator[Problem]:
         if doubt:
             yield Problem(sound, doubt)
             continue
-        target = _target(sound, voices, notes)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        write_labels(target, found)
+        _write(_target(sound, voices, notes), found)
 
 
 def read(voices: Path, notes: Path) -> tuple[list[Song], list[Problem]]:
@@ -94,12 +92,28 @@ def read(voices: Path, notes: Path) -> tuple[list[Song], list[Problem]]:
     return songs, [one for one in problems if _had_notes(one.path, voices, notes)]
 
 
+def _write(target: Path, found: Sequence[Note]) -> None:
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        write_labels(target, found)
+    except OSError as error:
+        raise DataError(
+            f"{target} can't be written ({error.strerror}): a resumed run needs these notes. Make "
+            "room there, or start again with another --checkpoint_dir."
+        ) from error
+
+
 def _had_notes(path: Path, voices: Path, notes: Path) -> bool:
     return path.is_relative_to(notes) or _target(path, voices, notes).is_file()
 
 
 def _target(sound: Path, voices: Path, notes: Path) -> Path:
     return notes / sound.relative_to(voices).with_suffix(".csv")
+
+
+def _tell(problems: Iterable[Problem]) -> None:
+    for problem in problems:
+        print(one_line(f"left out: {problem}"), file=sys.stderr)
 
 
 def _told(songs: list[Song], count: int, settings: TrainSettings, notes: Path) -> str:

@@ -102,12 +102,34 @@ def test_notes_that_a_person_corrected_are_what_a_resumed_run_learns(
     assert len(read_labels(tmp_path / FOLDER / "more" / "two.csv")) > 1
 
 
+def test_recordings_of_one_name_are_told_and_left_out(
+    recordings: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("one.wav", "one.flac", "other.wav"):
+        (tmp_path / "in").mkdir(exist_ok=True)
+        sound, rate = soundfile.read(recordings / "one.wav")
+        soundfile.write(tmp_path / "in" / name, sound, rate)
+    asked = settings(tmp_path / "in")
+    data = load_data(asked)
+    both = with_pseudo_labels(data, asked, build_model(asked), tmp_path / "run")
+    assert {part.song.name for part in both.train[len(data.train) :]} == {"other"}
+    assert "one.flac: has the same name as" in capsys.readouterr().err
+
+
 def test_recordings_without_a_voice_are_an_error_in_words(tmp_path: Path) -> None:
     text(tmp_path / "in" / "broken.wav", "no sound")
     asked = settings(tmp_path / "in")
     data, trained = load_data(asked), build_model(asked)
     with pytest.raises(DataError, match=r"no recording in .* has notes"):
         with_pseudo_labels(data, asked, trained, tmp_path / "run")
+
+
+def test_notes_that_can_not_be_written_end_the_training_in_words(
+    model: VoiceToNotes, recordings: Path, tmp_path: Path
+) -> None:
+    text(tmp_path / "run", "a file where the folder would be")
+    with pytest.raises(DataError, match=r"two\.csv can't be written .* --checkpoint_dir"):
+        list(write(model, recordings, tmp_path / "run"))
 
 
 def test_a_folder_that_is_not_there_is_named_before_anything_is_sung(tmp_path: Path) -> None:
