@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import time
 from typing import TYPE_CHECKING, Final
 
@@ -142,18 +143,27 @@ def _stop(settings: Settings, console: Console, timeout: float) -> Exit:
 def restart(call: Invocation, timeout: float) -> Exit:
     """Stop the daemon, start it detached.
 
-    A daemon that systemd runs is restarted by systemd, with its own flags.
+    Folders, project and destinations that are not named stay the daemon's. A daemon that systemd
+    runs, or would run if it were not stopped, is restarted by systemd, with its own flags.
     """
-    from syncd.service import systemd
+    from syncd.service import folders, systemd
+    from syncd.service.launch import named_by_flags
     from syncd.state.lease import seen_daemon
 
-    holder = seen_daemon(call.settings.state_dir)
-    if holder and holder.pid == systemd.state().pid:
+    holder, named = seen_daemon(call.settings.state_dir), named_by_flags(call.settings)
+    service = systemd.state()
+    if holder.pid == service.pid if holder else service.enabled and not (service.runs or named):
         systemd.ask("restart")
         call.console.print("The service was restarted. See karaoke-syncd service status")
+        if named:
+            call.console.print(
+                "It has its own flags, not those given here. For these: karaoke-syncd service "
+                f"install {shlex.join(named)}"
+            )
         return Exit.OK
+    settings = folders.in_force(call.settings) if holder else call.settings
     stopped = _stop(call.settings, call.console, timeout)
-    return _start_detached(call.settings, call.console) if stopped is Exit.OK else stopped
+    return _start_detached(settings, call.console) if stopped is Exit.OK else stopped
 
 
 @command(

@@ -13,7 +13,7 @@ from typing import Final
 
 from syncd import paths
 from syncd.errors import SyncError
-from syncd.settings import BY_FLAG, Settings
+from syncd.settings import BY_DAEMON, BY_FLAG, Settings
 from syncd.state.lease import daemon_of, make_state_folder, unwritable
 
 VERSION_WAIT: Final = 60.0  # seconds that a program may take to say its version
@@ -23,6 +23,7 @@ HANDED_ON: Final = (
     *("log_dir", "recursive", "project", "entity", "log_level", "destinations"),
     *("on_event", "silent_after"),
 )
+_DEFAULTS: Final = Settings(state_dir=Path())
 _FLAGS: Final = {"destinations": "destination"}  # of settings that hold several
 
 
@@ -65,12 +66,13 @@ def start_arguments(settings: Settings) -> list[str]:
     its changes; so is the environment, which a unit has as well. The log folders alone are handed
     on from there, too, and by default, with their whole paths: the new process may run elsewhere.
     """
-    return [
-        word
-        for name in HANDED_ON
-        if _is_handed_on(name, settings)
-        for word in _words(_FLAGS.get(name, name), getattr(settings, name))
-    ]
+    return _as_flags(settings, [name for name in HANDED_ON if _is_handed_on(name, settings)])
+
+
+def named_by_flags(settings: Settings) -> list[str]:
+    """The flags of this command line alone, as `start` takes them."""
+    named = [name for name in HANDED_ON if settings.origin.get(name) == BY_FLAG]
+    return _as_flags(settings, named)
 
 
 def start_in_background(settings: Settings) -> int:
@@ -107,7 +109,16 @@ def start_in_background(settings: Settings) -> int:
 
 def _is_handed_on(name: str, settings: Settings) -> bool:
     origin = settings.origin.get(name)
-    return origin == BY_FLAG or (name == "log_dir" and origin != str(paths.config_file()))
+    if name == "log_dir":
+        return origin != str(paths.config_file())
+    of_its_start = origin == BY_DAEMON and getattr(settings, name) != getattr(_DEFAULTS, name)
+    return origin == BY_FLAG or of_its_start
+
+
+def _as_flags(settings: Settings, names: Sequence[str]) -> list[str]:
+    return [
+        word for name in names for word in _words(_FLAGS.get(name, name), getattr(settings, name))
+    ]
 
 
 def _words(flag: str, value: object) -> Sequence[str]:

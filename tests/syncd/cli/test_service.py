@@ -16,6 +16,7 @@ from syncd import paths
 from syncd.cli import main
 from syncd.errors import Exit
 from syncd.service import launch, systemd, unit_file
+from syncd.settings import Settings
 from syncd.state import daemon_report, lease
 from syncd.state.daemon_report import DaemonReport
 from tests.fakes.user_manager import UserManager
@@ -358,6 +359,35 @@ def test_restart_of_a_daemon_that_systemd_runs_is_left_to_systemd(
         lock.release()
     assert manager.asked()[-1] == f"restart {unit_file.NAME}"
     assert "The service was restarted" in said()
+
+
+def test_restart_says_that_a_service_does_not_take_its_flags(
+    manager: UserManager, home: Path, said: Said
+) -> None:
+    install()
+    manager.set(pid=str(os.getpid()))
+    lock = lease.state_lock(home / "state" / "karaoke-syncd")
+    lock.acquire()
+    try:
+        assert main(["restart", f"--log_dir={home}/my songs"]) == Exit.OK
+    finally:
+        lock.release()
+    assert f"karaoke-syncd service install '--log_dir={home}/my songs'" in said()
+
+
+def test_restart_after_a_stop_of_the_service_is_left_to_systemd(
+    manager: UserManager, monkeypatch: pytest.MonkeyPatch, home: Path
+) -> None:
+    started: list[Settings] = []
+    monkeypatch.setattr(launch, "start_in_background", lambda its: started.append(its) or 1)
+    install()
+    manager.set(active="inactive")
+    assert main(["restart"]) == Exit.OK
+    assert manager.asked()[-1] == f"restart {unit_file.NAME}"
+    assert started == []
+    manager.set(active="inactive")
+    assert main(["restart", f"--log_dir={home}/others"]) == Exit.OK
+    assert [its.log_dir for its in started] == [(home / "others",)]
 
 
 @pytest.mark.parametrize(
