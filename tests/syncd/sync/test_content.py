@@ -13,7 +13,7 @@ import pytest
 from karaoke_train.runlog.format import RunHeader, encode
 from karaoke_train.runlog.timestamps import parse_timestamp
 from syncd.destination.base import Destination, RemoteRun, Row, RunRef
-from syncd.destination.rows import row
+from syncd.destination.rows import PART, row
 from syncd.errors import RunRefused, RunTrouble
 from syncd.source import tailer
 from syncd.source.media_folder import MediaFolder
@@ -36,19 +36,28 @@ class Shown:
     def history(self, run: RunRef) -> Iterator[Row]:
         return iter(self._rows)
 
+    def rows(self, run: RunRef, first: int, end: int) -> list[Row]:
+        return [row for row in self._rows if first <= row["_step"] < end]
+
+    def steps(self, run: RunRef) -> int | None:
+        return len(self._rows)
+
+    def pause(self, seconds: float) -> None:
+        pass
+
 
 def content(folder: Path, *steps: int, lines: int = 6, other: int | None = None) -> Content:
     """A file of so many lines, and a server with the rows of these; one of them is not its own."""
     folder.mkdir(exist_ok=True)
     path = folder / "log.jsonl"
-    path.write_bytes(config_line("run") + b"".join(map(train_line, range(lines - 1))))
+    path.write_bytes(config_line("run", part="ours") + b"".join(map(train_line, range(lines - 1))))
     started = parse_timestamp(CREATED, 0.0)
     made = [{**row(line, started), "_step": line.at.ordinal} for line in tailer.each_line(path)]
     rows: list[dict[str, Any]] = [made[step] for step in steps]
     if other is not None:
         rows[other] = {"_step": steps[other], "foreign": 1}
     shown = cast("Destination", Shown(rows))
-    header = RunHeader("run", "run", "songs", created=CREATED)
+    header = RunHeader("run", "run", "songs", created=CREATED, part="ours")
     ref = RunRef("team", "songs", "run")
     return Content(path, MediaFolder(folder / "media"), header, ref, shown, "run")
 
@@ -150,6 +159,37 @@ def test_beside_a_writer_and_an_upload_that_never_rest_a_comparison_ends_and_fin
 def test_a_row_that_is_not_the_files_is_for_a_person_to_decide(tmp_path: Path) -> None:
     with pytest.raises(RunRefused, match="1 records on the server are not the file's"):
         content(tmp_path, 0, 1, 2, other=1).first_missing(3)
+
+
+def with_another_part(ours: Content, *steps: int) -> Content:
+    """The same run, with rows of another part of it behind those of this file."""
+    begin, *rest = steps
+    rows = [*ours.destination.history(ours.ref), {"_step": begin, PART: "another"}]
+    rows += [{"_step": step, "foreign": 1} for step in rest]
+    return replace(ours, destination=cast("Destination", Shown(rows)))
+
+
+def test_the_rows_of_a_later_part_are_none_of_this_file(tmp_path: Path) -> None:
+    ours = with_another_part(content(tmp_path, 0, 1, 2, lines=3), 3, 4)
+    assert ours.compared().consistent
+    assert ours.first_missing(3) is None
+
+
+def test_lines_in_the_places_of_a_later_part_are_for_a_person_to_decide(tmp_path: Path) -> None:
+    ours = with_another_part(content(tmp_path, 0, 1, 2, lines=5), 3, 4)
+    assert ours.compared().extra_at == [3]
+    with pytest.raises(RunRefused, match="are not the file's"):
+        ours.first_missing(5)
+
+
+def test_it_looks_right_with_as_many_steps_and_its_first_and_last_row(tmp_path: Path) -> None:
+    ours = content(tmp_path, *range(6))
+    *_, last = tailer.each_line(ours.path)
+    assert ours.looks_right(last.end, 1, 6)
+    assert not ours.looks_right(last.end, 1, 5)
+    assert not ours.looks_right(last.end, 1, 7)
+    assert not content(tmp_path, *range(6), other=5).looks_right(last.end, 1, 6)
+    assert not content(tmp_path, *range(6), other=0).looks_right(last.end, 1, 6)
 
 
 def test_so_many_bytes_of_pictures_are_compared_and_no_more(tmp_path: Path) -> None:

@@ -13,17 +13,18 @@ from syncd.source.media_folder import MediaFolder
 from syncd.sync import portions
 from syncd.sync.portions import portion
 
-T, M, L = "train", "small.png", "large.png"
-# Not more than 3 lines beside the first file, 2 files, 1,000 bytes; large.png has 600
+T, M, L, X = "train", "small.png", "large.png", "largest.png"
+# Not more than 5 lines beside the first file, 3 files, 1,000 bytes; large.png has 600, largest 1,000
 CASES = {
     "none comes with files": ([T] * 9, 9),
     "a word is no type": (["media"] * 9, 9),
-    "the lines before the first file": ([T, T, T, T, M], 4),
-    "some lines with a file": ([T, M, T, T, T], 3),
-    "so many files": ([M, M, M], 2),
-    "so many bytes": ([L, L, L], 2),
-    "one file that is over it": ([L, M, M], 2),
-    "a file that is not there": (["gone.png", "gone.png", T], 2),
+    "the lines before the first file": ([T, T, T, T, T, T, M], 6),
+    "some lines with a file": ([T, M, T, T, T, T], 5),
+    "a file long after another": ([M, T, T, T, T, T, T, M], 5),
+    "so many files": ([M, M, M, M], 3),
+    "so many bytes": ([L, L, M], 2),
+    "one file that is over it": ([X, M, M], 1),
+    "a file that is not there": (["gone.png", "gone.png", "gone.png", T], 3),
 }
 
 
@@ -31,6 +32,7 @@ CASES = {
 def media(tmp_path: Path) -> MediaFolder:
     (tmp_path / M).write_bytes(b"x")
     (tmp_path / L).write_bytes(b"x" * 600)
+    (tmp_path / X).write_bytes(b"x" * 1000)
     return MediaFolder(tmp_path)
 
 
@@ -44,7 +46,7 @@ def line(what: str) -> bytes:
 def test_a_send_has_few_files(
     media: MediaFolder, monkeypatch: pytest.MonkeyPatch, what: list[str], taken: int
 ) -> None:
-    for name, value in {"MOST_BESIDE": 3, "MOST_MEDIA": 2, "MOST_BYTES": 1000}.items():
+    for name, value in {"MOST_BESIDE": 5, "MOST_MEDIA": 3, "MOST_BYTES": 1000}.items():
         monkeypatch.setattr(portions, name, value)
     lines = Lines.of(b"".join(map(line, what)), Position(7, 70))
     assert len(portion(lines, 100, media)) == taken
