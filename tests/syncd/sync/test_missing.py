@@ -4,12 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import cast
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
-from syncd.destination.base import Destination, RemoteRun, Row, RunRef
-from syncd.sync.missing import agreeing
+from karaoke_train.runlog.format import RunHeader
+from syncd.destination.base import Destination, RemoteRun, Row, RunRef, Uploader
+from syncd.source import tailer
+from syncd.source.media_folder import MediaFolder
+from syncd.sync.content import Content
+from syncd.sync.missing import agreeing, send_again
+from tests.fakes.uploads import IDENTITY
+from tests.syncd.world import config_line, train_line
 
 REF = RunRef("team", "songs", "run")
 
@@ -32,6 +40,26 @@ class Shown:
 
     def pause(self, seconds: float) -> None:
         self.waited.append(seconds)
+
+
+def test_what_is_missing_is_sent_again_up_to_the_end_and_its_files_are_brought(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "log.jsonl"
+    path.write_bytes(config_line() + b"".join(map(train_line, range(9))))
+    sent: list[Any] = []
+    uploader = SimpleNamespace(
+        rewinds=True,
+        rewind=lambda ordinal, attempt: sent.append((ordinal, attempt)),
+        send=lambda lines: sent.extend(line.at.ordinal for line in lines),
+        bring=lambda: sent.append("files"),
+    )
+    there = SimpleNamespace(identity=IDENTITY)
+    media = MediaFolder(tmp_path / "media")
+    content = Content(path, media, RunHeader("r", "r", "p"), REF, cast("Destination", there), "r")
+    *_, last = [line for line in tailer.each_line(path) if line.at.ordinal < 6]
+    send_again(content, cast("Uploader", uploader), 3, last.end)
+    assert sent == [(3, 1), 3, 4, 5, "files"]
 
 
 @pytest.mark.parametrize(

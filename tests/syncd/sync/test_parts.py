@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
 from karaoke_train.runlog import RunLog
 from karaoke_train.runlog.format import RunHeader
 from syncd.destination.base import RemoteRun
+from syncd.errors import RunTrouble
 from syncd.source.scanner import LogFile
-from syncd.sync.parts import Stillness, earlier_parts, may_have_parts, written_elsewhere
+from syncd.sync.content import Content
+from syncd.sync.parts import (
+    Stillness,
+    await_claimed,
+    earlier_parts,
+    may_have_parts,
+    written_elsewhere,
+)
 
 STILL, ALIVE = 5.0, 75.0
 
@@ -41,6 +51,15 @@ def test_a_count_or_a_sign_of_life_that_moves_begins_the_wait_anew() -> None:
     assert quiet.left(RemoteRun(8, 7, "running"), "12:01", 140.0) == ALIVE
     # as a server whose clock is years off: what it says is compared with itself alone
     assert quiet.left(RemoteRun(8, 7, "running"), "12:01", 140.0 + ALIVE) == 0.0
+
+
+def test_a_place_that_somebody_else_takes_while_it_is_being_claimed_is_not_ours() -> None:
+    shown, waited = [None, True, False], []
+    there = SimpleNamespace(pause=waited.append)
+    content = SimpleNamespace(destination=there, begins_at=lambda base: shown.pop(0))
+    with pytest.raises(RunTrouble, match="another part of the run has come to line 7"):
+        await_claimed(cast("Content", content), 7, settle=5.0)
+    assert waited[-1] == 5.0
 
 
 def test_a_part_that_waits_says_for_how_long_and_how_to_part() -> None:

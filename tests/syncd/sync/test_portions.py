@@ -14,7 +14,8 @@ from syncd.sync import portions
 from syncd.sync.portions import portion
 
 T, M, L, X = "train", "small.png", "large.png", "largest.png"
-# Not more than 5 lines beside the first file, 3 files, 1,000 bytes; large.png has 600, largest 1,000
+# Not more than 5 lines beside the first file, 3 files, 1,000 bytes; large.png has 600, largest.png
+# all of them
 CASES = {
     "none comes with files": ([T] * 9, 9),
     "a word is no type": (["media"] * 9, 9),

@@ -18,7 +18,7 @@ from karaoke_train.runlog.lock import Lock
 from karaoke_train.runlog.reader import Line, Position, parse_line
 from syncd import memory
 from syncd.destination.base import Destination, Outcome, Target
-from syncd.destination.refusals import not_counted
+from syncd.destination.refusals import not_counted, out_of_place
 from syncd.destination.wandb.credentials import Login
 from syncd.destination.wandb.destination import WandbDestination
 from syncd.errors import Leased, NotCounted, RunRefused, RunTrouble, Unreachable, UploadError
@@ -137,6 +137,19 @@ def test_a_run_opened_sent_confirmed_and_closed(path: Path, server: FakeServer) 
     assert (known.confirmed, known.ended, known.entity, known.project) == (
         END, True, "team", "songs",
     )  # fmt: skip
+
+
+def test_an_account_that_becomes_another_while_the_end_is_told_has_none_of_it(
+    path: Path, server: FakeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    accounts = ["team"]
+    one = session(path, server, entity=lambda: accounts[-1])
+    uploaded(one, server)
+    monkeypatch.setattr(FakeUploader, "close", lambda *_: accounts.append("others"))
+    assert one.close(FINISHED, END) == Closed(True)
+    known = cursor.load(path.parent / "state" / "cursors", "run-1")
+    assert known is not None
+    assert (known.entity, known.ended) == ("team", True)
 
 
 def test_a_part_is_sent_where_not_more_is_allowed(path: Path, server: FakeServer) -> None:
@@ -374,6 +387,42 @@ def test_a_stop_does_not_wait_until_a_log_was_read_to_the_servers_count(
 
 def stopped(seconds: float) -> None:
     raise Unreachable("the daemon is stopping")
+
+
+def test_what_the_server_has_is_looked_at_before_an_end_is_told(
+    path: Path, server: FakeServer
+) -> None:
+    one = session(path, server)
+    uploaded(one, server)
+    server.runs["run-1"].rows[-1] = {"_step": 5, "foreign": 1}
+    assert "are not the file's" in failed(one.close(FINISHED, END)).what
+    assert server.runs["run-1"].outcome is None
+
+
+def test_a_file_that_was_written_over_is_found_before_its_end_is_told(
+    path: Path, server: FakeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = session(path, server)
+    uploaded(one, server)
+    monkeypatch.setattr(Content, "looks_right", lambda *_: True)  # the server has what was sent
+    path.write_bytes(DATA.replace(b"0.2}", b"0.9}"))
+    assert isinstance(one.close(FINISHED, END), Blocked)
+    assert server.runs["run-1"].outcome is None
+
+
+def test_a_contradiction_may_be_a_late_answer_and_the_second_in_a_row_is_mended(
+    path: Path, server: FakeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def contradicts(uploader: FakeUploader) -> int:  # as the SDK's does
+        raise out_of_place(0)
+
+    monkeypatch.setattr(FakeUploader, "open", contradicts)
+    server.rewinding = False
+    one = session(path, server)
+    failed(one.open())
+    assert not server.rewinding
+    failed(one.open())
+    assert server.rewinding
 
 
 def test_a_torn_tail_is_nothing_to_send(path: Path, server: FakeServer) -> None:

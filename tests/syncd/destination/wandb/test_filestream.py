@@ -11,9 +11,10 @@ import pytest
 
 from karaoke_train.runlog.reader import Position
 from syncd.destination.base import Outcome, Target
-from syncd.destination.wandb.api import Api
+from syncd.destination.wandb import filestream
+from syncd.destination.wandb.api import Api, Streamed
 from syncd.destination.wandb.credentials import Login
-from syncd.destination.wandb.filestream import AHEAD, FileStream
+from syncd.destination.wandb.filestream import AHEAD, MAX_SLOWED, FileStream
 from syncd.destination.wandb.heartbeats import Heartbeats
 from syncd.destination.wandb.lanes import Lanes
 from syncd.destination.wandb.pace import Pace
@@ -171,7 +172,9 @@ def test_a_post_that_was_not_taken_is_seen_at_the_post(
     assert bench.server.run(run.run_id)["errors"] == []
 
 
-def test_a_request_that_is_too_large_is_halved_until_it_fits(bench: DirectBench) -> None:
+def test_a_request_that_is_too_large_is_halved_until_it_fits(
+    bench: DirectBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
     run = Run(bench, lines=40)
 
     def small(request: Any) -> Any:
@@ -181,15 +184,37 @@ def test_a_request_that_is_too_large_is_halved_until_it_fits(bench: DirectBench)
         too_large = history and len(history["content"]) > 7
         return Fault("status", endpoint="file_stream", status=413) if too_large else None
 
+    def posts() -> int:
+        return sum("file_stream" in seen.path for seen in bench.server.requests())
+
+    half = run.lines.first(20)
+    monkeypatch.setattr(filestream, "MAX_POST", 2 * len(half.data))
     uploader = run.open()
     bench.server.hook = small
+    before = posts()
     try:
-        uploader.send(run.lines)
+        uploader.send(half)
+        assert (first := posts() - before) > 4
+        uploader.send(run.lines_from(20))
     finally:
         bench.server.hook = None
+    assert posts() - before - first < first  # what the server takes is remembered
     assert uploader.confirm() == 40
     uploader.close(FINISHED, ())
     assert run.steps() == list(range(40))
+
+
+def test_a_rate_limits_reset_holds_all_runs_back_for_a_minute_at_the_most(
+    bench: DirectBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, pace = Run(bench), Pace(FakeClock())
+    uploader = FileStream(run.target, bench.api, pace, Lanes("direct"))
+    uploader.open()
+    monkeypatch.setattr(
+        bench.api, "file_stream", lambda *_: Streamed(False, remaining=0.0, reset=1e9)
+    )
+    uploader.send(run.lines)
+    assert uploader.pause() == MAX_SLOWED
 
 
 def test_a_proxys_page_that_says_too_large_is_no_portal(tmp_path: Path) -> None:

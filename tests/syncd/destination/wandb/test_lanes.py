@@ -74,6 +74,29 @@ def test_one_run_has_a_lane_of_its_own_and_several_are_the_server() -> None:
     assert (lanes.server, lanes.words) == (Lane.SDK, "SDK, because HTTP 400")
 
 
+def test_runs_that_are_refused_say_nothing_against_a_server_that_counts() -> None:
+    lanes = Lanes("auto")
+    lanes.counted()
+    for number in range(MOST_REFUSED):
+        assert lanes.leave_for(a_run(number), "HTTP 400")
+    assert (lanes.server, lanes.of(a_run(0))) == (Lane.DIRECT, Lane.SDK)
+
+
+@pytest.mark.parametrize("asked", ["auto", "sdk"])
+def test_a_run_with_lines_missing_goes_the_way_that_can_go_back_to_them(asked: str) -> None:
+    lanes = Lanes(asked)
+    lanes.leave("why")
+    lanes.mend(A_RUN)
+    assert (lanes.of(A_RUN), lanes.of(a_run(1))) == (Lane.DIRECT, Lane.SDK)
+
+
+def test_what_is_remembered_from_the_future_is_forgotten(tmp_path: Path) -> None:
+    clock = FakeClock()
+    clock.advance(100.0)
+    Lanes("auto", tmp_path, clock).leave("why")
+    assert Lanes("auto", tmp_path, FakeClock()).server is Lane.DIRECT
+
+
 @pytest.mark.parametrize(
     "content", ["", "{", "[]", '{"lane": 3}', '{"lane":"sdk","why":"","at":"x"}']
 )
