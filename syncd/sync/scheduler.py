@@ -250,6 +250,8 @@ class Run(NamedTuple):
     opened_at: float = 0.0  # when its session was opened
     opened_for: int = 0  # bytes that the file had then
     grown_at: float = 0.0  # when the file last grew
+    # The same, once it was found with something in it: what has just been found may be a year old
+    grew_at: float = -math.inf
     checked_at: float = 0.0  # when the writer's lock was last looked at
     progress_at: float = 0.0  # when lines were last sent, or the count moved
     # Lines that may be sent beyond the last confirmed one. None where only the count can show that
@@ -314,7 +316,8 @@ def _fields_after(
             # Whoever waits already keeps its place. A file that became smaller is for the next
             # read to judge
             since = run.waits_since if needs_session(run) else now
-            return run._replace(size=size, grown_at=now, waits_since=since)
+            grew_at = now if run.size else run.grew_at
+            return run._replace(size=size, grown_at=now, grew_at=grew_at, waits_since=since)
         case Opened(at, ahead, outcome, base):
             # Back to the server's count, whatever was believed: behind `confirmed` where the
             # server lost lines, before it where an earlier session's lines still arrived

@@ -5,7 +5,8 @@ Pure: no clock, file or thread. What is to be done for one run is the scheduler'
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
+from itertools import islice
 from typing import Final
 
 from syncd.errors import Leased
@@ -29,6 +30,10 @@ LARGE_AT_ONCE: Final = 4  # of them, sends that wait for room: one has it at a t
 FILES_AT_ONCE: Final = 6  # of them, those that bring files, as the ends of runs do as well
 LARGE: Final = 24 << 10  # bytes of lines that may need it, however short they are
 MOST_FILES: Final = 100  # of a run that wait, beyond which its next lines wait for them
+# Of the places one in so many is for runs that are being written, where others would take them all:
+# a folder of old logs may come at any time, and takes hours
+LIVE_SHARE: Final = 4
+LIVE_FOR: Final = 300.0  # seconds since its file last grew, for which a run counts as such
 # What takes long, by what it waits for
 _AT_ONCE: Final[Mapping[ActionKind | None, int]] = {
     ActionKind.OPEN: SLOW_AT_ONCE,
@@ -55,13 +60,35 @@ def actions(
     rest = [action for action in chosen if action.kind is not ActionKind.OPEN]
     if not online or not opens:
         return _few_slow(runs, rest)
-    in_use = sum(run.phase not in (Phase.IDLE, Phase.BLOCKED) for run in runs.values())
+    in_use = sum(map(_has_place, runs.values()))
     room = max(0, limits.open_runs - in_use)
+    first: Set[RunKey] = frozenset()
     if len(opens) > room:  # runs take turns: who has waited longest is first
         opens.sort(key=lambda action: runs[action.key].waits_since)
+        first = _live_ones(runs, opens, now, limits)
+        opens.sort(key=lambda action: action.key not in first)
         wanted = sum(_asks_for_a_turn(runs[action.key], now, limits) for action in opens)
         rest = _giving_way(runs, rest, wanted - room, now, limits)
-    return _few_slow(runs, rest + opens[:room])
+    return _few_slow(runs, rest + opens[:room], first)
+
+
+def _live_ones(
+    runs: Mapping[RunKey, Run], opens: Iterable[Action], now: float, limits: Limits
+) -> Set[RunKey]:
+    """The runs that go before all others: so many that those which are being written have their
+    share of the places."""
+    share = limits.open_runs // LIVE_SHARE
+    share -= sum(_has_place(run) and _is_live(run, now) for run in runs.values())
+    live = (action.key for action in opens if _is_live(runs[action.key], now))
+    return set(islice(live, max(0, share)))
+
+
+def _is_live(run: Run, now: float) -> bool:
+    return run.outcome is None and now - run.grew_at < LIVE_FOR
+
+
+def _has_place(run: Run) -> bool:
+    return run.phase not in (Phase.IDLE, Phase.BLOCKED)
 
 
 def _asks_for_a_turn(run: Run, now: float, limits: Limits) -> bool:
@@ -88,13 +115,15 @@ def _giving_way(
     return stay + parked
 
 
-def _few_slow(runs: Mapping[RunKey, Run], chosen: list[Action]) -> list[Action]:
+def _few_slow(
+    runs: Mapping[RunKey, Run], chosen: list[Action], first: Set[RunKey] = frozenset()
+) -> list[Action]:
     """Without those that would leave too few threads to what takes a moment. Who was served longest
-    ago goes first."""
+    ago goes first, behind these."""
     slow = [action for action in chosen if _slow_kind(action, runs[action.key])]
     if not slow:  # nearly always
         return chosen
-    slow.sort(key=lambda action: _served_at(runs[action.key]))
+    slow.sort(key=lambda action: (action.key not in first, _served_at(runs[action.key])))
     under_way = Counter(map(_slow_under_way, runs.values()))
     del under_way[None]
     found = [action for action in chosen if not _slow_kind(action, runs[action.key])]

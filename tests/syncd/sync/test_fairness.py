@@ -161,6 +161,16 @@ def test_live_runs_are_served_beside_backlogs() -> None:
     assert min(taken) > max(taken) / 2  # and each backlog has its share
 
 
+@pytest.mark.parametrize("places", [4, 64])
+def test_live_runs_do_not_wait_for_a_folder_of_old_logs_that_comes(places: int) -> None:
+    old = {f"backlog{n}": 20 for n in range(1000)}
+    world = World(Limits(open_runs=places), 2, backlogs=old, opening=TICK, seconds=100.0)
+    world.play()
+    assert max(world.longest[key] for key in ("live0", "live1")) < 5 * VISIT
+    there = sum(world.runs[key].confirmed.ordinal == 20 for key in old)
+    assert there > 100  # most places are theirs
+
+
 def test_runs_that_are_elsewhere_do_not_take_everybodys_turn() -> None:
     few, many = World(Limits(open_runs=4), 4), World(Limits(open_runs=4), 4, leased=20)
     few.play()
