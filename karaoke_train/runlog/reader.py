@@ -47,12 +47,6 @@ def each_line(data: bytes, start: Position) -> Iterator[Line]:
         at, begin = line.end, newline + 1
 
 
-def split_lines(data: bytes, start: Position) -> tuple[list[Line], Position]:
-    """The complete lines of `data`, and where the next one begins; see `each_line`."""
-    lines = list(each_line(data, start))
-    return lines, lines[-1].end if lines else start
-
-
 def parse_line(raw: bytes, at: Position) -> Line:
     """One line with its newline; `at`: its start. An over-long one need not be given whole: see
     `overlong`."""

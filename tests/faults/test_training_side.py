@@ -22,13 +22,14 @@ from karaoke_train.runlog import LogBusy, RunLog, RunLogError, lock, provenance
 from karaoke_train.runlog.format import RunHeader, decode
 from karaoke_train.runlog.layout import lock_path
 from karaoke_train.runlog.lock import holder_of
-from karaoke_train.runlog.reader import Position, split_lines
+from karaoke_train.runlog.reader import Position
 from tests.karaoke_train.runlog.files import (
     IMPORTS,
     lines_of,
     python,
     records_of,
     run_python,
+    split_lines,
     steps_of,
     warned,
 )

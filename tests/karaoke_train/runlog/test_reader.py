@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from karaoke_train.runlog.format import MAX_LINE
-from karaoke_train.runlog.reader import HEAD, Line, Position, overlong, parse_line, split_lines
+from karaoke_train.runlog.reader import HEAD, Line, Position, overlong, parse_line
+from tests.karaoke_train.runlog.files import split_lines
 
 PIECES = st.sampled_from(
     [b'{"a": 1}', b'{"type": "train"', b"\n", b"\r\n", b"\0\0\0", b"\xff", b"\xef\xbb\xbf", b" "]

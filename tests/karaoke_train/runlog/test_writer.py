@@ -22,8 +22,15 @@ from karaoke_train.runlog import LogBusy, RunLog, RunLogError, create, lock, reo
 from karaoke_train.runlog.format import MAX_LINE, RunHeader
 from karaoke_train.runlog.layout import lock_path, log_name
 from karaoke_train.runlog.lock import Lock, holder_of
-from karaoke_train.runlog.reader import Position, split_lines
-from tests.karaoke_train.runlog.files import lines_of, records_of, run_python, steps_of, warned
+from karaoke_train.runlog.reader import Position
+from tests.karaoke_train.runlog.files import (
+    lines_of,
+    records_of,
+    run_python,
+    split_lines,
+    steps_of,
+    warned,
+)
 from tests.patience import patience
 
 

@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 
 from karaoke_train.runlog.format import MAX_DEPTH, encode
-from karaoke_train.runlog.reader import Line, Position, split_lines
+from karaoke_train.runlog.reader import Line, Position
 from syncd.destination.comparison import SHOWN, compare, media_hash
 from syncd.destination.rows import Media, attempt_at, row
 from syncd.source.media_folder import MediaFolder
+from tests.karaoke_train.runlog.files import split_lines
 
 STARTED = 1_700_000_000.0
 

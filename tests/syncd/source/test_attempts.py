@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from karaoke_train.runlog.format import MAX_LINE
-from karaoke_train.runlog.reader import Position, split_lines
+from karaoke_train.runlog.reader import Position
 from syncd.destination.rows import attempt_at
 from syncd.source.attempts import attempt_before
+from tests.karaoke_train.runlog.files import split_lines
 from tests.syncd.world import config_line, train_line
 
 AGAIN = config_line(resumed=True)

@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from karaoke_train.runlog import reader
-from karaoke_train.runlog.reader import Position, overlong, parse_line, split_lines
+from karaoke_train.runlog.reader import Position, overlong, parse_line
 from syncd.source.lines import Lines, special_lines
+from tests.karaoke_train.runlog.files import split_lines
 
 START = Position(7, 100)
 texts = st.lists(

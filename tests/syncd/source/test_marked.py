@@ -9,10 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from karaoke_train.runlog.format import MAX_LINE
-from karaoke_train.runlog.reader import Line, Position, split_lines
+from karaoke_train.runlog.reader import Line, Position
 from karaoke_train.runlog.record_types import RecordType
 from syncd.source.lines import Lines
 from syncd.source.marked import lines_at, mark_of, marked, marked_lines, marked_or_odd
+from tests.karaoke_train.runlog.files import split_lines
 
 MEDIA = b'{"type":"media"}\n'
 PIECES = (MEDIA, b'{"type": "epoch_summary","epoch":1}\n', b'{"type":"train","a":1}\n', b"\n",

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from karaoke_train.runlog.reader import Position, split_lines
+from karaoke_train.runlog.reader import Position
 from syncd.state import quarantine
+from tests.karaoke_train.runlog.files import split_lines
 
 LOG = Path("/logs/a.jsonl")
 

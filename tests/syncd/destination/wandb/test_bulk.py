@@ -11,10 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from karaoke_train.runlog.format import MAX_LINE
-from karaoke_train.runlog.reader import Position, split_lines
+from karaoke_train.runlog.reader import Position
 from syncd.destination.rows import Media, attempt_at
 from syncd.destination.wandb import bulk
 from syncd.destination.wandb.bulk import HistoryLines, Summary, history_lines, line_text, text
+from tests.karaoke_train.runlog.files import split_lines
 from tests.syncd.world import CREATED, config_line, end_line, train_line
 
 STARTED = 1705329022.0  # CREATED, in seconds

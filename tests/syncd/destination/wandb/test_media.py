@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 
-from karaoke_train.runlog.reader import Position, split_lines
+from karaoke_train.runlog.reader import Position
 from syncd.destination.rows import Media
 from syncd.destination.wandb import media as module
 from syncd.destination.wandb.media import MediaFiles, file_name
 from syncd.source.media_folder import MediaFolder
+from tests.karaoke_train.runlog.files import split_lines
 from tests.syncd.destination.wandb import odd_logs as odd
 
 
