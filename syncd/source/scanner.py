@@ -25,6 +25,11 @@ from syncd.source.safe_open import check_own, names_in, real
 from syncd.state.cursor import Head
 
 _NO_PROJECT: Final = ("", ".", "..")  # the dots: in an address they are no name, but a way up
+_NOT_ALLOWED: Final = (errno.EACCES, errno.EPERM)
+_OF_THE_DISK: Final = (
+    "That is the disk's or the file server's own word: see what the machine's log says of it "
+    "(dmesg, journalctl -k). What can be read again is uploaded by itself"
+)
 is_log: Final = re.compile(fnmatch.translate(LOG_FILES)).match  # of a file's name
 
 
@@ -324,7 +329,9 @@ def _unreadable(path: Path, error: OSError) -> UnusableFile:
         path,
         code=ProblemCode.UNREADABLE,
         problem=f"can't be read: {error.strerror}",
-        remedy="Make the file readable for this user; then it can be uploaded",
+        remedy="Make the file readable for this user; then it can be uploaded"
+        if error.errno in _NOT_ALLOWED
+        else _OF_THE_DISK,
     )
 
 
@@ -350,7 +357,9 @@ def _unlisted(folder: Path, error: OSError) -> UnusableFile:
         folder,
         code=ProblemCode.UNREADABLE,
         problem=f"can't be read: {error.strerror}",
-        remedy="Make the folder readable for this user; its runs are then uploaded by themselves",
+        remedy="Make the folder readable for this user; its runs are then uploaded by themselves"
+        if error.errno in _NOT_ALLOWED
+        else _OF_THE_DISK,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 from collections.abc import Mapping
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from syncd.errors import ProblemCode
+from syncd.source import scanner
 from syncd.source.fingerprint import digest
 from syncd.source.scanner import (
     FoundFile,
@@ -279,3 +281,24 @@ def test_what_is_left_of_a_log_that_was_emptied_belongs_to_its_run(log: Path) ->
     both = resolve_parts([LogScanner().look(path) for path in (log, moved)], before)
     assert [file.key for file in both if isinstance(file, LogFile)][1] == "run-1", "it was moved"
     assert not [file for file in both[:1] if isinstance(file, LogFile) and file.is_named]
+
+
+@pytest.mark.parametrize(
+    ("number", "asked_for"), [(errno.EACCES, "readable for this user"), (errno.EIO, "dmesg")]
+)
+def test_what_a_disk_refuses_is_told_from_what_rights_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, asked_for: str
+) -> None:
+    path = tmp_path / "training_log_1.jsonl"
+    path.write_bytes(config_line())
+
+    def refuses(*what: object, **how: object) -> bytes:
+        raise OSError(number, os.strerror(number))
+
+    for name in ("first_line", "names_in"):
+        monkeypatch.setattr(scanner, name, refuses)
+    found = [LogScanner().look(path), *LogScanner().scan([tmp_path])]
+    for one in found:
+        assert isinstance(one, UnusableFile)
+        assert os.strerror(number) in one.problem
+        assert asked_for in one.remedy
