@@ -16,12 +16,12 @@ say karaoke-syncd start --detach
 finish() {
     say karaoke-syncd stop
     say karaoke-syncd plot
-    printf '\nTo see it on wandb: wandb login, then karaoke-syncd sync --log_dir %s/logs\n' "$PWD"
+    printf "\nTo see it on wandb: wandb login, then karaoke-syncd sync --log_dir '%s/logs'\n" "$PWD"
     if [ -t 1 ]; then
         say karaoke-syncd view   # until Ctrl-C
     else
         say karaoke-syncd sync --destination trackio
-        printf 'To see it in a browser: cd %s && XDG_STATE_HOME=%s TRACKIO_DIR=%s karaoke-syncd view\n' \
+        printf "To see it in a browser: cd '%s' && XDG_STATE_HOME='%s' TRACKIO_DIR='%s' karaoke-syncd view\n" \
             "$PWD" "$XDG_STATE_HOME" "$TRACKIO_DIR"
     fi
 }

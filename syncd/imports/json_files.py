@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Iterator, Mapping
+from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
@@ -19,6 +20,7 @@ from syncd.imports.foreign_run import ForeignRun
 
 STATE: Final = "trainer_state.json"  # as transformers calls it, in each checkpoint
 _CONFIGS: Final = ("config", "args", "hparams", "hyperparameters", "params")
+_BEFORE_METRICS: Final = 10  # lines with configs, or blank ones, that are looked past
 _MOST: Final = 256 << 20  # bytes of a document, which is read whole
 
 
@@ -70,9 +72,13 @@ def read_lines(path: Path, name: str) -> ForeignRun:
 
 
 def first_fields(path: Path) -> Mapping[str, Any]:
-    """What the first line holds; nothing where it is no object. Raises OSError."""
+    """What the first line behind the config holds; nothing where it is none. Raises OSError."""
     with path.open("rb") as file:
-        return _first(file)
+        for line in islice(lines_of(file, (b"\n",)), _BEFORE_METRICS):
+            fields = (line and _decoded(line)) or {}
+            if not (_config(fields) or (line is not None and not line.strip())):
+                return fields
+    return {}
 
 
 def _first(file: BinaryIO) -> Mapping[str, Any]:

@@ -149,6 +149,15 @@ def test_a_table_without_names_of_columns_is_refused(capsys: pytest.CaptureFixtu
 # --- JSON
 
 
+@pytest.mark.parametrize(
+    "before", ['{"config": {"lr": 0.1}}\n', "\n", '\n{"args": {"lr": 0.1}}\n\n']
+)
+def test_lines_behind_their_config_are_found_in_a_folder(before: str) -> None:
+    write("runs/a.jsonl", before + '{"step": 1, "loss": 0.5}\n')
+    imported("runs")
+    assert [record["loss"] for record in metrics()] == [0.5]
+
+
 def test_lines_of_json_are_records_and_the_first_may_be_the_config(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
