@@ -88,6 +88,7 @@ class Lock:
         self._lock: BaseFileLock | None = None  # the one that is held
         self._lease: SoftFileLease | None = None
         self._file: tuple[int, int] | None = None  # device and inode of the kernel's lock
+        self._signed = False  # whether our name is in it
 
     def acquire(self, timeout: float = 0.0) -> None:
         """Take the lock within `timeout` seconds, and write host, process id and time into it, for
@@ -99,7 +100,7 @@ class Lock:
 
         def acquired(descriptor: int) -> None:
             self._file = _identity(os.fstat(descriptor))
-            _sign(descriptor)
+            self._signed = _sign(descriptor)
 
         native = FileLock(
             self.path, thread_local=False, fallback_to_soft=False, on_acquired=acquired
@@ -114,6 +115,21 @@ class Lock:
                 self._acquire_lease(timeout)
         except Timeout:
             raise Held(self.path, read_holder(self.path)) from None
+
+    def sign_again(self) -> None:
+        """Write our name into the lock that is held, where the disk did not take it so far: the
+        holder before is named in it else, or nobody."""
+        if self._signed or self.soft or not self.held:
+            return
+        with suppress(OSError):
+            descriptor = os.open(
+                self.path, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+            )
+            try:
+                if _identity(os.fstat(descriptor)) == self._file:
+                    self._signed = _sign(descriptor)
+            finally:
+                os.close(descriptor)
 
     def release(self) -> None:
         """Release the lock; does nothing when it isn't held."""
@@ -237,11 +253,16 @@ def _signed(descriptor: int) -> Holder | None:
         return None
 
 
-def _sign(descriptor: int) -> None:
-    with suppress(OSError):  # a full disk: the lock is held all the same, only unsigned
+def _sign(descriptor: int) -> bool:
+    """Write our name into a lock; False where the disk does not take it. What may not be written
+    over stays as it is."""
+    try:
         if _is_lock(descriptor):
             os.ftruncate(descriptor, 0)
             os.pwrite(descriptor, _signature(), 0)
+    except OSError:  # a full disk: the lock is held all the same, only unsigned
+        return False
+    return True
 
 
 def _is_lock(descriptor: int) -> bool:

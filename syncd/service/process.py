@@ -217,6 +217,7 @@ def _keep(lock: Lock, settings: Settings) -> bool:
     `status` and `stop` would say that no daemon runs, and another one could begin. Whether it was.
     Raises DaemonRuns where one has."""
     if not lock.lost:
+        lock.sign_again()  # by who is named in it, `status` and `stop` know this process
         return False
     lock.release()
     try:

@@ -309,3 +309,30 @@ def test_a_lock_that_says_nothing_is_held_since_its_file_was_changed(path: Path)
     with path.open("rb") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         assert str(holder_of(path)).endswith("since 1970-01-02T00:00:00+00:00")
+
+
+def test_a_name_that_a_full_disk_did_not_take_is_written_once_there_is_room(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*what: object) -> NoReturn:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    lock = Lock(path)
+    lock.sign_again()
+    assert not path.exists()  # only a lock that is held is signed
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "pwrite", full)
+        lock.acquire()
+        lock.sign_again()
+    assert read_holder(path) is None
+    lock.sign_again()
+    holder = holder_of(path)
+    assert holder is not None
+    assert holder.pid == os.getpid()
+    with pytest.raises(Held):
+        Lock(path).acquire()
+    path.unlink()
+    path.touch()
+    lock.sign_again()
+    assert not path.read_bytes()  # another one in its place is nobody's yet
+    lock.release()

@@ -360,6 +360,30 @@ def test_a_state_folder_that_is_removed_leaves_the_daemon_its_owner(settings: Se
     assert run(settings, script) == Exit.OK
 
 
+def test_a_daemon_that_began_on_a_full_disk_is_known_once_there_is_room(settings: Settings) -> None:
+    """By `status` and `stop`, which go by the name in its lock: the last one's is there else."""
+    settings.state_dir.mkdir()
+    before = lease.state_lock(settings.state_dir).path
+    before.write_text('{"host": "here", "pid": 1, "since": "then"}')
+    patch = pytest.MonkeyPatch()
+    patch.setattr(os, "ftruncate", no_room)
+
+    def is_named(daemon: Daemon) -> None:
+        holder = lease.daemon_of(settings.state_dir)
+        assert holder is not None
+        assert holder.pid == os.getpid()
+
+    script = Script(wait, lambda daemon: patch.undo(), wait, is_named, send(signal.SIGTERM))
+    try:
+        assert run(settings, script) == Exit.OK
+    finally:
+        patch.undo()
+
+
+def no_room(descriptor: int, length: int) -> None:
+    raise OSError(28, "No space left on device")
+
+
 def test_a_daemon_that_began_in_a_removed_state_folders_place_has_it(settings: Settings) -> None:
     def is_taken(daemon: Daemon) -> None:
         shutil.rmtree(settings.state_dir)
