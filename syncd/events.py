@@ -69,6 +69,12 @@ def _of_run(run_id: str, level: int, words: str, *arguments: object) -> None:
     log.log(level, words, *arguments, extra={"run_id": run_id}, stacklevel=2)
 
 
+def reopened(run_id: str, path: Path, where: str) -> None:
+    """A run that was ended goes on again there. where: the destination's place."""
+    words = "%s: %s the run is shown as going on, though its end was told: it's told again"
+    _of_run(run_id, logging.WARNING, words, path.name, where)
+
+
 def sent_again(run_id: str, path: Path, first: int, end: int, where: str) -> None:
     """Records that the destination counts, and does not have. where: its name."""
     _of_run(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
@@ -45,7 +46,8 @@ _TAKEN: Final = {"log_dir": "Folders", "project": "Project", "destinations": "De
         Exit.OFFLINE: "the server can't be reached: of runs not named as compared nothing is known",
         Exit.LOGIN: "nobody is logged in, or the server refuses the account",
         Exit.FAILED: "some runs or folders could not be read or compared; each is named",
-        Exit.DIFFERENT: "records, pictures or sounds are missing at the server, or it has others",
+        Exit.DIFFERENT: "records, pictures, sounds or a run's end are missing at the server, or it "
+        "has others",
     },
     examples=(
         ("karaoke-syncd verify", "for the daemon's log folders, or ./logs"),
@@ -61,7 +63,7 @@ _TAKEN: Final = {"log_dir": "Folders", "project": "Project", "destinations": "De
 )
 def verify(call: Invocation, runs: Sequence[str], as_json: bool, repair: bool) -> Exit:
     """Compare what the server has with the files, record by record; of a run that has ended there,
-    see that its pictures and sounds are there, too.
+    see that its pictures and sounds are there, and that it is shown as ended.
 
     RUN is a run id. Without one or a FILE: all runs in the log folders that are to be uploaded.
     Folders, project and destinations that are not named are the daemon's, as those of `status`.
@@ -153,15 +155,18 @@ def _looked(files: Sequence[LogFile], settings: Settings, destination: Destinati
             known = None  # what another project or account has is not here
         ended = known is not None and known.ended
         found = report.verify(file, project, entity, destination, ended=ended)
-        return report.with_lost(found, known.records, known.base) if known else found
+        if known:
+            found = report.with_lost(found, known.records, known.base)
+            found.shown_as = report.shown_as(file, known, destination)
+        return found
 
     return report.each(files, look, destination)
 
 
 def _repair(damaged: Compared, settings: Settings) -> None:
     """Upload the runs once more, and believe nothing of what is known of them: that compares, and
-    sends again what is missing. Where nothing but pictures and sounds is, only their end is not
-    believed, with which they come. Where a daemon has a run, it does so."""
+    sends again what is missing. Where nothing but pictures and sounds is, or the end is not shown,
+    only that is not believed, with which they come. Where a daemon has a run, it does so."""
     from syncd.report.terminal import Terminal
     from syncd.state import cursor, decisions
     from syncd.sync.run_once import SyncInputs, sync
@@ -171,8 +176,9 @@ def _repair(damaged: Compared, settings: Settings) -> None:
     untold = []
     for file, found in damaged:
         known = cursor.load(state / "cursors", file.key)
-        if known and replace(found, absent=0).consistent:
-            cursor.save(state / "cursors", known._replace(ended=False))
+        if known and replace(found, absent=0, shown_as="").consistent:
+            doubted = known._replace(ended=not found.absent, unsettled=time.time())
+            cursor.save(state / "cursors", doubted)
             untold.append(file.key)
         else:
             decisions.retry(state, file.key)
@@ -351,4 +357,6 @@ def _details(result: Comparison, place: str) -> list[str]:
         f"record {one.ordinal}, {one.key}: {one.file} here, {one.server} {place}"
         for one in result.differences
     ]
+    if result.shown_as:
+        words.append(f"how it ended is not shown {place}: it is {result.shown_as} there")
     return words

@@ -107,7 +107,9 @@ class Target:
     came from this file, as far as a cursor of ours tells. attempt: that of the line before the
     first one that will be sent, from 1 (see `rows.attempt_at`). allowed_keys: of the config, what
     is told though it is named like a secret. header: perhaps a slim one, `whole` then has the rest,
-    of `length` bytes: 16 sessions that open at once would hold 16 configs otherwise."""
+    of `length` bytes: 16 sessions that open at once would hold 16 configs otherwise. since: the
+    attempt of the line before line m of the run, and the lines from m to n, for what the server
+    knows of the run beside its lines; None where that is surely as new as its count."""
 
     header: RunHeader
     entity: str
@@ -119,6 +121,7 @@ class Target:
     allowed_keys: tuple[str, ...] = ()
     read: Callable[[], RunHeader] | None = None
     length: int = 0
+    since: Callable[[int, int], tuple[int, Iterable[Lines]]] | None = None
 
     @contextmanager
     def whole(self) -> Iterator[RunHeader]:

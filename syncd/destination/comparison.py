@@ -62,6 +62,7 @@ class Comparison:
     destination's files, where these were asked for. placeholder: records that have a row, as they
     should, which says that there was something and not what: of a bad line, and of a picture or
     sound that could not be uploaded. Of the lists, the first few are in `…_at` and `differences`.
+    shown_as: the destination's word for a run whose end it was told, where it shows no such end.
     """
 
     records: int = 0
@@ -79,11 +80,13 @@ class Comparison:
     absent_at: list[int] = field(default_factory=list)
     placeholder_at: list[int] = field(default_factory=list)
     differences: list[Difference] = field(default_factory=list)
+    shown_as: str = ""
 
     @property
     def consistent(self) -> bool:
         """Whether what the server has is what the file has, as far as it got."""
-        return not (self.missing or self.duplicate or self.extra or self.different or self.absent)
+        records = self.missing or self.duplicate or self.extra or self.different
+        return not (records or self.absent or self.shown_as)
 
     @property
     def equal(self) -> bool:

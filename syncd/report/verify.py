@@ -12,7 +12,9 @@ from syncd.destination.base import Destination, RunRef
 from syncd.destination.comparison import SHOWN, Comparison
 from syncd.errors import Refused, SyncError, Unreachable, UploadError, unread
 from syncd.source.scanner import LogFile
+from syncd.state.cursor import Cursor
 from syncd.sync.content import Content
+from syncd.sync.outcome import outcome_before
 from syncd.sync.parts import base_of, may_have_parts
 
 _TRIES: Final = 3  # of one run, where the server says when to ask again
@@ -100,6 +102,18 @@ def verify(
         # where none of it is there, all that is there is of other parts
         content = replace(content, start=Position(remote.count if base is None else base, 0))
     return content.compared(with_files=ended)
+
+
+def shown_as(file: LogFile, known: Cursor, destination: Destination) -> str:
+    """The destination's word for a run whose end it was told, by the cursor, where it shows no such
+    end; empty where it does, or the run goes on. Raises Unreachable, Refused, RunTrouble."""
+    outcome = outcome_before(file.path, known.confirmed.offset)
+    if not (known.ended and outcome and file.size == known.confirmed.offset):
+        return ""
+    remote = destination.remote_run(RunRef(known.entity, known.project, file.run_id))
+    if remote is None or remote.count != known.confirmed.ordinal:  # it goes on, in another file
+        return ""
+    return "" if remote.shows(outcome) else remote.state or "no state"
 
 
 def with_lost(found: Comparison, confirmed: int, base: int = 0) -> Comparison:

@@ -64,6 +64,9 @@ class Cursor(NamedTuple):
     uncounted: int = 0
     stopped: bool = False  # somebody pressed Stop on the run's page
     ended: bool = False  # the server knows how the run ended
+    # When it was told, in seconds since 1970, where a post of an earlier session may still come and
+    # have the server show the run as running; 0.0 where none can
+    unsettled: float = 0.0
     updated: str = ""  # ISO 8601, when the server last confirmed anything
     head: Head | None = None  # of an ended run: there are many, and each look would read them all
 

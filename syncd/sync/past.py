@@ -40,7 +40,7 @@ class Past:
         """What the cursor says is so."""
         owner = Owner(known.path, known.first_line_hash, known.project)
         self.uploaded_from[known.run_id] = owner
-        if known.ended:
+        if known.ended and not known.unsettled:
             self._whole[known.run_id] = _Whole(
                 known.fingerprint.first,
                 known.confirmed.offset,

@@ -78,11 +78,12 @@ class Opened:
 class AlreadyComplete:
     """The server holds all lines, which end at `at`, and knows how the run ended, or has a later
     part of the run behind them. base: see `Run`. scanned_to: bytes of the file that were looked at,
-    where a torn line follows."""
+    where a torn line follows. look_in: see `Closed`."""
 
     at: Position
     base: int = 0
     scanned_to: int = 0
+    look_in: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,9 +123,11 @@ class Checked:
 
 @dataclass(frozen=True, slots=True)
 class Closed:
-    """The session is closed; ended: the server was told the outcome."""
+    """The session is closed; ended: the server was told the outcome. look_in: seconds until it is
+    asked whether it still shows it, where it may not; 0.0 for never."""
 
     ended: bool
+    look_in: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,6 +247,7 @@ class Run(NamedTuple):
     # told, and a crashed run that was told about can be resumed.
     outcome: Outcome | None = None  # how the run ended, as far as the file tells
     ended: bool = False  # the server knows the outcome
+    look_at: float = math.inf  # when it is asked whether it still does
     failures: int = 0  # in a row
     retry_at: float = 0.0
     waits_since: float = 0.0  # when it came to need a session that it has not
@@ -326,12 +330,13 @@ def _fields_after(
                 confirm_wait=limits.confirm_first, ahead=ahead, send_at=now,
                 opened_at=now, opened_for=run.size, outcome=outcome or run.outcome,
                 ended=False,  # a session shows the run as running, whatever was told before
+                look_at=math.inf,
             )  # fmt: skip
-        case AlreadyComplete(at, base, scanned_to):
+        case AlreadyComplete(at, base, scanned_to, look_in):
             # A torn tail counts as looked at: the run would be opened for it again and again
             return run._replace(
                 confirmed=at, sent=at, base=base, scanned_to=max(at.offset, scanned_to),
-                ended=True, failures=0, error=None,
+                ended=True, look_at=_look_at(now, look_in), failures=0, error=None,
             )  # fmt: skip
         case Sent():
             return _after_sent(run, event, now, limits)
@@ -342,10 +347,13 @@ def _fields_after(
         case Checked(outcome):
             # checked_at, not grown_at: the look itself is no sign of life of the writer
             return run._replace(outcome=outcome, checked_at=now)
-        case Closed(ended):
+        case Closed(ended, look_in):
             # A parked run (closed without an outcome) that had ended before has still ended
             ended = ended or run.ended
-            return run._replace(ended=ended, failures=0, error=None, waits_since=now)
+            return run._replace(
+                ended=ended, look_at=_look_at(now, look_in), failures=0, error=None,
+                waits_since=now,
+            )  # fmt: skip
         case Failed(error) | Blocked(error):
             return _after_failed(run, error, now, jitter, limits)
         case Retry():
@@ -354,6 +362,10 @@ def _fields_after(
             return run._replace(sent=run.confirmed, scanned_to=0) if phase is Phase.IDLE else run
         case StartOver(known):
             return known._replace(size=run.size)
+
+
+def _look_at(now: float, look_in: float) -> float:
+    return now + look_in if look_in else math.inf
 
 
 def _after_sent(run: Run, event: Sent, now: float, limits: Limits) -> Run:
@@ -443,7 +455,8 @@ def asleep(run: Run) -> bool:
     uploaded and ended, or has nothing yet."""
     # Nearly all runs of a folder are, and looking at each of 10,000 ten times per second took a
     # core's fiftieth. Blocked ones are not, though nothing is due for them: there are few
-    return run.phase is Phase.IDLE and not needs_session(run) and (run.ended or not run.size)
+    idle = run.phase is Phase.IDLE and not needs_session(run) and run.look_at == math.inf
+    return idle and (run.ended or not run.size)
 
 
 def due_at(run: Run, limits: Limits) -> float:
@@ -451,7 +464,9 @@ def due_at(run: Run, limits: Limits) -> float:
     # Nothing is for nearly all runs at nearly all ticks, and to find that out for each of 256 live
     # ones took a tenth of the daemon's time
     if run.phase is Phase.IDLE:
-        return run.retry_at if needs_session(run) else _check_at(run, limits)
+        if needs_session(run):
+            return run.retry_at
+        return min(_check_at(run, limits), max(run.look_at, run.retry_at))
     if run.phase is not Phase.OPEN:
         return math.inf
     unconfirmed = run.sent.ordinal != run.confirmed.ordinal
@@ -474,7 +489,8 @@ def waits_for_server(run: Run) -> bool:
 def next_action(key: RunKey, run: Run, now: float, limits: Limits) -> Action | None:
     """What is to be done for the run now, as far as others leave it room."""
     if run.phase is Phase.IDLE:
-        if needs_session(run):  # nothing new: a finished run costs no session after a restart
+        # Nothing new: a finished run costs no session after a restart
+        if needs_session(run) or now >= run.look_at:
             return Action(ActionKind.OPEN, key) if now >= run.retry_at else None
         return _check(key, run, now, limits)
     if run.phase is not Phase.OPEN:

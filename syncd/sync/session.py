@@ -5,7 +5,8 @@ An action that fails drops the session, so that what remains is what a crash wou
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -36,7 +37,7 @@ from syncd.failpoints import failpoint
 from syncd.source import fingerprint, marked, tailer
 from syncd.source.attempts import attempt_before
 from syncd.source.fingerprint import FileChanged, PinnedLog, open_pinned
-from syncd.source.lines import slim
+from syncd.source.lines import Lines, slim
 from syncd.source.scanner import LogFile, head_of
 from syncd.state import lease
 from syncd.state.cursor import Cursor, Fingerprint
@@ -49,6 +50,7 @@ from syncd.sync.at_end import (
     left_out_of_table,
 )
 from syncd.sync.content import Content
+from syncd.sync.late_posts import next_look
 from syncd.sync.missing import agreeing, send_again, still_missing
 from syncd.sync.newest_header import newest_header
 from syncd.sync.noted import Noted
@@ -85,7 +87,7 @@ class Session:
 
     state: where the destination's state is. entity: where runs go to, as far as that is known by
     now. project: instead of the run's own. document: the file was made from an older document, and
-    has no writer. still_for, alive_for: see `parts.Stillness`.
+    has no writer. still_for, alive_for: see `parts.Stillness`. look_after: see `next_look`.
     """
 
     def __init__(
@@ -101,6 +103,7 @@ class Session:
         still_for: float = 5.0,
         alive_for: float = 75.0,
         allowed_keys: tuple[str, ...] = (),
+        look_after: float = 30.0,
     ) -> None:
         self.file = file  # as it was found
         self.path = file.path  # changed by the loop when the file moves, between two actions
@@ -131,6 +134,12 @@ class Session:
         self._others_looked = False  # whether those parts of the run were that may lack lines
         self.remark = ""  # what people are told once all of the run is there
         self._writer_locks = WriterLocks()
+        self._look_after = look_after
+        self._in_order = False  # whether the run's last session ended so, as this process saw
+        # Whether a post of one that did not may still come, and have the run be shown as running;
+        # and when the end was told that it may undo, in seconds since 1970
+        self._doubted = False
+        self._told_at = 0.0
         self._stopped = False  # somebody pressed Stop on the run's page
 
     @property
@@ -165,7 +174,7 @@ class Session:
             sent=at,
             base=known.base,
             outcome=outcome_before(self.path, at.offset),
-            ended=known.ended,
+            ended=known.ended and not known.unsettled,  # asked once by each process
             grown_at=now,
         )
 
@@ -263,6 +272,11 @@ class Session:
         ).close()  # nothing is asked of the server for another one in its place
         known = self._remembered.load()
         remote = self._destination.remote_run(self.ref)
+        told_before = known is not None and known.ended and known.unsettled > 0.0
+        if known and told_before and remote is None:  # somebody has deleted it since
+            self._remembered.save(known._replace(unsettled=0.0), sync=True)
+            self.drop()
+            return AlreadyComplete(known.confirmed, known.base)
         count = remote.count if remote else 0
         if known and not self._destination.counts:
             count = known.confirmed.ordinal  # its own says nothing
@@ -289,7 +303,8 @@ class Session:
         # where the cursor is at the count and has seen no end told: that is then told again, with
         # the pictures and sounds that may be missing there
         at_cursor = known is not None and known.confirmed == at
-        outcome = None if at_cursor or not remote else self._outcome_at(at)
+        untold = at_cursor and not told_before
+        outcome = None if untold or not remote else self._outcome_at(at)
         # Where other files may have the run's id, lines beyond the cursor may be theirs, too
         beyond = known is None or (self._may_have_parts and not at_cursor)
         in_doubt = at.offset and (beyond or denied)
@@ -298,7 +313,15 @@ class Session:
             raise others_lack(self.header.run_id, self._there.name)
         self._others_looked = False
         if outcome and remote and remote.shows(outcome) and missing is None:
-            return self._complete(at)
+            return self._complete(at, known.unsettled if known and at_cursor else 0.0)
+        self._told_at = known.unsettled if known and told_before else self._told_at
+        if outcome and told_before:
+            events.reopened(self.header.run_id, self.path, self._there.place)
+            self._destination.mend(self.ref)  # the summary was taken back, too
+        # What a local store has not taken by the time that its writer dies never comes
+        if remote and not self._in_order and not self._destination.counts_at_once:
+            self._doubted = True
+        self._in_order = False
         if missing is not None:
             self._destination.mend(self.ref)
         config_at, attempt = self._noted.config_before(at)
@@ -320,13 +343,24 @@ class Session:
         self.placed = True
         return Opened(at, self._alive().ahead, outcome_before(self._log, at.offset), base)
 
-    def _complete(self, at: Position) -> Event:
+    def _complete(self, at: Position, unsettled: float = 0.0) -> Event:
+        """All is there. unsettled: see `Cursor`."""
         rest = tailer.read(self._log, at)
-        self._save(at, ended=True)
+        look_in = self._next_look(unsettled)
+        self._save(at, ended=True, unsettled=self._told_at)
         self.placed = True
         self.drop()
         scanned_to = at.offset if rest.lines else rest.scanned_to
-        return AlreadyComplete(at, self._begin.ordinal, scanned_to)
+        return AlreadyComplete(at, self._begin.ordinal, scanned_to, look_in)
+
+    def _next_look(self, told_at: float) -> float:
+        """Seconds until the server is asked whether it still shows an end that was told then; 0.0
+        where it is settled. told_at: 0.0 where nothing can undo it."""
+        now = time.time()
+        told_at = min(told_at, now)  # with a clock that was set back it begins anew
+        look_in = next_look(now - told_at, self._look_after) if told_at else 0.0
+        self._told_at, self._doubted = (told_at, True) if look_in else (0.0, False)
+        return look_in
 
     def _open_uploader(self, at: Position, known: Cursor | None) -> int:
         """Begin a session at the server. Returns the count that it begins with."""
@@ -343,12 +377,18 @@ class Session:
             read=partial(newest_header, self.header, self._log, config_at),
             length=marked.length_at(self._log, config_at),
             allowed_keys=self._allowed_keys,
+            since=self._since if self._doubted else None,
         )
         self._opened_at = target.entity
         self._uploader = self._destination.uploader(target)
         # The uploader asks for the count itself, since what the SDK does depends on the answer that
         # it was given, not on ours of a moment ago
         return self._uploader.open()
+
+    def _since(self, first: int, end: int) -> tuple[int, Iterable[Lines]]:
+        begin = self._begin
+        at = tailer.place_of(self._log, max(first, begin.ordinal), begin)
+        return attempt_before(self._log, at, begin), tailer.until(self._log, end, at)
 
     @property
     def _there(self) -> Identity:
@@ -446,7 +486,7 @@ class Session:
         # A crash before this keeps no bad line from quarantine: they are not confirmed yet, so the
         # next session reads them again, to send them or to find where the server's count is
         self._noted.look_at(special, self.path)
-        end = lines.end
+        end, self._told_at = lines.end, 0.0  # a line after the end: somebody resumed the run
         # The next read has to find these bytes again. A file that is rewritten under an open
         # session keeps its size and its inode, and nothing else would show it
         if self._shown and lines.data:
@@ -513,10 +553,14 @@ class Session:
         uploader.close(outcome, Epochs(self._log, needs.epochs), media)
         failpoint("close.after")
         self._uploader = None
+        self._in_order = True
+        look_in = 0.0
         if outcome:  # only now: `close` has raised where the server could not be told
-            self._save(confirmed, ended=True)
+            may_be_undone = self._doubted and outcome.told
+            look_in = self._next_look(self._told_at or time.time() if may_be_undone else 0.0)
+            self._save(confirmed, ended=True, unsettled=self._told_at)
         self.drop()
-        return Closed(outcome is not None)
+        return Closed(outcome is not None, look_in)
 
     def _bring(self, missing: int | None, end: Position, count: int | None = None) -> None:
         """Send again what is missing from a line on, if any is. count: see `_lacks`. Raises
@@ -610,6 +654,7 @@ class Session:
         shown: Fingerprint | None = None,
         *,
         ended: bool,
+        unsettled: float = 0.0,
         uncounted: int = 0,
         sync: bool = True,
     ) -> None:
@@ -630,6 +675,7 @@ class Session:
             uncounted=uncounted,
             stopped=self._stopped,
             ended=ended,
+            unsettled=unsettled,
             updated=datetime.now(UTC).isoformat(timespec="seconds"),
             head=head_of(self._log, at.offset) if ended else None,
         )

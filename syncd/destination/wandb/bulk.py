@@ -50,6 +50,12 @@ class Summary:
         self._tree: dict[str, Any] = dict(base or {})
         self.cut = False  # whether something was left out
 
+    @property
+    def last_step(self) -> int | None:
+        """The line of the newest row that it knows of, as far as it says."""
+        step = self._tree.get("_step")
+        return step if type(step) is int else None
+
     def update(self, values: Mapping[str, Any]) -> None:
         """A newer row, or a part of one."""
         _merge(self._tree, values)

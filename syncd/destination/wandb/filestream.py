@@ -14,6 +14,7 @@ one that counts something else the run goes the other lane (see `lanes`).
 from __future__ import annotations
 
 import hashlib
+import math
 import re
 import sys
 import threading
@@ -44,7 +45,7 @@ from syncd.destination.wandb.bulk import HistoryLines, Summary, history_lines, l
 from syncd.destination.wandb.definitions import run_config, run_program
 from syncd.destination.wandb.endings import await_end
 from syncd.destination.wandb.lanes import Lane, Lanes
-from syncd.destination.wandb.last_sessions import LastSession, LastSessions
+from syncd.destination.wandb.last_sessions import ARRIVES_WITHIN, LastSession, LastSessions
 from syncd.destination.wandb.media import MediaFile, MediaFiles
 from syncd.destination.wandb.pace import Pace
 from syncd.errors import RunRefused, RunTrouble, Unreachable, UploadError
@@ -105,6 +106,7 @@ class FileStream:
         self._posting = threading.Lock()  # a heartbeat must not overtake a post
         self._posted_at = self._lines_at = time.monotonic()
         self._alive = False
+        self._beat_lost_at = -math.inf  # a sign of life had no answer, and may still come
         self.stopped = False  # somebody pressed Stop on the run's page; uploading goes on
 
     @property
@@ -124,6 +126,7 @@ class FileStream:
         count = self._stable_count(bucket) if self._counts else self._target.confirmed
         if bucket:
             self._summary = Summary(bucket.summary)
+            self._bring_forward(count)
         with self._target.whole() as header:
             labels = Labels.of(header)
             self._labels = hash(labels)
@@ -131,7 +134,8 @@ class FileStream:
             told = Labels() if self._target.confirmed else labels
             self._configure(header, bucket, told)
         # Told once: a session that kept the config would take a hundred times what it needs
-        self._target = replace(self._target, header=self._target.header.slim(), read=None)
+        slim = self._target.header.slim()
+        self._target = replace(self._target, header=slim, read=None, since=None)
         self._began = self._next = count
         self._last.begin(self._target.ref)
         self._alive = True
@@ -214,6 +218,12 @@ class FileStream:
         }
         self._alive = False  # any post after this one, a heartbeat too, would reopen the run
         self._post(body)
+        if time.monotonic() - self._beat_lost_at < ARRIVES_WITHIN * self._api.http.timeout:
+            raise RunTrouble(
+                "a sign of life had no answer, and may still come after the run's end",
+                meaning="All its records are there",
+                by_itself="Its end is told again by itself",
+            )
         await_end(self._api, self._target.ref, outcome)
 
     def abandon(self) -> None:
@@ -233,8 +243,10 @@ class FileStream:
             return
         try:
             self._post({}, only_if_alive=True)
-        except Exception:
+        except Exception as error:
             self._posted_at = time.monotonic()  # the lines' own posts say what is wrong
+            if isinstance(error, Unreachable) and not error.retry_after:
+                self._beat_lost_at = self._posted_at
 
     # --- opening
 
@@ -270,6 +282,18 @@ class FileStream:
                 "of its own with karaoke-syncd sync --as_new FILE",
             )
         return again.count
+
+    def _bring_forward(self, count: int) -> None:
+        """Have the summary know of all lines that are there: a late post of an earlier session
+        takes it back to its own lines, and what those behind them alone have told would be gone."""
+        last = self._summary.last_step
+        if self._target.since is None or last is None or last + 1 >= count:
+            return
+        self._attempt, pieces = self._target.since(last + 1, count)
+        for lines in pieces:
+            with memory.for_lines(len(lines.data), len(lines)):
+                self._rows(lines)
+        self._media.pop()  # those that are missing there are brought with the run's end
 
     def _judge(self, count: int) -> None:
         """Whether the server counts what is posted to it. Raises RunTrouble once it's clear that it

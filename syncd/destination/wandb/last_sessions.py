@@ -4,7 +4,8 @@ A request whose sender gave up is with the server all the same, or with a proxy,
 late. Where the server has a line cursor of its own (wandb#12269), lines that come after those of
 the next session set it back, and what follows is put over others. So the next session waits, in
 both lanes, until nothing of the last one can still arrive. A process that was killed knows of no
-session before it: there the count has to stand still, and the content is looked at in the end.
+session before it: there the count has to stand still, the content is looked at in the end, and
+whether the run is shown as ended for a while after (see `syncd.sync.late_posts`).
 """
 
 from __future__ import annotations

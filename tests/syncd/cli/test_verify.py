@@ -18,7 +18,7 @@ from syncd.report.page import Page
 from syncd.state import daemon_report, lease
 from syncd.state.daemon_report import DaemonReport
 from tests.fakes.unreadable import unreadable
-from tests.syncd.world import World
+from tests.syncd.world import World, end_line
 
 
 @pytest.fixture
@@ -56,6 +56,21 @@ def test_what_was_confirmed_and_is_not_there_is_missing(here: World) -> None:
     assert found.code is Exit.DIFFERENT
     ((_, run),) = found.compared
     assert (run.missing, run.missing_at, run.waiting) == (2, [2, 3], 2)
+
+
+def test_an_end_that_the_server_does_not_show_is_missing(here: World) -> None:
+    here.begin()
+    here.append(end_line())
+    here.run_on()
+    assert verified(here)[0] is Exit.OK
+    here.server.runs["run-1"].shown = "running"
+    found = _verified([], here.settings, here.server, repair=False)
+    page = Page(80)
+    _render(found, page)
+    assert found.code is Exit.DIFFERENT
+    assert "how it ended is not shown on the server: it is running there" in str(page)
+    here.train(1)  # it goes on
+    assert verified(here)[0] is Exit.OK
 
 
 @pytest.mark.parametrize("error", [RunTrouble("an odd name"), FileNotFoundError(2, "gone")])

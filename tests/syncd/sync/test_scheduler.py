@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -468,6 +469,21 @@ def test_a_count_is_asked_once_more_before_a_session_is_dropped_that_brought_fil
     assert chosen(run, late) == [ActionKind.ABANDON]
 
 
+def test_a_run_whose_end_may_be_undone_is_opened_when_that_is_due_until_it_is_settled() -> None:
+    closing = Run(Phase.CLOSING, size=90, scanned_to=90, confirmed=P9, sent=P9, outcome=FINISHED)
+    run = fold(closing, Closed(True, 30.0), now=100.0)
+    assert (needs_session(run), asleep(run), due_at(run, LIMITS)) == (False, False, 130.0)
+    assert chosen(run, 129.0) == []
+    assert chosen(run, 130.0) == [ActionKind.OPEN]
+    opening = start(run, Action(ActionKind.OPEN, "r"))
+    failed = fold(opening, Failed(RunTrouble("no")), now=130.0)
+    assert chosen(failed, failed.retry_at) == [ActionKind.OPEN]
+    again = fold(opening, AlreadyComplete(P9, look_in=90.0), now=130.0)
+    assert due_at(again, LIMITS) == 220.0
+    settled = fold(opening, AlreadyComplete(P9), now=130.0)
+    assert asleep(settled)
+
+
 MOMENTS = st.integers(0, 400).map(float)
 
 
@@ -486,6 +502,7 @@ MOMENTS = st.integers(0, 400).map(float)
         **{f"{name}_at": MOMENTS for name in ("retry", "grown", "checked", "progress")},
         send_at=MOMENTS,
         confirm_at=MOMENTS,
+        look_at=st.one_of(st.just(math.inf), MOMENTS),
     ),
     MOMENTS,
 )

@@ -177,7 +177,7 @@ def test_ending_a_run_reads_the_lines_that_were_noted_and_no_others(
         one = session(path, server)
         assert one.open() == Opened(end, outcome=FINISHED)
     monkeypatch.setattr(marked, "marked_lines", None)
-    assert one.close(FINISHED, end) == Closed(True)
+    assert one.close(FINISHED, end) == Closed(True, 30.0 if again else 0.0)
     assert [record["epoch"] for record in server.runs["run-1"].epochs] == [1]
 
 
@@ -228,7 +228,7 @@ def test_without_a_cursor_no_line_is_parsed_that_needs_not_be(
     server.deliver()
     again.confirm(begin)
     monkeypatch.setattr(marked, "marked_lines", None)
-    assert again.close(FINISHED, end) == Closed(True)
+    assert again.close(FINISHED, end) == Closed(True, 30.0)
     assert [record["epoch"] for record in server.runs["run-1"].epochs] == [1]
 
 
@@ -494,7 +494,103 @@ def test_a_finished_run_that_the_server_shows_otherwise_is_ended_again(
     cursor.remove(path.parent / "state" / "cursors", "run-1")
     again = session(path, server)
     assert again.open() == Opened(end, outcome=FINISHED)
-    assert again.close(FINISHED, end) == Closed(True)
+    assert again.close(FINISHED, end) == Closed(True, 30.0)
+
+
+def known(path: Path) -> cursor.Cursor:
+    found = cursor.load(path.parent / "state" / "cursors", "run-1")
+    assert found is not None
+    return found
+
+
+def taken_over(path: Path, server: FakeServer, monkeypatch: pytest.MonkeyPatch) -> Session:
+    """A run whose end was told, at second 1000, by another process than that which began it."""
+    monkeypatch.setattr(time, "time", lambda: 1000.0)
+    path.write_bytes(DATA + end_line())
+    one = brought(path, server)
+    one.confirm(at(0))
+    one.drop()
+    other = session(path, server)
+    other.open()
+    assert other.close(FINISHED, Position(7, path.stat().st_size)) == Closed(True, 30.0)
+    return other
+
+
+def test_only_an_end_that_a_late_post_may_undo_is_looked_at_again(
+    path: Path, server: FakeServer
+) -> None:
+    path.write_bytes(DATA + end_line())
+    one = brought(path, server)
+    end = Position(7, path.stat().st_size)
+    one.confirm(at(0))
+    assert one.close(None, end) == Closed(False)  # in order
+    one.open()
+    assert one.close(FINISHED, end) == Closed(True)
+    assert (known(path).unsettled, one.initial(0.0).ended) == (0.0, True)
+
+
+@pytest.mark.parametrize(
+    ("now", "look_in", "since"),
+    [(1030.0, 90.0, 1000.0), (1600.0, 0.0, 0.0), (400.0, 30.0, 400.0)],
+    ids=["soon", "settled", "clock set back"],
+)
+def test_an_end_is_settled_once_it_was_shown_for_long_enough(
+    now: float, look_in: float, since: float, path: Path, server: FakeServer,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    taken_over(path, server, monkeypatch)
+    monkeypatch.setattr(time, "time", lambda: now)
+    later = session(path, server)
+    assert not later.initial(0.0).ended
+    end = Position(7, path.stat().st_size)
+    assert later.open() == AlreadyComplete(end, 0, end.offset, look_in)
+    assert (known(path).ended, known(path).unsettled) == (True, since)
+
+
+def test_a_run_that_a_late_post_has_reopened_is_ended_again(
+    path: Path, server: FakeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = taken_over(path, server, monkeypatch)
+    server.runs["run-1"].outcome = None
+    end = Position(7, path.stat().st_size)
+    assert one.open() == Opened(end, outcome=FINISHED)
+    assert one.close(FINISHED, end) == Closed(True, 30.0)
+    assert server.runs["run-1"].outcome == FINISHED
+    # whoever does so again and again is not fought for ever
+    monkeypatch.setattr(time, "time", lambda: 1600.0)
+    server.runs["run-1"].outcome = None
+    one.open()
+    assert one.close(FINISHED, end) == Closed(True)
+    assert known(path).unsettled == 0.0
+
+
+def test_a_state_folder_that_takes_no_writes_does_not_have_an_end_looked_at_for_ever(
+    path: Path, server: FakeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = taken_over(path, server, monkeypatch)
+    monkeypatch.setattr(cursor, "save", fails)
+    end = Position(7, path.stat().st_size)
+    monkeypatch.setattr(time, "time", lambda: 1030.0)
+    assert one.open() == AlreadyComplete(end, 0, end.offset, 90.0)
+    cursor.remove(path.parent / "state" / "cursors", "run-1")
+    monkeypatch.setattr(time, "time", lambda: 1600.0)
+    server.runs["run-1"].outcome = None
+    one.open()
+    assert one.close(FINISHED, end) == Closed(True)
+
+
+def fails(*_: object, **__: object) -> None:
+    raise OSError(errno.ENOSPC, "full")
+
+
+def test_a_run_that_was_deleted_after_its_end_is_no_trouble(
+    path: Path, server: FakeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = taken_over(path, server, monkeypatch)
+    server.delete("run-1")
+    end = Position(7, path.stat().st_size)
+    assert one.open() == AlreadyComplete(end, 0)
+    assert known(path).unsettled == 0.0
 
 
 def test_a_failed_action_drops_the_session_and_its_lease(path: Path, server: FakeServer) -> None:

@@ -14,7 +14,7 @@ from syncd.destination.base import Outcome, Target
 from syncd.destination.wandb import filestream
 from syncd.destination.wandb.api import Api, Streamed
 from syncd.destination.wandb.credentials import Login
-from syncd.destination.wandb.filestream import AHEAD, MAX_SLOWED, FileStream
+from syncd.destination.wandb.filestream import AHEAD, MAX_SLOWED, SUMMARY, FileStream
 from syncd.destination.wandb.heartbeats import Heartbeats
 from syncd.destination.wandb.lanes import Lanes
 from syncd.destination.wandb.pace import Pace
@@ -137,6 +137,46 @@ def test_what_the_server_has_of_config_and_summary_stays(bench: DirectBench) -> 
     shown = bench.server.run(run.run_id)
     assert shown["summary"]["syncd/record"] == "config"  # of line 0
     assert shown["summary"]["train/loss"] == pytest.approx(0.2)
+
+
+def test_a_summary_that_is_behind_the_count_is_brought_forward_by_the_lines_themselves(
+    bench: DirectBench,
+) -> None:
+    """As a late post of an earlier session leaves it."""
+    run = Run(bench, lines=3)
+    once = b'{"type":"train","step":3,"timestamp":0,"train/once":7}\n'
+    run.lines = Lines.of(run.lines.data + once + train_line(4), run.lines.start)
+    uploader = run.open()
+    uploader.send(run.lines)
+    uploader.abandon()
+    whole = bench.server.run(run.run_id)["summary"]
+    earlier = {key: value for key, value in whole.items() if key != "train/once"} | {"_step": 2}
+    late = {"files": {SUMMARY: {"offset": 0, "content": [json.dumps(earlier)]}}}
+    bench.api.file_stream(run.target.ref, json.dumps(late).encode())
+    asked = []
+
+    def since(first: int, end: int) -> tuple[int, list[Lines]]:
+        asked.append((first, end))
+        return 1, [run.lines_from(first)]
+
+    run.target = replace(run.target, confirmed=5, known=True, since=since)
+    run.open().close(FINISHED, [])
+    assert asked == [(3, 5)]
+    shown = bench.server.run(run.run_id)
+    assert shown["summary"] == whole | {"_wandb": shown["summary"]["_wandb"]}
+    assert (shown["summary"]["train/once"], shown["rewrites"], shown["state"]) == (7, 0, "finished")
+    run.open().abandon()
+    assert asked == [(3, 5)]  # as new as the count by now
+
+
+def test_an_end_behind_a_sign_of_life_without_an_answer_is_not_believed(bench: DirectBench) -> None:
+    run = Run(bench)
+    uploader = run.open()
+    uploader.send(run.lines)
+    bench.server.fault("drop_reply", endpoint="file_stream", times=1)
+    uploader.beat(0.0)
+    with pytest.raises(RunTrouble, match="may still come after the run's end"):
+        uploader.close(FINISHED, [])
 
 
 @pytest.mark.parametrize(
