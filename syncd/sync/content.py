@@ -62,6 +62,13 @@ class Content:
         steps = self.destination.steps(self.ref)
         return steps in (None, count) and self.begins_at(self.start.ordinal) is True
 
+    def is_another_at(self, end: Position, attempt: int) -> bool:
+        """Whether the server shows a row of the last line before `end` that is not the file's.
+        attempt: of that line. Raises UploadError, OSError."""
+        last, step = line_before(self.log, end), end.ordinal - 1
+        rows = self.destination.rows(self.ref, step, step + 1)
+        return last is not None and len(rows) == 1 and not self._is(last, rows[0], attempt)
+
     def begins_at(self, ordinal: int) -> bool | None:
         """Whether this line of the run is the file's first one; None where the server doesn't show
         it. Raises UploadError, OSError."""

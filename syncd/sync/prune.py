@@ -78,6 +78,8 @@ def _by_what_is_here(file: LogFile, at: Target, older_than: float, now: float) -
         return "it has no end: it may be resumed"
     if not known.ended:
         return "how it ended is not confirmed"
+    if known.unsettled:
+        return "its end is looked at once more, by a daemon or the next karaoke-syncd sync"
     if now - stat.st_mtime < older_than:
         return "it is not old enough"
     if may_have_parts(file.header) and len(parts_of(file.path.parent, file.run_id)) > 1:

@@ -305,6 +305,11 @@ class Session:
         at_cursor = known is not None and known.confirmed == at
         untold = at_cursor and not told_before
         outcome = None if untold or not remote else self._outcome_at(at)
+        # Those beyond it were sent from this file, which may have lost them since, in a power cut
+        # or as an older copy was put in its place, and gone on with others
+        if known and not at_cursor and at.offset:
+            attempt = self._noted.config_before(at)[1]
+            denied = denied or self._content().is_another_at(at, attempt)
         # Where other files may have the run's id, lines beyond the cursor may be theirs, too
         beyond = known is None or (self._may_have_parts and not at_cursor)
         in_doubt = at.offset and (beyond or denied)

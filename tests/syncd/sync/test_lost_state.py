@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from syncd.cli import main
-from syncd.errors import Exit, Unreachable
+from syncd.errors import Exit, ProblemCode, Unreachable
 from syncd.report.status import RunStatus, exit_code
 from syncd.settings import Limits
 from syncd.source.scanner import alias_key
@@ -58,12 +58,12 @@ def tampered(here: World, path: Path | None = None) -> None:
     here.path = path or here.path
 
 
-def look(here: World, seconds: float = 400) -> RunStatus:
+def look(here: World, seconds: float = 400, run_id: str = "run-1") -> RunStatus:
     """Some time passes; what does status say of the run?"""
     for _ in range(int(seconds / 5)):
         here.tick(5)
         here.server.deliver()
-    return here.run_status()
+    return here.run_status(run_id)
 
 
 def rows(here: World, run_id: str = "run-1") -> list[object]:
@@ -702,3 +702,29 @@ def test_a_retry_of_an_open_run_leaves_its_status_true(here: World) -> None:
 def test_an_unknown_run_is_said_to_be_none(here: World, capsys: pytest.CaptureFixture[str]) -> None:
     assert command(here, "retry", "nobody") == Exit.USAGE
     assert "no run 'nobody' is known here" in capsys.readouterr().err
+
+
+def test_lines_that_a_power_cut_took_from_the_file_are_not_taken_for_those_that_followed(
+    tmp_path: Path,
+) -> None:
+    """They were uploaded before the disk had them, and neither file nor cursor knows of them."""
+    here, run_id = World(tmp_path), "abcdefghijkl"  # made at random, so that no other file has it
+    here.begin(run_id)
+    here.train(5)
+    here.run_on()
+    file = here.destination / "cursors" / f"{run_id}.json"
+    older = file.read_bytes()
+    here.train(3)
+    here.run_on()
+    before = rows(here, run_id)
+    here.daemon.drop()
+    tampered(here)
+    here.path.write_bytes(b"".join(here.path.read_bytes().splitlines(keepends=True)[:7]))
+    file.write_bytes(older)
+    here.steps = 100
+    here.train(4)  # by the training that was resumed
+    here.restart()
+    run = look(here, run_id=run_id)
+    assert (run.state, run.code) == ("blocked", ProblemCode.DIFFERENT)
+    assert rows(here, run_id) == before
+    here.daemon.drop()

@@ -107,6 +107,8 @@ def test_one_whose_end_was_not_told_stays(rig: Pruned) -> None:
     assert known
     cursor.save(rig.state / "cursors", known._replace(ended=False))
     assert rig.why(path) == "how it ended is not confirmed"
+    cursor.save(rig.state / "cursors", known._replace(unsettled=1.0))
+    assert "looked at once more" in rig.why(path)
     cursor.save(rig.state / "cursors", known)
     rig.server.runs["a"].shown = "running"
     assert rig.why(path) == "the server does not show how it ended"
