@@ -12,7 +12,7 @@ import click
 
 from syncd.cli.common import Invocation, command
 from syncd.destination.registry import connect_all
-from syncd.errors import Exit, Refused, SyncError, Unreachable, UsageError
+from syncd.errors import Connection, Exit, Refused, SyncError, Unreachable, UsageError
 from syncd.paths import destination_folder
 
 if TYPE_CHECKING:
@@ -87,8 +87,7 @@ def prune(
     except (Unreachable, Refused) as error:
         if done.gone:
             call.console.print(done.summary())
-        again = "Run karaoke-syncd prune again: what is here stays until then"
-        call.console.print(error.without_daemon(again), style="red")
+        call.console.print(error.without_daemon(_AGAIN), style="red")
         return Exit.LOGIN if isinstance(error, Refused) else Exit.OFFLINE
     finally:
         for _, destination in targets:
@@ -143,8 +142,11 @@ def _prune(call: Invocation, candidate: _Candidate, older_than: float, done: _Do
             call.console.print(f"stays  {name}: {why}")
             return True
         freed = does(file, compared) if does else file.size
-    except (Unreachable, Refused):
-        raise
+    except (Unreachable, Refused) as error:
+        if _is_everybodys(error, candidate):
+            raise
+        call.console.print(f"stays  {name}: {error.without_daemon(_AGAIN)}", style="red")
+        return False
     except (SyncError, OSError) as error:
         if isinstance(error, FileNotFoundError):  # another `prune` at once, say
             call.console.print(f"gone  {name}: somebody has moved or deleted it meanwhile")
@@ -156,6 +158,15 @@ def _prune(call: Invocation, candidate: _Candidate, older_than: float, done: _Do
     done.kept, done.gone, done.freed = done.kept - 1, done.gone + 1, done.freed + freed
     call.console.print(f"{_DONE[done.how]}  {name}")
     return True
+
+
+def _is_everybodys(error: Unreachable | Refused, candidate: _Candidate) -> bool:
+    """Whether other runs have nothing to hope for. Where there was no answer they haven't: hundreds
+    of runs would wait for theirs, one after another."""
+    from syncd.report.verify import everybodys_trouble
+
+    silent = isinstance(error, Unreachable) and error.kind is Connection.OFFLINE
+    return silent or any(everybodys_trouble(target.destination) for target, _ in candidate)
 
 
 def _why_kept(candidate: _Candidate, older_than: float, how: str) -> str:
@@ -173,6 +184,7 @@ def _why_kept(candidate: _Candidate, older_than: float, how: str) -> str:
     return ""
 
 
+_AGAIN: Final = "Run karaoke-syncd prune again: what is here stays until then"
 _DONE: Final = {"": "could go", "delete": "deleted", "compress": "compressed"}
 
 

@@ -79,7 +79,7 @@ def verify(call: Invocation, runs: Sequence[str], as_json: bool, repair: bool) -
     if as_json:
         first = results[0]
         if first.error and first.nothing and len(results) == 1:
-            print_error_json(first.error, code)
+            print_error_json(SyncError(_words(first.error)), code)
         else:
             say(json_text(_to_json(results, code)))
         return code
@@ -210,7 +210,7 @@ def _chosen(wanted: Sequence[str], settings: Settings, destination: Destination)
 
 
 def _to_json(results: Sequence[_Verified], code: Exit) -> dict[str, Any]:
-    errors = {result.identity.kind: str(result.error) for result in results if result.error}
+    errors = {result.identity.kind: _words(result.error) for result in results if result.error}
     return {
         "schema": 1,
         "exit_code": int(code),

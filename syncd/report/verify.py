@@ -50,7 +50,7 @@ def each(
             looked.failed.append((file, unread(error)))
             continue
         except (Unreachable, Refused) as error:
-            if everybodys := _everybodys(destination):
+            if everybodys := everybodys_trouble(destination):
                 looked.left, looked.error = files[number:], everybodys
                 return looked
             looked.failed.append((file, error))
@@ -78,7 +78,7 @@ def _heeding(
     return look(file)
 
 
-def _everybodys(destination: Destination) -> Unreachable | Refused | None:
+def everybodys_trouble(destination: Destination) -> Unreachable | Refused | None:
     """What keeps the destination from answering anything at all."""
     try:
         destination.account()

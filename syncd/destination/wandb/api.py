@@ -429,10 +429,12 @@ class Api:
         raise Unreachable(f"{self.host} answered with an error: {words}", kind=Connection.TROUBLE)
 
     def _trouble(self, answer: Answer) -> Unreachable:
+        wait = retry_after(answer.headers.get("retry-after", ""), time.time())
+        told = f"; by its own words it may be asked again in {wait:,.0f} s" if wait else ""
         return Unreachable(
-            f"{self.host} is in trouble (HTTP {answer.status})",
+            f"{self.host} is in trouble (HTTP {answer.status}){told}",
             kind=Connection.TROUBLE,
-            retry_after=retry_after(answer.headers.get("retry-after", ""), time.time()),
+            retry_after=wait,
         )
 
     def _not_logged_in(self, what: str) -> Refused:

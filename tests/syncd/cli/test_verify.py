@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -240,6 +241,15 @@ def test_no_heading_is_cut_whatever_is_wrong(here: World) -> None:
     ]  # fmt: skip
     assert max(map(len, lines)) <= 80
     assert lines[2].rstrip().endswith("equal so far")
+
+
+def test_nothing_is_promised_to_programs_either(
+    home: Path, log: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["verify", "--json", "--log_dir", str(log.parent)]) == Exit.OFFLINE
+    found = json.loads(capsys.readouterr().out)
+    assert found["exit"] == "offline"
+    assert found["error"].endswith("The records are safe on disk. Run karaoke-syncd verify again.")
 
 
 def test_what_no_flag_says_is_as_the_daemon_has_it_and_is_said(

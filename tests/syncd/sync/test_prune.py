@@ -14,7 +14,15 @@ from karaoke_train.runlog.layout import lock_path
 from karaoke_train.runlog.lock import Lock
 from syncd.cli import main
 from syncd.destination.base import Identity, RemoteRun, Row, RunRef
-from syncd.errors import Exit, RunTrouble, SyncError, Unreachable
+from syncd.errors import (
+    Connection,
+    Exit,
+    Refused,
+    RunTrouble,
+    SyncError,
+    Unreachable,
+    UploadError,
+)
 from syncd.paths import destination_folder
 from syncd.settings import Settings
 from syncd.source.scanner import LogFile, LogScanner
@@ -349,6 +357,41 @@ def test_a_server_out_of_reach_leaves_everything(command: Pruned) -> None:
     command.server.down = Unreachable("no network")
     assert main(["prune", "--delete", "--older_than", "0"]) == Exit.OFFLINE
     assert path.exists()
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "left"),
+    [
+        (Refused("not yours", kind=Connection.REFUSED, remedy="Ask for it"), Exit.FAILED, "a"),
+        (Unreachable("in trouble", kind=Connection.TROUBLE), Exit.FAILED, "a"),
+        (Unreachable("no answer"), Exit.OFFLINE, "ab"),
+    ],
+    ids=["its project is closed", "trouble with it alone", "no answer"],
+)
+def test_a_run_that_the_server_does_not_show_keeps_no_other_here(
+    command: Pruned,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    error: UploadError,
+    code: Exit,
+    left: str,
+) -> None:
+    paths = {name: command.uploaded(name) for name in "ab"}
+    for path in paths.values():
+        os.utime(path, (0, 0))
+    really = command.server.remote_run
+
+    def remote_run(run: RunRef) -> RemoteRun | None:
+        if run.run_id == "a":
+            raise error
+        return really(run)
+
+    monkeypatch.setattr(command.server, "remote_run", remote_run)
+    assert main(["prune", "--delete", "--older_than", "0"]) == code
+    assert [name for name, path in paths.items() if path.exists()] == [*left]
+    said = " ".join(capsys.readouterr().out.split())
+    assert error.what in said
+    assert "Nothing to do" not in said
 
 
 def test_of_several_destinations_each_has_to_have_what_is_deleted(

@@ -125,6 +125,7 @@ def test_a_server_that_says_when_is_asked_then(wandb: WandbServer) -> None:
     with pytest.raises(Unreachable) as error:
         ask(wandb).viewer()
     assert error.value.retry_after == 17.0
+    assert error.value.what.endswith("(HTTP 429); by its own words it may be asked again in 17 s")
 
 
 @pytest.mark.parametrize(
