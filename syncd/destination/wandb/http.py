@@ -210,8 +210,8 @@ class Http:
         if watch.connected or self.closed.is_set():
             return Unreachable(f"{self.host} does not answer")
         # To connect has a time of its own, and to look a name up has none
-        words = f"no connection to {self.host} within {self.timeout:.0f} s"
-        return Unreachable(f"{words}; perhaps the network's name server does not answer")
+        words = "no connection came about, perhaps since no name server answers"
+        return Unreachable(f"{self.host} does not answer: {words}")
 
     def _exchange(
         self, method: str, url: str, body: Body, headers: Mapping[str, str], most: int

@@ -146,7 +146,7 @@ def test_a_name_that_is_looked_up_for_ever_is_given_up_at_the_deadline(
             closed.set()
 
     with server(serve) as url:
-        with pytest.raises(Unreachable, match="perhaps the network's name server does not answer"):
+        with pytest.raises(Unreachable, match="perhaps since no name server answers"):
             Http(url, "k", 0.3).post("/graphql", b"{}")
         names.set()
         assert closed.wait(patience(10)), "the connection that came later is left open"
