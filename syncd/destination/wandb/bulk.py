@@ -119,13 +119,12 @@ def history_lines(
     last: tuple[str, ...] = ()
     ordinal, offset = start.ordinal, start.offset
     for raw in data.split(b"\n")[:-1]:
-        flat = _flat_row(raw, ordinal, started, attempt)
-        if flat is not None:
-            keys = tuple(flat)
+        if found := _flat_row(raw, ordinal, started, attempt):
+            keys, flat = found
             if keys != last:
                 newest.pop(keys, None)  # to the end: the newest of all sets wins
                 last = keys
-            newest[last] = flat
+            newest[keys] = flat
             texts.append(orjson.dumps(flat).decode())
         else:
             _tell(summary, newest)
@@ -155,10 +154,13 @@ def line_text(
     return text(values)
 
 
-def _flat_row(raw: bytes, ordinal: int, started: float, attempt: int) -> dict[str, Any] | None:
-    """The row of a flat train or val record; None for every line that needs more care. Whatever is
-    not surely plain is refused here: values that are no numbers, odd times, keys that wandb takes
-    otherwise, integers that it takes as floats. orjson itself refuses NaN and Infinity."""
+def _flat_row(
+    raw: bytes, ordinal: int, started: float, attempt: int
+) -> tuple[tuple[str, ...], dict[str, Any]] | None:
+    """A flat train or val record's keys and its row; None for every line that needs more care.
+    Whatever is not surely plain is refused here: values that are no numbers, odd times, keys that
+    wandb takes otherwise, integers that it takes as floats. orjson itself refuses NaN and
+    Infinity."""
     try:
         record = orjson.loads(raw)
         if record.pop("type") not in _PLAIN_TYPES or len(raw) >= MAX_LINE:
@@ -170,7 +172,8 @@ def _flat_row(raw: bytes, ordinal: int, started: float, attempt: int) -> dict[st
         kind = type(value)
         if kind is not float and (kind is not int or not _LOWEST <= value < _PAST):
             return None
-    if not _plain_keys(tuple(record)):
+    keys = tuple(record)
+    if not _plain_keys(keys):
         return None
     if "step" in record:
         record["trainer/step"] = record.pop("step")
@@ -179,7 +182,7 @@ def _flat_row(raw: bytes, ordinal: int, started: float, attempt: int) -> dict[st
     runtime = record["_runtime"] = at - started if at > started else 0.0
     record.setdefault(RUNTIME, runtime)
     record.setdefault(ATTEMPT, attempt)
-    return record  # type: ignore[no-any-return]
+    return keys, record
 
 
 @lru_cache(maxsize=64)
@@ -190,17 +193,8 @@ def _plain_keys(keys: tuple[str, ...]) -> bool:
 def _seconds(timestamp: str) -> float:
     """Seconds since 1970, as datetime has them to the last bit; UTC where the text doesn't say.
     Raises TypeError and ValueError for anything else."""
-    if len(timestamp) == 29 and timestamp[19] == "." and timestamp.endswith("+00:00"):
-        millis = timestamp[20:23]  # as a record log has it: a second is parsed once
-        if millis.isdecimal():
-            return (_second(timestamp[:19]) * 1000 + int(millis)) / 1000
     moment = datetime.fromisoformat(timestamp)
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
-
-
-@lru_cache(maxsize=16)
-def _second(timestamp: str) -> int:
-    return int(datetime.fromisoformat(timestamp).replace(tzinfo=UTC).timestamp())
 
 
 def _tell(summary: Summary, newest: dict[tuple[str, ...], dict[str, Any]]) -> None:
