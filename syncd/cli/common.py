@@ -21,7 +21,8 @@ from syncd.settings import DESTINATIONS, LEVELS, Settings
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
-    from rich.console import Console
+
+    from syncd.report.terminal import Terminal
 
 Exits = Mapping[Exit, str]  # exit code -> what it means for this command
 Examples = Sequence[tuple[str, str]]  # command line, what it is for
@@ -46,9 +47,9 @@ class Invocation:
     reload: Callable[[], Settings]
 
     @cached_property
-    def console(self) -> Console:
+    def console(self) -> Terminal:
         """Where the command prints."""
-        from syncd.report.terminal import Terminal  # a quarter of a command's start: rich
+        from syncd.report.terminal import Terminal
 
         return Terminal(stderr=self.stderr)
 

@@ -17,9 +17,8 @@ from syncd.errors import Exit, UsageError
 from syncd.settings import Settings
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from syncd.report.status import Status
+    from syncd.report.terminal import Terminal
 
 STOP_WAIT: Final = 20.0  # seconds until a daemon that was asked to stop is killed
 
@@ -72,17 +71,17 @@ def start(call: Invocation, detach: bool) -> Exit:
         return Exit.BUSY
 
 
-def _start_detached(settings: Settings, console: Console) -> Exit:
+def _start_detached(settings: Settings, console: Terminal) -> Exit:
     from syncd.paths import daemon_log
     from syncd.service.launch import start_in_background
     from syncd.state.lease import seen_daemon
 
     if holder := seen_daemon(settings.state_dir):
-        console.print(f"A daemon is running already: {holder}.", highlight=False)
+        console.print(f"A daemon is running already: {holder}.")
         return Exit.BUSY
     pid = start_in_background(settings)
     log = daemon_log(settings.state_dir)
-    console.print(f"The daemon runs (process {pid}). Its log: {log}", highlight=False)
+    console.print(f"The daemon runs (process {pid}). Its log: {log}")
     return Exit.OK
 
 
@@ -100,7 +99,7 @@ def stop(call: Invocation, timeout: float) -> Exit:
     return _stop(call.settings, call.console, timeout)
 
 
-def _stop(settings: Settings, console: Console, timeout: float) -> Exit:
+def _stop(settings: Settings, console: Terminal, timeout: float) -> Exit:
     import signal
     import socket
 
@@ -111,7 +110,7 @@ def _stop(settings: Settings, console: Console, timeout: float) -> Exit:
         console.print("No daemon is running.")
         return Exit.OK
     if holder.host != socket.gethostname():
-        console.print(f"The daemon is {holder}: stop it there.", highlight=False)
+        console.print(f"The daemon is {holder}: stop it there.")
         return Exit.FAILED
     if not 0 < holder.pid < 1 << 22:  # a signal to 0 or -1 goes to many processes
         where = settings.state_dir / "daemon.lock"
@@ -241,7 +240,7 @@ def status(
         from syncd.report.watch import watch
 
         gc.enable()
-        return exit_code_of(watch(look, call.console, View(wanted, most, links)))
+        return exit_code_of(watch(look, call.console.drawing, View(wanted, most, links)))
     found, page = look(), page_of_stdout()
     fits = fitting(page) if limit is None else limit
     render_all(found, page, View(wanted, None if everything else fits, links))
@@ -271,6 +270,6 @@ def watching(call: Invocation) -> Exit:
     named = call.settings.log_dir
     known = holder is not None and report.pid == holder.pid  # else it is of an earlier daemon
     if known and deep_enough and all(is_watched(folder, report) for folder in named):
-        call.console.print(f"Watched by {holder}.", highlight=False)
+        call.console.print(f"Watched by {holder}.")
         return Exit.OK
     return Exit.NOT_RUNNING

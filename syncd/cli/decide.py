@@ -49,7 +49,7 @@ def retry(call: Invocation, runs: Sequence[str]) -> Exit:
                 decisions.retry(state, run.run_id)
             code, words = _what_follows(status, uploads=str(Path(run.path).parent) in watched)
             said = f"{run.label} ({run.run_id}) {words}"
-            call.console.print(said, highlight=False, markup=False)
+            call.console.print(said)
             codes.add(code)
     return max(codes)  # the login first: without one, a daemon would not help
 
@@ -78,7 +78,7 @@ def forget(call: Invocation, runs: Sequence[str]) -> Exit:
                 decisions.forget(state, run.run_id)
     for run in {run.run_id: run for _, chosen, _ in found for run in chosen}.values():
         words = f"{run.label} ({run.run_id}) is left alone from now on"
-        call.console.print(words, highlight=False, markup=False)
+        call.console.print(words)
     return Exit.OK
 
 

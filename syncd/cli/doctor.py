@@ -5,17 +5,17 @@ from __future__ import annotations
 from typing import Final
 
 import click
-from rich.markup import escape
 
 from karaoke_train.runlog.plain_text import json_text
 from syncd.cli.common import Invocation, command, say
 from syncd.destination.registry import connect_all
 from syncd.errors import Exit
+from syncd.report.page import Styled
 
 _MARKS: Final = {
-    "ok": "[green]ok     [/]",
-    "warning": "[yellow]warning[/]",
-    "error": "[red]error  [/]",
+    "ok": Styled("ok     ", "green"),
+    "warning": Styled("warning", "yellow"),
+    "error": Styled("error  ", "red"),
 }
 
 
@@ -45,15 +45,10 @@ def doctor(call: Invocation, as_json: bool) -> Exit:
     for finding in examine(settings, *destinations):
         findings.append(finding)
         if not as_json:
-            call.console.print(
-                f"{_MARKS[finding.level]}  {finding.check:<16} {escape(finding.what)}",
-                highlight=False,
-                markup=True,
-                soft_wrap=True,
-            )
+            words = f"  {finding.check:<16} {finding.what}"
+            call.console.print(_MARKS[finding.level], words, soft_wrap=True)
             if finding.remedy and finding.level != "ok":
-                words = f"{'':26}→ {escape(finding.remedy)}"
-                call.console.print(words, highlight=False, markup=True, soft_wrap=True)
+                call.console.print(f"{'':26}→ {finding.remedy}", soft_wrap=True)
     if as_json:
         say(json_text(to_json(findings)))
     return exit_code(findings)

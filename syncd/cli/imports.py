@@ -6,13 +6,16 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
-from rich.console import Console
 
 from syncd.cli.common import PATH, Invocation, command
 from syncd.errors import Exit, SyncError, UsageError
 from syncd.imports.foreign_run import ForeignRun
+
+if TYPE_CHECKING:
+    from syncd.report.terminal import Terminal
 
 
 @command(
@@ -50,10 +53,7 @@ def import_(call: Invocation, paths: Sequence[Path], run_name: str | None) -> Ex
     done = [_import(call, run) for run in found]
     if any(done):
         flag = f"--log_dir {shlex.quote(str(call.settings.log_dir[0]))}"
-        call.console.print(
-            f"Next: karaoke-syncd sync {flag}", highlight=False, markup=False,
-            soft_wrap=True,
-        )  # fmt: skip
+        _say(call.console, f"Next: karaoke-syncd sync {flag}")
     return Exit.OK if all(done) else Exit.FAILED
 
 
@@ -77,5 +77,5 @@ def _import(call: Invocation, run: ForeignRun | SyncError) -> bool:
     return True
 
 
-def _say(console: Console, words: str) -> None:
-    console.print(words, highlight=False, markup=False, soft_wrap=True)
+def _say(console: Terminal, words: str) -> None:
+    console.print(words, soft_wrap=True)

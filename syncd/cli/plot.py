@@ -79,18 +79,19 @@ def plot(
     what = report.plot(files, keys, XAxis(x), smoothing)
     if output:
         report.to_file(what, output)
-        call.console.print(f"Written: {output}", highlight=False, markup=False, soft_wrap=True)
+        call.console.print(f"Written: {output}", soft_wrap=True)
     else:
-        width = min(call.console.width, _WIDEST)
-        colour = call.console.is_terminal and not call.console.no_color
+        console = call.console.drawing
+        width = min(console.width, _WIDEST)
+        colour = console.is_terminal and not console.no_color
         drawn = report.in_terminal(what, width=width, height=_HEIGHT, colour=colour)
-        known = call.console.encoding
+        known = console.encoding
         print(drawn.encode(known, "replace").decode(known))  # an escape would not fit into it
     for note in what.notes:
-        call.console.print(note, style="yellow", highlight=False, markup=False, soft_wrap=True)
+        call.console.print(note, style="yellow", soft_wrap=True)
     if what.others and not keys:
         named = ", ".join(what.others[:_NAMED])
         more = f" and {len(what.others) - _NAMED} more" if len(what.others) > _NAMED else ""
         words = f"Not drawn: {named}{more}. To see them: --keys GLOB"
-        call.console.print(words, style="dim", highlight=False, markup=False, soft_wrap=True)
+        call.console.print(words, style="dim", soft_wrap=True)
     return Exit.OK

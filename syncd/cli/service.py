@@ -52,14 +52,14 @@ def install(call: Invocation, linger: bool) -> Exit:
     systemd.require_manager(shlex.join(given))
     changed = systemd.install(call.settings, given)
     say = call.console.print
-    say(f"{'Wrote' if changed else 'Unchanged:'} {unit_file.path()}", highlight=False)
+    say(f"{'Wrote' if changed else 'Unchanged:'} {unit_file.path()}")
     for folder in call.settings.log_dir:
         missing = "" if folder.is_dir() else " (watched as soon as it exists)"
-        say(f"Uploads from {folder}{missing}", highlight=False)
+        say(f"Uploads from {folder}{missing}")
     if linger and not systemd.lingers() and (problem := systemd.enable_linger()):
-        say(f"Lingering was refused: {problem}. Ask an administrator.", highlight=False)
+        say(f"Lingering was refused: {problem}. Ask an administrator.")
     elif not systemd.lingers():
-        say(systemd.LINGER_HINT, highlight=False)
+        say(systemd.LINGER_HINT)
     identities = [destination.identity for _, destination in connect_all(call.settings)]
     if any(
         identity.needs_key and (not identity.key_source or identity.key_from_environment)
@@ -68,7 +68,6 @@ def install(call: Invocation, linger: bool) -> Exit:
         say(
             "The service has no API key: it does not see this shell's WANDB_API_KEY. "
             "Run `wandb login`, or see docs/service.md for other places.",
-            highlight=False,
         )
     say("Running. See karaoke-syncd status, karaoke-syncd service logs -f")
     return Exit.OK
@@ -116,16 +115,16 @@ def status(call: Invocation) -> Exit:
         call.console.print("Not installed: karaoke-syncd service install --log_dir DIR")
         return Exit.NOT_RUNNING
     say = call.console.print
-    say(f"Unit     {unit_file.path()}", highlight=False)
+    say(f"Unit     {unit_file.path()}")
     say(f"Enabled  {'yes' if state.enabled else 'no: karaoke-syncd service install'}")
     process = f", process {state.pid}" if state.pid else ""
     restarts = f", restarted {state.restarts} times" if state.restarts else ""
-    say(f"Active   {state.active}{process}{restarts}", highlight=False)
+    say(f"Active   {state.active}{process}{restarts}")
     problem, remedy = systemd.program_problem()
     if problem:
-        say(f"Program  {problem}. {remedy}", highlight=False, markup=False, soft_wrap=True)
+        say(f"Program  {problem}. {remedy}", soft_wrap=True)
     if state.words:
-        say(f"Says     {state.words}", highlight=False, markup=False)
+        say(f"Says     {state.words}")
     say(f"Linger   {'yes' if state.linger else 'no: ' + systemd.LINGER_HINT}")
     return Exit.OK if state.runs else Exit.NOT_RUNNING
 

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-from rich.console import Console
 
 from karaoke_train.runlog.plain_text import one_line, several_lines
 from syncd.cli.common import PATH, Invocation, command
@@ -19,6 +18,7 @@ from syncd.paths import destination_folder
 from syncd.settings import Settings
 
 if TYPE_CHECKING:
+    from syncd.report.terminal import Terminal
     from syncd.sync.run_once import SyncInputs
 
 
@@ -154,7 +154,7 @@ def _assign_run_ids(files: Sequence[Path], settings: Settings, destination: Dest
             decisions.assign_run_id(state, alias_key(path, line), header_of(line, path).run_id)
 
 
-def _sync_offline(settings: Settings, console: Console) -> Exit:
+def _sync_offline(settings: Settings, console: Terminal) -> Exit:
     from syncd.destination.wandb.credentials import find_login
     from syncd.destination.wandb.offline_runs import offline_runs, sync
 
@@ -163,7 +163,7 @@ def _sync_offline(settings: Settings, console: Console) -> Exit:
     failed = 0
     login = find_login(base_url=settings.base_url, entity=settings.entity)
     for run, problem in sync(runs, login, project=settings.project, entity=settings.entity):
-        console.print(f"  {run.name}: {problem or 'uploaded'}", highlight=False)
+        console.print(f"  {run.name}: {problem or 'uploaded'}")
         failed += bool(problem)
     return Exit.FAILED if failed else Exit.OK
 
@@ -228,8 +228,6 @@ def _export_events(path: Path, output: Path | None, call: Invocation) -> Exit:
     done = tensorboard.export(file, output, call.settings.allow_config_keys)
     for words in done.left_out:
         print(one_line(f"{path}: left out: {words}"), file=sys.stderr)
-    call.console.print(
-        f"Written: {done.folder}   (tensorboard --logdir {output})", highlight=False, markup=False,
-        soft_wrap=True,
-    )  # fmt: skip
+    words = f"Written: {done.folder}   (tensorboard --logdir {output})"
+    call.console.print(words, soft_wrap=True)
     return Exit.OK

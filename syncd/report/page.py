@@ -10,7 +10,7 @@ import os
 import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TextIO
 
 from karaoke_train.runlog.plain_text import cells, one_line
 
@@ -106,11 +106,16 @@ class Page:
 
 
 def page_of_stdout(env: Mapping[str, str] = os.environ) -> Page:
-    """A page for where standard output leads, by what terminals and people set: TERM, COLUMNS,
-    NO_COLOR (https://no-color.org), FORCE_COLOR."""
+    """A page for where standard output leads."""
+    return page_of(sys.stdout, env)
+
+
+def page_of(stream: TextIO | None, env: Mapping[str, str] = os.environ) -> Page:
+    """A page for where a stream leads, by what terminals and people set: TERM, COLUMNS, NO_COLOR
+    (https://no-color.org), FORCE_COLOR."""
     width, height = _size(env)
-    is_open = sys.stdout is not None  # as `>&-` has it
-    is_terminal = bool(env.get("FORCE_COLOR")) or (is_open and sys.stdout.isatty())
+    is_seen = stream is not None and stream.isatty()  # `>&-` has it closed
+    is_terminal = bool(env.get("FORCE_COLOR")) or is_seen
     if not is_terminal or env.get("TERM", "").lower() in ("dumb", "unknown"):
         return Page(width, height, is_terminal=is_terminal)
     styles = _COLOURLESS if env.get("NO_COLOR") else _STYLES

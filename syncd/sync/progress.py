@@ -5,19 +5,30 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Final
-
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from typing import TYPE_CHECKING, Final, Protocol
 
 from karaoke_train.runlog.reader import Position
 from syncd.source import tailer
 from syncd.sync.loop import Daemon
 
+if TYPE_CHECKING:
+    from rich.console import Console as Drawing
+    from rich.progress import Progress
+
 FIRST_LINE: Final = 5.0  # seconds until the first line; each next one takes twice as long, up to
 LAST_LINE: Final = 600.0  # this: the upload beside a training of a week writes into a log
 
 Show = Callable[[str, int, int], None]  # of what, records confirmed, records in all
+
+
+class Console(Protocol):
+    """Where it is said. drawing: the same, for a bar."""
+
+    @property
+    def is_terminal(self) -> bool: ...
+    @property
+    def drawing(self) -> Drawing: ...
+    def print(self, words: str, /, *, style: str = "", soft_wrap: bool = False) -> None: ...
 
 
 class Totals:
@@ -42,7 +53,7 @@ def shown(console: Console) -> Iterator[Show]:
     if not console.is_terminal:
         yield Lines(console).show
         return
-    with _bar(console) as bar:
+    with _bar(console.drawing) as bar:
         tasks = {}
 
         def show(name: str, confirmed: int, total: int) -> None:
@@ -75,10 +86,18 @@ class Lines:
         rate = (confirmed - first) / (now - began)
         left = f", about {(total - confirmed) / rate:,.0f} s left" if rate else ""
         words = f"{name}: {confirmed:,} of {total:,} records{left if total > confirmed else ''}"
-        self._console.print(words, highlight=False, markup=False, soft_wrap=True)
+        self._console.print(words, soft_wrap=True)
 
 
-def _bar(console: Console) -> Progress:
+def _bar(console: Drawing) -> Progress:
+    from rich.progress import (  # takes longer to import than a run with few records to upload
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),

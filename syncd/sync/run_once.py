@@ -12,8 +12,6 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Final
 
-from rich.console import Console
-
 from karaoke_train.runlog.layout import LOG_FILES, lock_path
 from karaoke_train.runlog.lock import holder_of
 from syncd.destination.base import Destination, Labels
@@ -35,7 +33,7 @@ from syncd.state import quarantine
 from syncd.state.lease import daemon_of
 from syncd.sync.assemble import build_daemon
 from syncd.sync.loop import Daemon, wait_for
-from syncd.sync.progress import Show, Totals, shown
+from syncd.sync.progress import Console, Show, Totals, shown
 from syncd.sync.scheduler import RunKey
 
 _UNUSABLE: Final = (ProblemCode.UNREADABLE, ProblemCode.UNSAFE, ProblemCode.MISSING)
@@ -111,7 +109,7 @@ def sync(
     told of each run once its records are there, also if they were before.
     """
     for error in inputs.unusable:
-        console.print(str(error), style="red", markup=False, highlight=False)
+        console.print(str(error), style="red")
     files = [path for path in inputs.files if not everything or _wants_upload(path)]
     news = threading.Event()
     daemons: list[Daemon] = []
@@ -143,10 +141,10 @@ def sync(
     for daemon, (_, destination), left in zip(daemons, targets, unlabelled, strict=True):
         identity = destination.identity
         if len(targets) > 1:
-            console.print(identity.kind, style="bold", highlight=False)
+            console.print(identity.kind, style="bold")
         codes.append(_verdict(daemon, inputs, console, left, identity.place))
         for words in _links(daemon, destination):
-            console.print(words, highlight=False, markup=False, soft_wrap=True)
+            console.print(words, soft_wrap=True)
     return next((code for code in codes if code is not Exit.OK), Exit.OK)
 
 
@@ -161,7 +159,7 @@ def _interruptible(daemons: Sequence[Daemon], console: Console) -> Iterator[None
             f"Interrupted: {there:,} records were confirmed, the others are safe on disk. "
             "karaoke-syncd sync goes on from there."
         )
-        console.print(words, highlight=False, soft_wrap=True)
+        console.print(words, soft_wrap=True)
         raise
 
 
@@ -285,7 +283,7 @@ def _verdict(
 ) -> Exit:
     for found in daemon.skipped_files:
         words = f"{found.path}: {found.problem}. {found.remedy}."
-        console.print(words, style="red", markup=False, highlight=False)
+        console.print(words, style="red")
     confirmed = sum(run.records for run in daemon.runs.values())
     # a torn tail is no record until its writer, or who resumes the run, has ended it
     unsent = [
@@ -295,7 +293,7 @@ def _verdict(
     ]
     growing = [key for key in daemon.runs if daemon.goes_on(key)]
     if not daemon.runs:
-        console.print("There is nothing to upload", highlight=False)
+        console.print("There is nothing to upload")
         if inputs.unusable:
             return Exit.FAILED
         return _code_of_skipped(daemon)
@@ -309,9 +307,9 @@ def _verdict(
             words += f": all that were there. {_still_written(len(growing), len(daemon.runs))}"
         if untold := _untold(daemon):
             words += f"; how {len(untold)} of them ended could not be told"
-    console.print(words, highlight=False)
+    console.print(words)
     for left_out in _left_out(daemon):
-        console.print(left_out, style="yellow", markup=False, highlight=False)
+        console.print(left_out, style="yellow")
     errors = [*(run.error for run in daemon.runs.values() if run.error), *unlabelled]
     left = unsent or errors or growing or _untold(daemon)
     offline = None if daemon.connectivity.online else daemon.connectivity.error
@@ -320,7 +318,7 @@ def _verdict(
     follows = daemon_of(daemon.settings.state_dir) is not None
     for error in errors:
         words = str(error) if follows else error.without_daemon(AGAIN)
-        console.print(words, style="yellow", markup=False, highlight=False)
+        console.print(words, style="yellow")
     return _code(daemon, inputs, errors, unsent)
 
 

@@ -8,11 +8,11 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 
 from syncd.source import tailer
 from syncd.sync.progress import LAST_LINE, Lines, Totals, shown
 from tests.fakes.clock import FakeClock
+from tests.fakes.console import FakeConsole
 from tests.syncd.world import World, train_line
 
 
@@ -71,7 +71,7 @@ class Page:
     def __init__(self) -> None:
         self.clock = FakeClock()
         self.file = io.StringIO()
-        self.lines = Lines(Console(file=self.file, width=40), self.clock)
+        self.lines = Lines(FakeConsole(self.file), self.clock)
 
     def after(self, seconds: float, confirmed: int, total: int = 1000) -> str:
         self.clock.advance(seconds)
@@ -101,6 +101,6 @@ def test_lines_come_ever_more_rarely() -> None:
 
 def test_a_terminal_has_a_bar_with_the_total() -> None:
     file = io.StringIO()
-    with shown(Console(file=file, force_terminal=True, width=80, color_system=None)) as show:
+    with shown(FakeConsole(file, width=80)) as show:
         show("uploading", 250, 1000)
     assert "250/1000" in file.getvalue()

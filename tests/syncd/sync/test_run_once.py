@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rich.console import Console
 
 from karaoke_train.runlog import RunLog
 from karaoke_train.runlog.layout import lock_path
@@ -23,6 +22,7 @@ from syncd.source import folder_tree
 from syncd.state.lease import state_lock
 from syncd.sync import run_once
 from syncd.sync.run_once import collect_inputs, sync
+from tests.fakes.console import FakeConsole
 from tests.fakes.unreadable import unreadable
 from tests.fakes.uploads import FakeServer, PromptServer
 from tests.syncd.world import config_line, end_line, train_line
@@ -50,9 +50,10 @@ class Rig:
 
     def sync(self, *paths: Path, **how: Any) -> Exit:
         inputs = collect_inputs(paths or self.settings.log_dir, self.settings.state_dir)
-        console = Console(file=self.out, width=200, color_system=None)
         there = PromptServer(self.server)
-        return sync([(self.settings, there)], inputs, console, everything=not paths, **how)
+        return sync(
+            [(self.settings, there)], inputs, FakeConsole(self.out), everything=not paths, **how
+        )
 
     def said(self) -> str:
         return self.out.getvalue()
