@@ -48,11 +48,11 @@ def what_is_wrong(run: RunStatus, destination: str = "") -> str:
 
 def _parts(status: Status) -> Iterator[str]:
     """The clauses of the first line, the gravest first."""
-    runs = [run for run in status.runs if run.state not in _NOT_UPLOADED]
+    runs = [run for run in status.runs if run.settled or run.state not in _NOT_UPLOADED]
     there = sum(run.uploaded for run in runs)
-    elsewhere = [run for run in runs if run.state is RunState.ELSEWHERE]
-    ending = sum(run.state is RunState.ENDING for run in runs)
-    unread = sum(run.state is RunState.UNREADABLE for run in runs)
+    elsewhere = [run for run in status.unsettled if run.state is RunState.ELSEWHERE]
+    ending = sum(run.state is RunState.ENDING for run in status.unsettled)
+    unread = sum(run.state is RunState.UNREADABLE for run in status.unsettled)
     troubled = len(status.troubled) - unread
     decisions = len(status.decisions)
     if not status.runs:

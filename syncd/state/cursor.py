@@ -81,7 +81,7 @@ class Cursor(NamedTuple):
         return self.fingerprint.first if self.confirmed.offset else ""
 
 
-def load(folder: Path, run_id: str) -> Cursor | None:
+def load(folder: Path | str, run_id: str) -> Cursor | None:
     """The run's cursor; None when there's none, or a damaged one, or one from a newer version."""
 
     def decode(data: Any) -> Cursor:
@@ -151,8 +151,9 @@ def load_all(folder: Path, keys: Iterable[str] | None = None) -> dict[str, Curso
 def each(folder: Path, keys: Iterable[str] | None = None) -> Iterator[Cursor]:
     """All cursors of a destination, or these, one after the other; of a folder that can't be read,
     none. keys: from `run_ids`."""
+    place = str(folder)  # made a text once: there may be 10,000
     for run_id in (run_ids(folder) if keys is None else keys) or ():
-        if known := load(folder, run_id):
+        if known := load(place, run_id):
             yield known
 
 
