@@ -198,17 +198,17 @@ def _runs(
     for run_id in problems.keys() - here.keys() - cursors.keys() - ignored:
         if problems[run_id].decision and problems[run_id].path in taken:
             yield _undecided(problems[run_id])
-    for run_id in cursors.keys() - here.keys() - ignored:
-        path = cursors[run_id].path
-        if cursors[run_id].ended:
+    for run_id, left in cursors.items():
+        if left.ended or run_id in here or run_id in ignored:
             continue
+        path = left.path
         if path in made_new:  # the user has decided about it
             continue
         around = Path(path).parents
         if not unseen.isdisjoint((path, *map(str, around))):  # it may well be there
             continue
         if _belongs(around, settings) and tree.may_hold(around[0]):
-            yield _missing(cursors[run_id])
+            yield _missing(left)
 
 
 def _run(
