@@ -132,9 +132,9 @@ class VoiceToNotes:
                 return self.transcribe(file, options=options, progress=progress)
         return decode_parts(self.listen(sound, progress=progress), self.settings, options)
 
-    def posteriors(self, sound: Sound, *, progress: bool = False) -> Posteriors:
+    def posteriors(self, sound: Sound) -> Posteriors:
         """What the model says of each 20 ms frame of the whole sound: 63 MB for an hour."""
-        return Posteriors.joined(list(self.listen(sound, progress=progress)))
+        return Posteriors.joined(list(self.listen(sound)))
 
     def listen(self, sound: Sound, *, progress: bool = False) -> Iterator[Posteriors]:
         """The same part by part, as the sound is read. Raises AudioError."""

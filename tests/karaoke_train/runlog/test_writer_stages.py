@@ -154,6 +154,14 @@ def test_no_record_is_lost_where_a_stage_ends_as_soon_as_the_run_has_gone_on(
     assert kinds_of(log.path) == ["config", "end", "config", "end", "config", "train", "end"]
 
 
+def test_a_with_block_ends_the_run_and_no_stage_in_it(tmp_path: Path) -> None:
+    with RunLog.create(tmp_path) as log:
+        log.close(final=False)
+        log.train(1, 0.0, {})
+        log.close(final=False)
+    assert kinds_of(log.path) == ["config", "train", "end"]
+
+
 def test_one_thread_at_a_time_syncs_a_run_however_often_it_goes_on(tmp_path: Path) -> None:
     before = set(threading.enumerate())  # other tests leave runs behind that nobody closed
     log = RunLog.create(tmp_path)

@@ -34,6 +34,15 @@ def test_lines_that_were_noted_are_found_in_order_and_once(tmp_path: Path) -> No
     assert places(notes, 99) == at(3, 5, 7)
 
 
+def test_a_torn_note_spoils_none_behind_it(tmp_path: Path) -> None:
+    begun(tmp_path).add(at(3))
+    with (tmp_path / "run-1.txt").open("ab") as file:
+        file.write(b"5 ")  # of 5 50, where its writer was killed
+    notes = begun(tmp_path, before=4, count=1)
+    notes.add(at(7))
+    assert places(notes, 99) == at(3, 7)
+
+
 def test_another_session_goes_on_where_its_cursor_is(tmp_path: Path) -> None:
     begun(tmp_path).add(at(3, 7, 9))
     notes = begun(tmp_path, before=8, count=2)  # the last was noted, and not confirmed

@@ -30,6 +30,12 @@ def test_a_bad_line_is_kept_with_its_place_and_first_bytes(tmp_path: Path) -> No
     assert all(line.problem for line in found.lines)
 
 
+def test_a_secret_in_a_bad_line_is_not_kept(tmp_path: Path) -> None:
+    add(tmp_path, b'{"config": {"api_key": "hf_abcdefghijklmnop"\n')
+    assert "hf_abcdefghijklmnop" not in (tmp_path / "run-1.json").read_text()
+    assert "***" in quarantine.load(tmp_path, "run-1").lines[0].head
+
+
 def test_lines_seen_again_are_counted_once(tmp_path: Path) -> None:
     add(tmp_path, b"bad\nbad\n")
     end = add(tmp_path, b"bad\nbad\nbad\n")
