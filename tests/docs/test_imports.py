@@ -101,7 +101,7 @@ BEHIND: Final = {
 # Module that only computes -> what it may import beside our own modules.
 PURE: Final = {
     "syncd.sync.scheduler": "math collections dataclasses enum typing",
-    "syncd.sync.turns": "collections typing",
+    "syncd.sync.turns": "collections itertools typing",
     "syncd.destination.rows": "math collections dataclasses datetime enum typing",
     "karaoke_train.runlog.reader": "collections dataclasses typing",
     "karaoke_train.model.decode": "collections dataclasses typing numpy",
