@@ -10,6 +10,7 @@ import hashlib
 import json
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from operator import itemgetter
 from typing import Any, Final
 
 from karaoke_train.runlog.format import BadRecord, Record
@@ -56,20 +57,22 @@ def document_records(
     none.
     """
     entries = _by_time(document)
-    created = str(entries[0].get("timestamp", "")) if entries else ""
+    first = entries[0][1] if entries else None
+    created = str(first.get("timestamp", "")) if first else ""
     config = document.get("config") or {}
     run_name = config.get("run_name") if isinstance(config, dict) else None
     own_project = config.get("wandb_project") if isinstance(config, dict) else None
     yield {
         "type": RecordType.CONFIG,
         "schema": SCHEMA,
-        "run_id": _stable_id(config, entries),
+        "run_id": _stable_id(config, first),
         "run_name": run_name or name or f"sync_{created or 'document'}",
         "project": own_project or project,
         "created": created,
         "config": config,
     }
-    yield from entries
+    # One after the other: as records, all of them take as much again as the document does
+    yield from ({"type": kind} | entry | {"type": kind} for kind, entry in entries)
 
 
 def merged_config(records: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
@@ -147,24 +150,23 @@ def _no_formula(value: object) -> object:
     return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULAS) else value
 
 
-def _by_time(document: Mapping[str, Any]) -> list[Record]:
-    """The entries of all lists as records, in the order in which training wrote them.
+def _by_time(document: Mapping[str, Any]) -> list[tuple[RecordType, Record]]:
+    """The entries of all lists with their types, in the order in which training wrote them.
 
     Within a list that is the list's own order. Between lists it's by time, and at one time by
     step, training before validation before the epoch's summary. An entry whose time or step is
     missing, unreadable or behind that of the entry before it takes that one's.
     """
-    placed: list[tuple[float, float, int, Record]] = []
+    placed: list[tuple[float, float, int, RecordType, Record]] = []
     for rank, (key, kind) in enumerate(_LISTS.items()):
         time = step = -math.inf
         for entry in document.get(key) or []:
             time = max(time, parse_timestamp(entry.get("timestamp"), -math.inf))
             step = max(step, _number(entry.get("step")))
-            record = {"type": kind} | entry | {"type": kind}
             last = kind is RecordType.EPOCH_SUMMARY  # of all at its time: it sums them up
-            placed.append((time, math.inf if last else step, rank, record))
-    placed.sort(key=lambda place: place[:3])
-    return [record for *_, record in placed]
+            placed.append((time, math.inf if last else step, rank, kind, entry))
+    placed.sort(key=itemgetter(0, 1, 2))
+    return [(kind, entry) for *_, kind, entry in placed]
 
 
 def _number(value: object) -> float:
@@ -176,8 +178,8 @@ def _number(value: object) -> float:
     return number if math.isfinite(number) else -math.inf
 
 
-def _stable_id(config: object, entries: list[Record]) -> str:
-    first = {key: value for key, value in entries[0].items() if key != "type"} if entries else None
+def _stable_id(config: object, entry: Record | None) -> str:
+    first = {key: value for key, value in entry.items() if key != "type"} if entry else None
     identity = json.dumps([config, first], sort_keys=True, default=str)
     return "doc-" + hashlib.sha256(identity.encode()).hexdigest()[:16]
 

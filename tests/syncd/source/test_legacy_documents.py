@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -127,3 +128,21 @@ def test_a_document_without_a_project_is_in_the_one_its_folder_names_and_stays_t
         log = legacy_documents.convert(folder / "training_log_a.json", tmp_path / "state")
         assert records_of(log)[0]["project"] == "songs"
     assert len(records_of(log)) == 6
+
+
+def test_the_records_of_a_document_are_made_one_after_the_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entries = [{"step": step, "timestamp": "2024-01-15T14:30:22"} for step in range(10_000)]
+    path = tmp_path / "training_log_1.json"
+    path.write_text(json.dumps({"config": {}, "train_metrics": entries}))
+    del entries
+    size = path.stat().st_size
+    monkeypatch.setattr(legacy_documents, "MAX_DOCUMENT", size)  # room for which is asked for
+    tracemalloc.start()
+    try:
+        legacy_documents.convert(path, tmp_path / "state")
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 20 * size
