@@ -582,6 +582,13 @@ class RunLog:
         self._syncing.close()
 
 
+def checked_log(given: object) -> RunLog:
+    """What a trainer is to log to. Raises TypeError, before the training rather than within it."""
+    if not isinstance(given, RunLog):
+        raise TypeError(f"a RunLog is needed, as RunLog.create(folder) gives it, and not {given!r}")
+    return given
+
+
 def _whole(step: Any) -> int:
     """The step as a whole number, which a tensor that counts is not. Raises RunLogError."""
     try:

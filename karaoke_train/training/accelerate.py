@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from accelerate.tracking import GeneralTracker, on_main_process
 
 from karaoke_train.runlog import RunLog
+from karaoke_train.runlog.writer import checked_log
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -33,7 +34,7 @@ class RunLogTracker(GeneralTracker):
         self, project: str | None = None, *, log: RunLog | None = None, **options: Any
     ) -> None:
         super().__init__()
-        self._log = log
+        self._log = None if log is None else checked_log(log)
         self._options = {"project": project, **options}
 
     @property

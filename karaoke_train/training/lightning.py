@@ -12,6 +12,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from karaoke_train.runlog.metric_names import MetricNames
 from karaoke_train.runlog.ranks import NoSink
 from karaoke_train.runlog.warn import warn
+from karaoke_train.runlog.writer import checked_log
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -33,7 +34,7 @@ class LightningRunLog(Logger):
 
     def __init__(self, log: RunLog) -> None:
         super().__init__()
-        self.log = log
+        self.log = checked_log(log)
         self._names = MetricNames()
         self._epoch = 0.0
         self._step = 0

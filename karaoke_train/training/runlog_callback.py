@@ -26,6 +26,7 @@ from karaoke_train.runlog.metric_names import (
 )
 from karaoke_train.runlog.objects import fields_of
 from karaoke_train.runlog.warn import warn
+from karaoke_train.runlog.writer import checked_log
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -64,7 +65,7 @@ class RunLogCallback(TrainerCallback):
         close: bool = True,
         config: bool = True,
     ) -> None:
-        self.log = log
+        self.log = None if log is None else checked_log(log)
         self.pictures = pictures
         self._close = close
         self._config = config

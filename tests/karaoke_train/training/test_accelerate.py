@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import orjson
+import pytest
 from accelerate import Accelerator
 
 from karaoke_train.accelerate import RunLogTracker
@@ -46,3 +47,8 @@ def test_a_run_that_is_given_goes_on_after_its_end(tmp_path: Path) -> None:
     accelerator.end_training()
     kinds = [record["type"] for record in records_of(log)]
     assert kinds == ["config", "end", "config", "train", "end"]
+
+
+def test_a_folder_is_no_log() -> None:
+    with pytest.raises(TypeError, match=r"a RunLog is needed.*not 'logs'"):
+        RunLogTracker(log="logs")  # type: ignore[arg-type]

@@ -197,3 +197,8 @@ def test_what_is_logged_without_a_step_is_at_the_last_one(tmp_path: Path) -> Non
     logger.experiment.close()
     metrics = [r for r in records_of(log) if r["type"] in ("train", "val")]
     assert [(r["step"], r["epoch"]) for r in metrics] == [(5, 2.0), (5, 2.0)]
+
+
+def test_a_folder_is_no_log() -> None:
+    with pytest.raises(TypeError, match=r"a RunLog is needed.*not 'logs'"):
+        LightningRunLog("logs")  # type: ignore[arg-type]

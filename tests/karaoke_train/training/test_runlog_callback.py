@@ -464,3 +464,8 @@ def test_each_trial_of_a_search_is_a_run(tmp_path: Path) -> None:
             callback.on_train_end(trainer.args, state, None)  # type: ignore[arg-type]
     names = {records_of(path)[0]["run_name"] for path in (tmp_path / "logs").glob("*.jsonl")}
     assert names == {"trial-0", "trial-1"}
+
+
+def test_a_folder_is_no_log() -> None:
+    with pytest.raises(TypeError, match=r"a RunLog is needed.*not 'logs'"):
+        RunLogCallback("logs")  # type: ignore[arg-type]
