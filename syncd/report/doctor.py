@@ -19,6 +19,7 @@ from typing import Any, Final
 
 from karaoke_train.runlog.lock import Held, Lock, holder_of
 from karaoke_train.runlog.plain_text import one_line
+from karaoke_train.runlog.regular_file import user_name
 from syncd import paths
 from syncd.destination.base import Destination, Finding
 from syncd.errors import Exit
@@ -121,7 +122,11 @@ def _log_folders(settings: Settings, destination: Destination) -> Iterable[Findi
             yield Finding("log_dir", "warning", f"{folder} does not exist yet", remedy)
             continue
         if not os.access(folder, os.R_OK | os.X_OK):
-            remedy = f"Make it readable: chmod u+rx {shlex.quote(str(folder))}"
+            owner = folder.stat().st_uid
+            who = "u" if owner == os.geteuid() else "o"
+            remedy = f"Make it readable: chmod {who}+rx {shlex.quote(str(folder))}"
+            if who == "o":
+                remedy += f", which is for {user_name(owner)} to do, whose it is"
             yield Finding("log_dir", "error", f"{folder} can't be read", remedy)
             continue
         kind = watcher.filesystem(folder) or "unknown"
@@ -209,6 +214,8 @@ def _lock(folder: Path, check: str, said: Path) -> Iterable[Finding]:
                 lock.release()
     except OSError as error:
         remedy = "Uploads work all the same, but let only one machine's daemon watch it"
+        if check == "log_dir_lock":
+            remedy += ", or name a folder in which all of them can write: lock_dir in config.toml"
         yield Finding(check, "warning", f"no lock in {said}: {error.strerror}", remedy)
 
 

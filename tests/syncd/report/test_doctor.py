@@ -201,6 +201,17 @@ def test_log_folder_that_is_not_there_yet_or_cannot_be_read(
     )  # fmt: skip
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give folders away")
+def test_log_folder_of_another_user_says_who_can_open_it(
+    find: Find, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    os.chown(settings.log_dir[0], 12345, 12345)
+    deny(settings.log_dir[0], monkeypatch)
+    remedy = find()["log_dir"].remedy
+    assert f"chmod o+rx {settings.log_dir[0]}" in remedy
+    assert "user 12345" in remedy
+
+
 def test_state_folder_that_cannot_be_written(
     find: Find, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
