@@ -31,7 +31,7 @@ from karaoke_train.runlog import RunLog
 from karaoke_train.runlog.format import encode
 from karaoke_train.runlog.reader import Position
 from syncd.paths import destination_folder
-from syncd.source.fingerprint import fingerprint
+from syncd.source.fingerprint import PinnedLog, fingerprint
 from syncd.source.scanner import head_of
 from syncd.state import cursor
 from syncd.state.cursor import Cursor
@@ -102,7 +102,7 @@ def write(logs: Path, home: Path, url: str, runs: int) -> Path:
         shown = fingerprint(path, end)
         known = Cursor(
             _run_id(number), "many", "tester", str(path), shown, end,
-            ended=True, head=head_of(path, end.offset),
+            ended=True, head=head_of(PinnedLog(path, shown.first), end.offset),
         )  # fmt: skip
         cursor.save(cursors, known, sync=False)
     return cursors
