@@ -235,3 +235,11 @@ def test_pitch_at_both_ends_of_the_range() -> None:
         pitch = np.zeros((1, SETTINGS.pitch_classes))
         pitch[0, round((midi - SETTINGS.midi_min) * SETTINGS.bins_per_semitone)] = 1.0
         assert frame_pitch(pitch, SETTINGS)[0] == pytest.approx(midi)
+
+
+def test_a_notes_pitch_is_that_behind_the_scoop_into_it() -> None:
+    settings = FeatureSettings()
+    heard = np.zeros((8, settings.pitch_classes), np.float32)
+    for frame, midi in enumerate([59, 59, *[60] * 6]):
+        heard[frame, round((midi - settings.midi_min) * settings.bins_per_semitone)] = 1.0
+    assert note_pitch(heard, settings) == pytest.approx(60.0, abs=1e-4)
