@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 import time
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -20,6 +21,7 @@ from karaoke_train.model.checkpoints import RUN_FILE
 from karaoke_train.training.spared import spared
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from types import FrameType
 
     from accelerate import Accelerator
@@ -98,6 +100,24 @@ class ProgressBar(TrainerCallback):
         if self._bar is not None:
             self._bar.close()
             self._bar = None
+
+
+@contextmanager
+def terminated_as_interrupted() -> Iterator[None]:
+    """SIGTERM is Ctrl-C while data are read and models built, and after the last step. By itself
+    it ends Python at once: a log without its end, and the upload beside it waiting on."""
+    owner = os.getpid()
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        if os.getpid() != owner:  # a data worker, forked with this handler in place
+            os._exit(128 + number)
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 class StopOnSignal(TrainerCallback):

@@ -26,7 +26,7 @@ from karaoke_train.runlog.interrupts import INTERRUPTED
 from karaoke_train.runlog.plain_text import one_line, several_lines
 from karaoke_train.training import fit
 from karaoke_train.training.background_upload import BackgroundUpload
-from karaoke_train.training.callbacks import SHOWN
+from karaoke_train.training.callbacks import SHOWN, terminated_as_interrupted
 from karaoke_train.training.local_dashboard import LocalDashboard
 from karaoke_train.training.pseudo_labels import with_pseudo_labels
 from karaoke_train.training.runlog_callback import RunLogCallback
@@ -54,7 +54,7 @@ def run(
     flags: what the checkpoints keep for `--resume`. resumable: where to go on; None: a new run.
     Raises the errors of data, encoder, device and record log, all of which say what to do.
     """
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), terminated_as_interrupted():
         warnings.showwarning = _one_line_warning
         return _run(settings, logs, flags, resumable)
 

@@ -360,6 +360,27 @@ def test_ctrl_c_prints_the_command_that_resumes_the_same_run(tmp_path: Path) -> 
     assert [record["status"] for record in resumed.records("end")] == ["interrupted", "finished"]
 
 
+def test_a_scheduler_that_ends_a_run_before_its_first_step_leaves_it_an_end(tmp_path: Path) -> None:
+    sings = ["--from_scratch", "dev", "--synthetic", "20000", "--offline", "--device", "cpu"]
+    process = subprocess.Popen(
+        [*PROGRAM, *sings],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        wait_for(tmp_path / "logs", b'"type":"config"', process)
+        process.terminate()
+        out, err = process.communicate(timeout=patience(60))
+    finally:
+        process.kill()
+        process.wait()
+    assert (process.returncode, "Traceback" in err) == (130, False), err
+    end = Ran(tmp_path, process.returncode, out, err).records()[-1]
+    assert (end["type"], end["status"], end["exit_code"]) == ("end", "interrupted", 130)
+
+
 def test_two_processes_write_one_log_and_reduce_their_metrics(tmp_path: Path) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
