@@ -104,11 +104,11 @@ def load(folder: Path | str, run_id: str) -> Cursor | None:
 
 
 def _made(cls: type[T], values: Mapping[str, Any]) -> T:
-    """The named tuple with these values, which are as `save` had them: their digest says so. Only
-    those of a version with other fields are looked at one by one, a sixth of the time."""
+    """The named tuple with these values, which are as `save` had them: their digest says so. Older
+    versions had fewer fields; with one of a newer version it is none. Raises TypeError."""
     if tuple(values) == cls._fields:  # type: ignore[attr-defined]
         return tuple.__new__(cls, values.values())  # type: ignore[type-var]  # half of `_make`
-    return atomic_json.typed(cls, values)
+    return cls(**values)
 
 
 def save(folder: Path, cursor: Cursor, *, sync: bool = True) -> None:
