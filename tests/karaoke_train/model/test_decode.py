@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import tracemalloc
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -149,16 +150,6 @@ def test_note_to_the_very_end_ends_with_the_frames() -> None:
     assert note.offset == pytest.approx(2.0)
 
 
-def test_random_posteriors_give_notes_in_order_without_overlap() -> None:
-    rng = np.random.default_rng(0)
-    for _ in range(50):
-        onset, offset, voicing = rng.random((3, 200))
-        pitch = rng.dirichlet(np.ones(SETTINGS.pitch_classes), size=200)
-        notes = decode(Posteriors(onset, offset, voicing, pitch), SETTINGS)
-        for a, b in itertools.pairwise(notes):
-            assert a.offset <= b.onset
-
-
 def unsure(rng: np.random.Generator, frames: int) -> Posteriors:
     """A voice that comes and goes, with a pitch that steps and trembles; many equal values."""
     held = int(rng.integers(3, 40))
@@ -169,15 +160,32 @@ def unsure(rng: np.random.Generator, frames: int) -> Posteriors:
     return Posteriors(*(c.astype(np.float32) for c in curves), pitch_posterior(midi))
 
 
-@pytest.mark.parametrize(
-    "options",
-    [
-        DecodeOptions(),
-        DecodeOptions(legato=3.0, onset_at="voice"),
-        DecodeOptions(longest_hold=0.0, min_duration=0.0, note_cost=1.0),
-        DecodeOptions(longest_hold=0.6, hold=0.1, onset_at="voice"),
-    ],
-)
+def random(rng: np.random.Generator, frames: int) -> Posteriors:
+    onset, offset, voicing = rng.random((3, frames))
+    pitch = rng.dirichlet(np.ones(SETTINGS.pitch_classes), size=frames)
+    return Posteriors(onset, offset, voicing, pitch)
+
+
+OPTIONS = [
+    DecodeOptions(),
+    DecodeOptions(legato=3.0, onset_at="voice"),
+    DecodeOptions(longest_hold=0.0, min_duration=0.0, note_cost=1.0),
+    DecodeOptions(longest_hold=0.6, hold=0.1, onset_at="voice"),
+]
+
+
+@pytest.mark.parametrize("options", OPTIONS)
+@pytest.mark.parametrize("hear", [random, unsure])
+def test_notes_of_whatever_is_heard_are_in_order_and_do_not_overlap(
+    hear: Callable[[np.random.Generator, int], Posteriors], options: DecodeOptions
+) -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(15):
+        notes = decode(hear(rng, 250), SETTINGS, options)
+        assert all(a.offset <= b.onset for a, b in itertools.pairwise(notes))
+
+
+@pytest.mark.parametrize("options", OPTIONS)
 @pytest.mark.parametrize("kind", [np.float16, np.float32])
 def test_parts_give_exactly_the_notes_of_the_whole(
     options: DecodeOptions, kind: type[np.floating]
