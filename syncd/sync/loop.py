@@ -7,6 +7,7 @@ comes through one queue, so that no run is ever changed from two sides.
 
 from __future__ import annotations
 
+import math
 import queue
 import random
 import threading
@@ -438,12 +439,16 @@ class Daemon:
             self._remember(lambda: failures.clear(self.state, key))
 
     def _let_vanished_go(self, listing: Listing) -> None:
-        """Runs whose file is gone before the server had anything of them, or is another run's by
-        now, as somebody decided. Nothing can be done for them, and later parts would wait."""
+        """Runs whose file is gone before the server had anything of them, or once nothing but a
+        look at their end was to come, or is another run's by now, as somebody decided. Nothing can
+        be done for them, and later parts would wait."""
         listed = {file.key for file in listing.files} | listing.forgotten
         others = {file.place for file in listing.files}
         for key in self.runs.keys() - listed:
-            if not self.runs[key].confirmed.offset or str(self.sessions[key].path) in others:
+            run = self.runs[key]
+            all_there = run.look_at < math.inf and run.size == run.confirmed.offset
+            is_others = str(self.sessions[key].path) in others
+            if not run.confirmed.offset or all_there or is_others:
                 self._begin_anew(key)
 
     def _find_parts(self) -> None:

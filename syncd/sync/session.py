@@ -267,16 +267,17 @@ class Session:
         # daemon gives the run up
         self._take_lease()
         failpoint("open.before")
-        open_pinned(
-            self._log
-        ).close()  # nothing is asked of the server for another one in its place
+        # Nothing is asked of the server for another file in its place
+        open_pinned(self._log).close()
         known = self._remembered.load()
         remote = self._destination.remote_run(self.ref)
         told_before = known is not None and known.ended and known.unsettled > 0.0
         if known and told_before and remote is None:  # somebody has deleted it since
-            self._remembered.save(known._replace(unsettled=0.0), sync=True)
-            self.drop()
-            return AlreadyComplete(known.confirmed, known.base)
+            rest = tailer.read(self._log, known.confirmed, expect=known.fingerprint)
+            if not rest.lines:
+                self._remembered.save(known._replace(unsettled=0.0), sync=True)
+                self.drop()
+                return AlreadyComplete(known.confirmed, known.base, rest.scanned_to)
         count = remote.count if remote else 0
         if known and not self._destination.counts:
             count = known.confirmed.ordinal  # its own says nothing
@@ -319,7 +320,10 @@ class Session:
         self._others_looked = False
         if outcome and remote and remote.shows(outcome) and missing is None:
             return self._complete(at, known.unsettled if known and at_cursor else 0.0)
-        self._told_at = known.unsettled if known and told_before else self._told_at
+        if known and told_before:
+            self._told_at = known.unsettled
+        elif not self._in_order:  # what failed since it was told may still come, too
+            self._told_at = 0.0
         if outcome and told_before:
             events.reopened(self.header.run_id, self.path, self._there.place)
             self._destination.mend(self.ref)  # the summary was taken back, too

@@ -4,6 +4,7 @@ its own for it, and the command that it names resolves it."""
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
 import subprocess
@@ -19,7 +20,7 @@ from syncd.errors import Exit, ProblemCode, Unreachable
 from syncd.report.status import RunStatus, exit_code
 from syncd.settings import Limits
 from syncd.source.scanner import alias_key
-from syncd.state import atomic_json, cursor, decisions, lease
+from syncd.state import atomic_json, cursor, decisions, failures, lease
 from syncd.sync.loop import KEPT
 from syncd.sync.scheduler import Phase
 from tests.fakes.uploads import FakeServer, PromptServer
@@ -556,7 +557,7 @@ def test_a_deleted_file_can_be_forgotten(here: World) -> None:
     here.path.unlink()
     look(here)
     assert command(here, "forget", "run-1") == Exit.OK
-    assert here.status().runs == ()
+    assert [run.problem for run in here.status().runs] == []
     here.tick(6)
     assert here.daemon.runs == {}
 
@@ -577,6 +578,24 @@ def test_a_folder_in_a_files_place_is_named_and_the_file_goes_on_by_itself(here:
     here.run_on()
     here.whole()
     assert here.run_status().problem == ""
+
+
+def test_a_log_that_is_put_away_while_its_end_is_looked_at_once_more_is_no_trouble(
+    here: World,
+) -> None:
+    tampered(here)
+    here.restart()
+    here.append(end_line())
+    for _ in range(4):
+        here.tick(5)
+        here.server.deliver()
+    assert here.daemon.runs["run-1"].look_at < math.inf
+    here.path.unlink()
+    for _ in range(200):
+        here.tick(60)
+    assert here.daemon.runs == {}
+    assert failures.load_all(here.destination) == {}
+    assert [run.problem for run in here.status().runs] == []
 
 
 # --- the server ---

@@ -589,8 +589,41 @@ def test_a_run_that_was_deleted_after_its_end_is_no_trouble(
     one = taken_over(path, server, monkeypatch)
     server.delete("run-1")
     end = Position(7, path.stat().st_size)
-    assert one.open() == AlreadyComplete(end, 0)
+    assert one.open() == AlreadyComplete(end, 0, end.offset)
     assert known(path).unsettled == 0.0
+
+
+@pytest.mark.parametrize("more", [train_line(9), b'{"type":"tr'], ids=["a line", "a torn line"])
+def test_a_deleted_run_whose_log_grew_after_its_end_is_no_reason_to_ask_on_and_on(
+    more: bytes, path: Path, server: FakeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = taken_over(path, server, monkeypatch)
+    server.delete("run-1")
+    monkeypatch.setattr(cursor, "save", fails)
+    with path.open("ab") as file:
+        file.write(more)
+    event = one.open()
+    if isinstance(event, AlreadyComplete):
+        assert event.scanned_to == path.stat().st_size
+    else:
+        assert "holds 0 records" in failed(event).what
+
+
+def test_an_end_that_was_told_again_after_a_failure_is_looked_at_as_if_it_was_told_first(
+    path: Path, server: FakeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What failed may still come, whenever the end was told before."""
+    one = taken_over(path, server, monkeypatch)
+    server.runs["run-1"].outcome = None
+    end = Position(7, path.stat().st_size)
+    monkeypatch.setattr(time, "time", lambda: 1599.0)
+    assert one.open() == Opened(end, outcome=FINISHED)
+    server.faults.append("close")
+    failed(one.close(FINISHED, end))
+    monkeypatch.setattr(time, "time", lambda: 1900.0)
+    assert one.open() == Opened(end, outcome=FINISHED)
+    assert one.close(FINISHED, end) == Closed(True, 30.0)
+    assert known(path).unsettled == 1900.0
 
 
 def test_a_failed_action_drops_the_session_and_its_lease(path: Path, server: FakeServer) -> None:
