@@ -193,7 +193,7 @@ def _repair(damaged: Compared, settings: Settings) -> None:
     finally:
         for key in untold:  # a daemon that runs is done with them, and would not look again
             known = cursor.load(state / "cursors", key)
-            if known and not known.ended:
+            if known and (known.unsettled or not known.ended):
                 decisions.try_at_once(state, key)
 
 

@@ -16,8 +16,9 @@ from syncd.destination.base import RemoteRun, RunRef
 from syncd.destination.comparison import Comparison
 from syncd.errors import Connection, Exit, Refused, RunTrouble, Unreachable, UploadError
 from syncd.report.page import Page
-from syncd.state import daemon_report, lease
+from syncd.state import cursor, daemon_report, lease
 from syncd.state.daemon_report import DaemonReport
+from syncd.sync.loop import KEPT
 from tests.fakes.unreadable import unreadable
 from tests.syncd.world import World, end_line
 
@@ -72,6 +73,30 @@ def test_an_end_that_the_server_does_not_show_is_missing(here: World) -> None:
     assert "how it ended is not shown on the server: it is running there" in str(page)
     here.train(1)  # it goes on
     assert verified(here)[0] is Exit.OK
+
+
+def test_an_end_that_was_told_again_beside_a_daemon_is_looked_at_by_it(
+    here: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was done with the run, and a late post may come again."""
+    here.begin()
+    here.append(end_line())
+    here.run_on()
+    here.tick(2 * KEPT)
+    here.daemon.rescan()
+    here.tick()
+    assert here.daemon.runs == {}
+    monkeypatch.setattr("syncd.cli.verify.connect", lambda settings: here.server)
+    monkeypatch.setattr("syncd.sync.run_once.sync", lambda *_, **__: Exit.OK)
+    here.server.runs["run-1"].shown = "running"
+    assert _verified([], here.settings, here.server, repair=True).code is Exit.DIFFERENT
+    here.server.runs["run-1"].shown = ""
+    for _ in range(9):
+        here.tick(5)
+    known = cursor.load(here.destination / "cursors", "run-1")
+    assert known
+    assert known.unsettled > 0.0
+    assert here.daemon.runs["run-1"].look_at < math.inf
 
 
 @pytest.mark.parametrize("error", [RunTrouble("an odd name"), FileNotFoundError(2, "gone")])
