@@ -45,7 +45,7 @@ class Example:
 
 
 class FeatureCache:
-    """Features kept as half floats, in memory, or in a folder when they come from files.
+    """Features kept as half floats: of files in a folder, if there is one, of other songs in memory.
 
     A file's entry is found by its path, size and time of change: an edited recording is computed
     anew. An entry that cannot be read is computed anew, too.
@@ -57,8 +57,11 @@ class FeatureCache:
 
     def features(self, segment: Segment, settings: FeatureSettings) -> Features:
         """The segment's features, computed at most once. Raises AudioError."""
+        from_file = isinstance(segment.song, FileSong)
+        if from_file and self.folder is None:  # a hundred hours would take 12 GB of each worker
+            return extract(segment.load(), settings)
         key = _identity(segment, settings)
-        if self.folder is None or not isinstance(segment.song, FileSong):
+        if self.folder is None or not from_file:
             if key not in self._memory:
                 self._memory[key] = _half(extract(segment.load(), settings))
             return _single(self._memory[key])
@@ -70,7 +73,7 @@ class FeatureCache:
         return found
 
     def holds(self, segment: Segment, settings: FeatureSettings) -> bool:
-        """Whether its features are in memory."""
+        """Whether its features are in memory. Raises AudioError."""
         return _identity(segment, settings) in self._memory
 
     def fill(self, segments: Sequence[Segment], settings: FeatureSettings, workers: int) -> None:
@@ -230,9 +233,13 @@ def _note_table(songs: Sequence[tuple[Note, ...]]) -> torch.Tensor:
 
 
 def _identity(segment: Segment, settings: FeatureSettings) -> str:
+    """Raises AudioError."""
     song = segment.song
     if isinstance(song, FileSong):
-        stat = song.path.stat()
+        try:
+            stat = song.path.stat()
+        except OSError as error:  # it was moved or deleted since training began
+            raise AudioError(song.path, f"can't be read ({error.strerror})") from error
         who = f"{song.path.resolve()} {stat.st_size} {stat.st_mtime_ns}"
     else:
         who = repr(song)

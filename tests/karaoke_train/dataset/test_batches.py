@@ -131,6 +131,25 @@ def file_song(folder: Path, level: float) -> FileSong:
     return FileSong("song", path, NOTES, 1.0)
 
 
+@pytest.mark.parametrize("on_disk", [False, True])
+def test_a_recording_that_is_gone_is_named_and_the_next_segment_stands_in(
+    tmp_path: Path, on_disk: bool
+) -> None:
+    song = file_song(tmp_path, 0.1)
+    cache = FeatureCache(tmp_path / "cache" if on_disk else None)
+    dataset = SegmentDataset([segment(song), segment(FakeSong("fine"))], SETTINGS, cache=cache)
+    song.path.unlink()
+    with pytest.warns(UserWarning, match=r"song\.wav: (is not there|can't be read)"):
+        assert dataset[0].index == 1
+
+
+def test_a_recording_is_not_kept_in_memory(tmp_path: Path) -> None:
+    song = file_song(tmp_path, 0.1)
+    cache = FeatureCache()
+    cache.features(segment(song), SETTINGS)
+    assert not cache.holds(segment(song), SETTINGS)
+
+
 def test_disk_cache_survives_the_process_and_notices_a_changed_file(tmp_path: Path) -> None:
     folder = tmp_path / "cache"
     first = FeatureCache(folder).features(segment(file_song(tmp_path, 0.1)), SETTINGS)
