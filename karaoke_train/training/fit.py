@@ -184,6 +184,16 @@ def share(value: T) -> T:
     return box[0]
 
 
+def own_share(settings: TrainSettings) -> slice:
+    """Of what all ranks do together, this one's part."""
+    return slice(rank(settings), None, PartialState().num_processes)
+
+
+def wait_for_all() -> None:
+    """Until each rank is here; torch gives one that is minutes behind the others up."""
+    PartialState().wait_for_everyone()
+
+
 class _EpochOrder(TrainerCallback):
     """Tells the sampler the epoch: accelerate doesn't reach it behind a sharded batch sampler."""
 

@@ -46,37 +46,41 @@ def with_pseudo_labels(
 ) -> Data:
     """The data, and beside it the recordings that are to be trained on without anybody's notes.
 
-    Rank 0 writes the notes and tells of them; all ranks read the same files. Segments are as long
+    Each rank writes the notes of its share of the recordings, so that none waits for another longer
+    than torch lets it, and all read all the files. Segments are as long
     as what `model` hears at once, at most. Raises DataError, CheckpointError.
     """
     if settings.pseudo_label is None:
         return data
     voices, notes = Path(settings.pseudo_label), run_dir / FOLDER
-    main = fit.rank(settings) == 0
-    if main and not notes.is_dir():
+    if not fit.share(notes.is_dir()):
         teacher = VoiceToNotes.from_pretrained(settings.init or MODEL, settings.device)
-        _tell(write(teacher, voices, notes))
-    fit.share(main)  # the others wait for the files
+        _tell(write(teacher, voices, notes, fit.own_share(settings)))
+        fit.wait_for_all()
     songs, problems = read(voices, notes)
     longest = min(settings.max_segment_seconds, model.config.window_frames * FRAME_SECONDS)
     pieces = [piece for song in songs for piece in segments(song, longest)][: settings.max_samples]
     if not pieces:
         raise DataError(f"no recording in {voices} has notes that are good enough to train on")
-    if main:
+    if fit.rank(settings) == 0:
         _tell(problems)
         print(one_line(_told(songs, len(pieces), settings, notes)))
     return replace(data, train=[*data.train, *pieces])
 
 
-def write(model: VoiceToNotes, voices: Path, notes: Path) -> Iterator[Problem]:
+def write(
+    model: VoiceToNotes, voices: Path, notes: Path, share: slice = slice(None)
+) -> Iterator[Problem]:
     """Write the notes of each recording below `voices` to its place below `notes`, as CSV.
 
-    What can't be read, or may be no singing, is a Problem and gets no file. Raises DataError.
+    share: which of them, in order; the others are another process's to write. What can't be read, or may be no singing, is a Problem and gets no file. Raises DataError.
     """
-    for sound in (path for path in visible(voices) if path.suffix.lower() in io.SUFFIXES):
+    sounds = [path for path in visible(voices) if path.suffix.lower() in io.SUFFIXES]
+    progress = sys.stderr.isatty() and not share.start  # ranks have one terminal
+    for sound in sounds[share]:
         try:
             with FileSound(sound) as heard:
-                found, doubt = listened(model, heard, progress=sys.stderr.isatty())
+                found, doubt = listened(model, heard, progress=progress)
         except AudioError as error:
             yield Problem(sound, error.reason)
             continue

@@ -49,6 +49,11 @@ def settings(recordings: Path, **changes: object) -> TrainSettings:
     return TrainSettings(**{**quick, "pseudo_label": str(recordings), **changes})
 
 
+def files_of(folder: Path) -> dict[str, bytes]:
+    found = (path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in found}
+
+
 def test_songs_get_notes_and_all_else_is_left_out_with_its_reason(
     model: VoiceToNotes, recordings: Path, tmp_path: Path
 ) -> None:
@@ -60,6 +65,19 @@ def test_songs_get_notes_and_all_else_is_left_out_with_its_reason(
         Path("more/two.csv"),
         Path("one.csv"),
     ]
+
+
+def test_ranks_label_the_recordings_together_each_its_share(
+    model: VoiceToNotes, recordings: Path, tmp_path: Path
+) -> None:
+    together, alone = tmp_path / "together", tmp_path / "alone"
+    told = [
+        {problem.path for problem in write(model, recordings, together, slice(rank, None, 2))}
+        for rank in range(2)
+    ]
+    assert told[0].isdisjoint(told[1])
+    assert told[0] | told[1] == {problem.path for problem in write(model, recordings, alone)}
+    assert files_of(together) == files_of(alone)
 
 
 def test_notes_are_those_that_transcribe_finds(
