@@ -22,7 +22,7 @@ with importing():
     )
     from karaoke_train.cli.flags import given
     from karaoke_train.runlog import RunLogError
-    from karaoke_train.runlog.plain_text import as_it_can, several_lines
+    from karaoke_train.runlog.plain_text import as_it_can, keep_errors_apart, several_lines
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -69,6 +69,7 @@ click.version_option(package_name="karaoke-train", message=f"{NAME} %(version)s"
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command. Returns the process's exit code."""
     words = list(sys.argv[1:] if argv is None else argv)
+    keep_errors_apart()
     as_it_can(sys.stdout)
     try:
         # click's own main would take an EOFError of a library for a Ctrl-C, and end a broken

@@ -10,7 +10,9 @@ from __future__ import annotations
 import io
 import json
 import math
+import os
 import re
+import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, Final, TextIO
@@ -72,6 +74,13 @@ def as_it_can(stream: TextIO | None) -> None:
     # In the C locale it is surrogateescape: that is for bytes, and no help for a character
     if isinstance(stream, io.TextIOWrapper) and stream.errors in ("strict", "surrogateescape"):
         stream.reconfigure(errors="backslashreplace")
+
+
+def keep_errors_apart() -> None:
+    """Standard error leads nowhere where it is closed, as by `2>&-`: Python prints to standard
+    output what is meant for it, and asks it in vain whether it is a terminal."""
+    if sys.stderr is None:
+        sys.stderr = os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
 
 
 def json_text(value: Any, *, indent: int | None = _INDENT) -> str:

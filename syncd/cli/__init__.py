@@ -10,7 +10,7 @@ from typing import Final
 
 import click
 
-from karaoke_train.runlog.plain_text import as_it_can
+from karaoke_train.runlog.plain_text import as_it_can, keep_errors_apart
 from syncd import logging_setup
 from syncd.cli.common import COMPLETION_VARIABLE, CommandsOnUse, Group, print_error_json
 from syncd.errors import Exit, SyncError, UsageError
@@ -65,6 +65,7 @@ click.version_option(package_name="karaoke-train", message=f"{NAME} %(version)s"
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command. Returns its exit code."""
     words = list(sys.argv[1:] if argv is None else argv)
+    keep_errors_apart()
     as_it_can(sys.stdout)
     return _written(_run(words), words)
 

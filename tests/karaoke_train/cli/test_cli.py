@@ -128,6 +128,16 @@ def test_wrong_usage_is_said_in_words(
     assert why in capsys.readouterr().err
 
 
+def test_a_closed_standard_error_leads_nowhere(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "stderr", None)
+    assert cli.main(["--no_open"]) == 2
+    with sys.stderr:
+        assert not sys.stderr.isatty()
+    assert capsys.readouterr().out == ""
+
+
 def test_a_flag_is_the_same_with_dashes_and_with_underscores() -> None:
     dashes = flags("--log-dir", "a", "--from-scratch=dev", "--fast-dev", "--run-name=x-y z")
     assert dashes == flags("--log_dir", "a", "--from_scratch=dev", "--fast_dev", "--run_name=x-y z")

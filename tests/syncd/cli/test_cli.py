@@ -70,6 +70,12 @@ def test_the_program_ends_with_its_commands_code() -> None:
     assert shown.stdout == f"karaoke-syncd {version('karaoke-train')}\n"
 
 
+def test_what_is_for_a_closed_standard_error_is_not_said_to_standard_output() -> None:
+    words = ["sh", "-c", 'exec "$@" 2>&-', "sh", sys.executable, "-P", "-m", "syncd"]
+    done = subprocess.run([*words, "no-command"], stdout=subprocess.PIPE, check=False)
+    assert (done.returncode, done.stdout) == (Exit.USAGE, b"")
+
+
 COMMANDS = {name: one for name, one in each_command(cli).items() if name != "service"}
 
 
