@@ -315,8 +315,9 @@ class Api:
     @_understood
     def create_files(self, ref: RunRef, names: Sequence[str]) -> list[Upload]:
         """Announce files of the run. Raises Unreachable, Refused or Rejected."""
-        asked = {"entity": ref.entity, "project": ref.project, "run": ref.run_id}
-        data = self._ask(_CREATE_FILES, {**asked, "files": list(names)}, rejecting=True)
+        asked: dict[str, Any] = {"entity": ref.entity, "project": ref.project, "run": ref.run_id}
+        asked |= {"files": list(names)}  # signed links take two thousand bytes each
+        data = self._ask(_CREATE_FILES, asked, rejecting=True, most=MAX_ANSWER)
         made = data.get("createRunFiles") or {}
         try:
             headers = dict(item.split(":", 1) for item in made.get("uploadHeaders") or [])

@@ -19,7 +19,7 @@ import pytest
 import urllib3
 
 from syncd.destination.base import RunRef
-from syncd.destination.wandb.api import Api, Upload
+from syncd.destination.wandb.api import FILES, Api, Upload
 from syncd.destination.wandb.credentials import Login
 from syncd.destination.wandb.http import SMALL_ANSWER, Answer, BadRequest, Http, TlsRefused
 from syncd.errors import Unreachable
@@ -476,6 +476,18 @@ def test_a_history_may_be_longer_than_other_answers() -> None:
     with server(replying(head + body, [])) as url:
         (row_there,) = Api(Login(url, "", "k"), patience(5.0)).rows(RunRef("e", "p", "r"), 0, 1)
     assert len(row_there["text"]) == SMALL_ANSWER
+
+
+def test_so_many_links_as_files_are_announced_at_once_may_be_long_ones() -> None:
+    names = [f"media/images/{number}.png" for number in range(FILES)]
+    link = b"https://files.test/?token=" + b"x" * 2000 + b"\\u0026signature=" + b"y" * 400
+    files = b",".join(b'{"name": "%s", "uploadUrl": "%s"}' % (n.encode(), link) for n in names)
+    body = b'{"data": {"createRunFiles": {"uploadHeaders": [], "files": [' + files + b"]}}}"
+    head = f"HTTP/1.1 200 OK\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+    with server(replying(head + body, [])) as url:
+        api = Api(Login(url, "", "k"), patience(5.0))
+        made = api.create_files(RunRef("e", "p", "r"), names)
+    assert [upload.name for upload in made] == names
 
 
 HOSTILE = {
