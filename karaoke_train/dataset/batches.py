@@ -45,7 +45,7 @@ class Example:
 
 
 class FeatureCache:
-    """Features kept as half floats: of files in a folder, if there is one, of other songs in memory.
+    """Features kept as half floats: of files in a folder, if one is given, of all else in memory.
 
     A file's entry is found by its path, size and time of change: an edited recording is computed
     anew. An entry that cannot be read is computed anew, too.
@@ -56,7 +56,7 @@ class FeatureCache:
         self._memory: dict[str, Features] = {}
 
     def features(self, segment: Segment, settings: FeatureSettings) -> Features:
-        """The segment's features, computed at most once. Raises AudioError."""
+        """The segment's features, computed once where they are kept. Raises AudioError."""
         from_file = isinstance(segment.song, FileSong)
         if from_file and self.folder is None:  # a hundred hours would take 12 GB of each worker
             return extract(segment.load(), settings)

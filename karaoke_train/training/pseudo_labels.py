@@ -73,7 +73,8 @@ def write(
 ) -> Iterator[Problem]:
     """Write the notes of each recording below `voices` to its place below `notes`, as CSV.
 
-    share: which of them, in order; the others are another process's to write. What can't be read, or may be no singing, is a Problem and gets no file. Raises DataError.
+    share: which of them, in order; the others are another process's to write. What can't be read,
+    or may be no singing, is a Problem and gets no file. Raises DataError.
     """
     sounds = [path for path in visible(voices) if path.suffix.lower() in io.SUFFIXES]
     progress = sys.stderr.isatty() and not share.start  # ranks have one terminal
