@@ -34,7 +34,7 @@ SHOWN: Final = 5  # runs that a word may mean
 )
 @_runs
 def retry(call: Invocation, runs: Sequence[str]) -> Exit:
-    """Take a run as it is now, and try at once.
+    """Take a run as it is now, and try it again.
 
     RUN is a run id, a name, or the beginning of either if no other run begins so. A run that was
     forgotten is uploaded again.
