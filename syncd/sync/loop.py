@@ -381,8 +381,8 @@ class Daemon:
 
     def _refresh(self) -> None:
         """Look at all folders, and at what people decided."""
-        self._save_again()
         retried = decisions.pop_retries(self.state)
+        self._save_again(retried)
         for run_id in retried:
             events.run_retried(run_id)
             if run_id in self.runs:
@@ -416,11 +416,11 @@ class Daemon:
         for run_id in listing.forgotten & self.finished.keys():
             del self.finished[run_id]
 
-    def _save_again(self) -> None:
+    def _save_again(self, retried: Sequence[RunKey]) -> None:
         """What the state folder did not take, of runs with nothing under way; up to the first that
-        it does not take now either."""
+        it does not take now either. Not of `retried` ones: theirs is not to be believed."""
         resting = (key for key, run in self.runs.items() if run.phase in _RESTING)
-        all(self.sessions[key].save_again() for key in resting)
+        all(self.sessions[key].save_again() for key in resting if key not in retried)
 
     def _is_about_another(self, file: LogFile) -> bool:
         """Whether what a run waits for a decision about is a file that isn't its own any more."""

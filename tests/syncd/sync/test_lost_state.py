@@ -485,6 +485,31 @@ def test_a_cursor_that_is_lost_after_a_run_has_ended_is_made_anew(
     assert here.daemon.finished.keys() == {"run-1"}
 
 
+def test_a_retry_is_not_undone_by_what_the_state_folder_did_not_take_before_it(
+    here: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(cursor, "save", full)
+        here.train(3)
+        for _ in range(4):
+            here.tick(5)
+            here.server.deliver()
+        assert here.daemon.runs["run-1"].records == 9
+    tampered(here)
+    here.server.lose("run-1", keep=2)
+    assert command(here, "retry", "run-1") == Exit.NOT_RUNNING
+    for _ in range(4):
+        here.tick(5)
+        here.server.deliver()
+    assert here.daemon.runs["run-1"].error is None
+    here.intact = True
+    here.run_on()
+    here.whole()
+
+
 def test_a_state_folder_that_takes_no_cursors_costs_one_question_more(
     here: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
