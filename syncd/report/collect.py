@@ -453,7 +453,7 @@ def _takes_no_writes(folder: Path) -> Iterable[str]:
         return
     if disk.f_flag & os.ST_RDONLY:
         why, remedy = "is mounted read-only", "Mount it for writing"
-    elif not disk.f_bavail or (disk.f_files and not disk.f_favail):
+    elif (disk.f_blocks and not disk.f_bavail) or (disk.f_files and not disk.f_favail):
         why, remedy = "is on a full disk", "Make room there"
     else:
         return

@@ -176,13 +176,18 @@ def test_status_says_that_the_state_folder_is_full_or_read_only(
     lock.acquire()
     disk, shown = os.statvfs(here.settings.state_dir), list[tuple[str, ...]]()
     room, flag = disk.f_flag & ~os.ST_RDONLY, disk.f_flag | os.ST_RDONLY
-    for what in ({"f_bavail": 0}, {"f_files": 9, "f_favail": 0}, {"f_flag": flag}, {}):
-        seen = {"f_flag": room, "f_bavail": 1, "f_files": 0, "f_favail": 0, **what}
+    told_nothing = {"f_blocks": 0, "f_bavail": 0}  # as some file systems of programs do
+    for what in (
+        {"f_bavail": 0}, {"f_files": 9, "f_favail": 0}, {"f_flag": flag}, {}, told_nothing,
+    ):  # fmt: skip
+        seen = {
+            "f_flag": room, "f_blocks": 9, "f_bavail": 1, "f_files": 0, "f_favail": 0, **what,
+        }  # fmt: skip
         monkeypatch.setattr(os, "statvfs", lambda folder, seen=seen: SimpleNamespace(**seen))
         shown.append(here.status().warnings)
     lock.release()
     assert [("full disk" in str(words), "read-only" in str(words)) for words in shown] == [
-        (True, False), (True, False), (False, True), (False, False),
+        (True, False), (True, False), (False, True), (False, False), (False, False),
     ]  # fmt: skip
 
 
