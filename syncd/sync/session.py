@@ -6,7 +6,7 @@ An action that fails drops the session, so that what remains is what a crash wou
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -397,7 +397,12 @@ class Session:
     def _since(self, first: int, end: int) -> tuple[int, Iterable[Lines]]:
         begin = self._begin
         at = tailer.place_of(self._log, max(first, begin.ordinal), begin)
-        return attempt_before(self._log, at, begin), tailer.until(self._log, end, at)
+        return attempt_before(self._log, at, begin), self._read_until(end, at)
+
+    def _read_until(self, end: int, at: Position) -> Iterator[Lines]:
+        for lines in tailer.until(self._log, end, at):
+            self._check_stopped()  # it may be a million
+            yield lines
 
     @property
     def _there(self) -> Identity:
@@ -647,8 +652,7 @@ class Session:
         else:
             known, at, notes, config = None, self._begin, 0, (0, 1)
         self._noted.begin(at.ordinal, notes, config)
-        for lines in tailer.until(self._log, count, at):
-            self._check_stopped()
+        for lines in self._read_until(count, at):
             # Beyond a cursor are few lines, perhaps with bad ones that a session sent, and died
             # before it kept them. Without one it may be a million, and parsing them takes seconds
             with memory.for_lines(len(lines.data), len(lines)):

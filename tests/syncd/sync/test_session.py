@@ -385,6 +385,21 @@ def test_a_stop_does_not_wait_until_a_log_was_read_to_the_servers_count(
     assert isinstance(failed(one.open()), Unreachable)
 
 
+def test_a_stop_does_not_wait_until_a_summary_was_brought_forward_by_a_log(
+    path: Path, server: FakeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = brought(path, server)
+    one.drop()
+    session(path, server).open()
+    since = server.runs["run-1"].target.since
+    assert since
+    attempt, pieces = since(2, 6)
+    assert (attempt, [line.at.ordinal for lines in pieces for line in lines]) == (1, [2, 3, 4, 5])
+    monkeypatch.setattr(server, "pause", stopped)
+    with pytest.raises(Unreachable):
+        list(since(2, 6)[1])
+
+
 def stopped(seconds: float) -> None:
     raise Unreachable("the daemon is stopping")
 
