@@ -29,6 +29,10 @@ class LiveConfig(dict[str, Any]):
         self.update(config)
         return self
 
+    def __reduce__(self) -> tuple[type, tuple[dict[str, Any]]]:
+        """As a copy, or in a checkpoint, it is a dictionary: what it writes to is here alone."""
+        return dict, (dict(self),)
+
     def __setitem__(self, name: str, value: Any) -> None:
         self.update({name: value})
 

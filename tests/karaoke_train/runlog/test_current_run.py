@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import copy
+import pickle
 from argparse import Namespace
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -127,6 +129,21 @@ def test_an_attribute_of_the_config_is_read_and_written_as_an_item(tmp_path: Pat
     assert copy.deepcopy(dict(config)) == config
     with pytest.raises(AttributeError, match="config has no 'epochs'"):
         config.epochs  # noqa: B018
+
+
+@pytest.mark.parametrize(
+    "copied", [copy.copy, copy.deepcopy, lambda config: pickle.loads(pickle.dumps(config))]
+)
+def test_a_copy_of_the_config_is_a_dictionary_that_writes_nothing(
+    copied: Callable[[Any], Any], tmp_path: Path
+) -> None:
+    """Checkpoints hold it, and Lightning's `save_hyperparameters` copies it."""
+    run = karaoke_train.init(config={"lr": 1, "layers": [2]}, dir=tmp_path)
+    mine = copied(run.config)
+    assert type(mine) is dict
+    assert mine == {"lr": 1, "layers": [2]}
+    mine["lr"] = 2
+    assert run.config["lr"] == 1
 
 
 def test_another_name_of_wandb_is_refused_with_what_there_is_instead() -> None:
