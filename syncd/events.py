@@ -69,10 +69,11 @@ def _of_run(run_id: str, level: int, words: str, *arguments: object) -> None:
     log.log(level, words, *arguments, extra={"run_id": run_id}, stacklevel=2)
 
 
-def reopened(run_id: str, path: Path, where: str) -> None:
-    """A run that was ended goes on again there. where: the destination's place."""
-    words = "%s: %s the run is shown as going on, though its end was told: it's told again"
-    _of_run(run_id, logging.WARNING, words, path.name, where)
+def reopened(run_id: str, path: Path, where: str, shown_as: str) -> None:
+    """A run whose end was told is shown otherwise there: as running, or as crashed once nothing
+    more came. where: the destination's place; shown_as: its word."""
+    words = "%s: %s the run is shown as %s, though its end was told: it's told again"
+    _of_run(run_id, logging.WARNING, words, path.name, where, shown_as or "nothing")
 
 
 def sent_again(run_id: str, path: Path, first: int, end: int, where: str) -> None:

@@ -324,8 +324,8 @@ class Session:
             self._told_at = known.unsettled
         elif not self._in_order:  # what failed since it was told may still come, too
             self._told_at = 0.0
-        if outcome and told_before:
-            events.reopened(self.header.run_id, self.path, self._there.place)
+        if outcome and remote and told_before:
+            events.reopened(self.header.run_id, self.path, self._there.place, remote.state)
             self._destination.mend(self.ref)  # the summary was taken back, too
         # What a local store has not taken by the time that its writer dies never comes
         if remote and not self._in_order and not self._destination.counts_at_once:

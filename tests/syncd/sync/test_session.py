@@ -563,12 +563,15 @@ def test_an_end_is_settled_once_it_was_shown_for_long_enough(
 
 
 def test_a_run_that_a_late_post_has_reopened_is_ended_again(
-    path: Path, server: FakeServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
+    path: Path, server: FakeServer, monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
     one = taken_over(path, server, monkeypatch)
-    server.runs["run-1"].outcome = None
+    server.runs["run-1"].outcome, server.runs["run-1"].shown = None, "crashed"
     end = Position(7, path.stat().st_size)
     assert one.open() == Opened(end, outcome=FINISHED)
+    assert "the run is shown as crashed, though its end was told" in caplog.text
+    server.runs["run-1"].shown = ""
     assert one.close(FINISHED, end) == Closed(True, 30.0)
     assert server.runs["run-1"].outcome == FINISHED
     # whoever does so again and again is not fought for ever
