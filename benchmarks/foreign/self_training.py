@@ -11,8 +11,10 @@ are not used. Broken off, it goes on with the next training.
 from __future__ import annotations
 
 import argparse
+import shutil
 import subprocess
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -20,22 +22,34 @@ from benchmarks.foreign.__main__ import STYLES, takes
 from karaoke_train.settings import MODEL
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
 SEED: Final = 5_000  # of the first recording; no song that is scored has one near it
 
 
 def trained(work: Path, options: argparse.Namespace, more: Sequence[str] = ()) -> Path:
     """The folder of the best model of a training in `work`; one that is there isn't made again."""
-    if not list(work.glob("*/best")):
-        words = [
-            *("--init", MODEL, "--synthetic", options.synthetic, "--epochs", options.epochs),
-            *("--lr", options.lr, "--device", "cpu", "--no_wandb", "--no_system_metrics"),
-            *("--checkpoint_dir", work, "--log_dir", work / "logs", *more),
-        ]
-        program = [sys.executable, "-m", "karaoke_train.cli", *map(str, words)]
-        subprocess.run(program, check=True)
+    if not work.is_dir():
+        with made_whole(work) as part:
+            words = [
+                *("--init", MODEL, "--synthetic", options.synthetic, "--epochs", options.epochs),
+                *("--lr", options.lr, "--device", "cpu", "--no_wandb", "--no_system_metrics"),
+                *("--checkpoint_dir", part, "--log_dir", part / "logs", *more),
+            ]
+            program = [sys.executable, "-m", "karaoke_train.cli", *map(str, words)]
+            subprocess.run(program, check=True)
     return next(work.glob("*/best"))
+
+
+@contextmanager
+def made_whole(folder: Path) -> Iterator[Path]:
+    """A new folder to fill, which has its name once that is done: a training that was broken off
+    has a best model, too."""
+    part = folder.with_name(f"{folder.name}.part")
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir(parents=True)
+    yield part
+    part.rename(folder)
 
 
 def main() -> int:
@@ -55,8 +69,8 @@ def main() -> int:
     for style in options.styles:
         folder = options.work / f"{style}-recordings"
         if not folder.is_dir():
-            folder.mkdir(parents=True)
-            takes(style, seeds, folder)
+            with made_whole(folder) as part:
+                takes(style, seeds, part)
         taught = trained(options.work / style, options, ["--pseudo_label", str(folder)])
         words = ["--styles", style, "--songs", str(options.songs), "--models", MODEL]
         program = [sys.executable, "-m", "benchmarks.foreign", *words, str(without), str(taught)]
