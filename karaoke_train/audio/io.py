@@ -35,9 +35,10 @@ _CANCELLED = 0.1
 _LEAD = 85 * 576
 _LOUDEST = 100.0  # more is no loud recording but whole numbers that were stored as floats
 _PROBE = 1_600  # frames read at the file's end to see that the end is there
-# Bytes that a file may lack on the disk, where it reads as zeros: copies that make holes of digital
-# silence leave some. Downloads that make the file in its full size first, and break off, leave
-# more: four GB would be a day of silence, which takes minutes to read
+# Bytes that a file may lack on the disk, where it reads as zeros, and so may the half of a longer
+# one: zfs, and copies that make holes of digital silence, leave some. Downloads that make the file
+# in its full size first, and break off, leave more: four GB would be a day of silence, which takes
+# minutes to read
 _UNWRITTEN = 64 << 20
 
 
@@ -215,12 +216,13 @@ def _opened(path: Path) -> soundfile.SoundFile:
 
 
 def _is_mostly_hole(path: Path, size: int) -> bool:
-    """Whether too much of it is not on the disk. A file system that packs what it keeps needs fewer
+    """Whether most of it is not on the disk. A file system that packs what it keeps needs fewer
     blocks, too, so the file's holes are asked for."""
     at = missing = 0
+    most = max(_UNWRITTEN, size // 2)
     try:
         with path.open("rb") as file:
-            while at < size and missing <= _UNWRITTEN:
+            while at < size and missing <= most:
                 hole = os.lseek(file.fileno(), at, os.SEEK_HOLE)
                 try:
                     at = os.lseek(file.fileno(), hole, os.SEEK_DATA)
@@ -229,7 +231,7 @@ def _is_mostly_hole(path: Path, size: int) -> bool:
                 missing += at - hole
     except OSError:  # what can't be opened is said by who reads it; others can't be asked
         return False
-    return missing > _UNWRITTEN
+    return missing > most
 
 
 def _frames(file: soundfile.SoundFile, path: Path, start: int | None, count: int) -> np.ndarray:
