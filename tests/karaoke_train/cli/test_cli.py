@@ -132,7 +132,7 @@ def test_a_closed_standard_error_leads_nowhere(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(sys, "stderr", None)
-    assert cli.main(["--no_open"]) == 2
+    assert cli.main(["--lr", "nan"]) == 2
     with sys.stderr:
         assert not sys.stderr.isatty()
     assert capsys.readouterr().out == ""
