@@ -57,15 +57,14 @@ class FeatureCache:
 
     def features(self, segment: Segment, settings: FeatureSettings) -> Features:
         """The segment's features, computed once where they are kept. Raises AudioError."""
-        from_file = isinstance(segment.song, FileSong)
-        if from_file and self.folder is None:  # a hundred hours would take 12 GB of each worker
-            return extract(segment.load(), settings)
-        key = _identity(segment, settings)
-        if self.folder is None or not from_file:
+        if not isinstance(segment.song, FileSong):
+            key = _identity(segment, settings)
             if key not in self._memory:
                 self._memory[key] = _half(extract(segment.load(), settings))
             return _single(self._memory[key])
-        path = self.folder / f"{key}.npz"
+        if self.folder is None:  # a hundred hours in memory would take 12 GB of each worker
+            return extract(segment.load(), settings)
+        path = self.folder / f"{_identity(segment, settings)}.npz"
         found = _read_entry(path)
         if found is None:
             found = extract(segment.load(), settings)
@@ -148,8 +147,7 @@ class SegmentDataset(Dataset[Example]):
     def _example(self, index: int, key: int) -> Example:
         segment = self.segments[index]
         notes = segment.notes
-        held = self.cache is not None and self.cache.holds(segment, self.settings)
-        if self.augment is not None and not held:
+        if self.augment is not None and not self._is_held(segment):
             rng = np.random.default_rng([self.seed, key])
             audio, notes = self.augment(segment.load(), notes, rng)
             features = extract(audio, self.settings)
@@ -158,6 +156,9 @@ class SegmentDataset(Dataset[Example]):
         else:
             features = extract(segment.load(), self.settings)
         return Example(index, features, frame_targets(notes, features.frames), notes)
+
+    def _is_held(self, segment: Segment) -> bool:
+        return self.cache is not None and self.cache.holds(segment, self.settings)
 
 
 class BucketSampler(Sampler[int]):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from karaoke_train.audio.io import AudioError
+from karaoke_train.audio.units import SILENT
 from karaoke_train.dataset.songs import FileSong, Problem, Song
 from karaoke_train.notes import semitone
 from karaoke_train.runlog.plain_text import cells, one_line, padded
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 _BLOCK = 60.0  # s read at once, so that a two-hour file needs no more memory than a short one
-_SILENT = 1e-4  # of full scale: -80 dB
 _NAMES = ("C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B")
 
 
@@ -84,7 +84,7 @@ def _row(song: Song) -> Row:
         return Row(str(error.path), error.reason)
     pitches = [note.pitch for note in song.notes]
     remarks = song.remarks if isinstance(song, FileSong) else ()
-    if loudest < _SILENT:
+    if loudest < SILENT:
         remarks += ("there is nothing to hear in the recording, and training would use it",)
     return Row(
         song.name,

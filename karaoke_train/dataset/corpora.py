@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from karaoke_train.annotations.base import AnnotationError, Entry, checked
 from karaoke_train.audio import io
-from karaoke_train.dataset.pairing import visible
+from karaoke_train.dataset.pairing import visible, with_suffix
 from karaoke_train.dataset.songs import FileSong, Problem, Song, open_song, paired, sorted_out
 
 if TYPE_CHECKING:
@@ -99,8 +99,7 @@ def read_mir_st500(root: Path) -> Found:
         raise CorpusError(f"{root}: has no MIR-ST500_corrected.json; get it from the set's pages")
     sounds = {
         path.stem if path.stem.isdigit() else path.parent.name: path
-        for path in visible(root)
-        if path.suffix.lower() in io.SUFFIXES
+        for path in with_suffix(root, io.SUFFIXES)
     }
     return sorted_out(
         _opened(f"mir-st500-{number}", sounds[number], partial(_rows, rows, labels))

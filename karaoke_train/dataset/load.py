@@ -96,8 +96,8 @@ def dataset(
     """Synthetic singing in memory, sung once; recordings cached on disk, or else augmented."""
     folder = Path(settings.cache_features) if settings.cache_features else None
     sung = [part for part in parts if isinstance(part.song, SyntheticSong)]
-    cache = FeatureCache(folder) if sung or folder else None
-    if cache is not None and sung:
+    cache = FeatureCache(folder)
+    if sung:
         cache.fill(sung, features, worker_count(settings))
     changes = augments and folder is None and len(sung) < len(parts)
     changed = augment if changes else None

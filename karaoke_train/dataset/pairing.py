@@ -57,8 +57,8 @@ def visible(folder: Path, pattern: str = "*") -> list[Path]:
 
 def matches(voices: Path, notes: Path) -> Iterator[Match]:
     """Every audio file below `voices` and every label file below `notes`, in order of the names."""
-    sounds = _files(voices, io.SUFFIXES)
-    labels = _files(notes, LABEL_SUFFIXES)
+    sounds = with_suffix(voices, io.SUFFIXES)
+    labels = with_suffix(notes, LABEL_SUFFIXES)
     named = _named(sounds, labels, voices, notes)
     plain = [label for label in labels if label not in named.sound]
     stems = {label.stem for label in plain}
@@ -142,7 +142,7 @@ def _named(sounds: Iterable[Path], labels: Iterable[Path], voices: Path, notes: 
     return named
 
 
-def _files(folder: Path, suffixes: Sequence[str]) -> list[Path]:
+def with_suffix(folder: Path, suffixes: Sequence[str]) -> list[Path]:
     """The visible files with one of these suffixes, in order."""
     return [path for path in visible(folder) if path.suffix.lower() in suffixes]
 

@@ -24,7 +24,14 @@ from tqdm import tqdm
 
 from karaoke_train.audio import io
 from karaoke_train.audio.features import extract
-from karaoke_train.audio.units import FRAME, FRAME_SECONDS, MAX_FRAMES, SAMPLE_RATE, frame_count
+from karaoke_train.audio.units import (
+    FRAME,
+    FRAME_SECONDS,
+    MAX_FRAMES,
+    SAMPLE_RATE,
+    SILENT,
+    frame_count,
+)
 from karaoke_train.model.checkpoints import load_model
 from karaoke_train.model.decode import DecodeOptions, Posteriors, decode_parts
 from karaoke_train.model.model import unpack_posteriors
@@ -35,9 +42,6 @@ if TYPE_CHECKING:
     from karaoke_train.model.model import VoiceToNotesModel
     from karaoke_train.notes import Note
 
-# Peak of full scale, -80 dB. A spectrogram that is scaled to its loudest point shows what lies
-# below as loud as a voice.
-SILENT = 1e-4
 EDGE = 100  # frames, 2 s given up at each inner edge of a window; less where it is short
 
 

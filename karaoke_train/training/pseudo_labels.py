@@ -22,7 +22,7 @@ from karaoke_train.audio import io
 from karaoke_train.audio.io import AudioError
 from karaoke_train.audio.units import FRAME_SECONDS
 from karaoke_train.dataset.load import DataError
-from karaoke_train.dataset.pairing import visible
+from karaoke_train.dataset.pairing import with_suffix
 from karaoke_train.dataset.songs import Problem, Song, read_folder, segments
 from karaoke_train.inference.doubt import listened
 from karaoke_train.inference.transcribe import FileSound, VoiceToNotes
@@ -47,8 +47,8 @@ def with_pseudo_labels(
     """The data, and beside it the recordings that are to be trained on without anybody's notes.
 
     Each rank writes the notes of its share of the recordings, so that none waits for another longer
-    than torch lets it, and all read all the files. Segments are as long
-    as what `model` hears at once, at most. Raises DataError, CheckpointError.
+    than torch lets it, and all read all the files. Segments are as long as what `model` hears at
+    once, at most. Raises DataError, CheckpointError.
     """
     if settings.pseudo_label is None:
         return data
@@ -76,9 +76,8 @@ def write(
     share: which of them, in order; the others are another process's to write. What can't be read,
     or may be no singing, is a Problem and gets no file. Raises DataError.
     """
-    sounds = [path for path in visible(voices) if path.suffix.lower() in io.SUFFIXES]
     progress = sys.stderr.isatty() and not share.start  # ranks have one terminal
-    for sound in sounds[share]:
+    for sound in with_suffix(voices, io.SUFFIXES)[share]:
         try:
             with FileSound(sound) as heard:
                 found, doubt = listened(model, heard, progress=progress)
