@@ -202,9 +202,7 @@ class Api:
 
         Raises Unreachable or Refused.
         """
-        run = ((self._ask(_REMOTE_RUN, _named(ref), most=MAX_ANSWER).get("model")) or {}).get(
-            "bucket"
-        )
+        run = self._part(_REMOTE_RUN, _named(ref), "model", "bucket")
         return self._remote(run) if run else None
 
     def _remote(self, run: Mapping[str, Any]) -> RemoteRun:
@@ -227,7 +225,7 @@ class Api:
         seen: set[str] = set()
         asked = {**_named(ref), "fileCursor": None, "fileLimit": FILES}
         while True:
-            run = (self._ask(_FILES, asked, most=MAX_ANSWER).get("project") or {}).get("run") or {}
+            run = self._part(_FILES, asked, "project", "run")
             files = run.get("files") or {}
             nodes = [edge["node"] for edge in files.get("edges") or []]
             known = len(seen)
@@ -247,7 +245,7 @@ class Api:
     def bucket(self, ref: RunRef) -> Bucket | None:
         """The run with its config and summary; None when there is none of that name. Raises
         Unreachable or Refused."""
-        run = ((self._ask(_BUCKET, _named(ref), most=MAX_ANSWER).get("model")) or {}).get("bucket")
+        run = self._part(_BUCKET, _named(ref), "model", "bucket")
         if not run:
             return None
         texts = _texted(run, "config"), _texted(run, "summaryMetrics")
@@ -261,9 +259,7 @@ class Api:
         for first in range(start, stop, PAGE):
             last = min(stop, first + PAGE)
             asked |= {"minStep": first, "maxStep": last, "pageSize": PAGE}
-            run = (self._ask(_HISTORY, asked, most=MAX_ANSWER).get("project") or {}).get(
-                "run"
-            ) or {}
+            run = self._part(_HISTORY, asked, "project", "run")
             rows += map(self._row, run.get("history") or [])
         return rows
 
@@ -271,7 +267,7 @@ class Api:
     def steps(self, ref: RunRef) -> int | None:
         """How many history rows have a `_step`, by the server's digest of the history; None where
         it has none. Raises Unreachable or Refused."""
-        run = (self._ask(_KEYS, _named(ref), most=MAX_ANSWER).get("project") or {}).get("run") or {}
+        run = self._part(_KEYS, _named(ref), "project", "run")
         try:
             types = run["historyKeys"]["keys"]["_step"]["typeCounts"]
             return sum(int(found["count"]) for found in types)
@@ -366,6 +362,13 @@ class Api:
         body = orjson.dumps({"query": query, "variables": dict(variables)})
         found = self._object(self._post("/graphql", body, most=most), rejecting=rejecting)
         return self._data(found, rejecting=rejecting)
+
+    def _part(
+        self, query: str, variables: Mapping[str, Any], whole: str, name: str
+    ) -> dict[str, Any]:
+        """A part of an answer that may be large; empty where the answer has none."""
+        found = self._ask(query, variables, most=MAX_ANSWER).get(whole) or {}
+        return found.get(name) or {}
 
     def _takes_gzip(self) -> bool:
         """Whether the server says that it takes compressed posts; asked once. A server that knows
