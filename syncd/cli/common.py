@@ -65,7 +65,7 @@ class Command(click.Command):
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the end of the help."""
         write_examples(self.examples, formatter)
-        with formatter.section("Exit status"):
+        with formatter.section("Exit codes"):
             formatter.write_dl([(str(int(code)), words) for code, words in self.exits.items()])
 
 
@@ -109,7 +109,7 @@ class Group(click.Group):
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the end of the help: which commands end with which codes."""
         write_examples(self.examples, formatter)
-        with formatter.section("Exit status"):
+        with formatter.section("Exit codes"):
             formatter.write_dl(
                 [(str(int(code)), words) for code, words in sorted(self._exits().items())]
             )

@@ -97,7 +97,7 @@ def test_every_help_has_examples_and_says_what_the_codes_of_that_command_mean(
     examples = text.partition("\nExamples:\n")[2].partition("\n\n")[0].splitlines()
     assert any(f"{line} ".startswith(f"  karaoke-syncd {name} ") for line in examples)
     assert all(line.startswith("      ") for line in examples[1::2])  # what each is for
-    table = text.partition("\nExit status:\n")[2].splitlines()
+    table = text.partition("\nExit codes:\n")[2].splitlines()
     codes = {int(line.split(maxsplit=1)[0]): line.split(maxsplit=1)[1] for line in table}
     assert {Exit.OK, Exit.FAILED, Exit.USAGE, Exit.INTERRUPTED} <= codes.keys()
     assert all(codes.values())
@@ -112,7 +112,7 @@ def test_the_help_of_the_program_names_every_exit_code_with_its_commands(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert main(["--help"]) == Exit.OK
-    table = capsys.readouterr().out.partition("\nExit status:\n")[2].splitlines()
+    table = capsys.readouterr().out.partition("\nExit codes:\n")[2].splitlines()
     codes = {int(line.split()[0]): line for line in table}
     assert codes.keys() == set(map(int, Exit))
     assert codes[Exit.NOT_RUNNING].endswith("see status, watching, service status, retry")
