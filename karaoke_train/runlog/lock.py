@@ -40,6 +40,8 @@ LEASE: Final = 30.0  # seconds without a refresh after which a soft lock is free
 LOCK_WAIT: Final = 0.3
 _LONGEST: Final = 4096  # bytes of a signature
 _LONGEST_NAME: Final = 255  # characters of a host's name, as POSIX has it
+_OWNERS: Final = 0o600
+_BY_UMASK: Final = -1  # as filelock has it
 _NO_LOCKS: Final = frozenset({errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP})
 _TAKEN: Final = frozenset({errno.EAGAIN, errno.EACCES})  # EACCES: flock on NFS and CIFS
 
@@ -77,13 +79,15 @@ class Held(RunLogError):
 
 class Lock:
     """An exclusive lock at `path`; `soft`: the file system had no real one, so it is a lease.
+    private: its file is made for its owner alone, whatever the umask; else as the umask says.
 
     Try again with the same object, not with a new one: whether another host's lease is still
     refreshed is seen only from one try to the next.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, private: bool = False) -> None:
         self.path = path
+        self._mode = _OWNERS if private else _BY_UMASK
         self.soft = False
         self._lock: BaseFileLock | None = None  # the one that is held
         self._lease: SoftFileLease | None = None
@@ -103,8 +107,9 @@ class Lock:
             self._signed = _sign(descriptor)
 
         native = FileLock(
-            self.path, thread_local=False, fallback_to_soft=False, on_acquired=acquired
-        )
+            self.path, mode=self._mode, thread_local=False, fallback_to_soft=False,
+            on_acquired=acquired,
+        )  # fmt: skip
         try:
             try:
                 native.acquire(timeout=timeout, poll_interval=0.02)
@@ -163,12 +168,13 @@ class Lock:
 
     def _acquire_lease(self, timeout: float) -> None:
         self.soft = True
-        self._lease = self._lease or _lease(self.path)
+        self._lease = self._lease or _lease(self.path, self._mode)
         self._lease.acquire(timeout=timeout)
         self._lock = self._lease
         with suppress(OSError):  # as for _sign
             flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-            with os.fdopen(os.open(self.path, flags, 0o644), "rb") as file:
+            mode = 0o644 if self._mode == _BY_UMASK else self._mode
+            with os.fdopen(os.open(self.path, flags, mode), "rb") as file:
                 _sign(file.fileno())
 
 
@@ -307,10 +313,10 @@ def _lease_lives(path: Path) -> bool:
     return False
 
 
-def _lease(path: Path) -> SoftFileLease:
+def _lease(path: Path, mode: int = _BY_UMASK) -> SoftFileLease:
     from filelock import SoftFileLease
 
-    return SoftFileLease(_marker(path), lease_duration=LEASE, thread_local=False)
+    return SoftFileLease(_marker(path), mode=mode, lease_duration=LEASE, thread_local=False)
 
 
 def _marker(path: Path) -> Path:

@@ -81,7 +81,7 @@ def start_in_background(settings: Settings) -> int:
     log = paths.daemon_log(settings.state_dir)
     make_state_folder(settings.state_dir)
     try:
-        file = log.open("ab")
+        file = os.fdopen(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab")
     except OSError as error:
         raise unwritable(settings.state_dir, error) from None
     with file:

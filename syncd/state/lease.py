@@ -31,7 +31,7 @@ def unwritable(state: Path, error: OSError) -> SyncError:
 
 def state_lock(state: Path) -> Lock:
     """The lock of the daemon that owns a state folder."""
-    return Lock(state / "daemon.lock")
+    return Lock(state / "daemon.lock", private=True)
 
 
 def daemon_of(state: Path) -> Holder | None:

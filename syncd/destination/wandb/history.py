@@ -223,10 +223,12 @@ def main() -> None:
 
 
 def bound_memory(most: int) -> None:
-    """Have no more than so many bytes for this process, and for each that it starts."""
-    with suppress(ValueError, OSError):  # it has less already, or the system knows no such limit
-        _, hard = resource.getrlimit(resource.RLIMIT_DATA)
-        resource.setrlimit(resource.RLIMIT_DATA, (most, hard))
+    """Have no more than so many bytes for this process, and for each that it starts. A lower limit
+    that it has already stays."""
+    with suppress(ValueError, OSError):  # the hard limit is lower, or the system knows none
+        soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
+        if soft == resource.RLIM_INFINITY or soft > most:
+            resource.setrlimit(resource.RLIMIT_DATA, (most, hard))
 
 
 def _end_with_input() -> None:

@@ -166,6 +166,18 @@ def test_without_flock_a_lease_stands_in(path: Path) -> None:
 
 
 @pytest.mark.usefixtures("no_locks")
+def test_a_private_lease_is_its_owners_alone_whatever_the_umask(path: Path) -> None:
+    before = os.umask(0)
+    try:
+        lock = Lock(path, private=True)
+        lock.acquire()
+        assert {file.stat().st_mode & 0o777 for file in path.parent.iterdir()} == {0o600}
+        lock.release()
+    finally:
+        os.umask(before)
+
+
+@pytest.mark.usefixtures("no_locks")
 def test_a_dead_hosts_lease_is_free_once_it_stood_still_for_its_time(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

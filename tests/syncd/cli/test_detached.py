@@ -81,6 +81,21 @@ def test_detached_daemon_starts_reloads_on_sighup_and_stops(
     assert server.key not in account.log()
 
 
+def test_what_a_detached_daemon_keeps_is_its_owners_alone_whatever_the_umask(
+    account: Account,
+) -> None:
+    before = os.umask(0)  # inherited by the daemon
+    try:
+        assert account.syncd("start", "--detach").returncode == Exit.OK
+        until(lambda: account.watched().get("connectivity") == "online")
+        assert account.syncd("stop").returncode == Exit.OK
+    finally:
+        os.umask(before)
+    kept = [path for path in account.state.rglob("*") if path.is_file()]
+    assert {"daemon.log", "daemon.lock", "daemon.json"} <= {path.name for path in kept}
+    assert [path.name for path in kept if path.stat().st_mode & 0o077] == []
+
+
 def test_detached_daemon_of_a_folder_with_a_package_syncd_is_ours_and_has_the_flags(
     account: Account,
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from karaoke_train.runlog.lock import holder_of
@@ -57,3 +58,17 @@ def test_leases_are_where_the_setting_says(tmp_path: Path) -> None:
     assert not lease.take(lease.run_lease(tmp_path / "a.jsonl", "run-1", "here", own))
     mine.release()
     theirs.release()
+
+
+def test_the_lock_of_a_state_folder_is_its_owners_alone_and_a_runs_is_as_the_umask_says(
+    tmp_path: Path,
+) -> None:
+    before = os.umask(0)
+    try:
+        locks = lease.state_lock(tmp_path), lease.run_lease(tmp_path / "a.jsonl", "run-1", "here")
+        assert all(map(lease.take, locks))  # other accounts' trainers share the folder of logs
+        assert [lock.path.stat().st_mode & 0o777 for lock in locks] == [0o600, 0o666]
+        for lock in locks:
+            lock.release()
+    finally:
+        os.umask(before)

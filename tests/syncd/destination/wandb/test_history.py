@@ -236,3 +236,16 @@ def test_the_process_that_reads_a_history_has_no_more_memory_than_that() -> None
         [sys.executable, "-c", f"{ask}; {then}"], capture_output=True, text=True, check=False
     )
     assert done.stderr.rstrip().endswith("MemoryError")
+
+
+@pytest.mark.parametrize(("limit", "after"), [(1 << 29, 1 << 29), (1 << 31, 1 << 30)])
+def test_a_limit_of_memory_that_the_user_has_set_is_never_raised(limit: int, after: int) -> None:
+    ask = (
+        "import resource; from syncd.destination.wandb.history import bound_memory; "
+        f"resource.setrlimit(resource.RLIMIT_DATA, ({limit}, resource.RLIM_INFINITY)); "
+        "bound_memory(1 << 30); print(resource.getrlimit(resource.RLIMIT_DATA)[0])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", ask], capture_output=True, text=True, check=True
+    )
+    assert int(done.stdout) == after
