@@ -4,7 +4,8 @@ The model that training starts from writes down the recordings as they are, and 
 notes from changed copies of them (`audio.augment`): self-training, as Lee (2013, "Pseudo-label")
 began it, with a student that has it harder than its teacher, as Xie et al. (2020, "Self-training
 with noisy student") found to matter. The notes are files in the run's folder, where people may
-look at them, and where a resumed run finds the same ones.
+look at them, and where a resumed run finds the same ones. Beside each is the checksum of the
+recording that was heard: another one of its name is left out then.
 """
 
 # mypy: allow-untyped-calls
@@ -12,6 +13,7 @@ look at them, and where a resumed run finds the same ones.
 
 from __future__ import annotations
 
+import hashlib
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -23,7 +25,7 @@ from karaoke_train.audio.io import AudioError
 from karaoke_train.audio.units import FRAME_SECONDS
 from karaoke_train.dataset.load import DataError
 from karaoke_train.dataset.pairing import with_suffix
-from karaoke_train.dataset.songs import Problem, Song, read_folder, segments
+from karaoke_train.dataset.songs import FileSong, Problem, Song, paired, segments, sorted_out
 from karaoke_train.inference.doubt import listened
 from karaoke_train.inference.transcribe import FileSound, VoiceToNotes
 from karaoke_train.runlog.plain_text import one_line
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
     from karaoke_train.settings import TrainSettings
 
 FOLDER = "pseudo_labels"  # in the run's
+CHECKSUM = ".sha256"  # the suffix of a file beside a recording's notes
 
 
 def with_pseudo_labels(
@@ -87,24 +90,54 @@ def write(
         if doubt:
             yield Problem(sound, doubt)
             continue
-        _write(_target(sound, voices, notes), found)
+        _write(_target(sound, voices, notes), found, sound)
 
 
 def read(voices: Path, notes: Path) -> tuple[list[Song], list[Problem]]:
     """The recordings that `write` found notes for, and those of them that can't be used now."""
-    songs, problems = read_folder(voices, notes)
+    found = (_as_heard(one, voices, notes) for one in paired(voices, notes))
+    songs, problems = sorted_out(found)
     return songs, [one for one in problems if _had_notes(one.path, voices, notes)]
 
 
-def _write(target: Path, found: Sequence[Note]) -> None:
+def _as_heard(one: FileSong | Problem, voices: Path, notes: Path) -> FileSong | Problem:
+    """A Problem in place of a song whose recording is not the one that its notes were heard in."""
+    if isinstance(one, Problem) or not one.path.is_relative_to(voices):
+        return one
+    target = _target(one.path, voices, notes)
+    if not _is_another(one.path, target):
+        return one
+    return Problem(one.path, f"is not the recording that {target} was heard in")
+
+
+def _write(target: Path, found: Sequence[Note], sound: Path) -> None:
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
+        # before the notes: a run that ends between the two has no notes of an unknown recording
+        target.with_suffix(CHECKSUM).write_text(f"{_checksum(sound)}  {sound.name}\n", "utf-8")
         write_labels(target, found)
     except OSError as error:
         raise DataError(
             f"{target} can't be written ({error.strerror}): a resumed run needs these notes. Make "
             "room there, or start again with another --checkpoint_dir."
         ) from error
+
+
+def _is_another(sound: Path, target: Path) -> bool:
+    """Whether a recording is known not to be the one that the notes at `target` were heard in."""
+    try:
+        kept = target.with_suffix(CHECKSUM).read_text("utf-8").split()[:1]
+        return kept != [_checksum(sound)]
+    except FileNotFoundError:  # somebody's own notes
+        return False
+    except (OSError, ValueError):
+        return True
+
+
+def _checksum(path: Path) -> str:
+    """As `sha256sum` has it."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _had_notes(path: Path, voices: Path, notes: Path) -> bool:

@@ -120,6 +120,21 @@ def test_notes_that_a_person_corrected_are_what_a_resumed_run_learns(
     assert len(read_labels(tmp_path / FOLDER / "more" / "two.csv")) > 1
 
 
+def test_another_recording_of_the_name_is_not_learnt_by_the_first_ones_notes(
+    model: VoiceToNotes, recordings: Path, tmp_path: Path
+) -> None:
+    notes, other = tmp_path / "notes", tmp_path / "other"
+    list(write(model, recordings, notes))
+    (other / "more").mkdir(parents=True)
+    (other / "more" / "two.flac").write_bytes((recordings / "more" / "two.flac").read_bytes())
+    soundfile.write(other / "one.wav", sing(SUNG[0] + 1, duration=6.0)[0], SAMPLE_RATE)
+    songs, problems = read(other, notes)
+    assert [song.name for song in songs] == ["two"]  # the same one, elsewhere
+    assert [str(problem) for problem in problems] == [
+        f"{other / 'one.wav'}: is not the recording that {notes / 'one.csv'} was heard in"
+    ]
+
+
 def test_recordings_of_one_name_are_told_and_left_out(
     recordings: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
