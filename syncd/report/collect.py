@@ -16,13 +16,15 @@ from karaoke_train.runlog.layout import LOG_FILES, lock_path
 from karaoke_train.runlog.lock import Holder, holder_of
 from karaoke_train.runlog.reader import Position
 from karaoke_train.runlog.timestamps import parse_timestamp
+from syncd import paths
 from syncd.destination.base import Destination, Identity, RunRef, legible
 from syncd.errors import Connection, ProblemCode, RunTrouble
 from syncd.paths import destination_folder
 from syncd.report.oddities import oddities
 from syncd.report.status import RunState, RunStatus, Status, spoken
+from syncd.service import unit_file
 from syncd.service.folders import is_watched
-from syncd.settings import Settings
+from syncd.settings import BY_FLAG, Settings
 from syncd.source import fingerprint, tailer
 from syncd.source.fingerprint import FileChanged
 from syncd.source.folder_tree import FolderTree, folders
@@ -117,8 +119,23 @@ def collect(
             for folder in (tree.folders if holder and current.updated else ())
             if not is_watched(folder, report)
         ),
+        service=_is_the_services(settings),
         gone=0 if runs else sum(_is_gone(known, settings) for known in cursors.values()),
     )
+
+
+def _is_the_services(settings: Settings) -> bool:
+    """Whether an installed service would do what these settings say, once it is started."""
+    named = [settings.origin.get(name) for name in ("project", "entity", "destinations")]
+    if "start" not in unit_file.installed_command() or BY_FLAG in named:
+        return False
+    from syncd.service import systemd  # of a unit alone: `status` runs without it
+
+    if there := unit_file.installed("log_dir"):
+        watched = {*map(str, settings.log_dir)} <= {*there}
+    else:
+        watched = settings.origin.get("log_dir") == str(paths.config_file())
+    return watched and systemd.BOOTED.is_dir()
 
 
 def _is_gone(known: Cursor, settings: Settings) -> bool:

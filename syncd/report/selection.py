@@ -77,7 +77,7 @@ def _matches(run: RunStatus, word: str) -> bool:
 
 def rank(run: RunStatus) -> int:
     """How soon it is shown: 0 is first."""
-    if run.settled:
+    if run.done:
         return 1 if run.live else 3
     if run.troubled or run.decision:
         return 0

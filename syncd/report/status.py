@@ -74,7 +74,7 @@ class RunStatus(NamedTuple):
         return shown_name(self.name, self.run_id, Path(self.path).name)
 
     @property
-    def settled(self) -> bool:
+    def done(self) -> bool:
         """Whether all of it is on the server, and there is no more to say: as nearly all are."""
         return self.state is RunState.UPLOADED and not self.problem and not self.pending
 
@@ -125,33 +125,34 @@ class Status:
     origin: Mapping[str, str] = field(default_factory=dict)
     recursive: bool = False  # whether the folders below log_dirs are meant, too
     unwatched: tuple[str, ...] = ()  # folders that a running daemon leaves out
+    service: bool = False  # an installed service would upload from log_dirs, if it were started
     gone: int = 0  # runs that were uploaded from log_dirs to their end, where no file is left there
 
     @cached_property
-    def unsettled(self) -> tuple[RunStatus, ...]:
+    def remaining(self) -> tuple[RunStatus, ...]:
         """The runs of which more is to be said than that they are uploaded: of 10,000 a few."""
-        return tuple(run for run in self.runs if not run.settled)
+        return tuple(run for run in self.runs if not run.done)
 
     @cached_property
     def pending(self) -> int:
         """Records on disk that the server hasn't confirmed, of runs that are to be uploaded from
         here."""
-        return sum(run.pending for run in self.unsettled if run.waits)
+        return sum(run.pending for run in self.remaining if run.waits)
 
     @cached_property
     def waits(self) -> bool:
         """Whether anything is yet to be told to the server."""
-        return any(run.waits for run in self.unsettled)
+        return any(run.waits for run in self.remaining)
 
     @cached_property
     def decisions(self) -> tuple[RunStatus, ...]:
         """Runs that wait for the user."""
-        return tuple(run for run in self.unsettled if run.decision)
+        return tuple(run for run in self.remaining if run.decision)
 
     @cached_property
     def troubled(self) -> tuple[RunStatus, ...]:
         """Runs, files and folders with a trouble of their own that takes no decision."""
-        return tuple(run for run in self.unsettled if run.troubled)
+        return tuple(run for run in self.remaining if run.troubled)
 
     @cached_property
     def blind(self) -> bool:
@@ -162,7 +163,7 @@ class Status:
     def unattended(self) -> bool:
         """Whether something waits that nobody uploads."""
         return any(
-            run.waits and not run.holder and not self._watches(run) for run in self.unsettled
+            run.waits and not run.holder and not self._watches(run) for run in self.remaining
         )
 
     def _watches(self, run: RunStatus) -> bool:

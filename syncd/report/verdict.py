@@ -48,11 +48,11 @@ def what_is_wrong(run: RunStatus, destination: str = "") -> str:
 
 def _parts(status: Status) -> Iterator[str]:
     """The clauses of the first line, the gravest first."""
-    runs = [run for run in status.runs if run.settled or run.state not in _NOT_UPLOADED]
+    runs = [run for run in status.runs if run.done or run.state not in _NOT_UPLOADED]
     there = sum(run.uploaded for run in runs)
-    elsewhere = [run for run in status.unsettled if run.state is RunState.ELSEWHERE]
-    ending = sum(run.state is RunState.ENDING for run in status.unsettled)
-    unread = sum(run.state is RunState.UNREADABLE for run in status.unsettled)
+    elsewhere = [run for run in status.remaining if run.state is RunState.ELSEWHERE]
+    ending = sum(run.state is RunState.ENDING for run in status.remaining)
+    unread = sum(run.state is RunState.UNREADABLE for run in status.remaining)
     troubled = len(status.troubled) - unread
     decisions = len(status.decisions)
     if not status.runs:
@@ -159,7 +159,8 @@ def _upload_command(status: Status) -> str:
     flags = _flags(status)
     if status.running:
         return f"nothing more, the daemon goes on by itself (or karaoke-syncd sync {flags})"
-    return f"karaoke-syncd sync {flags}   (once), or karaoke-syncd start {flags}   (keeps at it)"
+    start = "service restart" if status.service else f"start {flags}"
+    return f"karaoke-syncd sync {flags}   (once), or karaoke-syncd {start}   (keeps at it)"
 
 
 def _watch_command(status: Status) -> str:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import orjson
 
@@ -24,6 +25,7 @@ from syncd.destination.trackio.destination import TrackioDestination
 from syncd.errors import Connection, Exit, RunRefused, RunTrouble
 from syncd.report.collect import collect
 from syncd.report.status import Status
+from syncd.service import unit_file
 from syncd.state import cursor, daemon_report, decisions, failures, lease
 from syncd.state.daemon_report import DaemonReport
 from syncd.sync.troubles import way_out
@@ -90,6 +92,14 @@ class Scene:
             "ticks": time.monotonic() - age,
         }
         file.write_bytes(orjson.dumps(orjson.loads(file.read_bytes()) | then))
+
+    def installed(self) -> None:
+        """A service for the log folders, which does not run."""
+        folder = self.world.logs.parent / "config"
+        self.held.enter_context(patch.dict("os.environ", XDG_CONFIG_HOME=str(folder)))
+        self.held.enter_context(patch("syncd.service.systemd.BOOTED", folder))
+        unit_file.path().parent.mkdir(parents=True)
+        unit_file.path().write_text(f"ExecStart=/bin/none start --log_dir={self.world.logs}\n")
 
     def writing(self, path: Path) -> None:
         """The log's writer lives."""
@@ -159,6 +169,11 @@ UPLOAD = (
 LATER = "nothing to do: the records go up as soon as the server can be reached"
 WAIT = "4 records wait, safe on disk; 0 are on the server"
 GO_ON = "nothing more, the daemon goes on by itself (or karaoke-syncd sync --log_dir {logs})"
+
+
+def _service_stopped(scene: Scene) -> None:
+    scene.run()
+    scene.installed()
 
 
 def _waits(scene: Scene, **said: Any) -> None:
@@ -407,6 +422,11 @@ SITUATIONS = (
     Situation(
         "records wait, and no daemon runs", lambda scene: scene.run(), WAIT, Exit.NOT_RUNNING,
         UPLOAD, json={"left": 4, "running": False},
+    ),
+    Situation(
+        "records wait, and the service that would upload them is stopped", _service_stopped, WAIT,
+        Exit.NOT_RUNNING, "karaoke-syncd sync --log_dir {logs}   (once), or karaoke-syncd service "
+        "restart   (keeps at it)", json={"left": 4, "running": False, "service": True},
     ),
     Situation(
         "records wait, and the daemon does not watch their folder",
