@@ -209,14 +209,18 @@ def _ask_manager(call: Invocation, what: str) -> Exit:
 @click.option("-n", "--lines", type=int, default=100, show_default=True, help="How many.")
 def logs(call: Invocation, follow: bool, lines: int) -> Exit:
     """Print what the service has said."""
-    from syncd.service import unit_file
+    from syncd.service import systemd, unit_file
 
+    log = daemon_log(call.settings.state_dir)
     journalctl = shutil.which("journalctl")
-    if journalctl is None:
+    if journalctl is None or not systemd.BOOTED.is_dir():
         raise SyncError(
             "this machine has no journal",
-            remedy=f"A detached daemon's log is {daemon_log(call.settings.state_dir)}",
+            remedy=f"A detached daemon's log is {log}; see its end: "
+            + shlex.join(["tail", *(["-f"] if follow else []), "-n", str(lines), str(log)]),
         )
+    if not unit_file.path().exists() and log.exists():  # of a service that was, the journal has it
+        call.console.print(f"No service is installed. A detached daemon's log is {log}")
     words = [journalctl, "--no-hostname", f"--user-unit={unit_file.NAME}", f"--lines={lines}"]
     os.execv(journalctl, [*words, *(["--follow"] if follow else [])])
 

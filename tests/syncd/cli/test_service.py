@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import os
 import shlex
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -42,6 +41,14 @@ def said(capsys: pytest.CaptureFixture[str]) -> Said:
         return " ".join((out + err).split())
 
     return take
+
+
+@pytest.fixture
+def executed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The words of the program that takes the place of this one."""
+    words: list[str] = []
+    monkeypatch.setattr(os, "execv", lambda program, given: words.extend(given))
+    return words
 
 
 def install(*words: str) -> int:
@@ -399,18 +406,15 @@ def test_restart_after_a_stop_of_the_service_is_left_to_systemd(
     ],
 )
 def test_logs_are_the_journals(
-    manager: UserManager, words: list[str], handed_on: list[str]
+    manager: UserManager, executed: list[str], words: list[str], handed_on: list[str]
 ) -> None:
-    done = subprocess.run(
-        [*launch.command(), "service", "logs", *words],
-        capture_output=True, text=True, check=True, timeout=patience(60),
-    )  # fmt: skip
-    journalctl = ["--no-hostname", f"--user-unit={unit_file.NAME}", *handed_on]
-    assert done.stdout.split("|")[:-1] == journalctl
+    main(["service", "logs", *words])
+    journalctl = [str(manager.bin / "journalctl"), "--no-hostname"]
+    assert executed == [*journalctl, f"--user-unit={unit_file.NAME}", *handed_on]
 
 
 def test_a_mistake_in_the_settings_is_said_and_does_not_hide_the_service(
-    manager: UserManager, said: Said, home: Path
+    manager: UserManager, said: Said, home: Path, executed: list[str]
 ) -> None:
     assert install(f"--log_dir={home}") == Exit.OK
     file = paths.config_file()
@@ -424,22 +428,42 @@ def test_a_mistake_in_the_settings_is_said_and_does_not_hide_the_service(
     assert main(["service", "reload"]) == Exit.USAGE
     assert main(["service", "uninstall"]) == Exit.OK
     assert not manager.unit.exists()
-    done = subprocess.run(
-        [*launch.command(), "service", "logs"],
-        capture_output=True, text=True, check=True, timeout=patience(60),
-    )  # fmt: skip
-    assert "Unclosed array" in done.stderr
-    assert done.stdout.startswith("--no-hostname|")
+    said()
+    main(["service", "logs"])
+    assert "Unclosed array" in said()
+    assert "--no-hostname" in executed
 
 
+def no_journalctl(manager: UserManager, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(manager.place))
+
+
+@pytest.mark.parametrize("lack", [no_journalctl, not_booted])
 def test_without_a_journal_a_detached_daemons_log_is_named(
-    manager: UserManager, home: Path, said: Said, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("PATH", str(home))
-    assert main(["service", "logs"]) == Exit.FAILED
-    words = said()
+    manager: UserManager, home: Path, said: Said, monkeypatch: pytest.MonkeyPatch,
+    executed: list[str], lack: Callable[[UserManager, pytest.MonkeyPatch], None],
+) -> None:  # fmt: skip
+    lack(manager, monkeypatch)
+    assert main(["service", "logs", "-f", "-n", "5"]) == Exit.FAILED
+    words, log = said(), home / "state" / "karaoke-syncd" / "daemon.log"
     assert "this machine has no journal" in words
-    assert str(home / "state" / "karaoke-syncd" / "daemon.log") in words
+    assert f"tail -f -n 5 {log}" in words
+    assert executed == [], "the journal would say that it has no entries"
+
+
+@pytest.mark.parametrize(("installed", "detached"), [(False, True), (True, True), (False, False)])
+def test_without_a_service_the_log_of_a_detached_daemon_is_named_beside_the_journal(
+    manager: UserManager, home: Path, said: Said, executed: list[str],
+    installed: bool, detached: bool,
+) -> None:  # fmt: skip
+    log = home / "state" / "karaoke-syncd" / "daemon.log"
+    for path, there in ((log, detached), (manager.unit, installed)):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if there:
+            path.touch()
+    main(["service", "logs"])
+    assert f"--user-unit={unit_file.NAME}" in executed
+    assert (f"A detached daemon's log is {log}" in said()) == (detached and not installed)
 
 
 def test_a_manager_that_does_not_answer_in_time_is_one_that_cannot_be_reached(
