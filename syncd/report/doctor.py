@@ -22,6 +22,7 @@ from karaoke_train.runlog.plain_text import one_line
 from karaoke_train.runlog.regular_file import user_name
 from syncd import paths
 from syncd.destination.base import Destination, Finding
+from syncd.destination.registry import stores
 from syncd.errors import Exit
 from syncd.service import supervision, systemd, unit_file
 from syncd.service.folders import is_watched
@@ -249,6 +250,10 @@ def _service(settings: Settings, destination: Destination) -> Iterable[Finding]:
     if not state.enabled:
         remedy = f"systemctl --user enable {unit_file.NAME}"
         yield Finding("service", "warning", "the service does not start by itself", remedy)
+    for folder in stores(settings):
+        if not unit_file.may_write(folder):
+            what = f"the service's sandbox does not let it write in {folder}: no record goes there"
+            yield Finding("store", "error", what, "karaoke-syncd service install, which names it")
     problem, mend = systemd.program_problem()
     if problem:
         level = "warning" if state.runs else "error"  # what runs, runs on till then

@@ -158,6 +158,29 @@ def installed_command() -> list[str]:
     return list(map(_unquoted, _WORD.findall(start.removeprefix("ExecStart="))))
 
 
+def may_write(folder: Path) -> bool:
+    """Whether the installed unit's sandbox lets the daemon write in the folder, by the unit and its
+    drop-ins. So does one without a sandbox, or that can't be read."""
+    lines = [line.strip() for text in _texts() for line in text.splitlines()]
+    if "ProtectSystem=strict" not in lines:
+        return True
+    named = [line.partition("=")[2] for line in lines if line.startswith("ReadWritePaths=")]
+    home = str(Path.home())
+    words = [word.replace("%h", home) for value in named for word in _WORD.findall(value)]
+    open_to_it = [Path(_unquoted(word).lstrip("-+")).resolve() for word in words]
+    return any(folder.resolve().is_relative_to(place) for place in open_to_it)
+
+
+def _texts() -> list[str]:
+    """The unit, and what `systemctl --user edit` has put beside it; nothing where there is none."""
+    unit = path()
+    try:
+        drop_ins = sorted(unit.with_name(f"{NAME}.d").glob("*.conf"))
+        return [file.read_text("utf-8") for file in (unit, *drop_ins)]
+    except (OSError, ValueError):
+        return []
+
+
 def _unquoted(word: str) -> str:
     """The word that `quoted` made this of."""
     text = word[1:-1] if word.startswith('"') else word

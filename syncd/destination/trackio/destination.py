@@ -115,7 +115,7 @@ class TrackioDestination:
     def checks(self) -> Iterator[Finding]:
         """For `doctor`."""
         try:
-            self._store.check()
+            self._store.try_to_write()
         except (Refused, Unreachable) as error:
             yield Finding("store", "error", error.what, error.remedy)
         else:

@@ -11,6 +11,7 @@ import inspect
 import json
 import os
 import sqlite3
+import tempfile
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
@@ -91,6 +92,17 @@ class Store:
             self.folder.mkdir(parents=True, exist_ok=True)
             if not os.access(self.folder, os.W_OK):
                 raise PermissionError(13, "Permission denied", str(self.folder))
+
+    def try_to_write(self) -> None:
+        """Whether it takes records, of projects that it has as well; nothing of it is changed.
+        Raises Refused, Unreachable."""
+        self.check()
+        with self._in_words():
+            with tempfile.TemporaryFile(dir=self.folder):
+                pass
+            for path in (*self.folder.glob("*.db*"), *self.folder.glob(f"{MEDIA}/**/")):
+                if not os.access(path, os.W_OK):
+                    raise PermissionError(13, f"Permission denied: {path}")
 
     def count(self, project: str, run_id: str) -> int:
         """How many rows the run has."""

@@ -341,6 +341,23 @@ def test_service_whose_program_is_gone_says_how_it_is_mended(
     assert found.remedy.endswith("service install '--log_dir=/my logs' --project=songs")
 
 
+def test_service_that_may_not_write_in_the_store_is_told(
+    find: Find, settings: Settings, tmp_path: Path, manager: UserManager,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setenv("TRACKIO_DIR", str(tmp_path / "store"))
+    both = replace(settings, destinations=("wandb", "trackio"))
+    sandbox = f"ProtectSystem=strict\nReadWritePaths=-{settings.log_dir[0]}\n"
+    manager.unit.write_text(sandbox)
+    found = find(given=both)["store"]
+    assert found.level == "error"
+    assert f"does not let it write in {tmp_path / 'store'}" in found.what
+    assert "service install" in found.remedy
+    assert "store" not in find(), "nothing goes there"
+    manager.unit.write_text(f"{sandbox}ReadWritePaths=-{tmp_path / 'store'}\n")
+    assert "store" not in find(given=both)
+
+
 def test_service_whose_program_runs_is_no_finding(find: Find, manager: UserManager) -> None:
     words = " ".join(launch.command())
     manager.unit.write_text(f"ExecStart={words} start --log_dir=/logs\n")

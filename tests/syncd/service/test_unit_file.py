@@ -37,6 +37,25 @@ def test_installation_is_in_the_unit() -> None:
     assert "PrivateTmp=yes" in lines
 
 
+def test_where_a_unit_lets_its_daemon_write(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    mine = tmp_path / "100% $mine"
+    assert unit_file.may_write(mine), "no unit"
+    unit_file.path().parent.mkdir(parents=True)
+    for how, elsewhere in (({"writable": [mine]}, False), ({"namespaces": False}, True)):
+        unit_file.path().write_text("\n".join(rendered(**how)))
+        assert unit_file.may_write(mine / "store")
+        assert unit_file.may_write(tmp_path / "elsewhere") == elsewhere
+    unit_file.path().write_text("\n".join(rendered(writable=[mine])))
+    drop_in = unit_file.path().with_name(f"{unit_file.NAME}.d") / "override.conf"
+    drop_in.parent.mkdir()
+    drop_in.write_text("[Service]\nReadWritePaths=%h/elsewhere\n")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert unit_file.may_write(tmp_path / "elsewhere")
+
+
 def test_delays_grow_where_systemd_can() -> None:
     assert "RestartSteps=6" in rendered(systemd=254)
     assert "RestartSteps=6" not in rendered(systemd=253)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import os
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -12,6 +13,7 @@ from syncd.destination.trackio import names, store
 from syncd.destination.trackio.destination import TrackioDestination
 from syncd.errors import Refused, Unreachable
 from syncd.paths import destination_folder
+from tests.fakes.unreadable import unreadable
 
 
 def with_version(monkeypatch: pytest.MonkeyPatch, version: str | None) -> None:
@@ -67,6 +69,24 @@ def test_a_folder_that_takes_no_writes_is_named(
     monkeypatch.setattr(store.os, "access", lambda path, mode: False)
     with pytest.raises(Unreachable, match=f"{store_folder} can't be used: Permission denied"):
         TrackioDestination(store_folder).account()
+
+
+def test_doctor_tries_what_records_need_of_the_store(
+    store_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    destination = TrackioDestination(store_folder)
+    (finding,) = destination.checks()
+    assert (finding.level, list(store_folder.iterdir())) == ("ok", [])
+    others, there = store_folder / "songs.db", os.access
+    others.touch()
+    monkeypatch.setattr(store.os, "access", lambda path, mode: path != others and there(path, mode))
+    (finding,) = destination.checks()
+    assert (finding.level, finding.remedy) == ("error", "Make it writable")
+    assert finding.what.endswith(f"can't be used: Permission denied: {others}")
+    others.unlink()
+    with unreadable(store_folder):  # the mode says yes, the file system no
+        (finding,) = destination.checks()
+    assert (finding.level, finding.remedy) == ("error", "Make it writable")
 
 
 def test_the_store_is_where_trackio_has_it() -> None:
