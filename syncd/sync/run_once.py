@@ -16,6 +16,7 @@ from karaoke_train.runlog.layout import LOG_FILES, lock_path
 from karaoke_train.runlog.lock import holder_of
 from syncd.destination.base import Destination, Labels
 from syncd.errors import (
+    Connection,
     Exit,
     ProblemCode,
     Refused,
@@ -132,7 +133,7 @@ def sync(
         names = [destination.identity.kind for _, destination in targets]
         called = dict(zip(names if len(names) > 1 else ["uploading"], daemons, strict=True))
         with shown(console) as show:
-            _upload(called, show, follow=follow)
+            _upload(called, show, _Waits(console) if follow else None)
         unlabelled = [
             _label(daemon, destination, labels) if labels else []
             for daemon, (_, destination) in zip(daemons, targets, strict=True)
@@ -174,13 +175,38 @@ def _links(daemon: Daemon, destination: Destination) -> Iterator[str]:
         yield f"  and {len(there) - LINKS:,} more: karaoke-syncd status --all --links"
 
 
-def _upload(daemons: Mapping[str, Daemon], show: Show, *, follow: bool) -> None:
+class _Waits:
+    """Says what the end of the runs is waited for, where it isn't their trainings alone."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._said: dict[str, Connection] = {}
+
+    def look(self, name: str, daemon: Daemon) -> None:
+        """Say it once, and again when it is another thing."""
+        there = daemon.connectivity
+        if not there.known or there.in_doubt or self._said.get(name) is there.state:
+            return
+        self._said[name] = there.state
+        if there.error:
+            words = (
+                f"{there.error} The records are safe on disk, and this waits until they are sent "
+                f"and the runs have ended. To stop it: Ctrl-C, or kill {os.getpid()}; "
+                "karaoke-syncd sync goes on from there"
+            )
+            self._console.print(words, style="yellow", soft_wrap=True)
+
+
+def _upload(daemons: Mapping[str, Daemon], show: Show, waits: _Waits | None) -> None:
+    """waits: until the runs have ended, where it is given."""
     totals = {name: Totals() for name in daemons}
     while True:
         for name, daemon in daemons.items():
             daemon.tick()
             show(name, *totals[name].of(daemon))
-        if all(daemon.done() and (not follow or _all_ended(daemon)) for daemon in daemons.values()):
+            if waits:
+                waits.look(name, daemon)
+        if all(daemon.done() and (not waits or _all_ended(daemon)) for daemon in daemons.values()):
             return
         wait_for(list(daemons.values()))
 

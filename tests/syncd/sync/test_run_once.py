@@ -6,6 +6,7 @@ import ast
 import io
 import itertools
 import json
+import os
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -401,6 +402,27 @@ def test_a_run_is_followed_until_its_file_and_its_writer_have_gone(
     monkeypatch.setattr(run_once, "wait_for", go)
     assert rig.sync(path, follow=True) is code
     writer.release()
+
+
+def test_following_without_a_network_says_once_what_it_waits_for_and_how_to_stop_it(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As beside a training that was killed: nobody else ends it."""
+    rig.log("a", train_line(1), end_line())
+    rig.server.down = Unreachable("no network")
+    looks, wait = itertools.count(), run_once.wait_for
+
+    def mend(daemons: Any) -> None:
+        if next(looks) == 50:
+            assert rig.said().count("no network") == 1
+            rig.server.down = None
+        wait(daemons)
+
+    monkeypatch.setattr(run_once, "wait_for", mend)
+    assert rig.sync(follow=True) is Exit.OK
+    said = rig.said()
+    assert f"To stop it: Ctrl-C, or kill {os.getpid()}; karaoke-syncd sync goes on" in said
+    assert "All 3 records of 1 run are on the server" in said
 
 
 def test_a_folder_that_cannot_be_looked_into_is_not_one_without_runs(rig: Rig) -> None:
