@@ -9,11 +9,14 @@ from __future__ import annotations
 
 from typing import Final
 
-SETTLED_AFTER: Final = 20  # times the first wait
+# Seconds. How long a post is held on its way has nothing to do with how long its sender waits for
+# an answer, `request_timeout`: who sets that to a second is not done looking after two minutes
+FIRST_LOOK: Final = 30.0
+SETTLED_AFTER: Final = 20 * FIRST_LOOK
 _WAITS_GROW: Final = 3  # times the time since the end was told
 
 
-def next_look(age: float, first: float) -> float:
+def next_look(age: float) -> float:
     """Seconds until the server is to be asked whether it still shows an end that was told `age`
-    seconds ago; 0.0 once that is long enough. first: seconds before the first look."""
-    return max(first, _WAITS_GROW * age) if age < SETTLED_AFTER * first else 0.0
+    seconds ago; 0.0 once that is long enough."""
+    return max(FIRST_LOOK, _WAITS_GROW * age) if age < SETTLED_AFTER else 0.0

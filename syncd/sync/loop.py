@@ -538,7 +538,6 @@ class Daemon:
             still_for=self.limits.count_stable_for,
             alive_for=self.limits.heartbeat_timeout,
             allowed_keys=self.settings.allow_config_keys,
-            look_after=2 * self.limits.request_timeout,  # no server takes longer over a post
         )
         self.sessions[file.key] = session
         self._found[file.key] = file.size

@@ -87,7 +87,7 @@ class Session:
 
     state: where the destination's state is. entity: where runs go to, as far as that is known by
     now. project: instead of the run's own. document: the file was made from an older document, and
-    has no writer. still_for, alive_for: see `parts.Stillness`. look_after: see `next_look`.
+    has no writer. still_for, alive_for: see `parts.Stillness`.
     """
 
     def __init__(
@@ -103,7 +103,6 @@ class Session:
         still_for: float = 5.0,
         alive_for: float = 75.0,
         allowed_keys: tuple[str, ...] = (),
-        look_after: float = 30.0,
     ) -> None:
         self.file = file  # as it was found
         self.path = file.path  # changed by the loop when the file moves, between two actions
@@ -134,7 +133,6 @@ class Session:
         self._others_looked = False  # whether those parts of the run were that may lack lines
         self.remark = ""  # what people are told once all of the run is there
         self._writer_locks = WriterLocks()
-        self._look_after = look_after
         self._in_order = False  # whether the run's last session ended so, as this process saw
         # Whether a post of one that did not may still come, and have the run be shown as running;
         # and when the end was told that it may undo, in seconds since 1970
@@ -367,7 +365,7 @@ class Session:
         where it is settled. told_at: 0.0 where nothing can undo it."""
         now = time.time()
         told_at = min(told_at, now)  # with a clock that was set back it begins anew
-        look_in = next_look(now - told_at, self._look_after) if told_at else 0.0
+        look_in = next_look(now - told_at) if told_at else 0.0
         self._told_at, self._doubted = (told_at, True) if look_in else (0.0, False)
         return look_in
 

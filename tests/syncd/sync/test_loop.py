@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+import time
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +19,7 @@ from karaoke_train.runlog import RunLog
 from syncd.destination.base import Outcome
 from syncd.errors import Connection, Refused, Unreachable
 from syncd.settings import Limits
-from syncd.state import decisions
+from syncd.state import cursor, decisions
 from syncd.sync import loop
 from syncd.sync.scheduler import Phase
 from tests.syncd.world import OVERLONG, World, config_line, end_line, train_line
@@ -193,6 +194,27 @@ def test_a_finished_run_is_not_opened_again_by_a_restart(here: World) -> None:
     for _ in range(20):
         here.tick(60)
     assert len(here.server.asked) == asked
+
+
+def test_an_end_is_looked_at_for_as_long_however_soon_a_server_counts_as_unreachable(
+    tmp_path: Path,
+) -> None:
+    here = World(tmp_path, limits=Limits(request_timeout=1.0))
+    here.begin()
+    here.append(end_line())
+    here.run_on()
+    known = cursor.load(here.destination / "cursors", "run-1")
+    assert known is not None
+    told_at = time.time() - 300.0  # by another process than that which began the run
+    cursor.save(here.destination / "cursors", known._replace(unsettled=told_at))
+    here.server.runs["run-1"].outcome = None  # by a post of that one's
+    here.restart()
+    here.run_on()
+    assert here.server.runs["run-1"].outcome is not None
+    known = cursor.load(here.destination / "cursors", "run-1")
+    assert known is not None
+    assert known.unsettled == told_at, "it is looked at further on"
+    here.daemon.drop()
 
 
 def test_a_lost_state_folder_costs_a_re_read_and_no_duplicate(here: World) -> None:

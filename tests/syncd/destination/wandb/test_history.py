@@ -245,7 +245,5 @@ def test_a_limit_of_memory_that_the_user_has_set_is_never_raised(limit: int, aft
         f"resource.setrlimit(resource.RLIMIT_DATA, ({limit}, resource.RLIM_INFINITY)); "
         "bound_memory(1 << 30); print(resource.getrlimit(resource.RLIMIT_DATA)[0])"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", ask], capture_output=True, text=True, check=True
-    )
+    done = subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True, check=True)
     assert int(done.stdout) == after
