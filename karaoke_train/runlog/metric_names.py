@@ -72,9 +72,7 @@ def free_names(kind: str, own: Mapping[str, Any], metrics: Mapping[str, Any]) ->
     else than these: `step` becomes `train/step`, with `_` behind it where that is taken."""
     names: dict[str, str] = {}
     for key in own.keys() & metrics.keys():
-        value = metrics[key]
-        # Trainers hand the epoch in twice. Of arrays and the like, `==` gives no single answer
-        if isinstance(value, (int, float, str)) and value == own[key]:
+        if _says_the_same(metrics[key], own[key]):  # trainers hand the epoch in twice
             continue
         name = f"{kind}/{key}"
         while name in metrics:
@@ -83,13 +81,22 @@ def free_names(kind: str, own: Mapping[str, Any], metrics: Mapping[str, Any]) ->
     return names
 
 
+def _says_the_same(value: Any, field: Any) -> bool:
+    try:
+        return isinstance(value, (int, float, str)) and bool(value == field)
+    # Of an array `==` gives no single answer, and numpy's numbers refuse integers past 64 bits
+    except (ValueError, OverflowError, RuntimeError):
+        return False
+
+
 def number(value: Any) -> float | None:
     """The value of a metric that is one number, such as a float or a tensor with one element."""
     if isinstance(value, str):
         return None
     try:
         return float(value)
-    except (TypeError, ValueError, RuntimeError):  # RuntimeError: torch, of several elements
+    # RuntimeError: torch, of several elements. OverflowError: an integer that no float can hold
+    except (TypeError, ValueError, RuntimeError, OverflowError):
         return None
 
 

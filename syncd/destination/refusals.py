@@ -3,8 +3,10 @@ the run is said in `syncd.sync.troubles`, where its file is known."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
-from typing import Protocol
+from http import HTTPStatus
+from typing import Final, Protocol
 
 from syncd.destination.base import Row, RunRef
 from syncd.errors import Contradiction, NotCounted, ProblemCode, RunRefused, RunTrouble
@@ -16,6 +18,25 @@ def run_deleted() -> RunRefused:
         ProblemCode.DELETED,
         "the run was deleted at the server, which does not take its name again",
         meaning="The file still has every record",
+    )
+
+
+# What servers say when their database or a part of them is in trouble, or two requests crossed
+_PASSING: Final = re.compile(
+    r"(?i)internal|time[d -]?out|deadline|unavailable|temporar|again later|try again|overload"
+    r"|too many|deadlock|lock wait|connection|conflict|busy"
+)
+
+
+def not_taken(words: str, status: int) -> RunTrouble | RunRefused:
+    """The server does not make the run, or does not take its config. status: HTTP's; of a conflict
+    wandb itself asks again."""
+    if status != HTTPStatus.CONFLICT and not _PASSING.search(words):
+        return run_refused(words)
+    return RunTrouble(
+        f"the server does not take the run just now ({words})",
+        meaning="The records are safe on disk",
+        by_itself="It's tried again by itself",
     )
 
 

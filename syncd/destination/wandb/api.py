@@ -293,8 +293,10 @@ class Api:
         Returns whether the run was there already. Raises Unreachable, Refused or Rejected."""
         own = {"displayName": name, "config": config, "program": program or None}
         asked = {**_named(ref), **own, **_labelled(labels)}
-        data = self._ask(_UPSERT, asked, rejecting=True)
-        return (data.get("upsertBucket") or {}).get("inserted") is False
+        made = self._ask(_UPSERT, asked, rejecting=True).get("upsertBucket")
+        if not isinstance(made, dict):  # its lines would be refused, and the lane with them
+            raise self.no_server("its answer names no run")
+        return made.get("inserted") is False
 
     @_understood
     def label(self, ref: RunRef, labels: Labels) -> bool:
@@ -428,7 +430,7 @@ class Api:
             raise self._forbidden(words)
         if isinstance(data, dict) and "not found" in words.lower():
             return data  # a project or run that is yet to be made
-        if rejecting:
+        if rejecting and errors:  # an answer that has neither data nor errors refuses nothing
             raise Rejected(200, words)
         raise Unreachable(f"{self.host} answered with an error: {words}", kind=Connection.TROUBLE)
 

@@ -33,9 +33,9 @@ from syncd import events, memory
 from syncd.destination.base import Labels, Outcome, Target
 from syncd.destination.refusals import (
     not_counted,
+    not_taken,
     out_of_place,
     run_deleted,
-    run_refused,
     stands_still,
     took_a_place,
 )
@@ -492,7 +492,7 @@ class FileStream:
             return _other_lane(words)
         if "deleted" in words:
             return run_deleted()
-        return run_refused(words)
+        return not_taken(words, rejected.status)
 
     def _lines_refused(self, rejected: Rejected) -> RunTrouble | RunRefused:
         words, ref = str(rejected), self._target.ref

@@ -22,9 +22,9 @@ from syncd.destination.base import Labels, Outcome, RemoteRun, Target
 from syncd.destination.refusals import (
     contradiction,
     not_counted,
+    not_taken,
     out_of_place,
     run_deleted,
-    run_refused,
     stands_still,
     took_a_place,
 )
@@ -64,7 +64,7 @@ FINISH: Final = 60.0  # to upload summary, table and media at the end
 _MEDIA_ID: Final = re.compile(r"_\d+_[0-9a-f]{20}(?=\.|$)")
 # wandb-core's words for an answer that would be the same each time; the SDK's checks of names
 _NOT_TAKEN: Final = re.compile(
-    r"returned error (400|404|409|422)\b|(?i:invalid (project|entity|run))"
+    r"returned error (?P<status>400|404|409|422)\b|(?i:invalid (project|entity|run))"
 )
 
 
@@ -392,8 +392,8 @@ class WandbSdk:
         words = words.replace(key, "***") if key else words
         if "deleted" in words:
             return run_deleted()
-        if _NOT_TAKEN.search(words):
-            return run_refused(words)
+        if found := _NOT_TAKEN.search(words):
+            return not_taken(words, int(found["status"] or 0))
         return RunTrouble(
             f"wandb's SDK: {words}",
             meaning="The records are safe on disk",

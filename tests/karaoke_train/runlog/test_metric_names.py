@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from karaoke_train.runlog.metric_names import MetricNames, number, part_of
+from karaoke_train.runlog.metric_names import MetricNames, free_names, number, part_of
 
 
 @pytest.mark.parametrize(
@@ -73,5 +73,14 @@ def test_another_name_than_the_rules_is_news_once() -> None:
 def test_a_tensor_of_one_element_is_a_number_and_a_text_is_none() -> None:
     assert number(torch.tensor([0.5])) == 0.5
     assert number(np.float32(0.5)) == 0.5
-    for value in ("0.5", None, torch.ones(2), np.ones(2), [1], {}):
+    for value in ("0.5", None, torch.ones(2), np.ones(2), [1], {}, 10**400):
         assert number(value) is None
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [(np.float32(1.5), 10**400), (np.ones(2), 1.0), (torch.ones(2), 1.0)]
+)
+def test_a_metric_that_its_namesake_cannot_be_compared_with_has_a_name_of_its_own(
+    field: object, value: object
+) -> None:
+    assert free_names("train", {"epoch": field}, {"epoch": value}) == {"epoch": "train/epoch"}

@@ -21,7 +21,7 @@ from urllib3.exceptions import (
 from syncd.destination.base import Labels, RemoteRun, RunRef
 from syncd.destination.wandb.api import Api, _last_step, _texted
 from syncd.destination.wandb.credentials import Login
-from syncd.destination.wandb.http import describe, retry_after
+from syncd.destination.wandb.http import Answer, describe, retry_after
 from syncd.errors import Refused, Unreachable
 from tests.fakes.wandb_server import WandbServer
 from tests.fakes.wandb_state import RunKey
@@ -235,3 +235,21 @@ def test_what_is_nested_too_deep_to_be_written_again_says_nothing(depth: int) ->
         assert _texted({"summaryMetrics": text}, "summaryMetrics") == {}
     few = '{"a":' * 400 + "1" + "}" * 400
     assert _texted({"summaryMetrics": few}, "summaryMetrics") == json.loads(few)
+
+
+class Answers:
+    """A server that answers each request with the same."""
+
+    def __init__(self, data: bytes) -> None:
+        self._answer = Answer(200, {}, data)
+
+    def post(self, *request: object) -> Answer:
+        return self._answer
+
+
+@pytest.mark.parametrize("data", [b"{}", b'{"data": null}', b'{"data": {}}', b'{"error": "busy"}'])
+def test_an_answer_without_a_run_refuses_none(data: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    api = Api(Login("http://127.0.0.1:9", "", "key"))
+    monkeypatch.setattr(api, "http", Answers(data))
+    with pytest.raises(Unreachable):
+        api.upsert(RunRef(ENTITY, "songs", "r"), name="r", config="{}", program="", labels=Labels())

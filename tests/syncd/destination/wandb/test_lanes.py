@@ -241,6 +241,27 @@ def test_a_run_that_the_server_does_not_make_waits_for_a_person(tmp_path: Path) 
         assert made.lane == "direct, not yet tried here"
 
 
+@pytest.mark.parametrize(
+    ("status", "words"),
+    [
+        (409, "another request for the run is under way"),
+        (200, "internal system error"),
+        (200, "context deadline exceeded"),
+        (400, "Error 1213: Deadlock found when trying to get lock"),
+    ],
+)
+def test_a_run_that_the_server_cannot_make_just_now_is_tried_again(
+    status: int, words: str, tmp_path: Path
+) -> None:
+    with destination(World.PROMPT, tmp_path) as (server, made):
+        server.fault("status", operation="UpsertBucket", status=status, message=words, times=1)
+        with pytest.raises(RunTrouble, match=words):
+            opened(server, made)
+        run, uploader = opened(server, made)
+        uploader.send(run.lines)
+        assert uploader.confirm() == len(run.lines)
+
+
 def test_a_server_with_other_fields_gets_the_sdk(tmp_path: Path) -> None:
     words = 'Cannot query field "inserted" on type "UpsertBucketPayload"'
     with destination(World.PROMPT, tmp_path) as (server, made):
