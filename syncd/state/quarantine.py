@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,6 +12,7 @@ from karaoke_train.runlog.secrets import cut
 from syncd.state import atomic_json
 
 KEPT: Final = 1000  # bad lines per run that are kept with their bytes; all are counted
+WAITING: Final = 20  # the same of those that the folder has not taken so far, which memory holds
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,22 +62,58 @@ def words_of(name: str, kept: Quarantine) -> str:
     return f"of {name}, {lines} could not be uploaded as {they}{which}"
 
 
-def add(folder: Path, run_id: str, path: Path, lines: Sequence[Line]) -> None:
-    """Keep the bad ones of these consecutive lines. Lines seen before count once.
+class BadLines:
+    """The bad lines of a run as they are found, also while the folder takes no writes: what it did
+    not take is counted here, and goes there with the next try. Not thread-safe."""
 
-    Raises OSError when it can't be written.
-    """
-    bad = [line for line in lines if line.record is None]
-    if not bad:
-        return
-    known = load(folder, run_id)
-    new = [line for line in bad if line.at.ordinal >= known.upto]
-    if not new:
-        return
-    kept = [*known.lines, *map(_bad_line, new)][:KEPT]
-    atomic_json.write(
-        folder / f"{run_id}.json",
-        Quarantine(str(path), known.count + len(new), new[-1].end.ordinal, tuple(kept)),
+    def __init__(self, folder: Path, run_id: str) -> None:
+        self._folder = folder
+        self._run_id = run_id
+        self._waiting = Quarantine()  # those behind the ones in the folder
+
+    def all(self) -> Quarantine:
+        """Those in the folder, and those that wait."""
+        return _joined(load(self._folder, self._run_id), self._waiting, KEPT)
+
+    def add(self, path: Path, lines: Sequence[Line]) -> None:
+        """Keep the bad ones of these consecutive lines. Lines seen before count once.
+
+        Raises OSError when they can't be written: they wait then.
+        """
+        bad = [line for line in lines if line.record is None]
+        if not bad:
+            return
+        known = load(self._folder, self._run_id)
+        upto = max(known.upto, self._waiting.upto)
+        new = [line for line in bad if line.at.ordinal >= upto]
+        if not new:
+            return
+        lines_kept = tuple(map(_bad_line, new[:KEPT]))
+        added = Quarantine(str(path), len(new), new[-1].end.ordinal, lines_kept)
+        self._write(known, _joined(self._waiting, added, KEPT))
+
+    def save_again(self) -> None:
+        """Try once more what the folder did not take. Raises OSError."""
+        if self._waiting.count:
+            self._write(load(self._folder, self._run_id), self._waiting)
+
+    def _write(self, known: Quarantine, waiting: Quarantine) -> None:
+        try:
+            place = self._folder / f"{self._run_id}.json"
+            atomic_json.write(place, _joined(known, waiting, KEPT))
+        except OSError:
+            self._waiting = replace(waiting, lines=waiting.lines[:WAITING])
+            raise
+        self._waiting = Quarantine()
+
+
+def _joined(before: Quarantine, behind: Quarantine, most: int) -> Quarantine:
+    """Both, with the first `most` of their lines."""
+    return Quarantine(
+        behind.path or before.path,
+        before.count + behind.count,
+        max(before.upto, behind.upto),
+        (*before.lines, *behind.lines)[:most],
     )
 
 

@@ -505,7 +505,7 @@ class Daemon:
         if not self._catalog.run_ended(key) and key not in self._asked_again:
             self._asked_again.add(key)  # once: perhaps the state folder takes no writes
             self._retry(key)
-        if not self._is_finished(file):
+        if not self._is_finished(file) or not self.sessions[key].save_again():
             return False
         self._asked_again.discard(key)
         self._drop_run(key)

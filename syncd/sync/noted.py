@@ -35,6 +35,7 @@ class Noted:
         self._state = state
         self._key = key
         self._media = media
+        self._bad = quarantine.BadLines(state / "quarantine", key)
         self._notes = Notes(state / "notes", key)
         # Byte offsets of config records, each with the attempt that it begins: of the newest one
         # before the last line asked for, and of those behind it
@@ -43,10 +44,7 @@ class Noted:
     def begin(self, before: int, count: int, config: tuple[int, int]) -> None:
         """Go on behind line `before`, where `count` and `config_before` had said these."""
         self._starts = [config]
-        try:
-            self._notes.begin(before, count)
-        except OSError as error:
-            events.state_unwritable(self._state, error)
+        self._remember(lambda: self._notes.begin(before, count))
 
     @staticmethod
     def among(lines: Lines) -> Iterable[Line]:
@@ -55,12 +53,19 @@ class Noted:
 
     def look_at(self, lines: Sequence[Line], path: Path) -> None:
         """Note what is to be noted of these, which follow those before."""
-        self._keep_bad([*judged(lines, self._media)], path)
+        bad = [*judged(lines, self._media)]
+        self._remember(lambda: self._bad.add(path, bad))
         self._note_configs(lines)
-        try:
-            self._notes.add(line.at for line in lines if _is(line, *KINDS))
-        except OSError as error:
-            events.state_unwritable(self._state, error)
+        self._remember(lambda: self._notes.add(line.at for line in lines if _is(line, *KINDS)))
+
+    def bad_lines(self) -> quarantine.Quarantine:
+        """The run's bad lines, also those that the state folder has not taken so far."""
+        return self._bad.all()
+
+    def save_again(self) -> bool:
+        """Try once more to keep the bad lines that the state folder did not take; whether none is
+        left."""
+        return self._remember(self._bad.save_again)
 
     def config_before(self, at: Position) -> tuple[int, int]:
         """Where the newest config record before `at` begins, and its attempt. Those before it are
@@ -89,11 +94,13 @@ class Noted:
             _unless_stopped(check_stopped, marked.marked_lines(log, _AT_END, end, begin))
         )
 
-    def _keep_bad(self, lines: Sequence[Line], path: Path) -> None:
+    def _remember(self, act: Callable[[], None]) -> bool:
         try:
-            quarantine.add(self._state / "quarantine", self._key, path, lines)
+            act()
         except OSError as error:
             events.state_unwritable(self._state, error)
+            return False
+        return True
 
     def _note_configs(self, lines: Sequence[Line]) -> None:
         # An offset, not the record: it goes into the cursor, which must not grow with the config

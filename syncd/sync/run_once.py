@@ -371,9 +371,8 @@ def _code_of_skipped(daemon: Daemon) -> Exit:
 def _left_out(daemon: Daemon) -> Iterator[str]:
     """Of each run what is there as a placeholder alone (bad lines, media that are gone), and what
     is not where people look first."""
-    for key, session in daemon.sessions.items():
-        kept = quarantine.load(daemon.state / "quarantine", key)
-        if words := quarantine.words_of(session.file.label, kept):
+    for session in daemon.sessions.values():
+        if words := quarantine.words_of(session.file.label, session.bad_lines()):
             yield f"{words[0].upper()}{words[1:]}"
         if session.remark:
             yield session.remark

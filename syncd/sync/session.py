@@ -41,6 +41,7 @@ from syncd.source.lines import Lines, slim
 from syncd.source.scanner import LogFile, head_of
 from syncd.state import lease
 from syncd.state.cursor import Cursor, Fingerprint
+from syncd.state.quarantine import Quarantine
 from syncd.sync import troubles
 from syncd.sync.at_end import (
     MAX_MEDIA_BYTES,
@@ -214,7 +215,11 @@ class Session:
     def save_again(self) -> bool:
         """Remember what could not be remembered so far; whether all is. No action may be under
         way."""
-        return self._remembered.save_again()
+        return self._noted.save_again() and self._remembered.save_again()
+
+    def bad_lines(self) -> Quarantine:
+        """Those that are at the server as placeholders. No action may be under way."""
+        return self._noted.bad_lines()
 
     def drop(self) -> None:
         """Let go of everything, as a crash would. Never raises."""
@@ -670,6 +675,7 @@ class Session:
         sync: bool = True,
     ) -> None:
         """Remember what the server confirmed. shown: by the file there, where that is known."""
+        self._noted.save_again()  # before the cursor goes past them: the lines are not read again
         config_at, attempt = self._noted.config_before(at)
         known = Cursor(
             run_id=self.key,

@@ -37,7 +37,7 @@ def written(folder: Path) -> dict[Path, Callable[[], Any]]:
     daemon_report.save(folder, DaemonReport(server=NOBODY, log_dir=("logs",)))
     failures.save(folder, RUN, place, RunRefused(ProblemCode.REFUSED, "no"))
     bad = Line(Position(0, 0), Position(1, 2), None, "not JSON", b"{")
-    quarantine.add(folder / "quarantine", RUN, place, [bad])
+    quarantine.BadLines(folder / "quarantine", RUN).add(place, [bad])
     reached.save(folder)
     decisions.assign_run_id(folder, "key", RUN)
     Lanes("auto", folder).leave("it counts others")

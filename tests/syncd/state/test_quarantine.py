@@ -16,7 +16,7 @@ LOG = Path("/logs/a.jsonl")
 
 def add(folder: Path, data: bytes, start: Position = Position()) -> Position:  # noqa: B008
     lines, end = split_lines(data, start)
-    quarantine.add(folder, "run-1", LOG, lines)
+    quarantine.BadLines(folder, "run-1").add(LOG, lines)
     return end
 
 

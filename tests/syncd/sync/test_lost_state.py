@@ -169,6 +169,54 @@ def test_what_a_full_disk_for_state_did_not_take_is_kept_once_there_is_room(
     assert here.server.sent == 11
 
 
+def no_room_for_bad_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    write = atomic_json.write
+
+    def no_room(path: Path, value: object, *, sync: bool = True) -> None:
+        if path.parent.name == "quarantine":
+            raise OSError(28, "No space left on device")
+        write(path, value, sync=sync)
+
+    monkeypatch.setattr(atomic_json, "write", no_room)
+
+
+def test_bad_lines_that_a_full_disk_did_not_take_are_counted_and_kept_once_there_is_room(
+    here: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also those of a run that gets no record more, and those behind them that were taken first."""
+    no_room_for_bad_lines(monkeypatch)
+    here.append(b"bad\n" * 30)
+    here.run_on()
+    here.train(2)
+    here.append(b"worse\n")
+    here.run_on()
+    assert here.daemon.sessions["run-1"].bad_lines().count == 31
+    assert here.run_status().bad == 0
+    monkeypatch.undo()
+    here.tick(here.settings.rescan)
+    assert here.run_status().bad == 31
+    here.append(b"worst\n")
+    here.run_on()
+    assert here.run_status().bad == 32
+    here.restart()
+    here.run_on()
+    assert here.run_status().bad == 32
+    here.whole()
+
+
+def test_a_run_that_has_ended_is_kept_until_its_bad_lines_are(
+    here: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    no_room_for_bad_lines(monkeypatch)
+    here.append(b"bad\n" + end_line())
+    here.run_on()
+    assert look(here, 2 * KEPT).bad == 0
+    monkeypatch.undo()
+    assert look(here, 2 * KEPT).bad == 1
+    assert here.daemon.finished.keys() == {"run-1"}
+    here.whole()
+
+
 def test_status_says_that_the_state_folder_is_full_or_read_only(
     here: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
