@@ -74,6 +74,14 @@ fuzz: $(VENV)/ready
 
 # What is installed, against the vulnerabilities that PyPI knows; needs PyPI itself, not a mirror
 audit: $(VENV)/ready
+	@# requests 2.31.0 has known ones: an index that tells of none, as a mirror does, says nothing
+	@$(bin)/python -c "import requests, sys; \
+	    index = requests.get('https://pypi.org/pypi/requests/2.31.0/json', timeout=20); \
+	    sys.exit(not index.json()['vulnerabilities'])" 2>/dev/null || { \
+	    echo "Nothing was looked at: PyPI can't be reached from here, or what answers in its place" \
+	    "has no list of vulnerabilities, as mirrors have none. Run make audit on a machine that" \
+	    "reaches https://pypi.org itself (HTTPS_PROXY and REQUESTS_CA_BUNDLE are heeded); or look" \
+	    "up what constraints.txt has at https://osv.dev/list?ecosystem=PyPI" >&2; exit 1; }
 	$(bin)/pip install --quiet 'pip-audit>=2.9'
 	$(bin)/pip-audit --strict --no-deps --disable-pip --progress-spinner=off -r constraints.txt
 

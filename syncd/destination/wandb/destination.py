@@ -230,6 +230,7 @@ class WandbDestination:
 
     @cached_property
     def _workers(self) -> WorkerPool:
-        from syncd.destination.wandb.worker_pool import WorkerPool
+        from syncd.destination.wandb.worker_pool import MOST_MEMORY, WorkerPool
 
-        return WorkerPool()
+        # A sound is whole in a worker's memory, and in what is made of it
+        return WorkerPool(MOST_MEMORY + 2 * self._limits.largest_media)

@@ -234,15 +234,20 @@ class FileStream:
             self._last.note(self._target.ref, session)
             self._unanswered = 0
 
+    def is_silent(self, seconds: float) -> bool:
+        """Whether it is open, nothing was posted for so long, and a post would not have to wait: a
+        server may ask for an hour, and other projects' runs come behind."""
+        late = self._alive and time.monotonic() - self._posted_at >= seconds
+        return late and not self._posting.locked() and self.pause() <= 0
+
     def beat(self, every: float) -> None:
-        """A sign of life, where nothing was posted for so many seconds: W&B shows a run without
-        one as crashed after some minutes. Never raises: the next one comes."""
-        if not self._alive or time.monotonic() - self._posted_at < every:
-            return
-        if self.pause() > 0:  # a server may ask for an hour, and other projects' runs come behind
+        """A sign of life, where it has been silent for so many seconds: W&B shows a run without one
+        as crashed after some minutes. None beside a post of lines, which is one. Never raises: the
+        next one comes."""
+        if not self.is_silent(every):
             return
         try:
-            self._post({}, only_if_alive=True)
+            self._post({}, is_beat=True)
         except Exception as error:
             self._posted_at = time.monotonic()  # the lines' own posts say what is wrong
             if isinstance(error, Unreachable) and not error.retry_after:
@@ -403,12 +408,14 @@ class FileStream:
         self._next = offset + len(texts)
         self._lines_at = time.monotonic()
 
-    def _post(self, body: dict[str, Any], *, only_if_alive: bool = False) -> None:
+    def _post(self, body: dict[str, Any], *, is_beat: bool = False) -> None:
         data = orjson.dumps(body)
         ref = self._target.ref
         project = f"{ref.entity}/{ref.project}"
-        with self._posting:
-            if only_if_alive and not self._alive:
+        if not self._posting.acquire(blocking=not is_beat):
+            return
+        try:
+            if is_beat and not self._alive:
                 return
             self._api.http.pause(self._pace.delay(project, ref.run_id, len(data)))
             try:
@@ -417,6 +424,8 @@ class FileStream:
                 self._pace.slowed(project, error.retry_after)  # all of its runs share the limit
                 raise
             self._posted_at = time.monotonic()
+        finally:
+            self._posting.release()
         if answer.remaining == 0 and answer.reset > 0:
             self._pace.slowed(project, min(answer.reset, MAX_SLOWED))
         self.stopped = self.stopped or answer.stopped

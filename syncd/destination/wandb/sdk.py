@@ -126,7 +126,6 @@ class WandbSdk:
         self._sent = self._confirmed = count
         self._call(Start(), STARTS)
         starting_step = self._call(request, self._init + ANSWERS)
-        self._pool.was_in_time()
         # The SDK has asked twice: the step comes from one answer, the place of its lines from the
         # other, which is not shown. It was this count where the count before and after is it, but
         # for an answer from a cache between them: `confirm` and `stalled` find what came of that
@@ -342,6 +341,7 @@ class WandbSdk:
 
     def _give_back(self) -> None:
         if self._worker:
+            self._pool.was_in_time()  # not before: to end a run takes longer than to open it
             self._pool.release(self._worker)
             self._worker = None
             self._note(orderly=True)

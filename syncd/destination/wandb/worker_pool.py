@@ -10,11 +10,13 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Final
 
 from syncd.destination.wandb.worker import Failure, Request
+from syncd.destination.wandb.worker_memory import taken
 from syncd.errors import RunTrouble
 
 # not `-m`: the requests' classes would be another module's there, and unlike ours when pickled
@@ -22,6 +24,10 @@ _MAIN: Final = "from syncd.destination.wandb.worker import main; main()"
 
 
 MOST_SLACK: Final = 8.0
+# Bytes for a worker and its wandb-core: the largest records that were tried took 330 MiB, and what
+# has no end would take the whole machine's
+MOST_MEMORY: Final = 1 << 30
+_LOOK: Final = 0.25  # seconds between looks at what it takes
 
 
 class WorkerFailed(Exception):
@@ -32,10 +38,16 @@ class NoAnswer(RunTrouble):
     """The worker did not answer in time."""
 
 
-class Worker:
-    """A process that runs the wandb SDK, and our end of the line to it."""
+class TookTooMuch(RunTrouble):
+    """The worker took more memory than it may."""
 
-    def __init__(self) -> None:
+
+class Worker:
+    """A process that runs the wandb SDK, and our end of the line to it. most_memory: bytes that it
+    may take while it has something to do, where the system tells."""
+
+    def __init__(self, most_memory: int = MOST_MEMORY) -> None:
+        self._most_memory = most_memory
         self._answered = False
         ours, theirs = socket.socketpair()
         self._scratch = Path(tempfile.mkdtemp(prefix="karaoke-syncd-"))
@@ -62,11 +74,11 @@ class Worker:
 
     def call(self, request: Request, timeout: float) -> int:
         """Have a request done. Raises WorkerFailed with the SDK's words; NoAnswer when there is
-        none in `timeout` seconds, RunTrouble when there can be none: the worker is good for nothing
-        but `kill` then."""
+        none in `timeout` seconds, RunTrouble when there can be none, or it takes too much memory:
+        the worker is good for nothing but `kill` then."""
         try:
             self._line.send(request)
-            if not self._line.poll(timeout):
+            if not self._answers_within(timeout):
                 raise NoAnswer(f"wandb's SDK did not answer within {timeout:.0f} s")
             answer: object = self._line.recv()
         except (OSError, EOFError):
@@ -79,6 +91,25 @@ class Worker:
         if type(answer) is not int:
             raise RunTrouble("the process that runs wandb's SDK answered what is no answer")
         return answer
+
+    def _answers_within(self, timeout: float) -> bool:
+        """Whether there is an answer in `timeout` seconds. Raises TookTooMuch."""
+        deadline = time.monotonic() + timeout
+        while True:
+            # Before the answer is taken, too: wandb-core goes on with what it was given before
+            if taken(self.pid) > self._most_memory:
+                raise TookTooMuch(
+                    "wandb's SDK took more memory for it than the "
+                    f"{self._most_memory >> 20:,} MiB that it may, and was stopped",
+                    meaning="The records are safe on disk",
+                    by_itself="It's tried again by itself",
+                    remedy='The direct lane takes far less: leave out lane = "sdk" in the settings',
+                )
+            left = deadline - time.monotonic()
+            if self._line.poll(max(0.0, min(left, _LOOK))):
+                return True
+            if left <= _LOOK:
+                return False
 
     def _died(self) -> str:
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -104,9 +135,9 @@ class Worker:
         shutil.rmtree(self._scratch, ignore_errors=True)
 
 
-def _started() -> Worker:
+def _started(most_memory: int) -> Worker:
     try:
-        return Worker()
+        return Worker(most_memory)
     except OSError as error:  # no room for its folder, too many processes or open files
         raise RunTrouble(
             f"the process that runs wandb's SDK can't be started: {error.strerror or error}",
@@ -116,14 +147,15 @@ def _started() -> Worker:
 
 
 class WorkerPool:
-    """Workers that wait for their next session. Thread-safe.
+    """Workers that wait for their next session. Thread-safe. most_memory: bytes that each may take.
 
     slack: how many times the usual time their answers may take. It grows with each that took too
     long: on a machine that is busy enough, sessions would be given up and begun anew for ever.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, most_memory: int = MOST_MEMORY) -> None:
         self.slack = 1.0
+        self._most_memory = most_memory
         self._idle: list[Worker] = []
         self._lent: set[Worker] = set()
         self._closing = threading.Event()
@@ -134,7 +166,7 @@ class WorkerPool:
         with self._guard:
             if self._closing.is_set():
                 raise RunTrouble("the daemon is stopping")
-            worker = self._idle.pop() if self._idle else _started()
+            worker = self._idle.pop() if self._idle else _started(self._most_memory)
             self._lent.add(worker)
         return worker
 
@@ -159,7 +191,7 @@ class WorkerPool:
             self.slack = min(MOST_SLACK, 2 * self.slack)
 
     def was_in_time(self) -> None:
-        """A session was opened in the time that it may take."""
+        """A session was opened, and ended, in the time that it may take."""
         with self._guard:
             self.slack = max(1.0, self.slack / 2)
 

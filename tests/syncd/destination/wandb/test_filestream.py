@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,7 @@ import pytest
 
 from karaoke_train.runlog.reader import Position
 from syncd.destination.base import Outcome, Target
-from syncd.destination.wandb import filestream
+from syncd.destination.wandb import filestream, heartbeats
 from syncd.destination.wandb.api import Api, Streamed
 from syncd.destination.wandb.credentials import Login
 from syncd.destination.wandb.filestream import AHEAD, MAX_SLOWED, SUMMARY, FileStream
@@ -384,6 +385,9 @@ def test_signs_of_life_are_given_until_nobody_holds_the_session() -> None:
     beats: list[float] = []
 
     class Session:
+        def is_silent(self, seconds: float) -> bool:
+            return True
+
         def beat(self, every: float) -> None:
             beats.append(every)
 
@@ -403,6 +407,53 @@ def test_signs_of_life_are_given_until_nobody_holds_the_session() -> None:
     time.sleep(0.1)
     assert len(beats) == count
     hearts.close()
+
+
+class Heart:
+    """A session that is silent, and whose signs of life are answered once `answered` is set."""
+
+    def __init__(self, answered: threading.Event) -> None:
+        self.answered = answered
+        self.begun = threading.Event()
+        self.under_way = 0
+
+    def is_silent(self, seconds: float) -> bool:
+        return True
+
+    def beat(self, every: float) -> None:
+        self.under_way += 1
+        self.begun.set()
+        self.answered.wait()
+
+
+def test_a_run_whose_signs_of_life_have_no_answer_holds_no_other_back() -> None:
+    never, always = threading.Event(), threading.Event()
+    always.set()
+    hearts = Heartbeats(look=0.01)
+    stuck = [Heart(never) for _ in range(heartbeats.AT_ONCE - 1)]
+    other = Heart(always)
+    try:
+        for heart in stuck:
+            hearts.keep(heart)
+        assert all(heart.begun.wait(patience(5)) for heart in stuck)
+        hearts.keep(other)
+        assert other.begun.wait(patience(5))
+        assert {heart.under_way for heart in stuck} == {1}
+    finally:
+        hearts.close()
+        never.set()
+
+
+def test_a_sign_of_life_waits_for_no_post_of_lines(bench: DirectBench) -> None:
+    run = Run(bench)
+    uploader = bench.uploader(run.target)
+    uploader.open()
+    assert uploader.is_silent(0.0)
+    with uploader._posting:
+        assert not uploader.is_silent(0.0)
+        uploader.beat(0.0)
+        uploader._post({}, is_beat=True)
+    uploader.abandon()
 
 
 def test_a_stop_on_the_runs_page_is_noted_and_uploading_goes_on(bench: DirectBench) -> None:

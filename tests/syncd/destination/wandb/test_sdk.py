@@ -9,12 +9,12 @@ import pytest
 
 from karaoke_train.runlog.format import RunHeader
 from karaoke_train.runlog.reader import Position
-from syncd.destination.base import Labels, Outcome, Target
+from syncd.destination.base import Labels, Outcome, RemoteRun, Target
 from syncd.destination.wandb.api import Api
 from syncd.destination.wandb.credentials import Login
 from syncd.destination.wandb.definitions import wandb_config
 from syncd.destination.wandb.sdk import WandbSdk
-from syncd.destination.wandb.worker import Open
+from syncd.destination.wandb.worker import Finish, Open
 from syncd.destination.wandb.worker_pool import NoAnswer, Worker, WorkerPool
 from syncd.errors import Refused, RunRefused, RunTrouble, Unreachable
 from syncd.source.lines import Lines
@@ -156,13 +156,16 @@ def test_outcomes_of_a_crash_leave_the_run_as_it_is(bench: WandbBench) -> None:
     assert run.target.media.path.name == "none"
 
 
-def slow(monkeypatch: pytest.MonkeyPatch, answers: list[bool]) -> list[tuple[str, float]]:
-    """Requests are answered in time or not, by this list. Returns them with the time they had."""
+def slow(
+    monkeypatch: pytest.MonkeyPatch, answers: list[bool], slow_one: type = Open
+) -> list[tuple[str, float]]:
+    """Such requests are answered in time or not, by this list. Returns all, with the time that they
+    had."""
     asked: list[tuple[str, float]] = []
 
     def call(worker: Worker, request: object, timeout: float) -> int:
         asked.append((type(request).__name__, timeout))
-        if isinstance(request, Open) and not answers.pop(0):
+        if isinstance(request, slow_one) and not answers.pop(0):
             raise NoAnswer("wandb's SDK did not answer")
         return 0
 
@@ -183,8 +186,29 @@ def test_a_session_that_is_slow_to_open_has_longer_the_next_time(
         uploader.abandon()
     pool.close()
     assert [name for name, _ in asked] == ["Start", "Open"] * 4
-    assert [seconds for name, seconds in asked if name == "Open"] == [40.0, 80.0, 160.0, 80.0]
-    assert [seconds for name, seconds in asked if name == "Start"] == [60.0, 120.0, 240.0, 120.0]
+    assert [seconds for name, seconds in asked if name == "Open"] == [40.0, 80.0, 160.0, 160.0]
+    assert [seconds for name, seconds in asked if name == "Start"] == [60.0, 120.0, 240.0, 240.0]
+
+
+def test_a_session_that_is_slow_to_end_has_longer_the_next_time(
+    bench: WandbBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However quickly it was opened: a table of 28,000 columns is what takes its time."""
+    asked = slow(monkeypatch, [False, False, True], Finish)
+    monkeypatch.setattr(bench.asks, "remote_run", lambda ref: RemoteRun(0, -1, "finished"))
+    pool = WorkerPool()
+    for in_time in (False, False, True):
+        uploader = WandbSdk(Run(bench).target, bench.asks, pool, count_stable_for=0.0)
+        uploader.open()
+        if in_time:
+            uploader.close(FINISHED, [])
+        else:
+            with pytest.raises(RunTrouble, match="not answer"):
+                uploader.close(FINISHED, [])
+            uploader.abandon()
+    pool.close()
+    assert [seconds for name, seconds in asked if name == "Finish"] == [60.0, 120.0, 240.0]
+    assert pool.slack == 2.0
 
 
 def test_a_server_that_is_away_gives_the_machine_no_longer(

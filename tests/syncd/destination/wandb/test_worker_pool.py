@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from syncd.destination.wandb import worker_pool
+from syncd.destination.wandb import worker_memory, worker_pool
 from syncd.destination.wandb.worker import Log, Start
 from syncd.destination.wandb.worker_pool import Worker, WorkerFailed, WorkerPool
 from syncd.errors import RunTrouble
@@ -64,6 +66,35 @@ def test_no_answer_in_time_is_a_trouble_of_its_run(pool: WorkerPool) -> None:
     with pytest.raises(RunTrouble, match="did not answer within 0 s"):
         worker.call(Log([(0, {})], Path()), 0.0)
     pool.kill(worker)
+
+
+def test_a_worker_that_takes_too_much_memory_is_a_trouble_of_its_run(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    main = (
+        "import sys, time; from multiprocessing.connection import Connection; "
+        "line = Connection(int(sys.argv[1])); line.recv(); "
+        "held = b'x' * (300 << 20); time.sleep(600)"
+    )
+    monkeypatch.setattr(worker_pool, "_MAIN", main)
+    frugal = WorkerPool(200 << 20)
+    worker = frugal.acquire()
+    with pytest.raises(RunTrouble, match="more memory for it than the 200 MiB"):
+        worker.call(Log([], Path()), patience(60))
+    frugal.kill(worker)
+    assert gone(worker.pid)
+
+
+def test_memory_is_counted_with_that_of_processes_that_were_started() -> None:
+    held = "held = b'x' * (50 << 20); print(flush=True); input()"
+    both = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {held!r}])"
+    command = [sys.executable, "-c", both]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout
+        process.stdout.readline()
+        assert 50 << 20 <= worker_memory.taken(process.pid) <= 100 << 20
+        process.communicate(b"\n")
+    assert worker_memory.taken(process.pid) == 0
 
 
 def test_a_closed_pool_strikes_what_is_lent_and_lends_no_more(pool: WorkerPool) -> None:
