@@ -527,7 +527,8 @@ def _last_step(tail: object) -> int:
 
 def _looks_like(answer: Answer) -> str:
     kind = answer.headers.get("content-type", "no content type").split(";")[0]
-    return f"HTTP {answer.status}, {kind}"
+    size = f", {len(answer.data):,} bytes" if len(answer.data) >= SMALL_ANSWER else ""
+    return f"HTTP {answer.status}, {kind}{size}"
 
 
 def _error_words(errors: object) -> str:

@@ -21,7 +21,7 @@ from karaoke_train.runlog.plain_text import one_line
 from karaoke_train.runlog.secrets import hide
 from syncd.destination.base import RunRef
 from syncd.destination.wandb.credentials import Login
-from syncd.destination.wandb.http import MAX_ANSWER
+from syncd.destination.wandb.http import MAX_ANSWER, has_too_many_values
 from syncd.destination.wandb.worker import STARTS_WITHIN, isolate_environment
 from syncd.errors import RunTrouble, Unreachable
 
@@ -37,6 +37,7 @@ ASK_EACH: Final = 15.0  # seconds of silence, after each of which the server its
 # Bytes that the process and wandb-core may have each: they read an answer to its end, and of one
 # without an end a gigabyte in a minute. A page of long rows takes some hundred megabytes
 MOST_MEMORY: Final = 2 << 30
+_TOO_LARGE: Final = "wandb's API answered with a row that is larger than any"
 _LOOK: Final = 0.25  # seconds between looks at whether anybody still wants to know
 _READ: Final = 1 << 20  # bytes
 _SOON: Final = 15.0  # seconds, once a history has had no answer
@@ -168,7 +169,7 @@ def _answers(
             yield from lines
             pieces, size = [rest], len(rest)
         elif size > MAX_ANSWER:
-            raise RunTrouble("wandb's API answered with a row that is larger than any")
+            raise RunTrouble(_TOO_LARGE)
         seconds = patience.seconds or _SOON
 
 
@@ -176,6 +177,8 @@ def _rows(
     answers: Iterable[bytes], run_id: str, ask: Callable[[], object]
 ) -> Iterator[dict[str, Any]]:
     for line in answers:
+        if has_too_many_values(line):
+            raise RunTrouble(_TOO_LARGE)
         try:
             kind, value = json.loads(line)
         except (ValueError, TypeError, RecursionError):  # its libraries have printed something

@@ -46,6 +46,10 @@ SLOWEST: Final = 64 << 10  # bytes per second of what is sent; a slower way coun
 MAX_WAIT: Final = 3600.0  # seconds of a Retry-After that are taken seriously
 MAX_ANSWER: Final = 64 << 20  # bytes of an answer; more is no answer of W&B's
 SMALL_ANSWER: Final = 1 << 20  # the same of one that has no rows, names or config in it
+# Values in an answer, each of which takes up to 130 bytes once it is parsed: 64 MiB of such answers
+# took 2.1 GiB. A run with 100,000 names comes to a third of this number
+MAX_VALUES: Final = 2_000_000
+_BEGINS: Final = (b",", b"[", b"{")  # what a value is behind
 _CONNECTIONS: Final = 32  # kept alive; more are made, and closed after use
 _HOSTS: Final = 8  # whose connections are kept: the server's, and those that it has files sent to
 _UNREADABLE: Final = (FileNotFoundError, PermissionError, IsADirectoryError, UnsafeFile)
@@ -100,8 +104,15 @@ class Answer:
     data: bytes = field(repr=False)
 
     def json(self) -> Any:
-        """The body as JSON. Raises ValueError."""
+        """The body as JSON. Raises ValueError, also where it would take too much memory."""
+        if has_too_many_values(self.data):
+            raise ValueError("too many values")
         return orjson.loads(self.data)
+
+
+def has_too_many_values(data: bytes) -> bool:
+    """Whether JSON would take too much memory once it is parsed, or its texts are, as JSON."""
+    return len(data) > MAX_VALUES and sum(map(data.count, _BEGINS)) > MAX_VALUES
 
 
 class Http:

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from syncd.destination.base import RunRef
-from syncd.destination.wandb import history
+from syncd.destination.wandb import history, http
 from syncd.destination.wandb.credentials import Login
 from syncd.destination.wandb.history import ANSWERS_WITHIN, Patience, _answers, _patient, _rows
 from syncd.errors import Connection, Refused, RunTrouble, Unreachable
@@ -173,6 +173,15 @@ def test_a_row_without_an_end_is_given_up_before_it_fills_the_memory(
 ) -> None:
     monkeypatch.setattr(history, "MAX_ANSWER", 5)
     pipe.says_half()
+    with pytest.raises(RunTrouble, match="larger than any"):
+        list(pipe.rows())
+
+
+def test_a_row_that_would_fill_the_memory_once_it_is_parsed_is_given_up(
+    pipe: Pipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http, "MAX_VALUES", 20)
+    pipe.says(["row", {"many": [[]] * 20}])
     with pytest.raises(RunTrouble, match="larger than any"):
         list(pipe.rows())
 

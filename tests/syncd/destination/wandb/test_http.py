@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import json
 import os
 import re
 import socket
@@ -19,9 +20,17 @@ import pytest
 import urllib3
 
 from syncd.destination.base import RunRef
+from syncd.destination.wandb import http
 from syncd.destination.wandb.api import FILES, Api, Upload
 from syncd.destination.wandb.credentials import Login
-from syncd.destination.wandb.http import SMALL_ANSWER, Answer, BadRequest, Http, TlsRefused
+from syncd.destination.wandb.http import (
+    MAX_ANSWER,
+    SMALL_ANSWER,
+    Answer,
+    BadRequest,
+    Http,
+    TlsRefused,
+)
 from syncd.errors import Unreachable
 from tests.fakes.wandb_http import self_signed, tls_context
 from tests.patience import patience
@@ -476,6 +485,32 @@ def test_a_history_may_be_longer_than_other_answers() -> None:
     with server(replying(head + body, [])) as url:
         (row_there,) = Api(Login(url, "", "k"), patience(5.0)).rows(RunRef("e", "p", "r"), 0, 1)
     assert len(row_there["text"]) == SMALL_ANSWER
+
+
+def test_an_answer_that_would_fill_the_memory_once_it_is_parsed_is_none(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Also where it is text in an answer, and is parsed after it."""
+    inner = json.dumps({"_step": 0, "many": [[]] * 20})
+    for history in ([[]] * 20, [inner]):
+        whole = Answer(200, {}, json.dumps({"history": history}).encode())
+        assert whole.json()["history"]
+        with monkeypatch.context() as patch:
+            patch.setattr(http, "MAX_VALUES", 20)
+            with pytest.raises(ValueError, match="too many values"):
+                whole.json()
+
+
+def test_what_a_run_of_many_names_has_is_answered() -> None:
+    count = {
+        "typeCounts": [{"type": "number", "count": 20}],
+        "monotonic": False,
+        "previousValue": 1,
+    }
+    keys = {f"train_metrics/metric_{number:06d}": count for number in range(100_000)}
+    data = json.dumps({"data": {"historyKeys": {"keys": keys}}}).encode()
+    assert len(data) < MAX_ANSWER
+    assert len(Answer(200, {}, data).json()["data"]["historyKeys"]["keys"]) == 100_000
 
 
 def test_so_many_links_as_files_are_announced_at_once_may_be_long_ones() -> None:
