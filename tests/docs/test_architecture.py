@@ -52,17 +52,24 @@ def test_every_module_stands_in_architecture_with_a_phrase_and_none_that_is_gone
     assert [path for path, phrase in told.items() if not phrase] == []
 
 
-def test_every_room_stands_in_the_readme_with_a_phrase_and_none_that_is_gone() -> None:
-    told = tree(README, "The tree")
-    rooms = {room(name) for name in modules() if not name.endswith("__main__")}
-    assert of_the_product(told) == {path_of(name) for name in rooms}
+def test_every_folder_of_the_packages_stands_in_the_readme_by_the_words_of_architecture() -> None:
+    told, there = tree(README, "The tree"), tree(ARCHITECTURE, "The modules")
+    folders = {
+        f"{path.relative_to(ROOT)}/"
+        for name in PACKAGES
+        for path in (ROOT / name).iterdir()
+        if holds(path)
+    }
+    assert of_the_product(told) - {f"{name}/" for name in PACKAGES} == folders
+    assert {path: there[path] for path in folders} == {path: told[path] for path in folders}
     assert [path for path, phrase in told.items() if not phrase] == []
 
 
-def path_of(name: str) -> str:
-    """`syncd.state` -> `syncd/state/`, `syncd.errors` -> `syncd/errors.py`."""
-    path = name.replace(".", "/")
-    return f"{path}/" if (ROOT / path).is_dir() else f"{path}.py"
+def holds(path: Path) -> bool:
+    """Whether it is a folder with anything that is kept."""
+    return path.is_dir() and any(
+        file.suffix != ".pyc" for file in path.rglob("*") if file.is_file()
+    )
 
 
 def test_the_folders_in_the_readme_are_there() -> None:
