@@ -51,10 +51,7 @@ def collect(
     is in them."""
     identity = destination.identity
     state = destination_folder(settings.state_dir, identity.address)
-    holder = lease.daemon_of(settings.state_dir)
-    report = daemon_report.load(state)  # of the daemon for this destination, if there is one
-    if not holder or report.pid != holder.pid:
-        report = daemon_report.load(settings.state_dir)
+    holder, report = _daemon(settings.state_dir, state)
     age = daemon_report.silence(report, holder, datetime.now(UTC)) if holder else 0.0
     elsewhere = ""
     if holder and report.pid == holder.pid:
@@ -63,18 +60,11 @@ def collect(
     tries = reached.load(state, datetime.now(UTC))
     connectivity, words, remedy = _connectivity(current, identity, tries)
     entity = current.entity or identity.entity
-    run_ids = cursor.run_ids(state / "cursors") or set()
-    kept = cursor.load_all(state / "cursors", run_ids)
-    cursors = {
-        run_id: known
-        for run_id, known in kept.items()
-        if not entity or known.entity == entity  # what another account has is not here
-    }
+    cursors, damaged = _cursors(state / "cursors", entity)
     tree = FolderTree(lambda: settings.log_dir, recursive=settings.recursive)
     tree.look()
     aliases = decisions.aliases(state)
     files = _files(cursors, aliases, tree)
-    damaged = {key for key in run_ids - kept.keys() if cursor.is_there(state / "cursors", key)}
     problems = {key: _damaged(key, state) for key in damaged} | failures.load_all(state)
     runs = (
         *_unreadable_state(settings.state_dir),
@@ -122,6 +112,25 @@ def collect(
         service=_is_the_services(settings),
         gone=0 if runs else sum(_is_gone(known, settings) for known in cursors.values()),
     )
+
+
+def _daemon(state_dir: Path, state: Path) -> tuple[Holder | None, DaemonReport]:
+    """The daemon that runs, and what it said last of the destination whose state is in `state`; of
+    its first one where it says nothing of that."""
+    holder, report = lease.daemon_of(state_dir), daemon_report.load(state)
+    if not holder or report.pid != holder.pid:
+        report = daemon_report.load(state_dir)
+    return holder, report
+
+
+def _cursors(folder: Path, entity: str) -> tuple[dict[str, Cursor], set[str]]:
+    """What is known of the account's runs, by their ids; and those whose cursors are damaged."""
+    run_ids = cursor.run_ids(folder) or set()
+    kept = cursor.load_all(folder, run_ids)
+    damaged = {key for key in run_ids - kept.keys() if cursor.is_there(folder, key)}
+    # what another account has is not here
+    ours = {key: known for key, known in kept.items() if not entity or known.entity == entity}
+    return ours, damaged
 
 
 def _is_the_services(settings: Settings) -> bool:

@@ -275,19 +275,9 @@ class Session:
         known = self._remembered.load()
         remote = self._destination.remote_run(self.ref)
         told_before = known is not None and known.ended and known.unsettled > 0.0
-        if known and told_before and remote is None:  # somebody has deleted it since
-            rest = tailer.read(self._log, known.confirmed, expect=known.fingerprint)
-            if not rest.lines:
-                self._remembered.save(known._replace(unsettled=0.0), sync=True)
-                self.drop()
-                return AlreadyComplete(known.confirmed, known.base, rest.scanned_to)
-        count = remote.count if remote else 0
-        if known and not self._destination.counts:
-            count = known.confirmed.ordinal  # its own says nothing
-        self._remembered.check_count(count, known, self.path, self._there)
-        uncounted = known.uncounted if known and known.confirmed.ordinal == count else 0
-        if uncounted > count and not took_a_place(self._destination, self.ref, count):
-            raise not_counted(count, uncounted)
+        if known and told_before and remote is None and (deleted := self._deleted_since(known)):
+            return deleted
+        count = self._counted(remote, known)
         remote, displaced = agreeing(self._destination, self.ref, remote)
         if remote and self._destination.counts:
             count = remote.count
@@ -334,6 +324,35 @@ class Session:
         if remote and not self._in_order and not self._destination.counts_at_once:
             self._doubted = True
         self._in_order = False
+        return self._begun(at, count, known, missing, is_new=is_new)
+
+    def _deleted_since(self, known: Cursor) -> Event | None:
+        """That a run which somebody has deleted after its end was told is done with; None where its
+        file has grown."""
+        rest = tailer.read(self._log, known.confirmed, expect=known.fingerprint)
+        if rest.lines:
+            return None
+        self._remembered.save(known._replace(unsettled=0.0), sync=True)
+        self.drop()
+        return AlreadyComplete(known.confirmed, known.base, rest.scanned_to)
+
+    def _counted(self, remote: RemoteRun | None, known: Cursor | None) -> int:
+        """The run's lines at the server. Raises RunTrouble, RunRefused where it lost some, or
+        counts none of those that it took."""
+        count = remote.count if remote else 0
+        if known and not self._destination.counts:
+            count = known.confirmed.ordinal  # its own says nothing
+        self._remembered.check_count(count, known, self.path, self._there)
+        uncounted = known.uncounted if known and known.confirmed.ordinal == count else 0
+        if uncounted > count and not took_a_place(self._destination, self.ref, count):
+            raise not_counted(count, uncounted)
+        return count
+
+    def _begun(
+        self, at: Position, count: int, known: Cursor | None, missing: int | None, *, is_new: bool
+    ) -> Event:
+        """Begin a session at the server, and send what is missing there. at: where the file goes
+        on, behind `count` lines of the run; is_new: claim the file's place in it first."""
         if missing is not None:
             self._destination.mend(self.ref)
         config_at, attempt = self._noted.config_before(at)
@@ -353,6 +372,7 @@ class Session:
         # ends the run again rather than believe that it was told
         self._save(at, self._shown, ended=False)
         self.placed = True
+        base = self._begin.ordinal
         return Opened(at, self._alive().ahead, outcome_before(self._log, at.offset), base)
 
     def _complete(self, at: Position, unsettled: float = 0.0) -> Event:
