@@ -440,6 +440,97 @@ def test_a_contradiction_may_be_a_late_answer_and_the_second_in_a_row_is_mended(
     assert server.rewinding
 
 
+def test_after_a_contradiction_every_record_is_compared_whatever_a_glance_says(
+    path: Path, server: FakeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compared: list[int] = []
+    monkeypatch.setattr(Content, "looks_right", lambda *_: True)
+    monkeypatch.setattr(Content, "first_missing", lambda _, end: compared.append(end))
+    one = session(path, server)
+    uploaded(one, server)
+    one.drop()
+    assert one.open() == Opened(END)
+    assert compared == []
+    server.meaning_of_a_stall = lambda first, sent: out_of_place(first)
+    failed(one.stalled(END, END))
+    assert one.open() == Opened(END)
+    assert compared == [6]
+
+
+def test_contradictions_with_a_session_between_them_are_not_in_a_row(
+    path: Path, server: FakeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened, answers = FakeUploader.open, [True, False, True]
+
+    def contradicts(uploader: FakeUploader) -> int:
+        if answers.pop(0):
+            raise out_of_place(0)
+        return opened(uploader)
+
+    monkeypatch.setattr(FakeUploader, "open", contradicts)
+    server.rewinding = False
+    one = session(path, server)
+    failed(one.open())
+    assert isinstance(one.open(), Opened)
+    one.drop()
+    failed(one.open())
+    assert not server.rewinding
+
+
+def test_of_another_file_in_its_place_the_server_is_asked_nothing(
+    path: Path, server: FakeServer
+) -> None:
+    one = session(path, server)
+    path.write_bytes(config_line("other") + train_line(1))
+    assert isinstance(one.open(), Blocked)
+    assert server.asked == []
+
+
+def test_a_run_is_given_to_others_once_its_uploader_has_let_go(
+    path: Path, server: FakeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, free = session(path, server), list[bool]()
+    one.open()
+    rival = lease.run_lease(path, "run-1", "state")
+    monkeypatch.setattr(FakeUploader, "abandon", lambda _: free.append(lease.take(rival)))
+    one.drop()
+    assert free == [False]
+    assert lease.take(rival)
+    rival.release()
+
+
+def test_only_lines_that_were_taken_and_not_counted_are_kept_as_such(
+    path: Path, server: FakeServer
+) -> None:
+    one = session(path, server)
+    one.open()
+    one.send(at(0), 99)
+    failed(one.stalled(at(0), END))  # the server counts, and stands still
+    assert known(path).uncounted == 0
+    one.open()
+    one.send(at(0), 99)
+    server.meaning_of_a_stall = not_counted
+    failed(one.stalled(at(0), END))
+    assert known(path).uncounted == 6
+
+
+@pytest.mark.parametrize("counts", [True, False])
+def test_what_only_answers_confirm_is_kept_through_a_power_cut(
+    path: Path, server: FakeServer, monkeypatch: pytest.MonkeyPatch, counts: bool
+) -> None:
+    one, kept = session(path, server), list[bool]()
+    one.open()
+    one.send(at(0), 99)
+    server.deliver()
+    server.counting = counts
+    save = cursor.save
+    monkeypatch.setattr(
+        cursor, "save", lambda *what, sync=True: kept.append(sync) or save(*what, sync=sync)
+    )
+    assert isinstance(one.confirm(at(0)), Confirmed)
+    assert kept == [not counts]
+
+
 def test_a_torn_tail_is_nothing_to_send(path: Path, server: FakeServer) -> None:
     one = session(path, server)
     uploaded(one, server)
@@ -642,6 +733,24 @@ def test_an_end_that_was_told_again_after_a_failure_is_looked_at_as_if_it_was_to
     assert one.open() == Opened(end, outcome=FINISHED)
     assert one.close(FINISHED, end) == Closed(True, 30.0)
     assert known(path).unsettled == 1900.0
+
+
+def test_a_run_that_was_resumed_has_its_next_end_looked_at_from_then_on(
+    path: Path, server: FakeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = taken_over(path, server, monkeypatch)
+    server.runs["run-1"].outcome = None
+    ended = Position(7, path.stat().st_size)
+    assert one.open() == Opened(ended, outcome=FINISHED)
+    with path.open("ab") as file:
+        file.write(train_line(9) + end_line())
+    end = Position(9, path.stat().st_size)
+    assert one.send(ended, 99) == Sent(end, end.offset, FINISHED)
+    server.deliver()
+    assert one.confirm(ended) == Confirmed(end)
+    monkeypatch.setattr(time, "time", lambda: 1500.0)
+    assert one.close(FINISHED, end) == Closed(True, 30.0)
+    assert known(path).unsettled == 1500.0
 
 
 def test_a_failed_action_drops_the_session_and_its_lease(path: Path, server: FakeServer) -> None:

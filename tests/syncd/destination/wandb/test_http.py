@@ -443,6 +443,73 @@ def test_connections_of_a_few_hosts_are_kept_however_many_a_server_names() -> No
     assert len(seen) == 2 * len(hosts)
 
 
+EMPTY = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
+
+
+def test_a_file_is_put_from_where_it_is_read_to_the_servers_own_link() -> None:
+    seen: list[bytes] = []
+    with server(replying(EMPTY, seen)) as url:
+        body = io.BytesIO(b"before that")
+        body.seek(7)
+        Http(f"{url}/below", "k", 5.0).put("/files/a.png", body, {})
+    assert seen[0].startswith(b"PUT /below/files/a.png HTTP/1.1\r\n")
+    assert seen[0].endswith(b"\r\n\r\nthat")
+
+
+@pytest.mark.parametrize(
+    ("asked", "sent"),
+    [
+        ("/a?b=c#part", "/a?b=c"),  # a fragment is the browser's own
+        ("?b=c", "/?b=c"),
+        ("", "/"),
+    ],
+)
+def test_a_link_is_asked_for_without_what_a_server_is_not_told(asked: str, sent: str) -> None:
+    seen: list[bytes] = []
+    with server(replying(EMPTY, seen)) as url:
+        Http(url, "k", 5.0).put(url + asked, io.BytesIO(b"data"), {})
+    assert seen[0].startswith(b"PUT %s HTTP/1.1\r\n" % sent.encode())
+
+
+def test_a_file_that_became_shorter_is_no_whole_request() -> None:
+    class Shrinks(io.BytesIO):
+        def read(self, size: int | None = -1) -> bytes:
+            return b""
+
+    seen: list[bytes] = []
+    with server(replying(EMPTY, seen)) as url, pytest.raises(Unreachable):
+        Http(url, "k", 5.0).put(f"{url}/a", Shrinks(b"data"), {})
+    assert seen == []
+
+
+@pytest.mark.parametrize(
+    ("name", "address", "login", "bypassed"),
+    [
+        ("http_proxy", "{proxy}", b"", False),
+        ("http_proxy", "http://anna:word@{proxy}", b"YW5uYTp3b3Jk", False),
+        ("http_proxy", "http://anna@{proxy}", b"YW5uYTo=", False),
+        ("all_proxy", "http://{proxy}", b"", False),
+        ("http_proxy", "http://{proxy}", b"", True),
+    ],
+)
+def test_a_proxy_of_the_environment_is_asked_unless_it_is_left_out(
+    name: str, address: str, login: bytes, bypassed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for other in ("http_proxy", "all_proxy", "no_proxy", "HTTP_PROXY", "ALL_PROXY", "NO_PROXY"):
+        monkeypatch.delenv(other, raising=False)
+    to_proxy, direct = list[bytes](), list[bytes]()
+    with server(replying(EMPTY, to_proxy)) as proxy, server(replying(EMPTY, direct)) as url:
+        monkeypatch.setenv(name, address.format(proxy=proxy.removeprefix("http://")))
+        if bypassed:
+            monkeypatch.setenv("no_proxy", "127.0.0.1")
+        Http(url, "k", 5.0).post("/graphql", b"{}")
+    assert (len(to_proxy), len(direct)) == ((0, 1) if bypassed else (1, 0))
+    if to_proxy:
+        assert to_proxy[0].startswith(f"POST {url}/graphql HTTP/1.1\r\n".encode())
+        assert (b"proxy-authorization: basic " in to_proxy[0].lower()) == bool(login)
+        assert login in to_proxy[0]
+
+
 def test_a_redirect_is_an_answer_and_is_not_followed() -> None:
     seen: list[bytes] = []
     moved = b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n"
