@@ -18,6 +18,7 @@ from syncd.destination.wandb.credentials import Login
 from syncd.destination.wandb.filestream import AHEAD, MAX_SLOWED, SUMMARY, FileStream
 from syncd.destination.wandb.heartbeats import Heartbeats
 from syncd.destination.wandb.lanes import Lanes
+from syncd.destination.wandb.last_sessions import LastSessions
 from syncd.destination.wandb.pace import Pace
 from syncd.errors import Refused, RunRefused, RunTrouble, Unreachable
 from syncd.source.lines import Lines
@@ -256,6 +257,85 @@ def test_a_rate_limits_reset_holds_all_runs_back_for_a_minute_at_the_most(
     )
     uploader.send(run.lines)
     assert uploader.pause() == MAX_SLOWED
+
+
+@pytest.mark.parametrize(("remaining", "reset"), [(1.0, 9.0), (None, 9.0), (0.0, 0.0)])
+def test_what_a_rate_limit_has_left_holds_nobody_back(
+    bench: DirectBench, monkeypatch: pytest.MonkeyPatch, remaining: float | None, reset: float
+) -> None:
+    run = Run(bench)
+    uploader = FileStream(run.target, bench.api, Pace(FakeClock()), Lanes("direct"))
+    uploader.open()
+    answer = Streamed(False, remaining=remaining, reset=reset)  # type: ignore[arg-type]
+    monkeypatch.setattr(bench.api, "file_stream", lambda *_: answer)
+    uploader.send(run.lines)
+    assert uploader.pause() < MAX_SLOWED / 10
+
+
+@pytest.mark.parametrize(
+    ("fault", "waits"),
+    [
+        ({"kind": "reset"}, True),
+        ({"kind": "status", "status": 500}, True),
+        ({"kind": "drop_reply"}, False),  # the count has them
+        ({"kind": "status", "status": 429, "retry_after": 1}, False),  # an answer: not taken
+        ({"kind": "status", "status": 409}, False),
+    ],
+    ids=str,
+)
+def test_the_next_session_waits_for_lines_that_had_no_answer_and_for_no_others(
+    bench: DirectBench, fault: dict[str, Any], waits: bool
+) -> None:
+    run, last, lanes = Run(bench), LastSessions(), Lanes("auto")
+    lanes.counted()
+
+    def uploader() -> FileStream:
+        known = replace(run.target, known=True)
+        return FileStream(known, bench.api, Pace(Eager()), lanes, last=last)
+
+    first = uploader()
+    first.open()
+    first.send(run.lines.first(2))
+    bench.server.fault(endpoint="file_stream", times=1, **fault)
+    with pytest.raises((Unreachable, RunTrouble)):
+        first.send(run.lines_from(2))
+    first.abandon()
+    if waits:
+        with pytest.raises(RunTrouble, match="lines before 6 were sent without an answer") as error:
+            uploader().open()
+        assert error.value.retry_after > 0
+    else:
+        assert uploader().open() in (2, 6)
+
+
+def test_a_post_is_cut_by_its_bytes(bench: DirectBench) -> None:
+    uploader = Run(bench).open()
+    uploader._limit = 10
+    cut = uploader._in_posts
+    assert list(cut(["a" * 5, "b" * 5, "c"])) == [["a" * 5, "b" * 5], ["c"]]
+    assert list(cut(["ä" * 3, "ä" * 3])) == [["ä" * 3], ["ä" * 3]]
+    assert list(cut(["a" * 99, "b"])) == [["a" * 99], ["b"]]
+    assert list(cut([])) == []
+
+
+def test_a_run_is_told_once_by_its_first_line_and_again_by_each_later_start(
+    bench: DirectBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told, upsert = list[str](), bench.api.upsert
+
+    def counted(ref: Any, **what: Any) -> bool:
+        told.append(what["config"])
+        return upsert(ref, **what)
+
+    monkeypatch.setattr(bench.api, "upsert", counted)
+    run = Run(bench)
+    uploader = run.open()
+    uploader.send(run.lines)
+    assert len(told) == 1
+    later = config_line(run.run_id, config={"lr": 7})
+    uploader.send(Lines.of(later, run.lines.end))
+    assert len(told) == 2
+    assert "7" in told[1]
 
 
 def test_a_proxys_page_that_says_too_large_is_no_portal(tmp_path: Path) -> None:

@@ -477,7 +477,7 @@ def test_a_file_that_became_shorter_is_no_whole_request() -> None:
             return b""
 
     seen: list[bytes] = []
-    with server(replying(EMPTY, seen)) as url, pytest.raises(Unreachable):
+    with server(replying(EMPTY, seen)) as url, pytest.raises(Unreachable, match="was cut"):
         Http(url, "k", 5.0).put(f"{url}/a", Shrinks(b"data"), {})
     assert seen == []
 
