@@ -11,11 +11,24 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from typing import Any, Literal
+from typing import Any, Final, Literal, cast
 
 from karaoke_train.runlog.format import RunLogError
 from karaoke_train.runlog.warn import warn
 from karaoke_train.runlog.writer import RunLog
+
+# Where an argument that is not given is looked for, as `wandb.init` does
+_ENVIRONMENT: Final = {
+    "project": "WANDB_PROJECT",
+    "name": "WANDB_NAME",
+    "id": "WANDB_RUN_ID",
+    "resume": "WANDB_RESUME",
+    "tags": "WANDB_TAGS",
+    "group": "WANDB_RUN_GROUP",
+    "job_type": "WANDB_JOB_TYPE",
+    "notes": "WANDB_NOTES",
+    "mode": "WANDB_MODE",
+}
 
 _run: RunLog | None = None
 
@@ -39,11 +52,13 @@ def init(
     process: failed after an exception, else finished.
 
     The names are those of `wandb.init`. config: a mapping, or an object with attributes, such as
-    an argparse namespace. dir: the folder of the log, "logs" unless given. mode: "disabled" and
-    "offline" keep the run off wandb until somebody uploads it by name. What is for the upload alone
-    (entity, settings, …) is named in a warning and left to karaoke-syncd. A second call returns the
-    run that goes on, its config added to; a forked child starts one of its own. Raises what
-    `RunLog.create` raises.
+    an argparse namespace. dir: the folder of the log, "logs" unless given. mode: "disabled" keeps
+    the run off wandb until somebody uploads it by name; any other, "offline" too, leaves the upload
+    to karaoke-syncd. What is not given is taken from WANDB_PROJECT, WANDB_NAME, WANDB_RUN_ID,
+    WANDB_RESUME, WANDB_TAGS, WANDB_RUN_GROUP, WANDB_JOB_TYPE, WANDB_NOTES and WANDB_MODE. What is
+    for the upload alone (entity, settings, …) is named in a warning and left to karaoke-syncd. A
+    second call returns the run that goes on, its config added to; a forked child starts one of its
+    own. Raises what `RunLog.create` raises.
     """
     global _run
     if others:
@@ -52,21 +67,30 @@ def init(
         warn(f"the run {_run.run_id} goes on: end it with finish() before another is started")
         _run.update_config(config)
         return _run
+    if tags is None and (words := _environment("tags")):
+        tags = [tag for word in words.split(",") if (tag := word.strip())]
+    if resume is None:
+        resume = cast("Literal['allow', 'must', 'never', 'auto'] | None", _environment("resume"))
     _run = RunLog.create(
         "logs" if dir is None else dir,
-        project=project,
+        project=project or _environment("project"),
         config=config,
-        run_name=name,
-        run_id=id,
+        run_name=name or _environment("name"),
+        run_id=id or _environment("id"),
         resume=resume,
-        upload=mode not in ("disabled", "offline"),
+        upload=(mode or _environment("mode")) != "disabled",
         tags=tags,
-        group=group or "",
-        job_type=job_type or "",
-        notes=notes or "",
+        group=group or _environment("group") or "",
+        job_type=job_type or _environment("job_type") or "",
+        notes=notes or _environment("notes") or "",
     )
     _run.end_at_exit()
     return _run
+
+
+def _environment(name: str) -> str | None:
+    """What the environment gives for an argument of `init`, if it does."""
+    return os.environ.get(_ENVIRONMENT[name]) or None
 
 
 def log(metrics: Mapping[str, Any], step: int | None = None, commit: bool | None = None) -> None:

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Literal, Self
+from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn, Self
 
 from karaoke_train.runlog import forks
 from karaoke_train.runlog.config_records import (
@@ -58,6 +58,7 @@ Config = Mapping[str, Any] | object  # names with values: a mapping, or an objec
 # Plain texts: of an enum's member orjson asks Python for the value
 _TRAIN: Final = str(RecordType.TRAIN.value)
 _VAL: Final = str(RecordType.VAL.value)
+_NAMED_OTHERWISE: Final = {"id": "run_id", "name": "run_name"}
 
 
 class RunLog:
@@ -246,6 +247,15 @@ class RunLog:
 
         sink = reopen_file(path, next_line)
         return cls(header, sink, attempt, taken)
+
+    if not TYPE_CHECKING:  # a type checker is to find such names by itself
+
+        def __getattr__(self, name: str) -> NoReturn:
+            """For who comes from wandb's run: what it is called here, if there is such a thing."""
+            here = _NAMED_OTHERWISE.get(name)
+            words = f"it is {here} here" if here else "of wandb's run it has config, log and finish"
+            words = f"{type(self).__name__!r} object has no attribute {name!r}: {words}"
+            raise AttributeError(words, name=name, obj=self)
 
     @property
     def attempt(self) -> int:

@@ -189,7 +189,10 @@ def command(
                 return fresh
 
             if not at_once:
+                from syncd.destination.registry import take_network_from_env_file
+
                 gc.enable()
+                take_network_from_env_file()
             return run(Invocation(load(), not to_stdout, load), **own)
 
         own_flags = reversed(getattr(run, "__click_params__", []))
@@ -261,14 +264,16 @@ def _setting_flags() -> list[click.Option]:
         ),
         click.Option(
             ["--recursive/--no_recursive"], default=None,
-            help="Also the folders below these, whenever they come.",
+            help="Also the folders below these, and those that come later.",
         ),
-        click.Option(["--project"], help="Upload to this project, not to the one a run names."),
+        click.Option(
+            ["-p", "--project"], help="Upload to this project, not to the one a run names."
+        ),
         click.Option(
             ["--destination"], multiple=True, type=click.Choice(DESTINATIONS),
             help="Where records go, repeatable (default: wandb).",
         ),
-        click.Option(["--entity"], help="Upload to this wandb user or team."),
+        click.Option(["-e", "--entity"], help="Upload to this wandb user or team."),
         click.Option(
             ["--log_level"], type=click.Choice(LEVELS), help="Which log lines to write to stderr."
         ),

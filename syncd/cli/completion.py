@@ -28,7 +28,7 @@ completion: Final = Command(
     params=[click.Argument(["shell"], type=click.Choice(SHELLS), metavar="bash|zsh|fish")],
     help="""Print the script that completes commands, options and files in a shell.
 
-    Have it run by every new shell, with one of these:
+    One of the examples below, given once, has every new shell run it.
     """,
     examples=(
         (f"echo 'eval \"$({NAME} completion bash)\"' >> ~/.bashrc", "bash 4.4 or newer"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
         ("karaoke-syncd sync logs/training_log_20240115_143022.jsonl", "one run"),
         ("karaoke-syncd sync --follow", "until all runs have ended"),
         ("karaoke-syncd sync --dry_run", "what would go where"),
+        ("karaoke-syncd sync --sync_wandb_offline wandb", "offline runs of wandb's own"),
         ("karaoke-syncd sync --as_new copy.jsonl", "a copy as a run of its own"),
         ("karaoke-syncd sync --wandb_tags good,final run.jsonl", "tag it, also once it is there"),
     ),
@@ -97,8 +99,8 @@ def sync(
         labels=given,
     )
     if sync_wandb_offline:
-        code = max(code, _sync_offline(call.settings, call.console))
-    return code
+        return max(code, _sync_offline(call.settings, call.console, paths))
+    return max(code, _left_offline(call.console, paths))
 
 
 def _dry_run(
@@ -154,12 +156,30 @@ def _assign_run_ids(files: Sequence[Path], settings: Settings, destination: Dest
             decisions.assign_run_id(state, alias_key(path, line), header_of(line, path).run_id)
 
 
-def _sync_offline(settings: Settings, console: Terminal) -> Exit:
-    from syncd.destination.wandb.credentials import find_login
-    from syncd.destination.wandb.offline_runs import offline_runs, sync
+def _left_offline(console: Terminal, paths: Sequence[Path]) -> Exit:
+    """Say how wandb's own offline runs are uploaded that somebody names."""
+    from syncd.destination.wandb.offline_runs import runs_in
+    from syncd.report.verdict import some
 
-    runs = offline_runs([*settings.log_dir, *(folder.parent for folder in settings.log_dir)])
-    console.print(f"{len(runs)} offline runs of wandb's own found")
+    runs = runs_in(path for path in paths if path.is_dir())
+    if not runs:
+        return Exit.OK
+    command = shlex.join(("karaoke-syncd", "sync", "--sync_wandb_offline", *map(str, paths)))
+    words = f"{some(len(runs), 'offline run')} of wandb's own left. To hand them to `wandb sync`: "
+    console.print(words + command, style="yellow", soft_wrap=True)
+    return Exit.FAILED
+
+
+def _sync_offline(settings: Settings, console: Terminal, paths: Sequence[Path]) -> Exit:
+    from syncd.destination.wandb.credentials import find_login
+    from syncd.destination.wandb.offline_runs import offline_runs, runs_in, sync
+    from syncd.report.verdict import some
+
+    if paths:
+        runs = runs_in(path for path in paths if path.is_dir())
+    else:
+        runs = offline_runs([*settings.log_dir, *(folder.parent for folder in settings.log_dir)])
+    console.print(f"{some(len(runs), 'offline run')} of wandb's own to be uploaded")
     failed = 0
     login = find_login(base_url=settings.base_url, entity=settings.entity)
     for run, problem in sync(runs, login, project=settings.project, entity=settings.entity):

@@ -85,3 +85,9 @@ def leave_to_env_file(env: MutableMapping[str, str] = os.environ) -> None:
     """Take out of a daemon's environment what its manager took from the environment file, so that
     a reload finds what the file says by then."""
     credentials.leave_to_file(env)
+
+
+def take_network_from_env_file(env: MutableMapping[str, str] = os.environ) -> None:
+    """Bring proxies and certificate authorities of the environment file into force, which the
+    service has from its manager."""
+    credentials.take_network_from_file(env)

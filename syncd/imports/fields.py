@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping
+from pathlib import Path
 from typing import Any, Final
 
 from karaoke_train.runlog.format import Record
@@ -23,6 +24,11 @@ TIME_NAMES: Final = (
 # Numbers from these on are seconds, milliseconds, microseconds since 1970; less is no moment but a
 # time that something took
 _SCALES: Final = ((1e14, 1e6), (1e11, 1e3), (1e8, 1.0))
+# A row of two fields beside its axes, which has the metric's name in the one and its value in the
+# other
+_LABELS: Final = ("tag", "metric", "name", "key")
+_VALUES: Final = ("value", "scalar")
+_TAG: Final = re.compile(r".*tag-(.+)")
 _OWN: Final = frozenset({"type", "timestamp", "step", "epoch"})
 _KINDS: Final = (RecordType.TRAIN, RecordType.VAL, RecordType.EPOCH_SUMMARY)
 _OF_VALIDATION: Final = re.compile(r"(?i)(val|valid|validation|eval|test)(?![a-z])")
@@ -45,6 +51,7 @@ def record_of(fields: Mapping[str, Any]) -> Record:
         own["epoch"] = epoch
     if (moment := _take(left, TIME_NAMES, _moment)) is not None:
         own["timestamp"] = at(moment)
+    left = _named_by_label(left)
     kind = left.get("type")
     if isinstance(kind, str) and kind in tuple(_KINDS):
         del left["type"]
@@ -52,6 +59,24 @@ def record_of(fields: Mapping[str, Any]) -> Record:
         kind = _kind_by_names(left)
     metrics = {f"train/{key}" if key in _OWN else key: value for key, value in left.items()}
     return {"type": kind, **own, **metrics}
+
+
+def tag_of(path: Path) -> str:
+    """The tag in the name of a file that TensorBoard's page gave out, run-NAME-tag-TAG.csv, as far
+    as the name has it."""
+    tag = _TAG.fullmatch(path.stem)
+    return tag[1] if tag else path.stem
+
+
+def _named_by_label(fields: dict[str, Any]) -> dict[str, Any]:
+    """{"tag": "loss", "value": 0.5} -> {"loss": 0.5}; anything else as it is. Under one name the
+    values of all tags would be one curve."""
+    by_name = {key.strip().lower(): value for key, value in fields.items()}
+    label = next((by_name[name] for name in _LABELS if name in by_name), None)
+    value = next((by_name[name] for name in _VALUES if name in by_name), None)
+    if len(fields) != 2 or not isinstance(label, str) or not label or value is None:
+        return fields
+    return {label: value}
 
 
 def metrics_of(record: Record) -> dict[str, Any]:

@@ -52,7 +52,8 @@ def _in_folder(top: Path) -> Iterator[ForeignRun | SyncError]:
             "holds no event files, and no table or lines with a step, an epoch or a time",
             where=str(top),
             meaning="Nothing of it was imported",
-            remedy="Name the file itself, if it is a log all the same",
+            remedy="Name the file itself, if it is a log all the same. Offline runs of wandb's own "
+            "are uploaded by karaoke-syncd sync --sync_wandb_offline",
         )
 
 

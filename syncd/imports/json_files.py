@@ -15,7 +15,7 @@ from karaoke_train.runlog.metric_names import MetricNames, transformers_names
 from karaoke_train.runlog.record_types import RecordType
 from syncd.errors import SyncError
 from syncd.imports.bounded import lines_of
-from syncd.imports.fields import has_an_axis, metrics_of, record_of
+from syncd.imports.fields import has_an_axis, metrics_of, record_of, tag_of
 from syncd.imports.foreign_run import ForeignRun
 
 STATE: Final = "trainer_state.json"  # as transformers calls it, in each checkpoint
@@ -31,10 +31,36 @@ def read(path: Path, name: str) -> ForeignRun:
         return read_lines(path, name)
     if isinstance(document, dict) and isinstance(document.get("log_history"), list):
         return _of_state(path, name, document)
-    rows = document if isinstance(document, list) else _rows_of(document)
+    scalars = document if isinstance(document, dict) else {tag_of(path): document}
+    if scalars and all(map(_are_scalars, scalars.values())):
+        rows: list[object] = _rows_of_scalars(scalars)
+    else:
+        rows = document if isinstance(document, list) else _rows_of(document)
     if not rows:
         raise _no_run(path, document)
     return ForeignRun(path, name, lambda run: _records(run, iter(rows)))
+
+
+def _are_scalars(found: object) -> bool:
+    """Whether these are points as TensorBoard's page gives them out: time, step, value."""
+    return (
+        isinstance(found, list)
+        and bool(found)
+        and all(
+            isinstance(point, list) and len(point) == 3 and not isinstance(point[1], (list, dict))
+            for point in found
+        )
+    )
+
+
+def _rows_of_scalars(scalars: Mapping[str, Any]) -> list[object]:
+    """A row per point, by their steps."""
+    rows: list[Any] = [
+        {"wall_time": moment, "step": step, tag: value}
+        for tag, points in scalars.items()
+        for moment, step, value in points
+    ]
+    return sorted(rows, key=lambda row: row["step"] if isinstance(row["step"], (int, float)) else 0)
 
 
 def _rows_of(document: object) -> list[object]:

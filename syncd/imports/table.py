@@ -15,7 +15,7 @@ from typing import Any, Final, Self, TextIO
 from karaoke_train.runlog.format import MAX_LINE, Record
 from syncd.errors import SyncError
 from syncd.imports.bounded import lines_of
-from syncd.imports.fields import metrics_of, record_of
+from syncd.imports.fields import metrics_of, record_of, tag_of
 from syncd.imports.foreign_run import ForeignRun
 
 _SEPARATORS: Final = ",;\t|"
@@ -26,7 +26,6 @@ _WORDS: Final = {"true": True, "false": False}
 _STILL: Final = 60.0  # seconds without a write after which a file is taken for whole
 _MANY: Final = 10  # columns of one name
 _TENSORBOARD: Final = ("wall time", "step", "value")  # what its page downloads: one metric
-_TAG: Final = re.compile(r".*tag-(.+)")
 
 
 def header_of(path: Path) -> list[str]:
@@ -70,8 +69,7 @@ def read(path: Path, name: str) -> ForeignRun:
 def _named(header: Sequence[str], path: Path) -> list[str]:
     """The columns' names, each another one."""
     if tuple(name.lower() for name in header) == _TENSORBOARD:
-        tag = _TAG.fullmatch(path.stem)
-        return [*header[:2], tag[1] if tag else path.stem]
+        return [*header[:2], tag_of(path)]
     names: dict[str, None] = {}
     alike: Counter[str] = Counter()
     for name in header:

@@ -276,7 +276,9 @@ def _service(settings: Settings, destination: Destination) -> Iterable[Finding]:
 def _daemon(settings: Settings, destination: Destination) -> Iterable[Finding]:
     holder = lease.daemon_of(settings.state_dir)
     if not holder:
-        remedy = "karaoke-syncd service install, or karaoke-syncd start --detach"
+        remedy = "karaoke-syncd start --detach"
+        if not systemd.unavailable():
+            remedy = f"karaoke-syncd service install, or {remedy}"
         yield Finding("daemon", "warning", "no daemon is running", remedy)
         return
     yield Finding("daemon", "ok", str(holder))

@@ -119,7 +119,10 @@ def to_file(what: Plot, path: Path) -> None:
     axes = figure.subplots(rows, columns, squeeze=False).flat
     for axis, panel in zip(axes, what.panels, strict=False):
         for series in panel.series:
-            (line,) = axis.plot(*_columns(series.points, _POINTS), label=series.label)
+            marker = "o" if len(series.points) == 1 else ""  # a line of one point is not seen
+            (line,) = axis.plot(
+                *_columns(series.points, _POINTS), marker=marker, label=series.label
+            )
             if series.raw:
                 axis.plot(*_columns(series.raw, _POINTS), color=line.get_color(), alpha=0.25)
         axis.set_title(panel.title, parse_math=False)  # a name with dollars in it is no formula

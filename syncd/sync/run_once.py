@@ -43,7 +43,7 @@ LINKS: Final = 10  # pages of runs that are named at the end
 
 # Instead of what a daemon does by itself, where there is none
 AGAIN: Final = (
-    "Run karaoke-syncd sync again, or have a daemon go on by itself: karaoke-syncd service install"
+    "Run karaoke-syncd sync again, or have a daemon go on by itself: karaoke-syncd start --detach"
 )
 
 
@@ -144,6 +144,11 @@ def sync(
         if len(targets) > 1:
             console.print(identity.kind, style="bold")
         codes.append(_verdict(daemon, inputs, console, left, identity.place))
+        if kept := 0 if daemon.runs else len(inputs.files) - len(files):
+            words = (
+                f"{_count(kept)} kept local (--no_wandb, or upload=False); to upload one all the "
+            )
+            console.print(words + "same, name its file: karaoke-syncd sync FILE", soft_wrap=True)
         for words in _links(daemon, destination):
             console.print(words, soft_wrap=True)
     return next((code for code in codes if code is not Exit.OK), Exit.OK)
@@ -389,4 +394,8 @@ def _untold(daemon: Daemon) -> list[str]:
 
 
 def _runs(daemon: Daemon) -> str:
-    return "1 run" if len(daemon.runs) == 1 else f"{len(daemon.runs)} runs"
+    return _count(len(daemon.runs))
+
+
+def _count(runs: int) -> str:
+    return "1 run" if runs == 1 else f"{runs:,} runs"

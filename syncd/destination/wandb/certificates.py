@@ -12,12 +12,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-_NAMES: Final = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR")
+NAMES: Final = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR")
 
 
 def ca_bundle(env: Mapping[str, str] = os.environ) -> str:
     """The file or folder of certificates in force; empty for the system's own."""
-    return next((env[name] for name in _NAMES if env.get(name)), "")
+    return next((env[name] for name in NAMES if env.get(name)), "")
 
 
 def go_settings(env: Mapping[str, str] = os.environ) -> dict[str, str]:

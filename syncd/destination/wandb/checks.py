@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
+from syncd import paths
 from syncd.destination.base import Finding
 from syncd.destination.wandb.api import TIMEOUT, Api
 from syncd.destination.wandb.certificates import ca_bundle
@@ -79,7 +80,10 @@ def _network(login: Login, timeout: float) -> Iterator[Finding]:
     try:
         answer = Http(login.base_url, login.key, timeout).head()
     except TlsRefused as error:
-        remedy = "Check this machine's clock and CA certificates (REQUESTS_CA_BUNDLE)"
+        remedy = (
+            "Check this machine's clock; SSL_CERT_FILE=/path names an authority's file, in the "
+            f"environment, or in {paths.env_file()} for the service, too"
+        )
         yield Finding("tls", "error", error.what, remedy)
         return
     except Unreachable as error:

@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 
 from karaoke_train.runlog.regular_file import UnsafeFile, check_not_waited_for, read_text
 from syncd import paths
+from syncd.destination.wandb import certificates
 from syncd.errors import UsageError
 
 DEFAULT_URL: Final = "https://api.wandb.ai"
@@ -28,6 +29,7 @@ _URL_LOGIN: Final = (
     "the login in the server's address is not used, the API key alone is: take it out of "
     "WANDB_BASE_URL or base_url"
 )
+_PROXIES: Final = frozenset({"http_proxy", "https_proxy", "all_proxy", "no_proxy"})
 CREDENTIAL: Final = "wandb-api-key"  # LoadCredential=wandb-api-key:PATH
 
 
@@ -152,6 +154,18 @@ def stale_variables(env: Mapping[str, str] = os.environ) -> list[str]:
         for name, value in filed.items()
         if not name.startswith("WANDB_") and env.get(name) != value
     ]
+
+
+def take_network_from_file(env: MutableMapping[str, str]) -> None:
+    """Bring proxies and certificate authorities of the environment file into force, as a manager
+    does for the service, where the environment says nothing of them."""
+    filed = read_env_file(paths.env_file(env))
+    if not any(env.get(name) for name in certificates.NAMES):
+        env.update({name: filed[name] for name in certificates.NAMES if filed.get(name)})
+    given = {name.lower() for name in env}
+    for name, value in filed.items():
+        if value and name.lower() in _PROXIES - given:
+            env[name] = value
 
 
 def leave_to_file(env: MutableMapping[str, str]) -> None:

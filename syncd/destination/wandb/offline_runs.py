@@ -10,24 +10,35 @@ import os
 import stat
 import subprocess
 import sys
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Final
 
-from karaoke_train.runlog.regular_file import user_name
+from karaoke_train.runlog.regular_file import check_not_waited_for, user_name
 from syncd.destination.wandb.credentials import Login
+
+_QUIET: Final = 120.0  # seconds; while a run goes on, wandb writes system metrics each 15
+_HAS_ENDED: Final = b"stream: finishing up"  # in wandb's log of a run
 
 
 def offline_runs(folders: Iterable[Path], env: Mapping[str, str] = os.environ) -> list[Path]:
     """The offline runs not yet synced, in the folders' `wandb/` and in wandb's own places."""
-    places = [*folders, Path(env.get("WANDB_DIR") or ".")]
-    found = {
+    return runs_in([*folders, Path(env.get("WANDB_DIR") or ".")])
+
+
+def runs_in(folders: Iterable[Path]) -> list[Path]:
+    """The offline runs not yet synced, in the folders and their `wandb/`; a folder may be one."""
+    folders = list(folders)
+    own = {place for place in folders if place.name.startswith("offline-run-")}
+    found = {place.parent.resolve() / place.name for place in own}
+    found |= {
         place.resolve() / run.relative_to(place)
-        for place in places
+        for place in folders
         for pattern in ("offline-run-*", "wandb/offline-run-*", ".wandb/offline-run-*")
         for run in place.glob(pattern)
-        if run.is_dir() and not any(run.glob("*.synced"))
     }
-    return sorted(found)
+    return sorted(run for run in found if run.is_dir() and not any(run.glob("*.synced")))
 
 
 def sync(
@@ -37,7 +48,7 @@ def sync(
     environment = {**os.environ, "WANDB_BASE_URL": login.base_url, "NETRC": os.devnull}
     environment |= {"WANDB_API_KEY": login.key} if login.key else {}
     for run in runs:
-        if why := _not_ours(run):
+        if why := _not_ours(run) or _goes_on(run):
             yield run, why
             continue
         command = [sys.executable, "-m", "wandb", "sync", str(run)]
@@ -65,3 +76,25 @@ def _not_ours(run: Path) -> str:
         return "it is a symbolic link, which is not followed"
     own = found.st_uid in (os.geteuid(), 0)
     return "" if own else f"it belongs to {user_name(found.st_uid)}, and was not handed over"
+
+
+def _goes_on(run: Path) -> str:
+    """Why not yet: `wandb sync` sends what is there and takes the run for done; what comes later
+    would be left out."""
+    if any(_HAS_ENDED in _end_of(log) for log in run.glob("logs/debug-internal.log")):
+        return ""
+    newest = max((file.lstat().st_mtime for file in run.glob("*.wandb")), default=0.0)
+    if abs(time.time() - newest) > _QUIET:
+        return ""
+    return "it is being written: give this command again two minutes after its program has ended"
+
+
+def _end_of(file: Path) -> bytes:
+    """The last bytes of a log."""
+    try:
+        check_not_waited_for(file)
+        with file.open("rb") as log:
+            log.seek(max(0, file.stat().st_size - (1 << 12)))
+            return log.read(1 << 12)
+    except OSError:
+        return b""

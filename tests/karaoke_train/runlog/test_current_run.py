@@ -90,10 +90,67 @@ def test_a_forked_child_may_start_a_run_of_its_own(tmp_path: Path) -> None:
 def test_a_namespace_is_a_config_and_what_is_for_uploads_is_named(tmp_path: Path) -> None:
     with warned("init takes no entity, settings"):
         run = karaoke_train.init(
-            dir=tmp_path, config=Namespace(lr=1), mode="offline", entity="me", settings=None
+            dir=tmp_path, config=Namespace(lr=1), mode="disabled", entity="me", settings=None
         )
     assert run.config == {"lr": 1}
     assert records_of(run.path)[0]["upload"] is False
+
+
+def test_offline_is_uploaded_later_as_by_the_trainings_flag(tmp_path: Path) -> None:
+    run = karaoke_train.init(dir=tmp_path, mode="offline")
+    assert records_of(run.path)[0]["upload"] is True
+
+
+WANDBS = {
+    "WANDB_PROJECT": "songs",
+    "WANDB_NAME": "take",
+    "WANDB_RUN_ID": "job7",
+    "WANDB_RESUME": "allow",
+    "WANDB_TAGS": "a, b,",
+    "WANDB_RUN_GROUP": "g",
+    "WANDB_JOB_TYPE": "tune",
+    "WANDB_NOTES": "n",
+    "WANDB_MODE": "disabled",
+}
+
+
+def test_what_is_not_given_is_taken_from_wandbs_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in WANDBS.items():
+        monkeypatch.setenv(name, value)
+    run = karaoke_train.init(dir=tmp_path)
+    karaoke_train.finish()
+    again = karaoke_train.init(dir=tmp_path)  # requeued, with the same id
+    assert again.path == run.path
+    header = records_of(run.path)[0]
+    assert (header["project"], header["run_name"], header["run_id"]) == ("songs", "take", "job7")
+    assert (header["tags"], header["group"], header["job_type"]) == (["a", "b"], "g", "tune")
+    assert (header["notes"], header["upload"]) == ("n", False)
+
+
+def test_what_is_given_comes_before_wandbs_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in WANDBS.items():
+        monkeypatch.setenv(name, value)
+    run = karaoke_train.init(
+        dir=tmp_path, project="p", name="n", id="i", resume="never", tags=[], mode="online"
+    )
+    header = records_of(run.path)[0]
+    assert (header["project"], header["run_name"], header["run_id"]) == ("p", "n", "i")
+    assert (header.get("tags", []), header["upload"]) == ([], True)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [("id", "run_id"), ("name", "run_name"), ("summary", "config, log and finish")],
+)
+def test_what_wandbs_run_has_is_asked_for_and_the_way_here_is_told(
+    tmp_path: Path, name: str, words: str
+) -> None:
+    with pytest.raises(AttributeError, match=words):
+        getattr(karaoke_train.init(dir=tmp_path), name)
 
 
 def test_a_run_id_goes_on_as_with_wandb(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ import click
 import pytest
 
 from karaoke_train.runlog.reader import Position
+from syncd import paths
 from syncd.cli import cli, main
 from syncd.cli.common import Command, each_command
 from syncd.errors import Connection, Exit, ProblemCode, RunRefused
@@ -621,3 +622,16 @@ def test_a_dry_run_says_what_would_go_where_and_sends_nothing(
     assert "1 record to http://127.0.0.1:9/me/songs/runs/b" in capsys.readouterr().err
     assert main(["sync", "--dry_run", "--as_new"]) == Exit.USAGE
     assert not (home / "state").exists()
+
+
+def test_a_proxy_of_the_environment_file_is_every_commands() -> None:
+    file = paths.env_file()
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text("HTTPS_PROXY=http://127.0.0.1:9\n")
+    file.chmod(0o600)
+    bare = {name: os.environ[name] for name in os.environ if not name.lower().endswith("_proxy")}
+    done = subprocess.run(
+        [*launch.command(), "doctor"],
+        env=bare | {"WANDB_BASE_URL": "https://127.0.0.1:9"}, capture_output=True, text=True, check=False, timeout=patience(60),
+    )  # fmt: skip
+    assert "127.0.0.1:9 for 127.0.0.1" in done.stdout

@@ -136,11 +136,32 @@ def sync_offline(*words: str) -> int:
 def test_offline_runs_are_handed_to_wandb_once(
     offline: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert sync_offline("--project", "mine", "--entity", "choir") == Exit.OK
+    assert sync_offline("-p", "mine", "--entity", "choir") == Exit.OK
     assert (offline / "run-1.wandb.synced").read_text() == "--project mine --entity choir"
     assert "offline-run-1: uploaded" in capsys.readouterr().err
     assert sync_offline() == Exit.OK
-    assert "0 offline runs of wandb's own found" in capsys.readouterr().err
+    assert "0 offline runs of wandb's own to be uploaded" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("place", ["wandb", "wandb/offline-run-1", "."])
+def test_offline_runs_that_are_named_are_not_passed_over_in_silence(
+    offline: Path, place: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["sync", place]) == Exit.FAILED
+    said = capsys.readouterr().err
+    assert "1 offline run of wandb's own left" in said
+    assert "karaoke-syncd sync --sync_wandb_offline" in said
+    assert sync_offline(place, "-e", "choir") == Exit.OK
+    assert (offline / "run-1.wandb.synced").read_text() == "--entity choir"
+    assert main(["sync", place]) == Exit.OK
+
+
+def test_of_several_places_those_that_are_named_are_looked_into(
+    offline: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    assert sync_offline(str(tmp_path / "elsewhere")) == Exit.OK
+    assert not (offline / "run-1.wandb.synced").exists()
 
 
 def test_an_offline_run_that_wandb_refuses_is_said_with_its_words(

@@ -189,6 +189,33 @@ def test_a_whole_document_may_hold_the_rows(document: Any) -> None:
     assert metrics()[-1]["loss"] == 1.0
 
 
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("a.jsonl", """{"step": 1, "tag": "loss", "value": 2.0}
+{"step": 1, "tag": "val/f1", "value": 0.5}
+{"step": 2, "tag": "loss", "value": 1.0}
+"""),
+        ("a.csv", "step,metric,Value\n1,loss,2.0\n1,val/f1,0.5\n2,loss,1.0\n"),
+        ("a.json", '{"loss": [[1.7e9, 1, 2.0], [1.7e9, 2, 1.0]], "val/f1": [[1.7e9, 1, 0.5]]}'),
+    ],
+)  # fmt: skip
+def test_values_beside_the_names_of_their_metrics_are_a_curve_each(name: str, text: str) -> None:
+    write(name, text)
+    imported(name)
+    assert [
+        (record["type"], record["step"], record.get("loss"), record.get("val/f1"))
+        for record in metrics()
+    ] == [("train", 1, 2.0, None), ("val", 1, None, 0.5), ("train", 2, 1.0, None)]
+
+
+def test_a_curve_that_tensorboards_page_gave_out_has_the_name_of_its_tag() -> None:
+    write("run-a-tag-loss.json", "[[1700000000.5, 1, 2.0], [1700000001.5, 2, 1.0]]")
+    imported("run-a-tag-loss.json")
+    assert [(record["step"], record["loss"]) for record in metrics()] == [(1, 2.0), (2, 1.0)]
+    assert metrics()[0]["timestamp"].startswith("2023-11-14T22:13:20.5")
+
+
 def test_a_trainer_state_is_what_the_callback_would_have_written() -> None:
     write("out/checkpoint-20/trainer_state.json", json.dumps(STATE))
     imported("out")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -11,6 +12,8 @@ import pytest
 from syncd.cli import main
 from syncd.report import plot
 from tests.syncd.world import config_line, end_line, train_line
+
+MARKS = re.compile(r"<use [^>]*>")  # those of the axes are black
 
 
 @pytest.fixture
@@ -69,6 +72,16 @@ def test_a_picture_is_written_whole(name: str, begins: bytes, home: Path) -> Non
     assert main(["plot", "name of *", "--smoothing", "0.5", "-o", name]) == 0
     assert (home / name).read_bytes().startswith(begins)
     assert [path.name for path in home.glob("*.part")] == []
+
+
+def test_a_metric_with_one_value_is_seen_in_a_picture(home: Path, log: Path) -> None:
+    pytest.importorskip("matplotlib")
+    log.write_bytes(config_line() + b'{"type":"val","step":3,"val/loss":1}\n')
+    assert main(["plot", "-o", "c.svg"]) == 0
+    assert "#1f77b4" in "".join(MARKS.findall((home / "c.svg").read_text("utf-8")))
+    log.write_bytes(config_line() + train_line(2) + train_line(4))
+    assert main(["plot", "-o", "c.svg"]) == 0
+    assert "#1f77b4" not in "".join(MARKS.findall((home / "c.svg").read_text("utf-8")))
 
 
 @pytest.mark.usefixtures("two_runs")

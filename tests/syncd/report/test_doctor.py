@@ -303,6 +303,18 @@ def test_service_that_runs_and_stays_is_well(find: Find, manager: UserManager) -
     assert found["linger"].level == "ok"
 
 
+@pytest.mark.parametrize("unreachable", [True, False])
+def test_a_service_is_no_remedy_where_there_can_be_none(
+    find: Find, manager: UserManager, unreachable: bool
+) -> None:
+    if unreachable:
+        (manager.place / "unreachable").touch()
+    found = find()["daemon"]
+    assert found.what == "no daemon is running"
+    assert ("service install" in found.remedy) is not unreachable
+    assert found.remedy.endswith("karaoke-syncd start --detach")
+
+
 @pytest.mark.parametrize(
     ("harm", "check", "level", "what", "remedy"),
     [

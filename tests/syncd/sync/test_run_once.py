@@ -322,7 +322,7 @@ def test_without_a_daemon_it_says_what_to_do_and_with_one_what_that_does(rig: Ri
     rig.server.down = Unreachable("no route")
     rig.sync()
     assert "no route. The records are safe on disk. Run karaoke-syncd sync again" in rig.said()
-    assert "karaoke-syncd service install" in rig.said()
+    assert "karaoke-syncd start --detach" in rig.said()
     rig.out.truncate(0)
     lock = state_lock(rig.settings.state_dir)
     lock.acquire()
@@ -380,6 +380,13 @@ def test_a_file_that_goes_while_it_is_uploaded_is_not_called_safe(
     monkeypatch.setattr(run_once, "shown", lambda console: nullcontext(go))
     assert rig.sync() is not Exit.OK
     assert "1 of 1 run left with records to send\n" in rig.said()
+
+
+def test_runs_that_are_kept_local_are_counted_with_the_way_to_upload_them(rig: Rig) -> None:
+    rig.log("a", end_line(), upload=False)
+    assert rig.sync() is Exit.OK
+    assert "There is nothing to upload\n1 run kept local" in rig.said()
+    assert "karaoke-syncd sync FILE" in rig.said()
 
 
 @pytest.mark.parametrize(("lives", "code"), [(False, Exit.FAILED), (True, Exit.OK)])

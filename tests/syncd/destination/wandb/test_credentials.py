@@ -14,6 +14,7 @@ from syncd.destination.wandb.credentials import (
     files,
     find_login,
     stale_variables,
+    take_network_from_file,
 )
 from syncd.errors import UsageError
 
@@ -139,6 +140,19 @@ def test_variables_that_only_a_manager_hands_over_are_named(env: dict[str, str])
     env_file(Path(env["XDG_CONFIG_HOME"]), text)
     assert stale_variables(env | {"no_proxy": "lab"}) == ["HTTPS_PROXY"]
     assert stale_variables(env | {"no_proxy": "lab", "HTTPS_PROXY": "http://new"}) == []
+
+
+def test_the_ways_to_the_server_are_those_that_a_manager_hands_over(env: dict[str, str]) -> None:
+    text = "HTTPS_PROXY=http://new\nno_proxy=lab\nSSL_CERT_FILE=/ca.pem\nPATH=/none\n"
+    env_file(Path(env["XDG_CONFIG_HOME"]), text)
+    bare = dict(env)
+    take_network_from_file(bare)
+    ways = {"HTTPS_PROXY": "http://new", "no_proxy": "lab", "SSL_CERT_FILE": "/ca.pem"}
+    assert bare == env | ways
+    own = {"https_proxy": "http://own", "REQUESTS_CA_BUNDLE": "/own.pem"}
+    shell = env | own
+    take_network_from_file(shell)
+    assert shell == env | own | {"no_proxy": "lab"}
 
 
 def env_file(folder: Path, text: str) -> Path:

@@ -89,3 +89,27 @@ def test_a_run_of_somebody_elses_is_not_handed_over(
 ) -> None:
     os.chown(run, 12345, 12345)
     assert "belongs to user 12345" in handed_over(run, monkeypatch)
+
+
+def test_a_run_that_goes_on_is_not_handed_over_before_its_end(
+    run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done = subprocess.CompletedProcess([], 1, "", "handed over")
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: done)
+
+    def said() -> str:
+        return next(sync([run], LOGIN, project="", entity=""))[1]
+
+    file = run / "run-abc.wandb"
+    file.write_bytes(b":W&B")
+    assert said().startswith("it is being written")
+    log = run / "logs" / "debug-internal.log"
+    log.parent.mkdir()
+    log.write_text('{"msg":"sender: started"}\n')
+    assert said().startswith("it is being written")
+    log.write_text("x" * 9999 + '{"msg":"stream: finishing up"}\n{"msg":"stream: all finished"}\n')
+    assert said() == "handed over"
+    log.unlink()
+    assert said().startswith("it is being written")
+    os.utime(file, (1, 1))  # killed long ago
+    assert said() == "handed over"
