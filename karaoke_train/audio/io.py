@@ -210,9 +210,13 @@ def _opened(path: Path) -> soundfile.SoundFile:
     try:
         return _Onwards(path)
     except (soundfile.SoundFileError, OSError) as error:
-        remedy = "; convert it to .wav or .flac" if path.suffix.lower() == ".m4a" else ""
-        reason = f"is no audio that can be read ({_said(error)}){remedy}"
+        reason = f"is no audio that can be read ({_said(error)}){conversion(path)}"
         raise AudioError(path, reason) from error
+
+
+def conversion(path: Path) -> str:
+    """What to do with a file of a kind that is known and not read; empty for the others."""
+    return "; convert it to .wav or .flac" if path.suffix.lower() == ".m4a" else ""
 
 
 def _is_mostly_hole(path: Path, size: int) -> bool:

@@ -58,7 +58,7 @@ PATHS = (
 EXAMPLES: Final = (
     (
         "karaoke-train --fast_dev --offline",
-        "a real but tiny training on synthetic singing, under two minutes on two cores",
+        "a real but tiny training on synthetic singing",
     ),
     (
         "karaoke-train --voices_dir songs --notes_dir notes --epochs 50",

@@ -198,7 +198,8 @@ def _pair(match: Match) -> FileSong | Problem:
             others = ", ".join(str(path) for path in paths[1:])
             return Problem(paths[0], f"has the same name as {others}; keep one of them")
     if not labels:
-        return Problem(sounds[0], f"has no labels: no {name} with {', '.join(LABEL_SUFFIXES)}")
+        lacks = f"no {name} with {', '.join(LABEL_SUFFIXES)}"
+        return Problem(sounds[0], f"has no labels: {lacks}{io.conversion(sounds[0])}")
     if not sounds:
         nor = f", nor {match.wanted}, which it names" if match.wanted else ""
         return Problem(labels[0], f"has no audio: no {name} with {', '.join(io.SUFFIXES)}{nor}")

@@ -247,6 +247,13 @@ def test_m4a_is_refused_in_the_decoders_words_and_with_a_remedy(tmp_path: Path) 
     )
 
 
+def test_m4a_without_labels_is_not_labelled_in_vain(tmp_path: Path) -> None:
+    text(tmp_path / "a.m4a", b"x")
+    _, (problem,) = read_folder(tmp_path, tmp_path)
+    assert problem.reason.startswith("has no labels")
+    assert problem.reason.endswith("convert it to .wav or .flac")
+
+
 def test_a_file_that_vanished_is_named_and_the_error_can_travel(tmp_path: Path) -> None:
     song = FileSong("a", tmp_path / "a.wav", NOTES, 1.0)
     with pytest.raises(AudioError, match=r"a\.wav: is not there") as caught:

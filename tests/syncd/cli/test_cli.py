@@ -632,6 +632,7 @@ def test_a_proxy_of_the_environment_file_is_every_commands() -> None:
     bare = {name: os.environ[name] for name in os.environ if not name.lower().endswith("_proxy")}
     done = subprocess.run(
         [*launch.command(), "doctor"],
-        env=bare | {"WANDB_BASE_URL": "https://127.0.0.1:9"}, capture_output=True, text=True, check=False, timeout=patience(60),
+        env=bare | {"WANDB_BASE_URL": "https://127.0.0.1:9"},
+        capture_output=True, text=True, check=False, timeout=patience(60),
     )  # fmt: skip
     assert "127.0.0.1:9 for 127.0.0.1" in done.stdout
