@@ -2,13 +2,16 @@
 
 Lines that can't be written wait in memory, at most BUFFER bytes of them; when that is full, new
 ones are lost, not the oldest. A file that was deleted from under its writer is written anew from
-the one that is still open; one that was moved is appended to where it is now.
+the one that is still open; one that was moved is appended to where it is now. One that takes no
+writes, as an error had its file system made read-only, goes on in the file of its name once that
+file system is mounted anew.
 """
 
 from __future__ import annotations
 
 import errno
 import os
+import stat
 import threading
 import time
 from collections import deque
@@ -86,6 +89,8 @@ class Sink:
             # NFS server does, and lines that are written into a deleted file meanwhile are not
             # lost, as they are copied with the rest.
             self._follow_file()
+            if self._waiting:
+                self._follow_mount()
             self._drain()
             descriptor = self._duplicate_if_dirty()
             folders, self._unsynced = self._unsynced, set()
@@ -266,6 +271,29 @@ class Sink:
         self.path = path
         warn(f"{path} had been deleted and was written again with all its records")
 
+    def _follow_mount(self) -> None:
+        """Go on in the file that has the name by now, where it is ours on a file system that was
+        mounted anew: the one that we have open is on the old one, which takes no writes again."""
+        # ext4's errors=remount-ro, and `umount --lazy` of a server that was away. Not made where
+        # there is none: below a mount that is away is a folder too, and the log would be doubled
+        if self._lock.lost:  # somebody else may write there
+            return
+        flags = os.O_RDWR | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+        try:
+            descriptor = os.open(self.path, flags)
+        except OSError:
+            return
+        try:
+            is_ours = not _is_at(self.path, self._fd) and _copy_rest(self._fd, descriptor)
+        except OSError:  # what was copied is behind the same lines at the next try
+            is_ours = False
+        if not is_ours:
+            os.close(descriptor)
+            return
+        old, self._fd, self._dirty = self._fd, descriptor, True
+        with suppress(OSError):  # see `close`
+            os.close(old)
+
     def _publish(self, draft: Path) -> Path:
         """Give the whole file its name back; another one where somebody took it meanwhile."""
         # Whole, and at once. A daemon that had read further than a half copy reaches would take it
@@ -339,11 +367,24 @@ def _write(descriptor: int, data: bytes) -> int:
     return written
 
 
-def _copy(source: int, target: int) -> None:
+def _copy(source: int, target: int, offset: int = 0) -> None:
     # pread: it needs no seek, and so leaves the shared offset of the descriptor alone
-    offset = 0
     while chunk := os.pread(source, 1 << 20, offset):
         offset += _write(target, chunk)
+
+
+def _copy_rest(source: int, target: int) -> bool:
+    """Write behind the target's bytes what the source has more; whether the target's are those that
+    the source begins with, else nothing is written. A crash may have taken the last of them."""
+    if not stat.S_ISREG(os.fstat(target).st_mode):
+        return False
+    offset = 0
+    while there := os.pread(target, 1 << 20, offset):
+        if os.pread(source, len(there), offset) != there:
+            return False
+        offset += len(there)
+    _copy(source, target, offset)
+    return True
 
 
 def _current_path(descriptor: int, path: Path) -> Path | None:

@@ -502,3 +502,72 @@ def test_a_folder_that_can_not_be_looked_into_says_nothing_about_the_file(
         sink.flush()
     sink.write(b"a\n")
     assert path.read_bytes() == b"a\n"
+
+
+def mounted_anew(sink: Sink, path: Path, there: bytes | None, patch: pytest.MonkeyPatch) -> None:
+    """The open file's disk takes no more writes, and the name leads to another disk, which has
+    these bytes of it."""
+    old, write = sink._fd, os.write
+
+    def read_only(descriptor: int, data: bytes) -> int:
+        if descriptor == old:
+            raise OSError(errno.EROFS, "Read-only file system")
+        return write(descriptor, data)
+
+    patch.setattr(os, "write", read_only)
+    patch.setattr(module, "_current_path", lambda descriptor, path: path)
+    os.link(path, path.with_name("below the mount"))
+    path.unlink()
+    if there is not None:
+        path.write_bytes(there)
+
+
+@pytest.mark.parametrize("there", [b"a\nb\n", b"a\n", b"a\nb", b""])
+def test_a_file_whose_disk_was_mounted_anew_goes_on_there(
+    sink: Sink, path: Path, monkeypatch: pytest.MonkeyPatch, there: bytes
+) -> None:
+    """Also where its last bytes were not on the disk yet."""
+    sink.write(b"a\n")
+    sink.write(b"b\n")
+    mounted_anew(sink, path, there, monkeypatch)
+    with pytest.warns(UserWarning, match="Read-only"):
+        sink.write(b"c\n")
+    sink.flush()
+    sink.write(b"d\n")
+    assert path.read_bytes() == b"a\nb\nc\nd\n"
+    sink.close()
+    assert sink.lost == 0
+
+
+@pytest.mark.parametrize("there", [b"other\n", b"a\nb\nand more\n", None])
+def test_a_file_that_is_not_ours_on_another_disk_is_left_alone(
+    sink: Sink, path: Path, monkeypatch: pytest.MonkeyPatch, there: bytes | None
+) -> None:
+    sink.write(b"a\n")
+    sink.write(b"b\n")
+    with monkeypatch.context() as patch:
+        mounted_anew(sink, path, there, patch)
+        with pytest.warns(UserWarning, match="Read-only"):
+            sink.write(b"c\n")
+        sink.flush()
+        assert (path.read_bytes() if path.exists() else None) == there
+        assert list(sink._waiting) == [b"c\n"]
+
+
+def test_a_file_on_another_disk_that_somebody_else_writes_is_left_alone(
+    sink: Sink, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sink.write(b"a\n")
+    with monkeypatch.context() as patch:
+        mounted_anew(sink, path, b"a\n", patch)
+        lock_path(path).unlink()
+        other = Lock(lock_path(path))
+        other.acquire()
+        with pytest.warns(UserWarning, match="Read-only"):
+            sink.write(b"b\n")
+        sink.flush()
+        assert path.read_bytes() == b"a\n"
+        other.release()
+        sink.flush()
+        assert path.read_bytes() == b"a\nb\n"
+    sink.close()
