@@ -57,11 +57,12 @@ class Comparison:
 
     records, rows: in the file, at the server. missing: ordinals without a row, though later ones
     have theirs. waiting: records after the last row, which are yet to be uploaded. duplicate: steps
-    that came twice, or out of order. extra: rows of which the file has no record. different:
-    records with another content. absent: records whose picture or sound is not among the
-    destination's files, where these were asked for. placeholder: records that have a row, as they
-    should, which says that there was something and not what: of a bad line, and of a picture or
-    sound that could not be uploaded. Of the lists, the first few are in `…_at` and `differences`.
+    that came twice, or out of order; again: of these, those that came twice with one content.
+    extra: rows of which the file has no record. different: records with another content. absent:
+    records whose picture or sound is not among the destination's files, where these were asked for.
+    placeholder: records that have a row, as they should, which says that there was something and
+    not what: of a bad line, and of a picture or sound that could not be uploaded. Of the lists, the
+    first few are in `…_at` and `differences`.
     shown_as: the destination's word for a run whose end it was told, where it shows no such end.
     """
 
@@ -70,6 +71,7 @@ class Comparison:
     missing: int = 0
     waiting: int = 0
     duplicate: int = 0
+    again: int = 0
     extra: int = 0
     different: int = 0
     absent: int = 0
@@ -113,11 +115,14 @@ def compare(
     names = cache(files) if files else None
     found = Comparison()
     ahead = _with_attempts(lines)
+    before: Mapping[str, Any] = {}
     for there in rows:
         found.rows += 1
         step = there.get("_step")
+        before, last = there, before
         if not isinstance(step, int) or step < base + found.records:
             found.duplicate += 1
+            found.again += step == last.get("_step") and _equal(_own(last), _own(there))
             _note(found.duplicate_at, step if isinstance(step, int) else -1)
             continue
         line, attempt = _advance(ahead, step, found)
@@ -174,7 +179,7 @@ def _differences(
     line: Line, expected: Mapping[str, Any], there: Mapping[str, Any], hash_of: MediaHash
 ) -> Iterator[Difference]:
     here = kept(expected)
-    theirs = kept({key: value for key, value in there.items() if _ours(key)})
+    theirs = kept(_own(there))
     for key in sorted(theirs.keys() | here.keys()):
         mine, their = here.get(key, _ABSENT), theirs.get(key, _ABSENT)
         if isinstance(mine, Media):
@@ -187,6 +192,10 @@ def _differences(
 def _came_later(key: str, line: Line) -> bool:
     """Whether rows of earlier versions lack it. What the record itself calls so, none lacked."""
     return key in ADDED and key not in (line.record or {})
+
+
+def _own(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in row.items() if _ours(key)}
 
 
 def _ours(key: str) -> bool:

@@ -151,8 +151,9 @@ _ROWS: Final[Mapping[RecordType, Callable[[Record], dict[str, Any]]]] = {
 
 
 def key_of(key: str) -> str:
-    """The key as wandb takes it: keys of its own begin with an underscore, so ours may not."""
-    return f"record/{key}" if not key or key.startswith("_") else key
+    """The key as wandb takes it: keys of its own begin with an underscore, so ours may not. PART
+    says that a file's rows begin; a log that was made of another run's history has it as well."""
+    return f"record/{key}" if not key or key.startswith("_") or key == PART else key
 
 
 def _flat(

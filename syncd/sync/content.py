@@ -26,6 +26,10 @@ from syncd.source.fingerprint import Log, PinnedLog, open_pinned
 from syncd.source.media_folder import MediaFolder
 from syncd.source.scanner import as_new_command
 
+# How many of a run's newest lines have their steps compared, and bytes of the file that hold them
+LOOKED_AT: Final = 5_000
+_LOOKED_AT_BYTES: Final = 2 << 20
+_AT_ONCE: Final = 1000  # rows
 MORE_ROWS: Final = 100_000  # than twice those that a server counts: it may be some seconds behind
 _WAITS: Final = (0.0, 1.0, 2.0, 4.0)  # seconds before each look: tails were seen to be 2 to 4 s old
 
@@ -53,14 +57,37 @@ class Content:
         return PinnedLog(self.path, self.first_line_hash) if self.first_line_hash else self.path
 
     def looks_right(self, end: Position, attempt: int, count: int) -> bool:
-        """Whether the server has `count` steps of the run, and its rows of the file's first line
-        and of the last one before `end` are the file's. attempt: of the last one. Waits some
-        seconds for a last row that is not shown yet. Raises UploadError, OSError."""
+        """Whether the server has `count` steps of the run, the newest lines before `end` have a row
+        each, and its rows of the file's first line and of the last one are the file's. attempt: of
+        the last one. Waits some seconds for a last row that is not shown yet. Raises UploadError,
+        OSError."""
         last = line_before(self.log, end)
         if last is not None and not any(self._has(last, attempt, wait) for wait in _WAITS):
             return False
         steps = self.destination.steps(self.ref)
-        return steps in (None, count) and self.begins_at(self.start.ordinal) is True
+        right = steps in (None, count) and self.begins_at(self.start.ordinal) is True
+        return right and self._newest_once(end)
+
+    def _newest_once(self, end: Position) -> bool:
+        """Whether each of the newest lines before `end` has one row. A post that comes twice or
+        late sets the server's own line cursor back, so that the next ones are put over others; a
+        further one makes the number of rows right again, some of them twice and others missing.
+        Raises UploadError, OSError."""
+        last = end.ordinal
+        for first in range(self._newest(end), last, _AT_ONCE):
+            stop = min(first + _AT_ONCE, last)
+            rows = self.destination.rows(self.ref, first, stop)
+            if [row.get("_step") for row in rows] != list(range(first, stop)):
+                return False
+        return True
+
+    def _newest(self, end: Position) -> int:
+        """The first of the newest lines before `end` whose rows are looked at."""
+        offset = max(0, end.offset - _LOOKED_AT_BYTES)
+        with open_pinned(self.log) as file:
+            file.seek(offset)
+            lines = file.read(end.offset - offset).count(b"\n")
+        return max(self.start.ordinal, end.ordinal - min(lines, LOOKED_AT))
 
     def is_another_at(self, end: Position, attempt: int) -> bool:
         """Whether the server shows a row of the last line before `end` that is not the file's.
@@ -86,14 +113,17 @@ class Content:
         """The first line before line `end` that the server hasn't; None when it has them all.
 
         Raises RunRefused when it has other rows than the file's: whose they are is for a person to
-        say, and nothing is written over them. Rows of the file's lines from `end` on are none: the
+        say, and nothing is written over them. The file's own that are there twice stand in the
+        places of those that are missing. Rows of the file's lines from `end` on are none: the
         count that `end` stands for lags behind the rows.
         """
         found = self.compared()
-        if found.different or found.extra or found.duplicate:
+        if found.different or found.extra or found.duplicate > found.again:
             raise self._others(found)
         behind = self.start.ordinal + found.records - found.waiting
         first = found.missing_at[0] if found.missing else behind
+        if first >= end and found.duplicate:  # more lines than there are
+            raise self._others(found)
         return first if first < end else None
 
     def compared(self, *, with_files: bool = False) -> Comparison:

@@ -19,7 +19,7 @@ import orjson
 from karaoke_train.runlog.format import MAX_LINE
 from karaoke_train.runlog.reader import Line, Position, parse_line
 from karaoke_train.runlog.record_types import RecordType
-from syncd.destination.rows import ATTEMPT, RUNTIME, Media, attempt_at, row
+from syncd.destination.rows import ATTEMPT, RUNTIME, Media, attempt_at, key_of, row
 from syncd.source.lines import special_lines
 
 MediaReference = Callable[[int, str, Media], Any]  # ordinal, key, media -> what the row holds
@@ -187,7 +187,7 @@ def _flat_row(
 
 @lru_cache(maxsize=64)
 def _plain_keys(keys: tuple[str, ...]) -> bool:
-    return not any(key[:1] in ("_", "") for key in keys)
+    return all(key_of(key) == key for key in keys)
 
 
 def _seconds(timestamp: str) -> float:

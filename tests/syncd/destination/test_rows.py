@@ -103,6 +103,12 @@ def test_the_first_line_alone_marks_the_files_part() -> None:
         assert "syncd/part" not in row(unmarked, STARTED)
 
 
+def test_a_metric_that_is_called_as_a_files_first_row_is_begins_no_file() -> None:
+    found = row(line({"type": "train", "timestamp": NOON, "syncd/part": 3}), STARTED)
+    assert "syncd/part" not in found
+    assert found["record/syncd/part"] == 3
+
+
 @pytest.mark.parametrize("key", ["_step", "_timestamp", "_runtime", "_wandb", "__proto__", ""])
 @pytest.mark.parametrize("kind", ["train", "val", "lyrics"])
 def test_wandbs_own_keys_are_moved_aside_and_kept(kind: str, key: str) -> None:

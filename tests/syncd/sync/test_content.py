@@ -121,6 +121,8 @@ def test_a_history_that_breaks_off_says_what_was_compared(
         ((0, 1, 2, 3), 4, None),
         ((0, 1, 2, 3, 5), 4, None),
         ((), 2, 0),
+        ((0, 1, 2, 2, 4, 5), 6, 3),  # line 2 came again, over line 3
+        ((0, 1, 4, 4, 5, 5), 6, 2),
     ],
 )
 def test_the_first_line_that_the_server_lacks(
@@ -154,6 +156,27 @@ def test_beside_a_writer_and_an_upload_that_never_rest_a_comparison_ends_and_fin
     assert found.consistent
     assert (found.rows, found.records) == (8, 8 + found.waiting)
     assert found.waiting <= 2
+
+
+def test_lines_that_are_twice_beside_all_others_are_for_a_person_to_decide(tmp_path: Path) -> None:
+    with pytest.raises(RunRefused, match="1 records on the server are not the file's"):
+        content(tmp_path, 0, 1, 2, 3, 4, 5, 5).first_missing(6)
+
+
+@pytest.mark.parametrize(
+    ("steps", "right"),
+    [
+        ((0, 1, 2, 3, 4, 5), True),
+        ((0, 1, 2, 2, 4, 5), False),  # as many, and the last one is the last
+        ((0, 1, 3, 4, 5), False),
+    ],
+)
+def test_a_count_of_lines_some_of_which_are_there_twice_does_not_look_right(
+    tmp_path: Path, steps: tuple[int, ...], right: bool
+) -> None:
+    run = content(tmp_path, *steps)
+    *_, last = tailer.each_line(run.path)
+    assert run.looks_right(last.end, 1, 6) is right
 
 
 def test_a_row_that_is_not_the_files_is_for_a_person_to_decide(tmp_path: Path) -> None:

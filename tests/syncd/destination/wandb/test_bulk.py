@@ -34,7 +34,7 @@ values = st.recursive(
 )
 keys = st.one_of(
     st.sampled_from(["train/loss", "epoch", "", "_step", "_x", "trainer/step", "type", "step"]),
-    st.sampled_from(["trainer/runtime", "attempt"]),
+    st.sampled_from(["trainer/runtime", "attempt", "syncd/part"]),
     st.text(max_size=4),
 )
 times = st.one_of(
