@@ -16,6 +16,8 @@ say karaoke-syncd start --detach
 finish() {
     say karaoke-syncd stop
     say karaoke-syncd plot
+    bin=$(dirname "$(command -v karaoke-syncd)")
+    [ ! -e "$bin/activate" ] || printf "\nTo have these commands in this shell: . '%s/activate'" "$bin"
     printf "\nTo see it on wandb: wandb login, then karaoke-syncd sync --log_dir '%s/logs'\n" "$PWD"
     if [ -t 1 ]; then
         say karaoke-syncd view   # until Ctrl-C

@@ -328,7 +328,7 @@ def only_by_proxy(rig: Rig, tls: bool) -> None:
             with training(own) as log:
                 goes_on(own, log)
                 proxy.down()
-                words = "the proxy does not let us reach wandb.test"
+                words = "the proxy on the way to wandb.test can't be reached"
                 is_said(own, log, OFFLINE("proxy", "offline", words))
                 proxy.up()
                 goes_on(own, log)

@@ -30,6 +30,7 @@ from urllib3.exceptions import (
     HTTPError,
     LocationValueError,
     NameResolutionError,
+    NewConnectionError,
     ProxyError,
     ReadTimeoutError,
     SSLError,
@@ -392,6 +393,8 @@ def describe(error: HTTPError, host: str) -> str:
     """What kept a request from being answered, in words; never with the request in them."""
     text = str(error).lower()
     if isinstance(error, ProxyError):
+        if isinstance(error.original_error, NewConnectionError | ConnectTimeoutError):
+            return f"the proxy on the way to {host} can't be reached"
         return f"the proxy does not let us reach {host}"
     if isinstance(error, SSLError):
         return (

@@ -183,7 +183,12 @@ def test_a_closed_server_is_asked_nothing(wandb: WandbServer) -> None:
 @pytest.mark.parametrize(
     ("error", "words"),
     [
-        (ProxyError("x", OSError()), "the proxy does not let us reach h"),
+        (
+            ProxyError("x", OSError("Tunnel connection failed: 403")),
+            "proxy does not let us reach h",
+        ),
+        (ProxyError("x", ConnectTimeoutError()), "the proxy on the way to h can't be reached"),
+        (ProxyError("x", NameResolutionError("p", None, gaierror())), "proxy on the way to h"),
         (ConnectTimeoutError("x"), "no connection to h within"),
         (NameResolutionError("h", None, gaierror()), "name h can't be resolved"),
         (ProtocolError("x"), "h can't be reached (ProtocolError)"),
