@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import json
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
-from karaoke_train.runlog import RunLog, RunLogError, reopen
+from karaoke_train.runlog import RunLog, RunLogError, lock, reopen
 from karaoke_train.runlog.format import MAX_LINE
+from karaoke_train.runlog.layout import lock_path
+from karaoke_train.runlog.lock import holder_of
 from karaoke_train.runlog.reopen import Past, read_past
 from tests.karaoke_train.runlog.files import lines_of, records_of
 
@@ -140,3 +144,45 @@ def test_what_can_not_be_resumed_with_leaves_a_torn_line_torn(tmp_path: Path) ->
     assert len(list(Path("/proc/self/fd").iterdir())) == open_files
     RunLog.resume(log.path).close()
     assert [line.record is None for line in lines_of(log.path)].count(True) == 1
+
+
+def test_a_file_that_can_not_be_opened_is_named_and_nobody_is_kept_out_of_it(
+    tmp_path: Path,
+) -> None:
+    gone = tmp_path / "training_log_gone.jsonl"
+    with pytest.raises(RunLogError, match=r"gone\.jsonl can't be continued: No such file"):
+        reopen.reopen_file(gone, lambda past, kind: b"{}\n")
+    assert holder_of(lock_path(gone)) is None
+
+
+def test_a_line_that_is_torn_is_ended_before_the_next_one(tmp_path: Path) -> None:
+    path = tmp_path / "training_log_torn.jsonl"
+    path.write_bytes(b'{"type":"config"}\n{"type":"tr')
+    sink = reopen.reopen_file(path, lambda past, kind: b'{"type":"config","attempt":2}\n')
+    sink.close()
+    assert path.read_bytes().splitlines()[1:] == [b'{"type":"tr', b'{"type":"config","attempt":2}']
+
+
+def test_the_lease_of_a_dead_host_is_waited_for_before_its_file_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def flock(descriptor: int, operation: int) -> NoReturn:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    for module in (lock, reopen):
+        monkeypatch.setattr(module, "LEASE", 2.0)
+    monkeypatch.setattr(reopen, "LOCK_WAIT", 0.0)
+    path = tmp_path / "training_log_theirs.jsonl"
+    path.write_bytes(b'{"type":"config"}\n')
+    held = lock_path(path)
+    held.parent.mkdir()
+    held.write_text('{"host": "elsewhere", "pid": 1, "since": "then"}')
+    held.with_name(f"{held.name}.lease").write_text(
+        "filelock/2\npid=1\nhost=elsewhere\nmode=lease\ntoken=t\nduration=2.0\n"
+    )
+    sink = reopen.reopen_file(path, lambda past, kind: b"{}\n")
+    holder = holder_of(held)
+    assert holder is not None
+    assert holder.pid == os.getpid()
+    sink.close()
