@@ -589,7 +589,7 @@ def test_a_finished_run_is_settled_without_a_session(path: Path, server: FakeSer
 
 @pytest.mark.parametrize("shown", ["running", "crashed", "failed", ""])
 def test_a_finished_run_that_the_server_shows_otherwise_is_ended_again(
-    shown: str, path: Path, server: FakeServer
+    shown: str, path: Path, server: FakeServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     path.write_bytes(DATA + end_line())
     one = brought(path, server)
@@ -597,9 +597,12 @@ def test_a_finished_run_that_the_server_shows_otherwise_is_ended_again(
     one.confirm(at(0))
     one.drop()
     server.runs["run-1"].shown = shown
+    server.rewinding = False
     cursor.remove(path.parent / "state" / "cursors", "run-1")
     again = session(path, server)
     assert again.open() == Opened(end, outcome=FINISHED)
+    assert "its end was told" not in caplog.text, "it may never have been"
+    assert not server.rewinding
     assert again.close(FINISHED, end) == Closed(True, 30.0)
 
 
