@@ -1,7 +1,7 @@
 """What could keep records from arriving: one finding a check, each with its remedy.
 
-Checks look and never change anything, but for an empty file that shows whether a folder takes
-locks, which is removed again.
+Checks look and never change anything, but for empty files that show whether a folder takes locks,
+and the local store records, which are removed again.
 """
 
 from __future__ import annotations
