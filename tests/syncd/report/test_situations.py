@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from syncd import paths
 from syncd.report.page import Page
 from syncd.report.render import render
 from syncd.report.status import exit_code, to_json
 from syncd.report.verdict import verdict
+from syncd.service import systemd, unit_file
+from syncd.settings import BY_FLAG
 from tests.syncd.report.situations import SITUATIONS, Scene, Situation
 
 _OF_A_SERVER_ALONE = {
@@ -52,6 +56,33 @@ def test_status_says_what_is_true(scene: Scene, situation: Situation) -> None:
     assert then == f"Next  {found.advice}"
     for words in situation.tells:
         assert words.format(**places) in "\n".join(rest)
+
+
+@pytest.mark.parametrize(
+    ("changes", "folders", "booted", "advised"),
+    [
+        ({}, True, True, True),
+        ({"project": BY_FLAG}, True, True, False),  # which the service would not know
+        ({"log_dir": BY_FLAG}, True, True, True),
+        ({"log_dir": "config.toml"}, False, True, True),  # the service reads it, too
+        ({}, False, True, False),
+        ({}, True, False, False),
+    ],
+)
+def test_a_stopped_service_is_advised_where_it_would_upload_the_records(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, changes: dict[str, str], folders: bool,
+    booted: bool, advised: bool,
+) -> None:  # fmt: skip
+    scene.run()
+    scene.installed()
+    if not folders:
+        unit_file.path().write_text("ExecStart=/bin/none start\n")
+    if not booted:
+        monkeypatch.setattr(systemd, "BOOTED", scene.world.logs / "none")
+    config = {"config.toml": str(paths.config_file())}
+    origin = {name: config.get(value, value) for name, value in changes.items()}
+    scene.world.settings = replace(scene.world.settings, origin=origin)
+    assert ("karaoke-syncd service restart" in verdict(scene.status()).advice) == advised
 
 
 def test_all_is_on_the_server_is_said_only_where_it_is_so() -> None:

@@ -676,6 +676,19 @@ def test_a_run_that_a_late_post_has_reopened_is_ended_again(
     assert known(path).unsettled == 0.0
 
 
+def test_an_end_that_another_process_tells_again_is_looked_at_no_longer_for_it(
+    path: Path, server: FakeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken_over(path, server, monkeypatch)
+    server.runs["run-1"].outcome = None
+    end = Position(7, path.stat().st_size)
+    monkeypatch.setattr(time, "time", lambda: 1100.0)
+    later = session(path, server)
+    assert later.open() == Opened(end, outcome=FINISHED)
+    assert later.close(FINISHED, end) == Closed(True, 300.0)
+    assert known(path).unsettled == 1000.0
+
+
 def test_a_state_folder_that_takes_no_writes_does_not_have_an_end_looked_at_for_ever(
     path: Path, server: FakeServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
