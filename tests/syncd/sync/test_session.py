@@ -40,7 +40,7 @@ from syncd.sync.scheduler import (
     Sent,
 )
 from syncd.sync.session import Session
-from tests.fakes.uploads import FakeServer, FakeUploader
+from tests.fakes.uploads import FakeServer, FakeUploader, PromptServer
 from tests.fakes.wandb_server import WandbServer
 from tests.fakes.wandb_world import World
 from tests.patience import patience
@@ -423,6 +423,29 @@ def test_a_file_that_was_written_over_is_found_before_its_end_is_told(
     path.write_bytes(DATA.replace(b"0.2}", b"0.9}"))
     assert isinstance(one.close(FINISHED, END), Blocked)
     assert server.runs["run-1"].outcome is None
+
+
+def test_a_part_whose_place_another_one_took_before_it_sent_anything_begins_behind_it(
+    tmp_path: Path, server: FakeServer
+) -> None:
+    mine, theirs = tmp_path / "mine.jsonl", tmp_path / "theirs.jsonl"
+    for file, part in ((mine, "mine"), (theirs, "theirs")):
+        file.write_bytes(config_line(part=part) + b"".join(map(train_line, range(5))))
+    there = PromptServer(server)
+    first = session(mine, there, still_for=0.0)
+    assert first.open() == Opened(Position())
+    first.drop()
+    other = session(theirs, there, state=tmp_path / "elsewhere", still_for=0.0)
+    other.open()
+    other.send(Position(), 3)
+    other.drop()
+    server.runs["run-1"].shown = "crashed"
+    again = session(mine, there, still_for=0.0)
+    length = len(config_line(part="mine"))
+    assert again.open() == Opened(Position(4, length), base=3)
+    assert isinstance(again.send(Position(4, length), 99), Sent)
+    assert [row["_step"] for row in server.runs["run-1"].rows] == list(range(9))
+    assert server.violations == []
 
 
 def test_a_contradiction_may_be_a_late_answer_and_the_second_in_a_row_is_mended(
