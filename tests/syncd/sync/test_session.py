@@ -699,6 +699,23 @@ def test_a_run_that_a_late_post_has_reopened_is_ended_again(
     assert known(path).unsettled == 0.0
 
 
+def test_a_run_that_goes_on_after_its_end_was_settled_is_doubted_no_more(
+    path: Path, server: FakeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = taken_over(path, server, monkeypatch)
+    ended = Position(7, path.stat().st_size)
+    monkeypatch.setattr(time, "time", lambda: 1600.0)
+    assert one.open() == AlreadyComplete(ended, 0, ended.offset)
+    with path.open("ab") as file:
+        file.write(train_line(9) + end_line())
+    end = Position(9, path.stat().st_size)
+    assert isinstance(one.open(), Opened)
+    one.send(ended, 99)
+    server.deliver()
+    assert one.confirm(ended) == Confirmed(end)
+    assert one.close(FINISHED, end) == Closed(True)
+
+
 def test_an_end_that_another_process_tells_again_is_looked_at_no_longer_for_it(
     path: Path, server: FakeServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
