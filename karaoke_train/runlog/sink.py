@@ -378,11 +378,15 @@ def _copy_rest(source: int, target: int) -> bool:
     the source begins with, else nothing is written. A crash may have taken the last of them."""
     if not stat.S_ISREG(os.fstat(target).st_mode):
         return False
-    offset = 0
+    offset = end = 0
     while there := os.pread(target, 1 << 20, offset):
         if os.pread(source, len(there), offset) != there:
             return False
-        offset += len(there)
+        offset = end = offset + len(there)
+    while rest := os.pread(source, 1 << 20, end):
+        if b"\0" in rest:  # no line has one: ext4 shows them for what it has let go after an error
+            return False
+        end += len(rest)
     _copy(source, target, offset)
     return True
 

@@ -554,6 +554,19 @@ def test_a_file_that_is_not_ours_on_another_disk_is_left_alone(
         assert list(sink._waiting) == [b"c\n"]
 
 
+def test_what_a_failed_disk_shows_in_place_of_lost_lines_is_not_copied(
+    sink: Sink, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sink.write(b"a\n")
+    sink.write(b"\0\0\0\n")
+    with monkeypatch.context() as patch:
+        mounted_anew(sink, path, b"a\n", patch)
+        with pytest.warns(UserWarning, match="Read-only"):
+            sink.write(b"b\n")
+        sink.flush()
+        assert path.read_bytes() == b"a\n"
+
+
 def test_a_file_on_another_disk_that_somebody_else_writes_is_left_alone(
     sink: Sink, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
