@@ -106,7 +106,7 @@ def write(path: Path | str, notes: Sequence[Note], *, sound: str = "") -> None:
         case ".mid" | ".midi":
             data = midi.render(notes)
         case ".txt":
-            data = ultrastar.render(notes, path.stem, sound or f"{path.stem}.mp3").encode()
+            data = ultrastar.render(notes, path.stem, sound or f"{path.stem}.mp3")
         case _:
             raise AnnotationError(path, "", f"names no format; use one of {', '.join(SUFFIXES)}")
     with replacing(path) as file:

@@ -42,6 +42,7 @@ _PITCHED = (":", "*")
 # Nine digits are more beats than any song has, and a number of any length would be no float
 _NOTE = re.compile(r"([:*FRG])\s*(-?\d{1,9})\s+(-?\d{1,9})\s+(-?\d{1,9})(?:\s.*)?$")
 _BREAK = re.compile(r"-\s*(-?\d{1,9})(?:\s+(-?\d{1,9}))?\s*$")
+_NO_TEXT = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")  # controls, and ends of lines
 _VOICE = re.compile(r"P\s?([1-3])\s*$")
 _BPM = 750  # written: beats of 20 ms
 _SOUNDS = ("VOCALS", "AUDIO", "MP3", "INSTRUMENTAL")  # the last one is nothing to learn from
@@ -95,18 +96,19 @@ def parse(data: bytes, path: Path, remarks: list[str] | None = None) -> tuple[No
         raise
 
 
-def render(notes: Sequence[Note], title: str, sound: str) -> str:
+def render(notes: Sequence[Note], title: str, sound: str) -> bytes:
     """The song file of `notes`, times to 10 ms, pitches to the semitone.
 
-    sound: the file name of the audio, which players look for beside the song file.
+    sound: the file name of the audio, which players look for beside the song file. A name that is
+    no UTF-8 is written with the bytes that it has; characters that would end a line are spaces.
     """
     beat = 15.0 / _BPM
     gap = round(notes[0].onset * 1000) if notes else 0
     lines = [
         "#VERSION:1.0.0",
-        f"#TITLE:{title}",
+        f"#TITLE:{_NO_TEXT.sub(' ', title)}",
         "#ARTIST:Unknown",
-        f"#MP3:{sound}",
+        f"#MP3:{_NO_TEXT.sub(' ', sound)}",
         f"#BPM:{_BPM}",
         f"#GAP:{gap}",
     ]
@@ -119,7 +121,7 @@ def render(notes: Sequence[Note], title: str, sound: str) -> str:
         length = max(1, round((note.offset - gap / 1000) / beat) - start)
         lines.append(f": {start} {length} {pitch - _C4} ~")
         end = start + length
-    return "\n".join([*lines, "E", ""])
+    return "\n".join([*lines, "E", ""]).encode(errors="surrogateescape")
 
 
 def _parts(data: bytes) -> tuple[dict[str, _Line], list[_Line]]:

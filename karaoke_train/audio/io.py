@@ -208,7 +208,8 @@ def _opened(path: Path) -> soundfile.SoundFile:
     if found.st_size - 512 * found.st_blocks > _UNWRITTEN and _is_mostly_hole(path, found.st_size):
         raise AudioError(path, "was never written to its end, or has a hole; copy it again")
     try:
-        return _Onwards(path)
+        # soundfile encodes a text strictly: a name that is no UTF-8 would be an error of Python's
+        return _Onwards(os.fsencode(path))
     except (soundfile.SoundFileError, OSError) as error:
         reason = f"is no audio that can be read ({_said(error)}){conversion(path)}"
         raise AudioError(path, reason) from error

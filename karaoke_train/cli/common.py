@@ -190,7 +190,7 @@ def before_torch(device: str, *, offline: bool = False) -> None:
 
 def load_model(model: str, device: str, encoder: str | None) -> VoiceToNotes:
     """A model by its name or folder, and where its Whisper is if it has none in it;
-    `before_torch` comes first. Raises CheckpointError."""
+    `before_torch` comes first. Raises CheckpointError, DeviceError."""
     with importing():
         import transformers
 

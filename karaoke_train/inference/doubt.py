@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from karaoke_train.model.decode import DecodeOptions, Posteriors
     from karaoke_train.notes import Note
 
-ENOUGH = 5  # notes; fewer tell nothing
+ENOUGH, LONG = 5, 3.0  # notes, seconds of them; fewer that last less tell little
 # Semitones per second by which the pitch slides in the median note. Of 158 songs one had more than
 # 3.2; 27 recordings of speech had 3.7 to 16. And notes per sounding second: speech had 4.8 to 7.7.
 SLIDES, QUICK = 3.4, 4.0
@@ -33,6 +33,8 @@ SLIDES, QUICK = 3.4, 4.0
 # steady ones 0.038; strings, pipes and whistles had 0.029 at most.
 STILL = 0.033
 WIDEST = 2.45  # nats, mean entropy of the pitch; 2 of the 158 songs had more, and noise 4.5
+NO_PITCH = 3.7  # the same of however few notes: clicks and noise had 4.4 to 4.9, songs up to 2.5
+_NOISE = "it may be noise, an instrument or several voices: no pitch stands out"
 
 
 @dataclass(frozen=True)
@@ -83,16 +85,15 @@ def doubt(heard: Sketch, notes: Sequence[Note]) -> str:
     """Why the notes may mean nothing, as a clause; "" when they look sung."""
     if not notes:
         return "no singing voice in it"
-    if len(notes) < ENOUGH:
-        return ""
+    entropy, sounding = _entropy(heard.entropy, notes), sum(note.duration for note in notes)
+    if len(notes) < ENOUGH and sounding < LONG:
+        return _NOISE if entropy > NO_PITCH else ""
     slide, spread = _inside(heard.pitch, notes)
-    if slide > SLIDES and len(notes) / sum(note.duration for note in notes) > QUICK:
+    if slide > SLIDES and len(notes) / sounding > QUICK:
         return "it may be speech: the pitch slides, and never stays"
     if spread < STILL:
         return "it may be an instrument: its pitch is steadier than a voice's"
-    if _entropy(heard.entropy, notes) > WIDEST:
-        return "it may be noise, an instrument or several voices: no pitch stands out"
-    return ""
+    return _NOISE if entropy > WIDEST else ""
 
 
 def _inside(pitch: np.ndarray, notes: Sequence[Note]) -> tuple[float, float]:

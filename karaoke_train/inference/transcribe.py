@@ -34,6 +34,7 @@ from karaoke_train.audio.units import (
 )
 from karaoke_train.model.checkpoints import load_model
 from karaoke_train.model.decode import DecodeOptions, Posteriors, decode_parts
+from karaoke_train.model.device import pick_device
 from karaoke_train.model.model import unpack_posteriors
 from karaoke_train.settings import MODEL
 
@@ -104,7 +105,7 @@ def windows(frames: int, size: int = MAX_FRAMES) -> Iterator[Window]:
 class VoiceToNotes:
     """A trained model, ready to write down songs.
 
-    device: auto, cpu, cuda or mps. Not thread-safe.
+    device: auto, cpu, cuda or mps. Raises DeviceError. Not thread-safe.
     """
 
     def __init__(self, model: VoiceToNotesModel, device: str = "auto") -> None:
@@ -119,7 +120,7 @@ class VoiceToNotes:
         """A model of the package by its name, or the one in a checkpoint's folder.
 
         encoder: where the Whisper is that the model names, if not on the hub or in its folder of
-        then. Raises CheckpointError.
+        then. Raises CheckpointError, DeviceError.
         """
         return cls(load_model(model, encoder=encoder), device)
 
@@ -166,13 +167,3 @@ class VoiceToNotes:
         [heard] = unpack_posteriors(output, [features.frames])
         heard = heard.part(part.keep_from - part.start, part.keep_to - part.start)
         return replace(heard, pitch=heard.pitch.astype(np.float16))  # half of what is kept
-
-
-def pick_device(device: str) -> str:
-    """The torch device that `auto` stands for; others as they are, `cuda:1` being made visible
-    as the only GPU by the command line."""
-    if device != "auto":
-        return device.split(":")[0]
-    if torch.cuda.is_available():
-        return "cuda"
-    return "mps" if torch.backends.mps.is_available() else "cpu"

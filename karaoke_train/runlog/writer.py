@@ -136,10 +136,10 @@ class RunLog:
         Raises LogBusy while another process writes the run, and RunLogError when the folder can't
         be written to, the run_id isn't one, or the run that goes on is in another project.
         """
-        if run_id is not None and not RUN_ID.fullmatch(run_id):
+        if run_id is not None and not (isinstance(run_id, str) and RUN_ID.fullmatch(run_id)):
             raise RunLogError(
-                f"run_id {run_id!r:.80} is not 1 to 64 letters, digits, '-' or '_'. No run was "
-                "started; give one that is, or none."
+                f"run_id {run_id!r:.80} is no text of 1 to 64 letters, digits, '-' or '_'. No "
+                "run was started; give one that is, or none."
             )
         mode = Resume.of(resume, run_id)
         values = config_of(config)

@@ -21,6 +21,7 @@ from karaoke_train.dataset.load import Data, load_data
 from karaoke_train.inference.plot import curves_png, sparkline
 from karaoke_train.model.build import build_model
 from karaoke_train.model.checkpoints import check_state
+from karaoke_train.model.device import check_device
 from karaoke_train.runlog import RunLog
 from karaoke_train.runlog.interrupts import INTERRUPTED
 from karaoke_train.runlog.plain_text import one_line, several_lines
@@ -37,10 +38,6 @@ if TYPE_CHECKING:
     from karaoke_train.model.checkpoints import Resumable
     from karaoke_train.model.model import VoiceToNotesModel
     from karaoke_train.settings import LogSettings, TrainSettings
-
-
-class DeviceError(ValueError):
-    """The device asked for isn't there."""
 
 
 def run(
@@ -70,7 +67,7 @@ def _run(
     torch.set_float32_matmul_precision("high")
     if settings.fast_dev:
         torch.set_num_threads(1)  # so small a model gains nothing from a second one (24 s, 23 s)
-    _check_device(settings.device)
+    check_device(settings.device)
     rank = fit.rank(settings)
     if resumable is not None:
         check_state(resumable.folder)
@@ -177,16 +174,6 @@ def _exit_code(outcome: fit.Outcome, *, writes: bool = True) -> int:
     if outcome.status != "finished":
         return INTERRUPTED
     return 1 if writes and outcome.best is None else 0
-
-
-def _check_device(device: str) -> None:
-    kind = device.split(":")[0]
-    if kind not in ("auto", "cpu", "cuda", "mps"):
-        raise DeviceError(f"--device {device}: choose auto, cpu, cuda, cuda:N or mps")
-    if kind == "cuda" and not torch.cuda.is_available():
-        raise DeviceError(f"--device {device}: torch sees no such GPU here; try --device cpu")
-    if kind == "mps" and not torch.backends.mps.is_available():
-        raise DeviceError(f"--device {device}: torch sees no Apple GPU here; try --device cpu")
 
 
 def _opening(settings: TrainSettings, data: Data, model: VoiceToNotesModel) -> str:

@@ -63,7 +63,7 @@ def test_midi_comes_back_to_half_a_millisecond_and_the_semitone(notes: tuple[Not
 
 @given(melodies())
 def test_ultrastar_comes_back_to_a_beat_and_the_semitone(notes: tuple[Note, ...]) -> None:
-    song = ultrastar.render(notes, "A title", "a.mp3")
+    song = ultrastar.render(notes, "A title", "a.mp3").decode()
     off = abs(tuning(notes)) + 0.5  # rounded relative to it, and the file can't say it
     assert close(ultrastar.parse(song.encode(), None), notes, 0.011, off)  # type: ignore[arg-type]
 

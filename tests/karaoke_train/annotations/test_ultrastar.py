@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import pytest
 
 from karaoke_train import annotations
 from karaoke_train.annotations import AnnotationError, ultrastar
+from karaoke_train.notes import Note
 from tests.karaoke_train.files import text
 
 if TYPE_CHECKING:
@@ -107,3 +109,19 @@ def test_names_are_read_in_the_files_encoding(coding: str, line: str) -> None:
 def test_an_encoding_that_there_is_not_is_passed_over(coding: str) -> None:
     header = f"#ENCODING:{coding}\n#MP3:Röm.mp3\n{HEAD}"
     assert ultrastar.recording(header.encode("cp1252")).names == ("Röm.mp3",)
+
+
+def test_a_name_with_an_end_of_line_in_it_stays_on_its_line(tmp_path: Path) -> None:
+    path = tmp_path / "one\ntwo\r.txt"
+    annotations.write(path, [Note(0.0, 0.5, 60.0)], sound="one\ntwo\r.wav")
+    assert path.read_bytes().split(b"\n")[1:4] == [
+        b"#TITLE:one two ", b"#ARTIST:Unknown", b"#MP3:one two .wav",
+    ]  # fmt: skip
+    assert annotations.read(path) == (Note(0.0, 0.5, 60.0),)
+
+
+def test_a_name_that_is_no_utf_8_is_written_with_its_own_bytes(tmp_path: Path) -> None:
+    path = tmp_path / os.fsdecode(b"caf\xe9.txt")
+    annotations.write(path, [Note(0.0, 0.5, 60.0)], sound=os.fsdecode(b"caf\xe9.wav"))
+    assert b"#MP3:caf\xe9.wav\n" in path.read_bytes()
+    assert annotations.read(path) == (Note(0.0, 0.5, 60.0),)

@@ -54,6 +54,14 @@ def test_a_name_that_cannot_be_is_said_in_words(tmp_path: Path) -> None:
     assert said(Path("a\0.wav")) == "can't be read (embedded null byte)"
 
 
+def test_a_file_whose_name_is_no_utf_8_is_read(tmp_path: Path) -> None:
+    plain, odd = tmp_path / "song.wav", tmp_path / os.fsdecode(b"caf\xe9.wav")
+    soundfile.write(plain, np.full(1600, 0.5), 16_000)
+    plain.rename(odd)
+    assert probe(odd) == 0.1
+    assert len(read(odd)) == 1600
+
+
 def test_a_file_that_was_never_written_to_its_end_is_not_read_as_hours_of_silence(
     tmp_path: Path,
 ) -> None:

@@ -42,6 +42,11 @@ def inside(notes: list[Note], slide: float, waver: float) -> np.ndarray:
         (melody(10, 0.5), 0.0, 0.0, 0.3, "it may be an instrument: its pitch is steadier"),
         (melody(10, 0.5), 0.5, 0.15, 2.5, "it may be noise, an instrument or several voices"),
         (melody(4, 0.1), 9.0, 0.0, 2.5, ""),  # too few to tell
+        (melody(2, 0.2), 0.0, 0.0, 0.3, ""),  # too few and too short to tell
+        (melody(1, 4.0), 0.0, 0.15, 0.3, ""),  # one long note, and sung
+        (melody(1, 4.0), 0.0, 0.0, 0.3, "it may be an instrument: its pitch is steadier"),
+        (melody(1, 4.0), 0.5, 0.15, 2.5, "it may be noise, an instrument or several voices"),
+        (melody(1, 0.3), 0.0, 0.0, 6.0, "it may be noise, an instrument or several voices"),
         (melody(20, 0.1), 0.0, 0.0, 0.3, ""),  # too short to tell
     ],
 )

@@ -15,6 +15,7 @@ from karaoke_train.audio.features import FeatureSettings
 from karaoke_train.dataset.targets import frame_targets
 from karaoke_train.inference.metrics import count_notes
 from karaoke_train.inference.transcribe import FileSound, VoiceToNotes, windows
+from karaoke_train.model.device import DeviceError
 from karaoke_train.model.model import VoiceToNotesModel
 from karaoke_train.notes import Note
 from tests.karaoke_train.conftest import Ran
@@ -138,3 +139,13 @@ def test_two_hours_are_read_a_window_at_a_time() -> None:
         sound.load(part.start * 0.02, part.end * 0.02)
     assert sound.longest <= 30.0
     assert len(parts) == 277
+
+
+@pytest.mark.parametrize("device", ["", "tpu", "meta", "cuda", "cuda:x", "mps"])
+def test_a_device_that_is_not_there_is_said_in_words(
+    device: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    with pytest.raises(DeviceError, match=f"--device {device}: "):
+        VoiceToNotes.from_pretrained("small", device)

@@ -113,8 +113,8 @@ def test_a_folder_given_relative_stays_the_same_folder(
         assert log.media_dir == tmp_path / "logs" / "media" / log.run_id
 
 
-@pytest.mark.parametrize("run_id", ["", "a b", "../x", "a" * 65, "é", "-a"])
-def test_a_run_id_that_wandb_would_refuse_is_refused(tmp_path: Path, run_id: str) -> None:
+@pytest.mark.parametrize("run_id", ["", "a b", "../x", "a" * 65, "é", "-a", 17])
+def test_a_run_id_that_wandb_would_refuse_is_refused(tmp_path: Path, run_id: Any) -> None:
     with pytest.raises(RunLogError, match="letters, digits"):
         RunLog.create(tmp_path, run_id=run_id)
     assert list(tmp_path.iterdir()) == []
