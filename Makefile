@@ -1,5 +1,5 @@
 # make demo     set everything up in .venv, train on built-in singing, show its curves and where the records are
-# make quick    the tests that need no torch, no systemd, no wandb SDK: two minutes on two cores
+# make quick    the tests that need no torch, wandb SDK or systemd and start no programs
 # make test     set everything up in .venv, run the whole test suite
 # make lint     formatting, lint, types        make check    lint and test, what CI runs
 # make coverage the suite with branches measured, in its subprocesses, too: a table, and HTML

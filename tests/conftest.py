@@ -1,6 +1,6 @@
 """What all tests share: random examples that are the same ones in every run, logging as it was
 before a command set it up for itself, signals as a terminal leaves them, the W&B stand-in, the
-limit per test, and what `--quick` leaves out."""
+limit per test, runs without git, and what `--quick` leaves out."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from karaoke_train.runlog import provenance
 from tests.fakes.wandb_server import WandbServer
-from tests.needs import HEAVY, MARKS, missing, needs
+from tests.needs import HEAVY, MARKS, STAND_INS, STARTS, missing, needs
 from tests.patience import patience
 
 settings.register_profile(
@@ -28,9 +29,10 @@ settings.register_profile(
     print_blob=True,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
+steady = settings.get_profile("steady")
+settings.register_profile("quick", parent=steady, max_examples=20)
 if "KARAOKE_FUZZ" in os.environ:  # `make fuzz`: so many examples per test, from the seed given
     many = int(os.environ["KARAOKE_FUZZ"])
-    steady = settings.get_profile("steady")
     settings.register_profile("fuzz", parent=steady, derandomize=False, max_examples=many)
     settings.load_profile("fuzz")
 else:
@@ -41,7 +43,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--quick",
         action="store_true",
-        help="leave out what needs torch, the wandb SDK, systemd or much time (tests/needs.py)",
+        help="leave out what needs torch, the wandb SDK, systemd, processes or much time"
+        " (tests/needs.py), and try a third of the random examples",
     )
 
 
@@ -58,7 +61,20 @@ def pytest_configure(config: pytest.Config) -> None:
     if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
         signal.signal(signal.SIGHUP, signal.SIG_DFL)
     if config.option.quick:
+        settings.load_profile("quick")  # before any test's own `settings` are made from it
         sys.meta_path.insert(0, _NotInQuick())
+        sys.addaudithook(_refuse_processes)
+
+
+def _refuse_processes(event: str, arguments: tuple[object, ...]) -> None:
+    """Holds `--quick` to its word: its tests start no programs but shell scripts that stand in for
+    some."""
+    if event not in STARTS or "PYTEST_CURRENT_TEST" not in os.environ:
+        return
+    program = os.fsdecode(arguments[0]) if arguments else event
+    if Path(program).name not in STAND_INS:
+        reason = f"{program} is not for --quick: give the test the mark 'process'"
+        raise pytest.fail.Exception(reason)  # no Exception, which the program might handle
 
 
 class _NotInQuick:
@@ -90,6 +106,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         left_out = [item for item in items if any(map(item.get_closest_marker, MARKS))]
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if item not in set(left_out)]
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _git_is_not_asked() -> Iterator[None]:
+    """Each new run asks git three times, which takes longer than most tests of runs."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(provenance, "git_state", dict)
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -7,7 +7,7 @@ collected by `--quick`, which therefore runs where torch isn't installed.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -18,6 +18,8 @@ MARKS = {
     "torch": "needs the extra `train`",
     "sdk": "runs the real wandb SDK, or a real daemon that does",
     "systemd": "starts a user manager of its own",
+    "local": "needs the extra `local`: importing trackio takes seconds",
+    "process": "starts programs, such as Python, which alone takes longer than most tests",
     "slow": "takes more than some seconds for another reason",
 }
 BY_MODULE = {  # importing it, directly or not -> the mark
@@ -26,9 +28,19 @@ BY_MODULE = {  # importing it, directly or not -> the mark
     "accelerate": "torch",
     "lightning": "torch",
     "wandb": "sdk",
+    "trackio": "local",
     "tests.faults.rig": "sdk",
+    "tests.syncd.viewer": "process",
 }
-BY_FIXTURE = {"box": "systemd", "fast_dev": "torch"}
+BY_FIXTURE = {"box": "systemd", "fast_dev": "torch", "store_folder": "local"}
+# of sys.audit, where a test would start a program
+STARTS = {"subprocess.Popen", "os.posix_spawn", "os.fork", "os.forkpty", "os.system"}
+STAND_INS = {
+    "systemctl",
+    "systemd-run",
+    "loginctl",
+    "journalctl",
+}  # shell scripts, each of milliseconds
 HEAVY = {name: mark for name, mark in BY_MODULE.items() if not name.startswith("tests.")}
 
 
@@ -41,7 +53,7 @@ def needs(path: Path, fixtures: Collection[str] = ()) -> set[str]:
 
 def missing(path: Path) -> set[str]:
     """The libraries that importing this file takes and that are not installed."""
-    libraries = {name for name in _reached(path) if not (ROOT / name.partition(".")[0]).is_dir()}
+    libraries = {name for name in _reached(path) if not _is_ours(name.partition(".")[0])}
     return {name for name in libraries if not _installed(name)}
 
 
@@ -52,26 +64,36 @@ _installed = cache(find_spec)
 def _reached(path: Path) -> frozenset[str]:
     """What the file imports, in its functions, too, and what importing that brings along: modules
     of the repository by their whole names, libraries by the first part."""
-    first = path.relative_to(ROOT)
     found: set[str] = set()
-    waiting = set(imports(first, typing=False))
+    waiting = set(imports(path.relative_to(ROOT), typing=False))
     while waiting:
         name = waiting.pop()
         top = name.partition(".")[0]
-        if not (ROOT / top).is_dir():
+        if not _is_ours(top):
             found.add(top)
         elif name not in found:
             found.add(name)
-            for file in _executed(name):
-                waiting |= imports(file, functions=False, typing=False)
+            waiting |= _brought_along(name)
     return frozenset(found)
 
 
-def _executed(name: str) -> Iterator[Path]:
-    """The files that importing a module of ours executes: its packages' and its own."""
+@cache
+def _is_ours(top: str) -> bool:
+    return (ROOT / top).is_dir()
+
+
+@cache
+def _brought_along(name: str) -> frozenset[str]:
+    """What importing a module of ours imports: its packages and itself are executed."""
     parts = name.split(".")
-    for end in range(1, len(parts) + 1):
-        place = Path(*parts[:end])
-        for file in (place / "__init__.py", place.with_suffix(".py")):
-            if (ROOT / file).is_file():
-                yield file
+    places = (Path(*parts[:end]) for end in range(1, len(parts) + 1))
+    executed = (
+        file for place in places for file in (place / "__init__.py", place.with_suffix(".py"))
+    )
+    return frozenset().union(
+        *(
+            imports(file, functions=False, typing=False)
+            for file in executed
+            if (ROOT / file).is_file()
+        )
+    )

@@ -23,12 +23,14 @@ while time.process_time() < {CPU_S}:
 CARELESS = f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', {BUSY!r}])"
 
 
+@pytest.mark.process
 def test_a_child_that_nobody_waits_for_is_counted_with_its_memory(tmp_path: Path) -> None:
     cost = run([sys.executable, "-c", CARELESS], tmp_path, os.environ)
     assert cost.cpu_s >= CPU_S
     assert cost.peak_mib >= ROOM_MIB
 
 
+@pytest.mark.process
 def test_a_command_that_fails_fails_with_its_last_words(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match=r"ended with 3: .*no luck"):
         run(
@@ -38,6 +40,7 @@ def test_a_command_that_fails_fails_with_its_last_words(tmp_path: Path) -> None:
         )
 
 
+@pytest.mark.process
 def test_a_running_tree_is_counted_with_the_children_that_ended() -> None:
     parent = f"""
 import subprocess, sys

@@ -6,6 +6,7 @@ import ast
 from collections.abc import Collection, Iterator, Mapping
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("karaoke_train", "syncd")
@@ -41,17 +42,21 @@ def imports(file: Path, *, functions: bool = True, typing: bool = True) -> froze
     functions: those inside of functions, too, which wait for the call. typing: those under
     `if TYPE_CHECKING`, too, which are never executed.
     """
-    tree = ast.parse((ROOT / file).read_text("utf-8"))
     found: set[str] = set()
-    for node in _visited(tree, functions=functions, typing=typing):
-        if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            base = _absolute(file, node)
-            deeper = {f"{base}.{alias.name}" for alias in node.names}
-            ours = deeper & modules().keys()
-            found |= ours if ours == deeper else {base, *ours}
+    for statement in _import_statements(file):
+        if (statement.in_function and not functions) or (statement.for_typing and not typing):
+            continue
+        found |= _named(file, statement.node)
     return frozenset(found)
+
+
+def _named(file: Path, node: ast.Import | ast.ImportFrom) -> set[str]:
+    if isinstance(node, ast.Import):
+        return {alias.name for alias in node.names}
+    base = _absolute(file, node)
+    deeper = {f"{base}.{alias.name}" for alias in node.names}
+    ours = deeper & modules().keys()
+    return ours if ours == deeper else {base, *ours}
 
 
 def _absolute(file: Path, node: ast.ImportFrom) -> str:
@@ -62,15 +67,31 @@ def _absolute(file: Path, node: ast.ImportFrom) -> str:
     return ".".join([*parts, *([node.module] if node.module else [])])
 
 
-def _visited(node: ast.AST, *, functions: bool, typing: bool) -> Iterator[ast.AST]:
-    for child in ast.iter_child_nodes(node):
-        if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef) and not functions:
-            continue
-        if isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test) and not typing:
-            yield from (deep for other in child.orelse for deep in ast.walk(other))
-            continue
-        yield child
-        yield from _visited(child, functions=functions, typing=typing)
+class _ImportStatement(NamedTuple):
+    node: ast.Import | ast.ImportFrom
+    in_function: bool
+    for_typing: bool  # under `if TYPE_CHECKING`
+
+
+@cache
+def _import_statements(file: Path) -> tuple[_ImportStatement, ...]:
+    tree = ast.parse((ROOT / file).read_text("utf-8"))
+    return tuple(_within_block(tree, in_function=False, for_typing=False))
+
+
+def _within_block(
+    block: ast.AST, *, in_function: bool, for_typing: bool
+) -> Iterator[_ImportStatement]:
+    """Statements alone are looked into: an expression has no import, and a file is mostly those."""
+    in_function = in_function or isinstance(block, ast.FunctionDef | ast.AsyncFunctionDef)
+    checks_types = isinstance(block, ast.If) and "TYPE_CHECKING" in ast.unparse(block.test)
+    for part in ("body", "handlers", "cases", "orelse", "finalbody"):
+        typing = for_typing or (checks_types and part == "body")
+        for child in getattr(block, part, ()):
+            if isinstance(child, ast.Import | ast.ImportFrom):
+                yield _ImportStatement(child, in_function, typing)
+            else:
+                yield from _within_block(child, in_function=in_function, for_typing=typing)
 
 
 def within(names: Collection[str], *tops: str) -> set[str]:
@@ -78,6 +99,7 @@ def within(names: Collection[str], *tops: str) -> set[str]:
     return {name for name in names for top in tops if f"{name}.".startswith(f"{top}.")}
 
 
+@cache
 def arrows() -> dict[tuple[str, str], set[str]]:
     """(room, room that it imports) -> the files that do."""
     found: dict[tuple[str, str], set[str]] = {}

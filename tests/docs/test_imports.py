@@ -191,6 +191,7 @@ def loaded(code: str) -> set[str]:
     return set(done.stdout.splitlines()[-1].split())
 
 
+@pytest.mark.process
 def test_the_daemon_process_loads_neither_wandb_nor_torch() -> None:
     rooms = ("service.process", "sync.assemble", "sync.run_once", "report.render", "cli")
     names = ", ".join(f"syncd.{name}" for name in rooms)
@@ -199,6 +200,7 @@ def test_the_daemon_process_loads_neither_wandb_nor_torch() -> None:
     assert "syncd" in found
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     "code",
     [
@@ -214,15 +216,18 @@ def test_event_files_are_written_and_read_without_torch(code: str) -> None:
     assert "torch" not in loaded(code)
 
 
+@pytest.mark.process
 def test_a_worker_loads_no_torch_even_with_wandb() -> None:
     assert "torch" not in loaded("import syncd.destination.wandb.worker, wandb")
 
 
+@pytest.mark.process
 def test_the_record_log_loads_no_network_and_nothing_heavy() -> None:
     found = loaded("import karaoke_train.runlog")
     assert found & {*HEAVY, *NETWORK, "syncd", "rich", "watchdog"} == set()
 
 
+@pytest.mark.process
 def test_the_record_log_loads_what_only_a_new_run_needs_with_the_first_run_alone(
     tmp_path: Path,
 ) -> None:
@@ -233,6 +238,7 @@ def test_the_record_log_loads_what_only_a_new_run_needs_with_the_first_run_alone
     assert loaded(f"{code}\nRunLog.create({str(tmp_path)!r}).close()") & on_use >= {"filelock"}
 
 
+@pytest.mark.process
 def test_a_status_command_loads_nothing_heavy() -> None:
     code = "from syncd.cli import main\ntry: main(['status', '--help'])\nexcept SystemExit: pass"
     assert loaded(code) & {*HEAVY, *NETWORK, "watchdog"} == set()

@@ -6,6 +6,8 @@ import ast
 import re
 from collections.abc import Iterator
 
+import pytest
+
 from tests.docs import structure
 
 # A command that somebody may paste into a shell, up to where a value is put into the text
@@ -30,6 +32,7 @@ def unquoted(source: str) -> Iterator[str]:
                 before += "…"
 
 
+@pytest.mark.process
 def test_paths_in_commands_are_quoted_for_the_shell() -> None:
     found = {
         file: [*unquoted((structure.ROOT / file).read_text("utf-8"))] for file in structure.files()

@@ -20,6 +20,7 @@ DOCS = README + "".join(path.read_text("utf-8") for path in (ROOT / "docs").glob
 OPTIONS = Path(__file__).with_name("options.txt")
 
 
+@pytest.mark.process
 def test_the_logging_example_runs_as_it_stands(tmp_path: Path) -> None:
     example = next(code for code in re.findall(r"```python\n(.*?)```", README, re.DOTALL)
                    if "RunLog.create" in code)  # fmt: skip

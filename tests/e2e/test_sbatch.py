@@ -61,6 +61,7 @@ def lines(path: Path) -> list[str]:
     return path.read_text().splitlines() if path.exists() else []
 
 
+@pytest.mark.process
 def test_a_job_at_its_limit_is_requeued_and_its_training_goes_on(job: Path) -> None:
     assert start(job, training_ends_with=130) == 130
     assert lines(job / "requeued") == ["requeue 7"]
@@ -73,12 +74,14 @@ def test_a_job_at_its_limit_is_requeued_and_its_training_goes_on(job: Path) -> N
     assert second == first.replace("--epochs", "--resume --epochs")
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("code", [0, 1, 2, 137])
 def test_a_job_that_ended_by_itself_is_not_requeued(job: Path, code: int) -> None:
     assert start(job, training_ends_with=code) == code
     assert lines(job / "requeued") == []
 
 
+@pytest.mark.process
 def test_a_job_on_several_gpus_at_its_limit_is_requeued_though_torchrun_ends_with_1(
     job: Path,
 ) -> None:
@@ -94,6 +97,7 @@ def test_a_job_on_several_gpus_at_its_limit_is_requeued_though_torchrun_ends_wit
     assert second == first.replace("--epochs", "--resume --epochs")
 
 
+@pytest.mark.process
 def test_a_job_on_several_gpus_whose_training_failed_is_not_requeued(job: Path) -> None:
     assert start(job, **ON_TWO_GPUS, LAST_LINE=FAILED) == 1
     assert lines(job / "requeued") == []
@@ -121,6 +125,7 @@ sys.exit(130)
 """
 
 
+@pytest.mark.process
 @pytest.mark.timeout(patience(180))
 def test_sigterm_to_a_real_torchrun_has_the_job_requeued(job: Path) -> None:
     (job / "bin" / "karaoke-train").write_text(TRAINING)

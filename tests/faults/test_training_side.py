@@ -82,6 +82,7 @@ def fill(disk: Path) -> Path:
 # --- killed
 
 
+@pytest.mark.process
 def test_sigkill_at_any_moment_loses_nothing_that_was_appended(tmp_path: Path) -> None:
     """A writer is killed at random moments and resumed by the next: every step that it had said
     to have appended is in the file, once and in order."""
@@ -169,6 +170,7 @@ def test_a_power_cuts_zeros_are_one_bad_line(tmp_path: Path) -> None:
     assert lines[3].head == b"\0" * 200
 
 
+@pytest.mark.process
 def test_the_lock_of_a_killed_holder_is_free_at_once(tmp_path: Path) -> None:
     process = python(WRITE_FOR_EVER, tmp_path, 0)
     assert process.stdout
@@ -181,6 +183,7 @@ def test_the_lock_of_a_killed_holder_is_free_at_once(tmp_path: Path) -> None:
         log.train(0, 0, {})
 
 
+@pytest.mark.process
 def test_a_stopped_writer_still_holds_its_lock(tmp_path: Path) -> None:
     process = python(WRITE_FOR_EVER, tmp_path, 0)
     try:
@@ -208,6 +211,7 @@ time.sleep(60)
 """
 
 
+@pytest.mark.process
 def test_children_that_outlive_a_killed_writer_do_not_hold_its_lock(tmp_path: Path) -> None:
     """As DataLoader workers do: forked while the lock was held, and alive for a while after."""
     process = python(CHILDREN, tmp_path)
@@ -232,6 +236,7 @@ def test_children_that_outlive_a_killed_writer_do_not_hold_its_lock(tmp_path: Pa
 # --- full disks, read-only disks
 
 
+@pytest.mark.process
 def test_a_full_disk_stops_no_training_and_loses_nothing_once_it_has_room(small_disk: Path) -> None:
     log = RunLog.create(small_disk / "logs")
     with warned("No space left on device"):
@@ -247,6 +252,7 @@ def test_a_full_disk_stops_no_training_and_loses_nothing_once_it_has_room(small_
     assert steps_of(log.path) == list(range(100))
 
 
+@pytest.mark.process
 def test_a_disk_that_fills_and_empties_again_and_again_keeps_the_order(small_disk: Path) -> None:
     log = RunLog.create(small_disk)
     for number in range(5):
@@ -262,6 +268,7 @@ def test_a_disk_that_fills_and_empties_again_and_again_keeps_the_order(small_dis
     assert steps_of(log.path) == list(range(200))
 
 
+@pytest.mark.process
 def test_a_run_that_starts_on_a_full_disk_is_whole_once_it_has_room(small_disk: Path) -> None:
     ballast = fill(small_disk)
     with warned("No space left on device"):
@@ -273,6 +280,7 @@ def test_a_run_that_starts_on_a_full_disk_is_whole_once_it_has_room(small_disk: 
     assert steps_of(log.path) == [1]
 
 
+@pytest.mark.process
 def test_a_run_that_ends_on_a_full_disk_says_what_it_lost(small_disk: Path) -> None:
     code, _, err = run_python(
         """
@@ -296,6 +304,7 @@ with RunLog.create(disk) as log:
     assert f"{102 - len(lines)} records could not be saved" in err, (len(lines), torn)
 
 
+@pytest.mark.process
 def test_a_writer_killed_on_a_full_disk_is_resumed_behind_its_torn_line(small_disk: Path) -> None:
     code, _, _ = run_python(
         """
@@ -320,6 +329,7 @@ os.kill(os.getpid(), 9)
     assert [line.record is None for line in lines_of(path)].count(True) == 1
 
 
+@pytest.mark.process
 def test_a_read_only_file_system_is_said_in_words(small_disk: Path) -> None:
     RunLog.create(small_disk / "logs").close()
     (path,) = (small_disk / "logs").glob("*.jsonl")
@@ -333,6 +343,7 @@ def test_a_read_only_file_system_is_said_in_words(small_disk: Path) -> None:
     assert path.read_bytes() == before
 
 
+@pytest.mark.process
 def test_a_folder_of_somebody_elses_is_refused_in_words() -> None:
     if os.geteuid() != 0:
         pytest.skip("becoming another user takes root")
@@ -401,6 +412,7 @@ def test_a_file_moved_while_it_is_written_goes_on_where_it_is(tmp_path: Path) ->
 # --- other processes
 
 
+@pytest.mark.process
 def test_a_second_writer_is_refused_in_words_and_the_first_goes_on(tmp_path: Path) -> None:
     with RunLog.create(tmp_path) as log:
         code, out, err = run_python(
@@ -413,6 +425,7 @@ def test_a_second_writer_is_refused_in_words_and_the_first_goes_on(tmp_path: Pat
     assert [record["type"] for record in records_of(log.path)] == ["config", "train", "end"]
 
 
+@pytest.mark.process
 def test_eight_runs_started_in_one_second_have_eight_files(tmp_path: Path) -> None:
     code = """
 sys.stdin.readline()
@@ -457,6 +470,7 @@ print("resumed")
 """
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("error", ["ENOLCK", "ENOSYS"])
 def test_where_there_are_no_locks_a_lease_keeps_the_second_writer_out(
     tmp_path: Path, error: str

@@ -162,6 +162,7 @@ def test_installed_unit_has_odd_names_as_systemd_reads_them(box: Sandbox) -> Non
     assert f"{box.home}/x y" in box.show("ReadWritePaths", "odd")
 
 
+@pytest.mark.process
 @pytest.mark.skipif(sys.platform != "linux", reason="what it says names systemd")
 def test_without_a_user_manager_it_says_what_to_use_instead(tmp_path: Path) -> None:
     environment = {"HOME": str(tmp_path), "PATH": "/usr/bin:/bin", **MEASURED}

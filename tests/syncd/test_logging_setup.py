@@ -126,6 +126,7 @@ def test_the_journal_is_told_by_device_and_inode(tmp_path: Path) -> None:
     assert not logging_setup.is_journal(stream, {})  # closed
 
 
+@pytest.mark.process
 def test_no_key_in_lines_fields_or_tracebacks_of_any_thread() -> None:
     code = """
 import logging, threading
@@ -154,6 +155,7 @@ except ValueError as error:
     assert "5ec12e7" not in done.stderr + done.stdout
 
 
+@pytest.mark.process
 def test_lines_have_time_with_offset_level_and_words() -> None:
     code = "import logging; from syncd import logging_setup as it; it.set_up('info');"
     code += "logging.error('oh')"

@@ -332,6 +332,7 @@ def test_base_install_says_what_to_install(
     assert "pip install 'karaoke-train[train]'" in capsys.readouterr().err
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     "words",
     [
@@ -384,6 +385,7 @@ def test_errors_are_sentences_and_leave_nothing_behind(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.process
 def test_sync_logs_needs_nothing_of_the_extra_train(tmp_path: Path) -> None:
     absent = dict.fromkeys([*common.NEEDED, "mido", "matplotlib", "tqdm"])  # None: not to be found
     words = ["--sync_logs", "--log_dir", str(tmp_path)]
@@ -398,6 +400,7 @@ def test_sync_logs_needs_nothing_of_the_extra_train(tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr.split("karaoke-syncd")[0]
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_the_completion_script_is_one_that_its_shell_reads(shell: str, tmp_path: Path) -> None:
     program = [*PROGRAM, "completion", shell]

@@ -24,6 +24,7 @@ print("broken" if signal.getsignal(signal.SIGINT) is signal.default_int_handler 
 """
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     ("before", "told"),
     [("default_int_handler", (130, "", "interrupted\n")), ("SIG_IGN", (0, "went on\n", ""))],
@@ -56,6 +57,7 @@ main()
 """
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("module", ["karaoke_train.cli", "syncd.__main__"])
 def test_ctrl_c_while_a_program_is_still_imported_ends_it_without_a_traceback(module: str) -> None:
     done = subprocess.run(

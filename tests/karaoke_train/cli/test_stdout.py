@@ -40,6 +40,7 @@ def unread(*words: str, folder: Path, buffered: bool = True) -> tuple[int, str]:
     return done.returncode, done.stderr.decode()
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("buffered", [True, False])
 @pytest.mark.parametrize(
     ("words", "code"),
@@ -109,6 +110,7 @@ def test_evaluates_json_is_alone_as_well(
     assert "[INFO]" in said.err
 
 
+@pytest.mark.process
 def test_transformers_prints_what_this_is_about(tmp_path: Path) -> None:
     """With the real library, so that the day it stops is seen."""
     script = "import transformers; transformers.Trainer"

@@ -77,6 +77,7 @@ karaoke_train.log({"loss": 2.0})
 """
 
 
+@pytest.mark.process
 def test_a_forked_child_may_start_a_run_of_its_own(tmp_path: Path) -> None:
     code, _, err = run_python(FORKS, tmp_path)
     assert code == 0, err
@@ -163,6 +164,7 @@ def test_a_run_id_goes_on_as_with_wandb(tmp_path: Path) -> None:
         karaoke_train.log({"loss": 1.0})
 
 
+@pytest.mark.process
 def test_a_program_without_finish_ends_its_run_as_it_ends_itself(tmp_path: Path) -> None:
     for name, rest, status in (
         ("well", "", "finished"),

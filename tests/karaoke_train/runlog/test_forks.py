@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from tests.karaoke_train.runlog.files import run_python, steps_of
 
 FORKS = 30
@@ -32,6 +34,7 @@ print(sum(refused))
 """
 
 
+@pytest.mark.process
 def test_children_are_refused_and_the_parents_log_is_whole(tmp_path: Path) -> None:
     code, out, err = run_python(FORKING, tmp_path)
     assert (code, out.strip()) == (0, str(FORKS)), err

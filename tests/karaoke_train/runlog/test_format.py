@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from karaoke_train.runlog import format as module
@@ -66,7 +66,6 @@ def nested(depth: int) -> Any:
     return value
 
 
-@settings(deadline=None)
 @given(RECORDS)
 def test_a_record_comes_back_as_it_was_from_one_line_of_strict_json(record: dict[str, Any]) -> None:
     line = encode(record)
@@ -240,7 +239,7 @@ def line_or_reason(convert: Any, given: Any) -> Any:
         return str(error)
 
 
-@settings(deadline=None, max_examples=500)
+@settings(max_examples=8 * settings.default.max_examples)
 @given(st.dictionaries(KEYS, SCALARS | ODD, max_size=6))
 def test_the_short_way_to_a_line_makes_the_same_line(record: dict[Any, Any]) -> None:
     assert line_or_reason(encode, record) == line_or_reason(module._encode_any, record)
@@ -371,7 +370,7 @@ SPELLED = st.recursive(
 TYPES = st.sampled_from(["train", "config", "NaN", None])
 
 
-@settings(deadline=None, max_examples=300, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=5 * settings.default.max_examples)
 @given(st.dictionaries(TEXT, SPELLED, max_size=4), TYPES, st.booleans(), st.sampled_from("\xe9 N"))
 def test_a_line_says_the_same_whether_its_values_are_walked_or_not(
     record: dict[str, Any], kind: str | None, escaped: bool, space: str

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from karaoke_train.runlog.format import BadRecord, RunHeader, decode, encode
@@ -107,7 +107,6 @@ RECORDS = st.builds(
 )
 
 
-@settings(deadline=None)
 @given(st.lists(RECORDS, max_size=6))
 def test_the_pieces_of_a_document_are_what_it_is_written_at_once(
     records: list[dict[str, Any]],
@@ -119,7 +118,6 @@ def test_the_pieces_of_a_document_are_what_it_is_written_at_once(
     assert pieces_of(records) == json.dumps(whole, indent=2, ensure_ascii=False) + "\n"
 
 
-@settings(deadline=None)
 @given(
     st.lists(st.tuples(st.sampled_from(list(KINDS)), st.integers(1, 100)), min_size=1, max_size=25),
     st.data(),

@@ -139,6 +139,7 @@ def test_a_damaged_name_is_an_unknown_holder(path: Path, text: str) -> None:
         Lock(path).acquire()
 
 
+@pytest.mark.process
 def test_a_killed_holders_lock_is_free(path: Path) -> None:
     process = python(HOLD, path, stdin=-1)
     assert process.stdout

@@ -192,6 +192,7 @@ else:
 """
 
 
+@pytest.mark.process
 def test_of_processes_that_start_one_run_at_once_one_makes_the_file(tmp_path: Path) -> None:
     twins = [python(TWIN, tmp_path, stdin=-1) for _ in range(5)]
     try:

@@ -9,6 +9,7 @@ from typing import NoReturn
 
 import pytest
 
+from karaoke_train.runlog import provenance as module
 from karaoke_train.runlog.provenance import git_state, provenance
 
 
@@ -26,6 +27,7 @@ def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.mark.process
 def test_git_says_commit_branch_and_changes(repository: Path) -> None:
     state = git_state()
     assert len(state["commit"]) == 40
@@ -35,12 +37,22 @@ def test_git_says_commit_branch_and_changes(repository: Path) -> None:
     assert git_state()["dirty"] is True
 
 
+@pytest.mark.process
+def test_where_a_run_comes_from_has_gits_state(
+    repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "git_state", git_state)  # which tests are without elsewhere
+    assert provenance([])["git"] == git_state() != {}
+
+
+@pytest.mark.process
 @pytest.mark.usefixtures("repository")
 def test_a_branch_whose_name_is_no_utf8_does_not_stop_a_run() -> None:
     subprocess.run([b"git", b"checkout", b"-q", b"-b", b"caf\xe9"], check=True, capture_output=True)
     assert git_state()["branch"] == "caf�"
 
 
+@pytest.mark.process
 def test_outside_of_git_there_is_no_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))

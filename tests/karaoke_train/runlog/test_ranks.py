@@ -73,6 +73,7 @@ def test_each_rank_can_have_a_log_of_its_own(tmp_path: Path) -> None:
     assert len(records_of(log.path)) == 4
 
 
+@pytest.mark.process
 def test_ranks_that_all_create_the_run_make_one_file_and_leave_none_to_end_as_a_crash(
     tmp_path: Path,
 ) -> None:

@@ -689,6 +689,7 @@ with log:
 """
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     "leave", ["sys.exit()", "log.close()\n        os._exit(0)", "raise OSError"]
 )
@@ -703,6 +704,7 @@ def test_a_forked_child_can_not_write_into_or_end_its_parents_run(
     assert [record["type"] for record in records_of(path)] == ["config", "train", "end"]
 
 
+@pytest.mark.process
 def test_a_forked_child_that_ends_does_not_write_what_waits_in_its_parent(tmp_path: Path) -> None:
     code, _, _ = run_python(
         """
@@ -726,6 +728,7 @@ log.close()
     assert steps_of(path) == [1]
 
 
+@pytest.mark.process
 def test_a_process_that_ends_without_close_leaves_its_records_and_no_end(tmp_path: Path) -> None:
     code, out, err = run_python(
         "log = RunLog.create(sys.argv[1])\nfor n in range(5): log.train(n, 0, {})\nprint(log.path)",
@@ -737,6 +740,7 @@ def test_a_process_that_ends_without_close_leaves_its_records_and_no_end(tmp_pat
     assert holder_of(lock_path(path)) is None
 
 
+@pytest.mark.process
 def test_what_waits_when_a_process_ends_without_close_is_written(tmp_path: Path) -> None:
     code, _, err = run_python(
         """
@@ -755,6 +759,7 @@ os.write = real
     assert steps_of(path) == [1]
 
 
+@pytest.mark.process
 def test_an_error_that_nobody_caught_leaves_the_records(tmp_path: Path) -> None:
     code, _, err = run_python(
         "log = RunLog.create(sys.argv[1])\nlog.train(1, 0, {})\nraise ValueError('x')", tmp_path
@@ -765,6 +770,7 @@ def test_an_error_that_nobody_caught_leaves_the_records(tmp_path: Path) -> None:
     assert steps_of(path) == [1]
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("module", ["karaoke_train", "karaoke_train.runlog"])
 def test_importing_the_log_loads_nothing_heavy(module: str) -> None:
     heavy = ["torch", "transformers", "wandb", "requests", "numpy", "filelock", "asyncio"]

@@ -173,6 +173,7 @@ def test_one_thread_at_a_time_syncs_a_run_however_often_it_goes_on(tmp_path: Pat
     assert set(threading.enumerate()) <= before
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     ("code", "status", "exit_code"),
     [
@@ -201,6 +202,7 @@ def test_a_run_can_end_as_its_process_does(
     assert (end.get("status"), end.get("exit_code")) == (status, exit_code)
 
 
+@pytest.mark.process
 def test_a_run_that_was_not_asked_to_ends_with_its_process_as_a_crash(tmp_path: Path) -> None:
     run_python("log = RunLog.create(sys.argv[1])", tmp_path)
     (path,) = tmp_path.glob("*.jsonl")
@@ -358,6 +360,7 @@ def test_an_exit_code_says_how_the_run_ended(tmp_path: Path, code: int, status: 
     assert (end["status"], end["exit_code"]) == (status, code)
 
 
+@pytest.mark.process
 def test_a_forked_child_is_refused_before_it_could_wait_for_a_thread_of_its_parent(
     tmp_path: Path,
 ) -> None:

@@ -120,7 +120,7 @@ def test_a_seed_gives_songs_of_its_own_and_more_songs_begin_with_the_same() -> N
 # --- the truth
 
 
-@settings(max_examples=40)
+@settings(max_examples=2 * settings.default.max_examples // 3)
 @given(
     st.integers(0, 2**63),
     st.sampled_from([TRAIN_VOICES, HELD_OUT_VOICES]),
@@ -145,6 +145,7 @@ def test_pitches_are_semitones_of_one_tuning() -> None:
         assert abs(off.pop()) <= 45
 
 
+@pytest.mark.slow  # sings for a minute or more
 @pytest.mark.parametrize("voices", [TRAIN_VOICES, HELD_OUT_VOICES, PARTIAL_VOICES])
 def test_the_pitch_that_is_heard_is_the_pitch_of_the_truth(voices: VoiceRange) -> None:
     errors = []
@@ -159,6 +160,7 @@ def test_the_pitch_that_is_heard_is_the_pitch_of_the_truth(voices: VoiceRange) -
     assert np.mean(np.array(errors) < 0.6) > 0.9  # vibrato, waver, poor intonation come on top
 
 
+@pytest.mark.slow  # sings for a minute or more
 def test_the_voice_is_heard_in_notes_and_not_in_rests() -> None:
     hearty = replace(TRAIN_VOICES, kinds=("bass", "tenor"), consonants=(1.0, 1.0))
     within, between = [], []
@@ -175,6 +177,7 @@ def test_the_voice_is_heard_in_notes_and_not_in_rests() -> None:
     assert np.max(between) < 0.2 * np.median(within)
 
 
+@pytest.mark.slow  # sings for a minute or more
 def test_the_onset_is_where_the_vowel_starts() -> None:
     ranges = replace(TRAIN_VOICES, consonants=(1.0, 1.0), hums=0.0, breathiness=(0.0, 0.01))
     late = []
@@ -192,6 +195,7 @@ def test_the_onset_is_where_the_vowel_starts() -> None:
     assert np.percentile(np.abs(late), 80) < 0.04
 
 
+@pytest.mark.slow  # sings for a minute or more
 def test_vibrato_begins_after_its_delay() -> None:
     still = {"drift": (0.0, 0.0), "jitter": (0.0, 0.0), "scoop": (0.0, 0.0), "fall": (0.0, 0.0)}
     ranges = replace(
@@ -245,6 +249,7 @@ def test_a_bank_of_sines_is_as_loud_and_as_long_and_has_another_sound() -> None:
     assert abs(np.corrcoef(one, other)[0, 1]) < 0.5
 
 
+@pytest.mark.slow  # sings for a minute or more
 def test_amateurs_waver_inside_a_note_and_trained_singers_hardly() -> None:
     def inside(voices: VoiceRange) -> float:
         spreads = []

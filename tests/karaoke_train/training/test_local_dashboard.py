@@ -83,6 +83,7 @@ def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Fake:
     return fake
 
 
+@pytest.mark.process
 def test_its_address_is_said_and_at_the_end_that_all_is_there(fake: Fake) -> None:
     with fake.dashboard():
         until(lambda: fake.said, "the address")
@@ -95,6 +96,7 @@ def test_its_address_is_said_and_at_the_end_that_all_is_there(fake: Fake) -> Non
     ]
 
 
+@pytest.mark.process
 def test_a_training_that_fails_ends_it_in_the_same_way(fake: Fake) -> None:
     def training() -> None:
         with fake.dashboard():
@@ -106,6 +108,7 @@ def test_a_training_that_fails_ends_it_in_the_same_way(fake: Fake) -> None:
     assert "everything is in the local store" in fake.said[-1]
 
 
+@pytest.mark.process
 def test_it_runs_out_of_reach_of_ctrl_c_and_after_the_training(fake: Fake) -> None:
     with fake.dashboard() as dashboard:
         assert dashboard._process is not None
@@ -115,6 +118,7 @@ def test_it_runs_out_of_reach_of_ctrl_c_and_after_the_training(fake: Fake) -> No
         )
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_it_goes_with_a_training_that_is_killed_whoever_was_forked_from_it(
     fake: Fake, number: signal.Signals
@@ -134,6 +138,7 @@ def test_it_goes_with_a_training_that_is_killed_whoever_was_forked_from_it(
         training.communicate()
 
 
+@pytest.mark.process
 def test_one_that_hangs_at_the_end_is_stopped_and_the_log_is_safe(
     fake: Fake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -146,6 +151,7 @@ def test_one_that_hangs_at_the_end_is_stopped_and_the_log_is_safe(
     assert "safe on disk, 7 records left; to look again: karaoke-syncd view" in fake.said[-1]
 
 
+@pytest.mark.process
 def test_one_that_ends_early_is_one_line_of_notice(fake: Fake) -> None:
     (fake.place / "broken").touch()
     with fake.dashboard():
@@ -153,6 +159,7 @@ def test_one_that_ends_early_is_one_line_of_notice(fake: Fake) -> None:
     assert fake.said[0] == "view        the dashboard has ended, training goes on: no port is free"
 
 
+@pytest.mark.process
 def test_one_that_can_not_start_is_one_line_of_notice(fake: Fake) -> None:
     fake.program.write_text("#!/nowhere/python\n")
     with fake.dashboard():
@@ -161,6 +168,7 @@ def test_one_that_can_not_start_is_one_line_of_notice(fake: Fake) -> None:
     assert "could not be started" in fake.said[0]
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     ("findings", "problem"),
     [

@@ -63,6 +63,7 @@ def test_garbage_is_looked_for_unless_a_command_takes_but_a_moment() -> None:
         gc.enable()
 
 
+@pytest.mark.process
 def test_the_program_ends_with_its_commands_code() -> None:
     words = [sys.executable, "-P", "-m", "syncd"]
     done = subprocess.run([*words, "watching"], check=False, timeout=patience(60))
@@ -71,6 +72,7 @@ def test_the_program_ends_with_its_commands_code() -> None:
     assert shown.stdout == f"karaoke-syncd {version('karaoke-train')}\n"
 
 
+@pytest.mark.process
 def test_what_is_for_a_closed_standard_error_is_not_said_to_standard_output() -> None:
     words = ["sh", "-c", 'exec "$@" 2>&-', "sh", sys.executable, "-P", "-m", "syncd"]
     done = subprocess.run([*words, "no-command"], stdout=subprocess.PIPE, check=False)
@@ -190,6 +192,7 @@ def test_hyphens_are_for_every_command_with_settings() -> None:
     )
 
 
+@pytest.mark.process
 def test_output_that_nobody_reads_any_more_is_no_fault(log: Path) -> None:
     reader, writer = os.pipe()
     os.close(reader)
@@ -208,6 +211,7 @@ def test_status_says_that_nothing_is_there_yet(capsys: pytest.CaptureFixture[str
     assert "does not exist yet" in out
 
 
+@pytest.mark.process
 def test_status_needs_no_rich_and_is_said_where_standard_output_has_no_unicode() -> None:
     words = [sys.executable, "-P", "-X", "importtime", "-m", "syncd", "status", "--log_dir"]
     env = {**os.environ, "PYTHONIOENCODING": "ascii"}

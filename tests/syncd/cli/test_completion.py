@@ -18,6 +18,7 @@ from tests.patience import patience
 BASH = shutil.which("bash")
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("shell", SHELLS)
 def test_each_shell_has_a_script_that_asks_this_program(
     shell: str, capsys: pytest.CaptureFixture[str]
@@ -32,6 +33,7 @@ def test_another_shell_is_usage(capsys: pytest.CaptureFixture[str]) -> None:
     assert "'bash', 'zsh', 'fish'" in capsys.readouterr().err
 
 
+@pytest.mark.process
 @pytest.mark.skipif(BASH is None, reason="there is no bash")
 @pytest.mark.parametrize(
     ("words", "completed"),

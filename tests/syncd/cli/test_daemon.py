@@ -66,6 +66,7 @@ def ours(state: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
     lock.release()
 
 
+@pytest.mark.process
 def test_a_daemon_that_does_not_stop_in_time_is_killed(
     deaf: subprocess.Popen[str], state: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -133,6 +134,7 @@ def sync_offline(*words: str) -> int:
     return main(["sync", "--sync_wandb_offline", *words])
 
 
+@pytest.mark.process
 def test_offline_runs_are_handed_to_wandb_once(
     offline: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -164,6 +166,7 @@ def test_of_several_places_those_that_are_named_are_looked_into(
     assert not (offline / "run-1.wandb.synced").exists()
 
 
+@pytest.mark.process
 def test_an_offline_run_that_wandb_refuses_is_said_with_its_words(
     offline: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -60,6 +60,7 @@ def account(tmp_path: Path, server: WandbServer) -> Iterator[Account]:
     made.syncd("stop")
 
 
+@pytest.mark.process
 def test_detached_daemon_starts_reloads_on_sighup_and_stops(
     account: Account, server: WandbServer
 ) -> None:
@@ -81,6 +82,7 @@ def test_detached_daemon_starts_reloads_on_sighup_and_stops(
     assert server.key not in account.log()
 
 
+@pytest.mark.process
 def test_what_a_detached_daemon_keeps_is_its_owners_alone_whatever_the_umask(
     account: Account,
 ) -> None:
@@ -96,6 +98,7 @@ def test_what_a_detached_daemon_keeps_is_its_owners_alone_whatever_the_umask(
     assert [path.name for path in kept if path.stat().st_mode & 0o077] == []
 
 
+@pytest.mark.process
 def test_detached_daemon_of_a_folder_with_a_package_syncd_is_ours_and_has_the_flags(
     account: Account,
 ) -> None:
@@ -115,6 +118,7 @@ def test_detached_daemon_of_a_folder_with_a_package_syncd_is_ours_and_has_the_fl
     assert account.syncd("watching", "--log-dir", "a b").returncode == Exit.OK
 
 
+@pytest.mark.process
 def test_restart_replaces_the_daemon_by_one_with_the_flags_of_now_and_the_folders_of_then(
     account: Account,
 ) -> None:
@@ -130,6 +134,7 @@ def test_restart_replaces_the_daemon_by_one_with_the_flags_of_now_and_the_folder
     assert len(set(pids)) == 3
 
 
+@pytest.mark.process
 def test_daemon_imports_neither_systemd_nor_wandb_nor_torch() -> None:
     code = """
 import sys

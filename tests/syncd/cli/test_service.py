@@ -247,6 +247,7 @@ def test_uninstall_stops_and_removes_once(manager: UserManager, said: Said) -> N
     assert manager.asked()[-3:] == removed
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     ("active", "code"),
     [
@@ -274,6 +275,7 @@ def test_status_says_how_it_is_and_its_exit_code_whether_it_runs(
     assert "Linger no: systemd stops" in words
 
 
+@pytest.mark.process
 def test_status_of_a_service_that_does_not_start_by_itself(
     manager: UserManager, said: Said
 ) -> None:
@@ -287,6 +289,7 @@ def test_status_of_a_service_that_does_not_start_by_itself(
     assert "Linger yes" in words
 
 
+@pytest.mark.process
 def test_status_sees_that_the_units_program_is_gone_and_says_how_it_is_mended(
     manager: UserManager, home: Path, said: Said
 ) -> None:
@@ -413,6 +416,7 @@ def test_logs_are_the_journals(
     assert executed == [*journalctl, f"--user-unit={unit_file.NAME}", *handed_on]
 
 
+@pytest.mark.process
 def test_a_mistake_in_the_settings_is_said_and_does_not_hide_the_service(
     manager: UserManager, said: Said, home: Path, executed: list[str]
 ) -> None:

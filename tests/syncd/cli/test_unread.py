@@ -42,6 +42,7 @@ COMMANDS = [
 ]
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(("words", "code"), COMMANDS)
 def test_readers_that_have_left_are_no_failure_and_change_no_exit_code(
     home: Path, log: Path, words: list[str], code: Exit
@@ -54,6 +55,7 @@ def test_readers_that_have_left_are_no_failure_and_change_no_exit_code(
         os.close(writing)
 
 
+@pytest.mark.process
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no such device")
 @pytest.mark.parametrize("form", ["json", "csv", "parquet"])
 def test_a_result_that_a_full_disk_does_not_take_is_a_failure_that_is_said(
@@ -66,6 +68,7 @@ def test_a_result_that_a_full_disk_does_not_take_is_a_failure_that_is_said(
     assert said.count(b"\n") == 1
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     "words",
     [("-m", "syncd", "--version"), ("-m", "karaoke_train.cli", "--version"),
@@ -82,6 +85,7 @@ def test_a_full_disk_under_the_output_is_said_in_words(words: tuple[str, ...]) -
     assert len(done.stderr.splitlines()) == 1
 
 
+@pytest.mark.process
 def test_a_terminal_that_knows_ascii_alone_gets_what_it_has_a_character_for(tmp_path: Path) -> None:
     log = tmp_path / "training_log_a.jsonl"
     log.write_bytes(config_line(run_name="Stra\u00dfe") + train_line(1) + train_line(2))

@@ -97,6 +97,7 @@ def test_page_of_a_network_that_wants_a_login(find: Find, server: WandbServer) -
     assert "not a W&B server" in find()["server"].what
 
 
+@pytest.mark.process
 def test_certificate_that_nobody_vouches_for(find: Find, tmp_path: Path) -> None:
     with WandbServer(tmp_path / "tls", tls=True) as server:
         found = find(Login(server.url, "", server.key, "netrc"))
@@ -340,6 +341,7 @@ def test_service_that_is_not_as_it_should_be(
     assert (found.level, what in found.what, remedy in found.remedy) == (level, True, True), found
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(("active", "level"), [("activating", "error"), ("active", "warning")])
 def test_service_whose_program_is_gone_says_how_it_is_mended(
     find: Find, tmp_path: Path, manager: UserManager, active: str, level: str
@@ -370,6 +372,7 @@ def test_service_that_may_not_write_in_the_store_is_told(
     assert "store" not in find(given=both)
 
 
+@pytest.mark.process
 def test_service_whose_program_runs_is_no_finding(find: Find, manager: UserManager) -> None:
     words = " ".join(launch.command())
     manager.unit.write_text(f"ExecStart={words} start --log_dir=/logs\n")

@@ -64,6 +64,7 @@ def test_a_style_is_for_all_that_has_none_of_its_own(
     assert capsys.readouterr().out == "\x1b[32mok\x1b[0m\x1b[31m so far\x1b[0m\n"
 
 
+@pytest.mark.process
 def test_words_are_printed_without_rich_and_to_nobody_once_the_reader_has_left() -> None:
     code = (
         "import sys; from syncd.report.terminal import Terminal\n"

@@ -78,6 +78,7 @@ def terminal() -> Iterator[tuple[int, int]]:
     os.close(ours)
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("key", [b"q", b"\x03"], ids=["q", "Ctrl-C"])
 def test_in_a_terminal_q_and_ctrl_c_end_it_with_the_exit_code_of_status(
     tmp_path: Path, terminal: tuple[int, int], key: bytes

@@ -151,6 +151,7 @@ def test_a_login_that_is_refused_is_told_for_all_runs(told: Told) -> None:
     lock.release()
 
 
+@pytest.mark.process
 def test_of_two_destinations_each_tells_of_its_uploads_and_one_of_the_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -25,6 +25,7 @@ def wait_for(path: Path) -> str:
     pytest.fail(f"{path} was not written")
 
 
+@pytest.mark.process
 def test_each_event_is_a_json_object_on_standard_input(tmp_path: Path) -> None:
     out = tmp_path / "told"
     command = EventCommand(f"cat > {out}.part && mv {out}.part {out}")
@@ -33,6 +34,7 @@ def test_each_event_is_a_json_object_on_standard_input(tmp_path: Path) -> None:
     command.close()
 
 
+@pytest.mark.process
 def test_a_command_that_fails_is_logged_with_its_words(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -47,6 +49,7 @@ def test_a_command_that_fails_is_logged_with_its_words(
     assert "exit status 3: no such host" in caplog.text
 
 
+@pytest.mark.process
 def test_a_command_that_hangs_is_killed_with_all_that_it_started(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -83,6 +86,7 @@ def test_events_that_come_too_fast_are_left_out_and_nobody_waits(
     command.close()
 
 
+@pytest.mark.process
 def test_names_that_are_no_text_or_more_than_text_stop_no_later_event(tmp_path: Path) -> None:
     out, name = tmp_path / "told", "a\udcff\x1b\x9b\u202eb"
     command = EventCommand(f"cat >> {out}")

@@ -79,6 +79,7 @@ def test_a_unit_has_every_flag_of_start(monkeypatch: pytest.MonkeyPatch) -> None
     assert sorted(installed) == sorted(flags()) != []
 
 
+@pytest.mark.process
 def test_a_detached_daemon_has_every_flag_of_start(
     home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -94,6 +95,7 @@ def test_a_detached_daemon_has_every_flag_of_start(
     assert str(home / "state/karaoke-syncd/daemon.log") in err
 
 
+@pytest.mark.process
 def test_a_daemon_that_takes_too_long_is_said_to(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -114,6 +116,7 @@ def test_a_daemon_that_takes_too_long_is_said_to(
     processes[0].wait()
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("script", [True, False])
 def test_a_folder_called_syncd_is_not_what_is_started(
     script: bool, home: Path, monkeypatch: pytest.MonkeyPatch
@@ -130,10 +133,12 @@ def test_a_folder_called_syncd_is_not_what_is_started(
     assert done.stdout.startswith("karaoke-syncd ")
 
 
+@pytest.mark.process
 def test_a_command_that_runs_has_no_problem() -> None:
     assert launch.problem(launch.command()) == ""
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     ("text", "words"),
     [
@@ -155,6 +160,7 @@ def test_a_command_that_cannot_be_run_says_why(
     assert launch.problem([str(program)]).endswith(words.format(program=program))
 
 
+@pytest.mark.process
 def test_a_link_that_leads_nowhere_is_gone(tmp_path: Path) -> None:
     """As the python of a virtual environment after an upgrade."""
     program = tmp_path / "python"
@@ -162,6 +168,7 @@ def test_a_link_that_leads_nowhere_is_gone(tmp_path: Path) -> None:
     assert launch.problem([str(program), "-P", "-m", "syncd"]) == f"{program} leads nowhere"
 
 
+@pytest.mark.process
 def test_a_command_without_the_right_to_run_it_says_so(tmp_path: Path) -> None:
     program = tmp_path / "karaoke-syncd"
     program.write_text("#!/bin/sh\n")

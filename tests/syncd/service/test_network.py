@@ -67,6 +67,7 @@ print("seen")
 """
 
 
+@pytest.mark.process
 def test_the_kernel_tells_of_an_address_once() -> None:
     here = ["unshare", "--net", "--map-root-user"]
     try:

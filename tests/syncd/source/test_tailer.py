@@ -72,7 +72,7 @@ def test_a_torn_long_line_waits_too(log: Path) -> None:
     assert (len(chunk.lines), chunk.lines.end, chunk.scanned_to) == (0, START, 3 * MAX_LINE)
 
 
-@settings(max_examples=40)
+@settings(max_examples=2 * settings.default.max_examples // 3)
 @given(st.lists(st.binary(max_size=30), max_size=30), st.integers(0, 40))
 def test_any_bytes_become_lines_that_lie_end_to_end(
     tmp_path_factory: pytest.TempPathFactory, lines: list[bytes], torn: int

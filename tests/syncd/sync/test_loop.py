@@ -63,7 +63,7 @@ def world(**how: object) -> Iterator[World]:
             made.daemon.drop()
 
 
-@settings(max_examples=90)
+@settings(max_examples=3 * settings.default.max_examples // 2)
 @given(histories, st.sampled_from([3, 20_000]), st.sampled_from([0, 0, 7, 1000]))
 @example([("train", 3), ("tick", 1), ("tick", 1), ("silent", 1), ("train", 5), ("tick", 5),
           ("deliver", 20), ("tick", 5), ("tick", 70)], 20_000, 0)  # fmt: skip

@@ -239,6 +239,7 @@ def test_status_says_that_the_state_folder_is_full_or_read_only(
     ]  # fmt: skip
 
 
+@pytest.mark.process
 @pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("mount"), reason="needs root's mount")
 def test_a_full_disk_for_state_loses_and_doubles_nothing(here: World) -> None:
     """A file system of 64 KiB, filled to the last byte."""

@@ -1090,6 +1090,7 @@ def test_a_session_goes_on_in_the_attempt_that_the_cursor_has(
     assert [row["attempt"] for row in server.runs["run-1"].rows] == [*[1] * 6, 2, 2, 3, 3]
 
 
+@pytest.mark.process
 def test_lines_in_the_places_of_lost_ones_are_found_before_others_follow(
     path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -165,6 +165,7 @@ def test_nobody_listening_is_offline(tmp_path: Path) -> None:
             Api(Login(url, "", "k" * 40)).viewer()
 
 
+@pytest.mark.process
 def test_a_certificate_that_nobody_vouches_for_is_offline(tmp_path: Path) -> None:
     with (
         WandbServer(tmp_path, tls=True) as server,

@@ -238,6 +238,7 @@ def test_a_server_that_was_silent_a_while_ago_is_asked_again(
     assert patience.seconds == ANSWERS_WITHIN
 
 
+@pytest.mark.process
 def test_the_process_that_reads_a_history_has_no_more_memory_than_that() -> None:
     ask = "from syncd.destination.wandb.history import bound_memory; bound_memory(1 << 30)"
     then = "import os, sys; os.execl(sys.executable, sys.executable, '-c', 'bytearray(2 << 30)')"
@@ -247,6 +248,7 @@ def test_the_process_that_reads_a_history_has_no_more_memory_than_that() -> None
     assert done.stderr.rstrip().endswith("MemoryError")
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(("limit", "after"), [(1 << 29, 1 << 29), (1 << 31, 1 << 30)])
 def test_a_limit_of_memory_that_the_user_has_set_is_never_raised(limit: int, after: int) -> None:
     ask = (

@@ -399,6 +399,7 @@ def test_connections_are_kept_alive() -> None:
     assert (len(seen), len(made)) == (5, 1)
 
 
+@pytest.mark.process
 def test_over_tls_too_connections_are_kept_alive_and_answers_have_a_deadline(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -30,6 +30,7 @@ def gone(pid: int) -> bool:
     return eventually(lambda: not Path(f"/proc/{pid}").exists())
 
 
+@pytest.mark.process
 def test_a_worker_given_back_is_lent_again(pool: WorkerPool) -> None:
     first = pool.acquire()
     assert pool.acquire() is not first
@@ -37,6 +38,7 @@ def test_a_worker_given_back_is_lent_again(pool: WorkerPool) -> None:
     assert pool.acquire() is first
 
 
+@pytest.mark.process
 def test_a_discarded_worker_ends_with_its_scratch_folder(pool: WorkerPool) -> None:
     worker = pool.acquire()
     scratch: Path = worker._scratch
@@ -46,6 +48,7 @@ def test_a_discarded_worker_ends_with_its_scratch_folder(pool: WorkerPool) -> No
     assert not scratch.exists()
 
 
+@pytest.mark.process
 def test_an_order_that_fails_says_why_and_the_worker_lives(pool: WorkerPool) -> None:
     worker = pool.acquire()
     for _ in range(2):
@@ -53,6 +56,7 @@ def test_an_order_that_fails_says_why_and_the_worker_lives(pool: WorkerPool) -> 
             worker.call(Log([(0, {})], Path()), patience(30))
 
 
+@pytest.mark.process
 def test_a_worker_that_died_is_a_trouble_of_its_run(pool: WorkerPool) -> None:
     worker = pool.acquire()
     worker.signal_kill()
@@ -61,6 +65,7 @@ def test_a_worker_that_died_is_a_trouble_of_its_run(pool: WorkerPool) -> None:
     pool.kill(worker)
 
 
+@pytest.mark.process
 def test_no_answer_in_time_is_a_trouble_of_its_run(pool: WorkerPool) -> None:
     worker = pool.acquire()
     with pytest.raises(RunTrouble, match="did not answer within 0 s"):
@@ -68,6 +73,7 @@ def test_no_answer_in_time_is_a_trouble_of_its_run(pool: WorkerPool) -> None:
     pool.kill(worker)
 
 
+@pytest.mark.process
 def test_a_worker_that_takes_too_much_memory_is_a_trouble_of_its_run(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -85,6 +91,7 @@ def test_a_worker_that_takes_too_much_memory_is_a_trouble_of_its_run(
     assert gone(worker.pid)
 
 
+@pytest.mark.process
 def test_memory_is_counted_with_that_of_processes_that_were_started() -> None:
     held = "held = b'x' * (50 << 20); print(flush=True); input()"
     both = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {held!r}])"
@@ -97,6 +104,7 @@ def test_memory_is_counted_with_that_of_processes_that_were_started() -> None:
     assert worker_memory.taken(process.pid) == 0
 
 
+@pytest.mark.process
 def test_a_closed_pool_strikes_what_is_lent_and_lends_no_more(pool: WorkerPool) -> None:
     lent = pool.acquire()
     pool.close()
@@ -108,6 +116,7 @@ def test_a_closed_pool_strikes_what_is_lent_and_lends_no_more(pool: WorkerPool) 
     assert gone(lent.pid)
 
 
+@pytest.mark.process
 def test_a_worker_whose_daemon_is_gone_ends_and_leaves_nothing() -> None:
     worker = Worker()
     scratch: Path = worker._scratch
@@ -130,12 +139,14 @@ def test_a_machine_that_is_too_slow_is_given_ever_more_time_and_less_again(
     assert seen[5:] == [4.0, 2.0, 1.0, 1.0, 1.0]
 
 
+@pytest.mark.process
 def test_the_sdk_is_started_before_a_server_is_asked(pool: WorkerPool) -> None:
     worker = pool.acquire()
     assert worker.call(Start(), patience(300)) == 0
     assert worker.call(Start(), patience(300)) == 0
 
 
+@pytest.mark.process
 def test_a_worker_that_can_not_be_started_is_said_to_be_that(
     pool: WorkerPool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -146,6 +157,7 @@ def test_a_worker_that_can_not_be_started_is_said_to_be_that(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.process
 def test_a_worker_that_ends_before_it_answers_is_said_not_to_start(
     pool: WorkerPool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
