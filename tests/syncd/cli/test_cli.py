@@ -628,6 +628,7 @@ def test_a_dry_run_says_what_would_go_where_and_sends_nothing(
     assert not (home / "state").exists()
 
 
+@pytest.mark.process
 def test_a_proxy_of_the_environment_file_is_every_commands() -> None:
     file = paths.env_file()
     file.parent.mkdir(parents=True, exist_ok=True)

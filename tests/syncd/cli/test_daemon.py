@@ -145,6 +145,7 @@ def test_offline_runs_are_handed_to_wandb_once(
     assert "0 offline runs of wandb's own to be uploaded" in capsys.readouterr().err
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("place", ["wandb", "wandb/offline-run-1", "."])
 def test_offline_runs_that_are_named_are_not_passed_over_in_silence(
     offline: Path, place: str, capsys: pytest.CaptureFixture[str]

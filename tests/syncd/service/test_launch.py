@@ -62,7 +62,8 @@ def flags() -> list[str]:
         choices = isinstance(option.type, click.Choice)
         values = list(option.type.choices) if choices else ["/some/thing", "/another"]
         values = ["5.0"] if option.type is click.FLOAT else values
-        given += [f"{option.opts[0]}={value}" for value in values[: 2 if option.multiple else 1]]
+        name = max(option.opts, key=len)  # not `-p`
+        given += [f"{name}={value}" for value in values[: 2 if option.multiple else 1]]
     return given
 
 
