@@ -10,7 +10,7 @@ from typing import Any, Final
 from karaoke_train.runlog.format import Record
 from karaoke_train.runlog.reader import Line, Position
 from karaoke_train.runlog.record_types import RecordType
-from syncd.destination.rows import epoch_fields, epoch_key
+from syncd.destination.rows import MAX_COLUMNS, epoch_fields, epoch_key
 from syncd.source import marked
 from syncd.source.fingerprint import Log
 from syncd.source.lines import slim
@@ -21,8 +21,9 @@ KINDS: Final = (RecordType.EPOCH_SUMMARY, RecordType.MEDIA)
 MAX_EPOCHS: Final = 10_000  # the rows that wandb's own client logs of a table
 MAX_BYTES: Final = 4 << 20  # of their lines
 MAX_VALUES: Final = 100_000  # in them, each of which takes 200 bytes
-MAX_CELLS: Final = 1_000_000  # of the table, which has a column for each name that any epoch has
-MAX_COLUMNS: Final = 100_000
+# of the table, which has a column for each name that any epoch has, to MAX_COLUMNS: wandb's own
+# client takes 20 us for each
+MAX_CELLS: Final = 250_000
 # Pictures and sounds, the newest, that are looked for once more: all of each is read for that
 MAX_MEDIA: Final = 5_000
 MAX_MEDIA_BYTES: Final = 2 << 30  # of these files, and of their lines
@@ -31,13 +32,15 @@ MAX_MEDIA_BYTES: Final = 2 << 30  # of these files, and of their lines
 @dataclass(frozen=True, slots=True)
 class AtEnd:
     """epochs: where the last summary of each epoch is, by the epoch's first place in the file;
-    left_out: whether there are too many for the table. media: where the lines of pictures and
-    sounds are. seen: lines of both kinds, also those that are left out."""
+    left_out: whether there are too many for the table; too_wide: whether they have more columns
+    than it. media: where the lines of pictures and sounds are. seen: lines of both kinds, also
+    those that are left out."""
 
     epochs: Sequence[Position]
     media: Sequence[Position]
     seen: int
     left_out: bool = False
+    too_wide: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +99,7 @@ class _Table:
     def add(self, line: Line) -> None:
         record = line.record or {}
         epoch = _Epoch(line.at, line.end.offset - line.at.offset, _count(record))
-        if len(self._columns) < MAX_COLUMNS:
+        if not self.too_wide:
             self._columns.update(epoch_fields(record))
         key = epoch_key(record)
         self._weigh(self.latest.get(key), -1)
@@ -105,6 +108,11 @@ class _Table:
         while len(self.latest) > 1 and self._is_too_much():
             self._weigh(self.latest.popitem(last=False)[1], -1)
             self.left_out = True
+
+    @property
+    def too_wide(self) -> bool:
+        """Whether the epochs have more columns than the table may have."""
+        return len(self._columns) > MAX_COLUMNS
 
     def _weigh(self, epoch: _Epoch | None, sign: int) -> None:
         if epoch:
@@ -116,7 +124,7 @@ class _Table:
             len(self.latest) > MAX_EPOCHS
             or self._size > MAX_BYTES
             or self._values > MAX_VALUES
-            or len(self.latest) * len(self._columns) > MAX_CELLS
+            or len(self.latest) * min(len(self._columns), MAX_COLUMNS) > MAX_CELLS
         )
 
 
@@ -136,15 +144,21 @@ def gathered(lines: Iterable[Line]) -> AtEnd:
         else:
             table.add(line)
     places = [epoch.at for epoch in table.latest.values()]
-    return AtEnd(places, tuple(media), seen, table.left_out)
+    return AtEnd(places, tuple(media), seen, table.left_out, table.too_wide)
 
 
-def left_out_of_table(name: str, kept: int) -> str:
-    """What people are told of it."""
-    return (
-        f"{name}: the epoch table on the run's page has the newest {kept:,} epochs alone, as there "
-        "are too many or too large ones; the history has all of them"
-    )
+def left_out_of_table(name: str, needs: AtEnd) -> str:
+    """What people are told of it; empty where the table has all."""
+    said = []
+    if needs.left_out:
+        kept = "newest epoch" if len(needs.epochs) == 1 else f"newest {len(needs.epochs):,} epochs"
+        said.append(f"has the {kept} alone, as there are too many or too large ones")
+    if needs.too_wide:
+        said.append(f"has at most {MAX_COLUMNS:,} columns, and the epochs have more names")
+    if not said:
+        return ""
+    told = "; it ".join(said)
+    return f"{name}: the epoch table on the run's page {told}; the history has all of them"
 
 
 def _count(value: Any) -> int:

@@ -577,8 +577,9 @@ class Session:
             with memory.for_table():
                 needs = self._noted.at_end(self._log, self._begin, confirmed, self._check_stopped)
         media = MediaLines(self._log, needs.media).affordable(self._media)
-        if needs.left_out and self._there.has_table:
-            self.remark = left_out_of_table(self.path.name, len(needs.epochs))
+        words = left_out_of_table(self.path.name, needs)
+        if words and self._there.has_table:
+            self.remark = words
             events.left_out(self.header.run_id, self.remark)
         if outcome and self._shown:
             fingerprint.check(self._log, confirmed, self._shown)

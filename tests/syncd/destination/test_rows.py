@@ -12,7 +12,16 @@ from hypothesis import strategies as st
 
 from karaoke_train.runlog.reader import Line, Position, parse_line
 from karaoke_train.runlog.record_types import RecordType
-from syncd.destination.rows import AXES, AXIS_KEYS, Media, attempt_at, epoch_table, key_of, row
+from syncd.destination.rows import (
+    AXES,
+    AXIS_KEYS,
+    MAX_COLUMNS,
+    Media,
+    attempt_at,
+    epoch_table,
+    key_of,
+    row,
+)
 
 STARTED = 1_700_000_000.0
 NOON = "2024-01-15T12:00:00+00:00"
@@ -173,6 +182,13 @@ def test_an_epoch_done_again_shows_its_last_summary() -> None:
     )  # fmt: skip
     assert columns == ["epoch", "train_loss"]
     assert rows == [[0, 2.0], [1, 1.0]]
+
+
+def test_a_table_has_no_more_columns_than_wandbs_client_can_make_and_the_epochs_number() -> None:
+    wide = {f"metric_{number}": number for number in range(MAX_COLUMNS + 5)}
+    columns, rows = epoch_table([{**wide, "epoch": 7}, {**wide, "epoch": 8}])
+    assert columns == ["epoch", *list(wide)[: MAX_COLUMNS - 1]]
+    assert rows == [[number, *range(MAX_COLUMNS - 1)] for number in (7, 8)]
 
 
 @pytest.mark.parametrize("epoch", [[1], {"at": 1}], ids=str)

@@ -9,10 +9,10 @@ import pytest
 
 from karaoke_train.runlog.format import encode
 from karaoke_train.runlog.reader import Line, Position, parse_line
-from syncd.destination.rows import epoch_table
+from syncd.destination.rows import MAX_COLUMNS, epoch_table
 from syncd.source.media_folder import MediaFolder
 from syncd.sync import at_end
-from syncd.sync.at_end import MediaLines, gathered
+from syncd.sync.at_end import MediaLines, gathered, left_out_of_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -77,6 +77,35 @@ def test_of_epochs_with_many_values_the_newest_are_kept(
     assert 0 < len(kept(*records)) < 9
     assert kept(*records)[-1]["epoch"] == 8
     assert gathered(lines(*records)).left_out
+
+
+def test_epochs_of_more_names_than_the_table_has_columns_are_all_kept_and_it_is_said() -> None:
+    wide = {f"metric_{number}": number for number in range(MAX_COLUMNS)}
+    records = [epoch(0, **wide), epoch(1, **wide)]
+    needs = gathered(lines(*records))
+    assert (len(needs.epochs), needs.left_out, needs.too_wide) == (2, False, True)
+    assert left_out_of_table("a.jsonl", needs) == (
+        "a.jsonl: the epoch table on the run's page has at most 1,000 columns, and the epochs have "
+        "more names; the history has all of them"
+    )
+
+
+def test_of_an_epoch_with_as_many_names_as_the_table_has_columns_nothing_is_said() -> None:
+    wide = {f"metric_{number}": number for number in range(MAX_COLUMNS - 1)}
+    assert left_out_of_table("a.jsonl", gathered(lines(epoch(0, **wide)))) == ""
+
+
+def test_of_epochs_that_are_too_many_and_too_wide_both_is_said(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(at_end, "MAX_EPOCHS", 1)
+    monkeypatch.setattr(at_end, "MAX_COLUMNS", 2)
+    needs = gathered(lines(epoch(0, a=1, b=2), epoch(1)))
+    assert left_out_of_table("a.jsonl", needs) == (
+        "a.jsonl: the epoch table on the run's page has the newest epoch alone, as there are "
+        "too many or too large ones; it has at most 2 columns, and the epochs have more names; "
+        "the history has all of them"
+    )
 
 
 def test_of_too_many_pictures_the_newest_are_looked_for(monkeypatch: pytest.MonkeyPatch) -> None:
