@@ -28,11 +28,16 @@ _PASSING: Final = re.compile(
 )
 
 
-def not_taken(words: str, status: int) -> RunTrouble | RunRefused:
-    """The server does not make the run, or does not take its config. status: HTTP's; of a conflict
-    wandb itself asks again."""
+def not_taken(words: str, status: int = 0) -> RunTrouble | RunRefused:
+    """The server does not make the run, or does not take its config. status: HTTP's, where it is
+    known; of a conflict wandb itself asks again."""
     if status != HTTPStatus.CONFLICT and not _PASSING.search(words):
         return run_refused(words)
+    return not_now(words)
+
+
+def not_now(words: str) -> RunTrouble:
+    """The run is not taken this time, by the server or by what is between it and us."""
     return RunTrouble(
         f"the server does not take the run just now ({words})",
         meaning="The records are safe on disk",

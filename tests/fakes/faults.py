@@ -16,6 +16,8 @@ Kind = Literal[
     "latency",  # answer, `seconds` late
     "status",  # HTTP `status`, with Retry-After when given; nothing is applied
     "html",  # a captive portal: 200 and a page
+    "page",  # what is in between answers for the server: HTTP `status` and a page
+    "foreign_json",  # the same with JSON of its own
     "hang",  # never answer; nothing is applied
     "trickle",  # apply, and answer with a byte now and then, for ever
     "reset",  # reset the connection before anything is applied

@@ -209,13 +209,17 @@ class WandbServer:
         return (self.hook and self.hook(request)) or self.board.meet(request)
 
     def respond(self, call: Call, request: Request, fault: Fault | None) -> Reply:
-        """The reply to one call; a fault of kind status or html stands in front of it."""
+        """The reply to one call; a fault that answers stands in front of it."""
         if fault is not None and fault.kind == "status":
             message = fault.message or f"fault: {fault.status}"
             words = {"errors": [{"message": message}], "error": "fault"}
             return json_reply(words, fault.status, fault.retry_after)
         if fault is not None and fault.kind == "html":
             return Reply(200, PORTAL, "text/html; charset=utf-8")
+        if fault is not None and fault.kind == "page":
+            return Reply(fault.status, PORTAL, "text/html; charset=utf-8")
+        if fault is not None and fault.kind == "foreign_json":
+            return json_reply({"message": "no route matched"}, fault.status)
         most = self.world.max_request
         if most is not None and call.method == "POST" and call.size > most:
             return Reply(413, TOO_LARGE, "text/html")  # it's the proxy in front that says so

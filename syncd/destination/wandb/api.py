@@ -121,11 +121,13 @@ query RunFiles($project: String!, $entity: String!, $name: String!, $fileCursor:
 
 
 class Rejected(Exception):
-    """The server answered, and does not take the request: trying it again as it is is in vain."""
+    """The server answered, and does not take the request: trying it again as it is is in vain.
+    own: whether that was surely the server, and not what is between it and us."""
 
-    def __init__(self, status: int, words: str) -> None:
+    def __init__(self, status: int, words: str, *, own: bool = True) -> None:
         super().__init__(words)
         self.status = status
+        self.own = own
 
 
 @dataclass(frozen=True, slots=True)
@@ -342,7 +344,7 @@ class Api:
             # The lowest level: rows are so alike that a higher one costs more than it saves
             body, headers = gzip.compress(body, 1, mtime=0), {"Content-Encoding": "gzip"}
         answer = self._post(_stream_of(ref), body, headers)
-        found = self._object(answer, rejecting=True)
+        found = self._object(answer, rejecting=True, told_by=("errors", "error"))
         if found.get("error"):  # some servers say 200 to what they refuse
             raise Rejected(answer.status, one_line(str(found["error"]), WORDS))
         return Streamed(
@@ -400,24 +402,31 @@ class Api:
         except BadRequest as error:
             raise self._not_logged_in(f"the login can't be used: {error}") from None
 
-    def _object(self, answer: Answer, *, rejecting: bool) -> dict[str, Any]:
-        """The JSON object that a W&B server answers with."""
+    def _object(
+        self, answer: Answer, *, rejecting: bool, told_by: Sequence[str] = ("errors", "data")
+    ) -> dict[str, Any]:
+        """The JSON object that a W&B server answers with. told_by: what one of its has that refuses
+        something: proxies have JSON of their own."""
         if answer.status == 401:
             raise self._not_logged_in(f"{self.host} does not accept the API key (HTTP 401)")
         if answer.status == 403:
             raise self._forbidden("HTTP 403")
         if answer.status >= 500 or answer.status in _LATER:
             raise self._trouble(answer)
-        if rejecting and answer.status == 413:  # a proxy's, mostly, with a page of its own
-            raise Rejected(413, "the request is too large")
-        try:
-            body = answer.json()
-        except ValueError:
-            raise self.no_server(_looks_like(answer)) from None
+        body = _read(answer)
+        own = isinstance(body, dict) and any(body.get(name) for name in told_by)
+        if rejecting and answer.status == 413 and not own:  # a proxy's; a post may be halved
+            raise Rejected(413, "the request is too large", own=False)
+        if body is None:
+            raise self.no_server(_looks_like(answer))
         if not isinstance(body, dict):
             raise self.no_server("its answer is no GraphQL")
         if rejecting and answer.status >= 400:
-            words = _error_words(body.get("errors") or [{"message": body.get("error")}])
+            if not own:
+                raise self.no_server(_looks_like(answer))
+            words = _error_words(
+                body.get("errors") or [{"message": body.get("error") or f"HTTP {answer.status}"}]
+            )
             raise Rejected(answer.status, words)
         return body
 
@@ -523,6 +532,14 @@ def _last_step(tail: object) -> int:
         return -1
     last = json.loads(rows[-1]) if isinstance(rows[-1], str) else rows[-1]
     return int(last.get("_step", -1))
+
+
+def _read(answer: Answer) -> Any:
+    """The answer as JSON; None for what is none."""
+    try:
+        return answer.json()
+    except ValueError:
+        return None
 
 
 def _looks_like(answer: Answer) -> str:

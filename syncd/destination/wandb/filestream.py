@@ -33,6 +33,7 @@ from syncd import events, memory
 from syncd.destination.base import Labels, Outcome, Target
 from syncd.destination.refusals import (
     not_counted,
+    not_now,
     not_taken,
     out_of_place,
     run_deleted,
@@ -501,7 +502,7 @@ class FileStream:
             return _other_lane(words)
         if "deleted" in words:
             return run_deleted()
-        return not_taken(words, rejected.status)
+        return not_taken(words, rejected.status) if rejected.own else not_now(words)
 
     def _lines_refused(self, rejected: Rejected) -> RunTrouble | RunRefused:
         words, ref = str(rejected), self._target.ref

@@ -62,10 +62,11 @@ ANSWERS: Final = 10.0  # beyond what the SDK itself is told to wait, on a busy m
 FINISH: Final = 60.0  # to upload summary, table and media at the end
 # in media/images/KEY_STEP_SHA256.png, or without a suffix where the file has none
 _MEDIA_ID: Final = re.compile(r"_\d+_[0-9a-f]{20}(?=\.|$)")
-# wandb-core's words for an answer that would be the same each time; the SDK's checks of names
-_NOT_TAKEN: Final = re.compile(
-    r"returned error (?P<status>400|404|409|422)\b|(?i:invalid (project|entity|run))"
-)
+# What the SDK's checks of names, and servers, say of one that can't be. Not an answer's status: the
+# SDK tells it of questions alone, and has a proxy's words in the place of the server's
+_NOT_TAKEN: Final = re.compile(r"(?i)invalid (project|entity|run)")
+# A page of what is between the server and us; in JSON, Go writes a `<` as \u003c
+_PAGE: Final = re.compile(r"(?i)(<|\\u003c)(!doctype|html|head|body|\?xml)")
 
 
 class WandbSdk:
@@ -390,10 +391,11 @@ class WandbSdk:
     def _explained(self, words: str) -> RunTrouble | RunRefused:
         key = self._api.login.key
         words = words.replace(key, "***") if key else words
-        if "deleted" in words:
-            return run_deleted()
-        if found := _NOT_TAKEN.search(words):
-            return not_taken(words, int(found["status"] or 0))
+        if not _PAGE.search(words):
+            if "deleted" in words:
+                return run_deleted()
+            if _NOT_TAKEN.search(words):
+                return not_taken(words)
         return RunTrouble(
             f"wandb's SDK: {words}",
             meaning="The records are safe on disk",

@@ -15,7 +15,7 @@ from syncd.destination.wandb.credentials import Login
 from syncd.destination.wandb.destination import WandbDestination
 from syncd.destination.wandb.filestream import FileStream
 from syncd.destination.wandb.lanes import MOST_REFUSED, NAME, REMEMBERED, Lane, Lanes
-from syncd.errors import Contradiction, NotCounted, ProblemCode, RunRefused, RunTrouble
+from syncd.errors import Contradiction, NotCounted, ProblemCode, RunRefused, RunTrouble, Unreachable
 from syncd.settings import Limits
 from tests.fakes.clock import FakeClock
 from tests.fakes.wandb_server import WandbServer
@@ -239,6 +239,28 @@ def test_a_run_that_the_server_does_not_make_waits_for_a_person(tmp_path: Path) 
             opened(server, made)
         assert caught.value.code is ProblemCode.REFUSED
         assert made.lane == "direct, not yet tried here"
+
+
+@pytest.mark.parametrize("kind", ["page", "foreign_json"])
+@pytest.mark.parametrize("status", [404, 410, 413, 418, 422, 501])
+def test_what_is_in_between_and_answers_for_the_server_refuses_no_run(
+    kind: str, status: int, tmp_path: Path
+) -> None:
+    with destination(World.PROMPT, tmp_path) as (server, made):
+        server.fault(kind, operation="UpsertBucket", status=status, times=1)
+        with pytest.raises((Unreachable, RunTrouble)):
+            opened(server, made)
+        run, uploader = opened(server, made)
+        uploader.send(run.lines)
+        assert run.confirmed(uploader, 6) == 6
+
+
+@pytest.mark.parametrize("status", [404, 413, 422])
+def test_what_the_server_itself_refuses_waits_for_a_person(status: int, tmp_path: Path) -> None:
+    with destination(World.PROMPT, tmp_path) as (server, made):
+        server.fault("status", operation="UpsertBucket", status=status, message="not this one")
+        with pytest.raises(RunRefused, match="not this one"):
+            opened(server, made)
 
 
 @pytest.mark.parametrize(

@@ -123,6 +123,31 @@ def test_a_deleted_run_waits_for_a_decision(bench: WandbBench) -> None:
     assert refused.value.code == "deleted"
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        "<!DOCTYPE html><html><body>This page was deleted</body></html>",
+        "Failed to get resume status for run r1: returned error 404: "
+        '{"data":null,"errors":[{"message":"\\u003c!DOCTYPE html\\u003eInvalid run"}]}',
+        "Failed to get resume status for run r1: returned error 404: "
+        '{"data":null,"errors":[{"message":"404 page not found"}]}',
+        'Failed to get resume status for run r1: returned error 422: {"data":null}',
+    ],
+)
+def test_the_sdks_words_for_what_is_in_between_refuse_no_run(bench: WandbBench, words: str) -> None:
+    """As SDK 0.31 says it: a proxy's words stand where the server's own would."""
+    uploader = WandbSdk(Run(bench).target, bench.asks, bench.pool)
+    assert isinstance(uploader._explained(f"CommError: {words}"), RunTrouble)
+
+
+@pytest.mark.parametrize("words", ["Invalid project name 'a/b'", "fault: invalid entity"])
+def test_the_sdks_words_for_a_name_that_can_not_be_wait_for_a_person(
+    bench: WandbBench, words: str
+) -> None:
+    uploader = WandbSdk(Run(bench).target, bench.asks, bench.pool)
+    assert isinstance(uploader._explained(f"CommError: {words}"), RunRefused)
+
+
 def test_a_key_that_is_not_known_is_the_users_to_mend(bench: WandbBench) -> None:
     stranger = Api(Login(bench.server.url, "team", "f" * 40, "test"))
     uploader = WandbSdk(Run(bench).target, stranger, bench.pool, count_stable_for=0.05)
