@@ -107,7 +107,7 @@ def relabelled(first: RunHeader, newest: Record, given: RunHeader | None) -> Run
 
 class Grown(NamedTuple):
     """A run whose config was added to. line: its further config record; empty where that would say
-    nothing new. left_out: names whose values no line can hold."""
+    nothing new. left_out: names whose values no line can hold, each with its reason."""
 
     header: RunHeader
     line: bytes = b""
@@ -131,20 +131,28 @@ def with_added(
         except BadRecord:
             if not together:
                 raise
-            left_out.append(max(together, key=lambda key: _length(together[key])))
-            del together[left_out[-1]]
+            longest = max(together, key=lambda key: _length(together[key]))
+            left_out.append(f"{longest}: too much for a config")
+            del together[longest]
 
 
 def _that_can_be_written(added: Mapping[Any, Any]) -> tuple[dict[str, Any], list[str]]:
-    """In JSON's own types; and the names of the others."""
+    """In JSON's own types; and the names of the others, each with its reason."""
     together: dict[str, Any] = {}
     left_out: list[str] = []
     for key, value in added.items():
         try:
             together |= plain({key: value})
-        except BadRecord:
-            left_out.append(str(key))
+        except BadRecord as error:
+            left_out.append(f"{_name(key)}: {error}")
     return together, left_out
+
+
+def _name(key: object) -> str:
+    try:
+        return f"{key!s:.80}"
+    except Exception:  # a name's own __str__ may raise anything
+        return "a name that can't be written"
 
 
 def _holds(header: RunHeader, config: Mapping[str, Any]) -> bool:
@@ -171,6 +179,5 @@ def _length(value: object) -> int:
 
 def _unwritable(error: BadRecord) -> RunLogError:
     return RunLogError(
-        f"this config can't be written: {error}. No run was started; leave out what is too "
-        "much for a config."
+        f"this config can't be written: {error}. No run was started; leave that out of the config."
     )

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
 import orjson
@@ -93,25 +93,67 @@ def _encode_any(record: Mapping[str, object]) -> bytes:
 
 def encode_what_fits(record: Mapping[str, object]) -> tuple[bytes, str]:
     """The record as one line without what no line can hold, and what that is, with its reason. Of
-    too much for a line, the longest are left out. `left_out` has that text, for who reads."""
-    sizes: dict[str, int] = {}
+    too much for a line, the longest are left out. `left_out` has that text, for who reads. Of a
+    field with names of its own, such as an epoch's `train_metrics`, each is judged alone."""
+    sizes: dict[_Path, int] = {}
     reasons: list[str] = []
-    for key, value in record.items():
+    for path, value in _leaves(record):
         try:
-            sizes[key] = len(encode({key: value}))
+            sizes[path] = _size_of(path, value)
         except BadRecord as error:
-            reasons.append(f"{key!s:.80}: {error}")
-    longest = sorted((key for key in sizes if key not in KEPT_FIELDS), key=sizes.__getitem__)
-    while longest and sum(sizes.values()) > MAX_LINE - _ROOM_FOR_REASONS:
-        key = longest.pop()
-        reasons.append(f"{key!s:.80}: of {sizes.pop(key):,} bytes, too much for one line")
+            reasons.append(f"{_spelled(path)}: {error}")
+    outer = {path[0] for path in sizes if len(path) > 1}
+    size = sum(sizes.values()) + sum(len(encode({name: {}})) for name in outer)
+    longest = sorted((path for path in sizes if path[0] not in KEPT_FIELDS), key=sizes.__getitem__)
+    while longest and size > MAX_LINE - _ROOM_FOR_REASONS:
+        path = longest.pop()
+        size -= sizes[path]
+        reasons.append(f"{_spelled(path)}: of {sizes.pop(path):,} bytes, too much for one line")
     told = "; ".join(reasons[:_MOST_REASONS])
     if len(reasons) > _MOST_REASONS:
         told += f"; and {len(reasons) - _MOST_REASONS:,} more"
     try:
-        return encode({key: record[key] for key in sizes} | {"left_out": told}), told
+        return encode(_those(record, sizes) | {"left_out": told}), told
     except BadRecord as error:  # what a name or a value gives when it is asked again
         return encode({"left_out": str(error)}), str(error)
+
+
+_Path = tuple[Any, ...]  # a field's name, and behind it one of those inside it
+
+
+def _leaves(record: Mapping[Any, object]) -> Iterator[tuple[_Path, object]]:
+    for key, value in record.items():
+        if isinstance(value, dict) and value:
+            yield from (((key, inner), item) for inner, item in value.items())
+        else:
+            yield (key,), value
+
+
+def _size_of(path: _Path, value: object) -> int:
+    """Bytes that it takes in a line, but for the field's name where it is inside one. Raises
+    BadRecord."""
+    if len(path) == 1:
+        return len(encode({path[0]: value}))
+    comma = 1
+    return len(encode({path[0]: {path[1]: value}})) - len(encode({path[0]: {}})) + comma
+
+
+def _those(record: Mapping[Any, Any], paths: Iterable[_Path]) -> Record:
+    """The record's fields, and values inside them, that are at these paths."""
+    kept: Record = {}
+    for key, *inside in paths:
+        if inside:
+            kept.setdefault(key, {})[inside[0]] = record[key][inside[0]]
+        else:
+            kept[key] = record[key]
+    return kept
+
+
+def _spelled(path: _Path) -> str:
+    try:
+        return "/".join(f"{name!s:.80}" for name in path)
+    except Exception:  # a name's own __str__ may raise anything
+        return "a name that can't be written"
 
 
 def decode(line: bytes) -> Record:

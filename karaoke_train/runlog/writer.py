@@ -293,7 +293,7 @@ class RunLog:
     def update_config(self, config: Config) -> None:
         """Add to the run's config, equal names replaced, by a further `config` record. What is
         there already is not written again. What can't be written is left out, and of too much for
-        a line the longest values, with a warning that names them."""
+        a line the longest values, with a warning that names them and says why."""
         self._refuse_in_child()
         with self._mutex:
             # The newest config, which another process may have written, is read by reopening
@@ -305,8 +305,8 @@ class RunLog:
                 warn(f"{self.path}: an addition to the config was left out: {error}")
                 return
             if grown.left_out:
-                names = ", ".join(grown.left_out)
-                warn(f"{self.path}: too much for a config, and left out: {names}")
+                what = "; ".join(grown.left_out)
+                warn(f"{self.path}: left out of the config: {what}")
             self._header = grown.header
             if grown.line:
                 self._write(grown.line)

@@ -238,6 +238,50 @@ def test_of_a_record_that_can_not_be_a_line_the_rest_is_written(
     assert got == kept
 
 
+class Wordless:
+    def __str__(self) -> str:
+        raise ValueError("no words")
+
+
+@pytest.mark.parametrize(
+    ("odd", "reason"), [(Wordless(), "no words"), ("a" * MAX_LINE, "at most 1,048,576")]
+)
+def test_of_an_epochs_metrics_the_one_that_can_not_be_written_is_left_out_alone(
+    tmp_path: Path, odd: object, reason: str
+) -> None:
+    with RunLog.create(tmp_path) as log, warned("left out of a record: train_metrics/odd: "):
+        log.epoch_summary(3, train_loss=0.5, train_metrics={"odd": odd, "f1": 0.9}, val_loss=1.0)
+    got = records_of(log.path)[1]
+    assert reason in got["left_out"]
+    assert (got["epoch"], got["train_loss"], got["val_loss"]) == (3, 0.5, 1.0)
+    assert (got["train_metrics"], got["val_metrics"]) == ({"f1": 0.9}, {})
+
+
+def test_of_too_many_metrics_of_an_epoch_those_that_fit_are_written(tmp_path: Path) -> None:
+    metrics = {f"metric_{number:05d}": "x" * 40 for number in range(20_000)}
+    with RunLog.create(tmp_path) as log, warned("bytes, too much for one line; and "):
+        log.epoch_summary(3, train_loss=0.5, train_metrics=metrics)
+    got = records_of(log.path)[1]
+    assert got["train_loss"] == 0.5
+    assert 15_000 < len(got["train_metrics"]) < 20_000
+    assert got["train_metrics"].items() <= metrics.items()
+
+
+def test_a_metric_of_an_epoch_that_is_nested_too_deep_is_left_out_alone(tmp_path: Path) -> None:
+    deep: Any = 1
+    for _ in range(64):
+        deep = [deep]
+    with RunLog.create(tmp_path) as log, warned("train_metrics/deep: nested more than 64 deep"):
+        log.epoch_summary(3, train_metrics={"deep": deep, "f1": 0.9})
+    assert records_of(log.path)[1]["train_metrics"] == {"f1": 0.9}
+
+
+def test_of_a_metric_whose_name_has_no_text_that_is_said(tmp_path: Path) -> None:
+    with RunLog.create(tmp_path) as log, warned("left out of a record: a name that can't be wri"):
+        log.append({"type": "train", Wordless(): 1, Wordless(): {"a": 1}, "loss": 0.5})  # type: ignore[dict-item]
+    assert records_of(log.path)[1]["loss"] == 0.5
+
+
 def test_a_media_file_is_copied_and_named(tmp_path: Path) -> None:
     source = tmp_path / "a.png"
     source.write_bytes(b"png")

@@ -247,10 +247,32 @@ def test_of_too_much_for_a_config_the_longest_is_left_out_and_named(tmp_path: Pa
     deep: dict[str, Any] = {}
     for _ in range(100):
         deep = {"a": deep}
-    with warned("left out: deep, labels"):
+    with warned(
+        "left out of the config: deep: nested more than 64 deep; labels: too much for a config"
+    ):
         log.update_config({"labels": "x" * MAX_LINE, "layers": 2, "deep": deep})
     log.close()
     assert configs_of(log.path) == [{"lr": 1}, {"lr": 1, "layers": 2}]
+
+
+class Wordless:
+    def __str__(self) -> str:
+        raise ValueError("no words")
+
+
+def test_of_a_value_without_a_text_a_config_says_that_and_not_that_it_is_too_much(
+    tmp_path: Path,
+) -> None:
+    log = RunLog.create(tmp_path, config={"lr": 1})
+    with warned("left out of the config: odd: a value can't be written: ValueError('no words')"):
+        log.update_config({"odd": Wordless(), "layers": 2})
+    with warned("a name that can't be written: "):
+        log.update_config({Wordless(): 1, "depth": 3})
+    log.close()
+    assert configs_of(log.path)[-1] == {"lr": 1, "layers": 2, "depth": 3}
+    with pytest.raises(RunLogError, match=r"no words.*leave that out of the config") as refused:
+        RunLog.create(tmp_path, config={"odd": Wordless()})
+    assert "too much" not in str(refused.value)
 
 
 @pytest.mark.parametrize(
@@ -283,7 +305,10 @@ def test_a_config_in_a_circle_is_refused_and_left_out_of_one_that_is_there(tmp_p
     circle["inner"] = [circle]
     with pytest.raises(RunLogError, match="can't be written: nested more than 64 deep"):
         RunLog.create(tmp_path / "logs", config=circle)
-    with RunLog.create(tmp_path) as log, warned("left out: inner"):
+    with (
+        RunLog.create(tmp_path) as log,
+        warned("left out of the config: inner: nested more than 64 deep"),
+    ):
         log.update_config(circle | {"lr": 1})
     assert configs_of(log.path) == [{}, {"lr": 1}]
 
