@@ -37,6 +37,14 @@ _COMMANDS: Final = {
     "completion": "completion:completion",
 }
 
+# What `service` leaves to systemd
+_OF_SYSTEMD: Final = {
+    "start": f"`{NAME} service install` starts it, now and after every login; one that was stopped "
+    f"starts by `systemctl --user start {NAME}`. ",
+    "stop": f"It stops by `systemctl --user stop {NAME}`, until the next login, and for good by "
+    f"`{NAME} service uninstall`. ",
+}
+
 cli: Final = Group(
     name=NAME,
     commands=CommandsOnUse(_COMMANDS),
@@ -120,7 +128,16 @@ def _in_our_words(error: click.UsageError) -> UsageError:
     meant = f"Did you mean {_one_of(similar)}? " if similar else ""
     asked = error.ctx.command_path if error.ctx else NAME
     what = error.message if similar else error.format_message()
-    return UsageError(what, remedy=f"{meant}See `{asked} --help`")
+    instead = _instead(error, asked)
+    return UsageError(what, remedy=f"{instead or meant}See `{asked} --help`")
+
+
+def _instead(error: click.UsageError, asked: str) -> str:
+    """What does what was probably meant, where that is called by no similar name; else empty."""
+    if asked == f"{NAME} status" and error.message.startswith("Got unexpected extra argument"):
+        return f"For some runs alone: `{asked} --filter NAME`. "
+    wanted = getattr(error, "command_name", "")  # of a NoSuchCommand
+    return _OF_SYSTEMD.get(wanted, "") if asked == f"{NAME} service" else ""
 
 
 def _one_of(names: Sequence[str]) -> str:

@@ -16,6 +16,7 @@ from syncd.destination.registry import connect, connect_all
 from syncd.errors import Exit, Refused, SyncError, Unreachable, UploadError
 from syncd.paths import destination_folder
 from syncd.report.page import Column, Line, Page, Styled, page_of_stdout
+from syncd.report.verdict import some
 from syncd.settings import BY_DAEMON, BY_SERVICE, Settings
 from syncd.source.scanner import LogFile
 
@@ -305,16 +306,17 @@ def _render(verified: _Verified, page: Page) -> None:
     equal = sum(result.equal for _, result in compared)
     records = sum(result.records for _, result in compared if result.equal)
     runs_here = len(compared) + len(verified.failed) + len(verified.left)
+    one = runs_here == 1
     page.line(
-        f"{equal} of {runs_here} runs are {verified.identity.place} as "
-        f"they are here: {records:,} records"
+        f"{equal} of {some(runs_here, 'run')} {'is' if one else 'are'} {verified.identity.place} "
+        f"as {'it is' if one else 'they are'} here: {some(records, 'record')}"
     )
     on_the_way = [result for _, result in compared if result.consistent and result.waiting]
     if on_the_way:
         total = sum(result.records for result in on_the_way)
         there = total - sum(result.waiting for result in on_the_way)
         runs = "1 run is" if len(on_the_way) == 1 else f"{len(on_the_way)} runs are"
-        page.line(f"{runs} on the way: {there:,} of {total:,} records")
+        page.line(f"{runs} on the way: {there:,} of {some(total, 'record')}")
 
 
 def _say_counts(compared: Compared, page: Page) -> None:

@@ -69,7 +69,7 @@ def _parts(status: Status) -> Iterator[str]:
         return
     if status.pending:
         yield f"{some(status.pending, 'record')} {_waits(status.pending)}, safe on disk"
-        yield f"{there:,} are {status.place}"
+        yield f"{there:,} {_is(there)} {status.place}"
     if decisions:
         yield (
             f"{some(decisions, 'run')} {_waits(decisions)} for your decision"
@@ -91,10 +91,11 @@ def _parts(status: Status) -> Iterator[str]:
         return
     if decisions or troubled or unread or ending or elsewhere:
         if there:
-            yield f"{there:,} records are {status.place}"
+            yield f"{some(there, 'record')} {_is(there)} {status.place}"
         return
     live = sum(run.live for run in runs)
-    yield f"All {there:,} records are {status.place} ({some(len(runs), 'run')})"
+    records = "The only record is" if there == 1 else f"All {there:,} records are"
+    yield f"{records} {status.place} ({some(len(runs), 'run')})"
     if live:
         yield f"{live:,} still being written"
 

@@ -131,6 +131,9 @@ def test_the_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None
     [
         (["verfiy"], "Did you mean verify? See `karaoke-syncd --help`"),
         (["strat"], "Did you mean start, status or restart?"),
+        (["status", "run-1"], "For some runs alone: `karaoke-syncd status --filter NAME`. See"),
+        (["service", "start"], "starts by `systemctl --user start karaoke-syncd`. See"),
+        (["service", "stop"], "It stops by `systemctl --user stop karaoke-syncd`, until the next"),
         (["service", "lgos"], "Did you mean logs? See `karaoke-syncd service --help`"),
         (["status", "--jsn"], "Did you mean --json? See `karaoke-syncd status --help`"),
         (["status", "--log-dri", "x"], "Did you mean --log_dir"),

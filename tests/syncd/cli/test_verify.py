@@ -43,7 +43,7 @@ def test_what_merely_waits_is_no_difference(here: World) -> None:
     here.train(3)
     assert verified(here) == (Exit.OK, "1 run is on the way: 0 of 4 records")
     here.run_on()
-    assert verified(here) == (Exit.OK, "1 of 1 runs are on the server as they are here: 4 records")
+    assert verified(here) == (Exit.OK, "1 of 1 run is on the server as it is here: 4 records")
     here.train(6)
     assert verified(here) == (Exit.OK, "1 run is on the way: 4 of 10 records")
 
