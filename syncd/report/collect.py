@@ -41,6 +41,7 @@ from syncd.state.daemon_report import DaemonReport
 from syncd.state.failures import Problem
 from syncd.state.reached import Tries
 
+_LEAST_ROOM: Final = 1 << 20  # bytes, for the state's largest file: of a run's bad lines
 _GLANCE: Final = 200  # folders, which `status --watch` looks at each second
 
 
@@ -481,11 +482,13 @@ def _takes_no_writes(folder: Path) -> Iterable[str]:
         why, remedy = "is mounted read-only", "Mount it for writing"
     elif (disk.f_blocks and not disk.f_bavail) or (disk.f_files and not disk.f_favail):
         why, remedy = "is on a full disk", "Make room there"
+    elif disk.f_blocks and disk.f_bavail * disk.f_frsize < _LEAST_ROOM:
+        why, remedy = "is on a disk that is nearly full", "Make room there"
     else:
         return
     yield (
-        f"the state folder {folder} {why}: records are uploaded all the same, and are counted as "
-        f"waiting here until it takes writes. {remedy}"
+        f"the state folder {folder} {why}: records are uploaded all the same, and those of which "
+        f"it takes no word are counted as waiting here. {remedy}"
     )
 
 

@@ -45,13 +45,17 @@ class Remembered:
         `sync`."""
         # Written after the server's answer and before the next send, so the cursor never says
         # more than the server; less is harmless, as equal lines replace each other
-        self._unsaved = (known, sync)
+        self.keep(known, sync=sync)
         try:
             cursor.save(self._folder, known, sync=sync)
         except OSError as error:
             events.state_unwritable(self._folder.parent, error)
         else:
             self._unsaved = None
+
+    def keep(self, known: Cursor, *, sync: bool) -> None:
+        """Remember it with the next `save_again`."""
+        self._unsaved = (known, sync)
 
     def save_again(self) -> bool:
         """Try once more what the state folder did not take, which nothing else may do before the

@@ -696,7 +696,8 @@ class Session:
         sync: bool = True,
     ) -> None:
         """Remember what the server confirmed. shown: by the file there, where that is known."""
-        self._noted.save_again()  # before the cursor goes past them: the lines are not read again
+        # Before the cursor goes past them: the lines are not read again
+        noted = self._noted.save_again()
         config_at, attempt = self._noted.config_before(at)
         known = Cursor(
             run_id=self.key,
@@ -717,4 +718,9 @@ class Session:
             updated=datetime.now(UTC).isoformat(timespec="seconds"),
             head=head_of(self._log, at.offset) if ended else None,
         )
-        self._remembered.save(known, sync=sync)
+        # Where the server counts, a cursor that stays behind costs a re-read, which finds bad lines
+        # again that the state folder has not taken; elsewhere it is all that says what arrived
+        if noted or uncounted or not self._destination.counts:
+            self._remembered.save(known, sync=sync)
+        else:
+            self._remembered.keep(known, sync=sync)

@@ -204,6 +204,25 @@ def test_bad_lines_that_a_full_disk_did_not_take_are_counted_and_kept_once_there
     here.whole()
 
 
+def test_records_of_which_bad_lines_are_not_kept_wait_and_a_crash_loses_none(
+    here: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Though the cursor, which is smaller, would find room."""
+    before = here.run_status().pending
+    no_room_for_bad_lines(monkeypatch)
+    here.append(b"bad\n" * 30)
+    here.run_on()
+    found = here.run_status()
+    assert (found.pending - before, found.bad, found.state) == (30, 0, "waiting")
+    here.restart()
+    monkeypatch.undo()
+    here.run_on()
+    here.tick(here.settings.rescan)
+    found = here.run_status()
+    assert (found.pending, found.bad) == (0, 30)
+    here.whole()
+
+
 def test_a_run_that_has_ended_is_kept_until_its_bad_lines_are(
     here: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -227,16 +246,19 @@ def test_status_says_that_the_state_folder_is_full_or_read_only(
     told_nothing = {"f_blocks": 0, "f_bavail": 0}  # as some file systems of programs do
     for what in (
         {"f_bavail": 0}, {"f_files": 9, "f_favail": 0}, {"f_flag": flag}, {}, told_nothing,
+        {"f_bavail": 200},
     ):  # fmt: skip
         seen = {
-            "f_flag": room, "f_blocks": 9, "f_bavail": 1, "f_files": 0, "f_favail": 0, **what,
+            "f_flag": room, "f_blocks": 9, "f_bavail": 256, "f_frsize": 4096, "f_files": 0,
+            "f_favail": 0, **what,
         }  # fmt: skip
         monkeypatch.setattr(os, "statvfs", lambda folder, seen=seen: SimpleNamespace(**seen))
         shown.append(here.status().warnings)
     lock.release()
-    assert [("full disk" in str(words), "read-only" in str(words)) for words in shown] == [
-        (True, False), (True, False), (False, True), (False, False), (False, False),
-    ]  # fmt: skip
+    assert [
+        [told for told in ("full disk", "read-only", "nearly full") if told in str(words)]
+        for words in shown
+    ] == [["full disk"], ["full disk"], ["read-only"], [], [], ["nearly full"]]
 
 
 @pytest.mark.process
