@@ -14,6 +14,7 @@ recording that was heard: another one of its name is left out then.
 from __future__ import annotations
 
 import hashlib
+import os
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -114,7 +115,8 @@ def _write(target: Path, found: Sequence[Note], sound: Path) -> None:
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         # before the notes: a run that ends between the two has no notes of an unknown recording
-        target.with_suffix(CHECKSUM).write_text(f"{_checksum(sound)}  {sound.name}\n", "utf-8")
+        named = f"{_checksum(sound)}  ".encode() + os.fsencode(sound.name) + b"\n"
+        target.with_suffix(CHECKSUM).write_bytes(named)
         write_labels(target, found)
     except OSError as error:
         raise DataError(
@@ -126,11 +128,11 @@ def _write(target: Path, found: Sequence[Note], sound: Path) -> None:
 def _is_another(sound: Path, target: Path) -> bool:
     """Whether a recording is known not to be the one that the notes at `target` were heard in."""
     try:
-        kept = target.with_suffix(CHECKSUM).read_text("utf-8").split()[:1]
-        return kept != [_checksum(sound)]
+        kept = target.with_suffix(CHECKSUM).read_bytes().split()[:1]
+        return kept != [_checksum(sound).encode()]
     except FileNotFoundError:  # somebody's own notes
         return False
-    except (OSError, ValueError):
+    except OSError:
         return True
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -133,6 +134,18 @@ def test_another_recording_of_the_name_is_not_learnt_by_the_first_ones_notes(
     assert [str(problem) for problem in problems] == [
         f"{other / 'one.wav'}: is not the recording that {notes / 'one.csv'} was heard in"
     ]
+
+
+def test_a_recording_whose_name_is_no_utf_8_has_notes_that_are_found_again(
+    model: VoiceToNotes, recordings: Path, tmp_path: Path
+) -> None:
+    voices, notes = tmp_path / "voices", tmp_path / "notes"
+    voices.mkdir()
+    sound = voices / os.fsdecode(b"caf\xe9.wav")
+    sound.write_bytes((recordings / "one.wav").read_bytes())
+    assert list(write(model, voices, notes)) == []
+    songs, problems = read(voices, notes)
+    assert ([song.path for song in songs], problems) == ([sound], [])
 
 
 def test_recordings_of_one_name_are_told_and_left_out(
