@@ -23,15 +23,18 @@ def run_deleted() -> RunRefused:
 
 # What servers say when their database or a part of them is in trouble, or two requests crossed
 _PASSING: Final = re.compile(
-    r"(?i)internal|time[d -]?out|deadline|unavailable|temporar|again later|try again|overload"
+    r"(?i)internal|timed?[ -]?out|deadline|unavailable|temporar|again later|try again|overload"
     r"|too many|deadlock|lock wait|connection|conflict|busy"
 )
 
 
-def not_taken(words: str, status: int = 0) -> RunTrouble | RunRefused:
+def not_taken(words: str, ref: RunRef, status: int = 0) -> RunTrouble | RunRefused:
     """The server does not make the run, or does not take its config. status: HTTP's, where it is
     known; of a conflict wandb itself asks again."""
-    if status != HTTPStatus.CONFLICT and not _PASSING.search(words):
+    # A project may be called internal-tools: beside a quote or a slash its name says nothing
+    names = "|".join(map(re.escape, filter(None, (ref.entity, ref.project, ref.run_id))))
+    said = re.sub(rf"(?<=[\"'`/])(?:{names})(?!\w)|(?<!\w)(?:{names})(?=[\"'`/])", "", words)
+    if status != HTTPStatus.CONFLICT and not _PASSING.search(said):
         return run_refused(words)
     return not_now(words)
 

@@ -497,12 +497,12 @@ class FileStream:
 
     def _run_refused(self, rejected: Rejected) -> RunTrouble | RunRefused:
         """The server does not make the run, or does not take its config."""
-        words = str(rejected)
+        words, ref = str(rejected), self._target.ref
         if _OTHER_SCHEMA.search(words) and self._lanes.leave(f"it answers {words!r}"):
             return _other_lane(words)
         if "deleted" in words:
             return run_deleted()
-        return not_taken(words, rejected.status) if rejected.own else not_now(words)
+        return not_taken(words, ref, rejected.status) if rejected.own else not_now(words)
 
     def _lines_refused(self, rejected: Rejected) -> RunTrouble | RunRefused:
         words, ref = str(rejected), self._target.ref

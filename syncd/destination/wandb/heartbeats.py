@@ -44,8 +44,8 @@ class Heartbeats:
         with self._guard:
             self._sessions.add(session)
             if not self._looking and not self._closed.is_set():
-                self._looking = True
                 threading.Thread(target=self._run, name="heartbeats", daemon=True).start()
+                self._looking = True
 
     def close(self) -> None:
         """Give no more."""
@@ -54,7 +54,14 @@ class Heartbeats:
     def _run(self) -> None:
         while not self._closed.wait(self._look):
             for _ in range(self._take_silent()):
-                threading.Thread(target=self._work, name="heartbeat", daemon=True).start()
+                self._start_one()
+
+    def _start_one(self) -> None:
+        try:
+            threading.Thread(target=self._work, name="heartbeat", daemon=True).start()
+        except RuntimeError:  # no more threads just now: those in line wait for the next look
+            with self._guard:
+                self._working -= 1
 
     def _take_silent(self) -> int:
         """Put those in line that are silent; how many further threads they need."""

@@ -395,7 +395,7 @@ class WandbSdk:
             if "deleted" in words:
                 return run_deleted()
             if _NOT_TAKEN.search(words):
-                return not_taken(words)
+                return not_taken(words, self._target.ref)
         return RunTrouble(
             f"wandb's SDK: {words}",
             meaning="The records are safe on disk",

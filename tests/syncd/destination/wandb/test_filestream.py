@@ -524,6 +524,29 @@ def test_a_run_whose_signs_of_life_have_no_answer_holds_no_other_back() -> None:
         never.set()
 
 
+def test_signs_of_life_go_on_once_the_system_has_threads_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    start, refused = threading.Thread.start, threading.Event()
+
+    def start_later(thread: threading.Thread) -> None:
+        if thread.name == "heartbeat" and not refused.is_set():
+            refused.set()
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start_later)
+    always = threading.Event()
+    always.set()
+    hearts, heart = Heartbeats(look=0.01), Heart(always)
+    try:
+        hearts.keep(heart)
+        assert heart.begun.wait(patience(5))
+        assert refused.is_set()
+    finally:
+        hearts.close()
+
+
 def test_a_sign_of_life_waits_for_no_post_of_lines(bench: DirectBench) -> None:
     run = Run(bench)
     uploader = bench.uploader(run.target)

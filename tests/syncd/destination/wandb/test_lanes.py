@@ -269,6 +269,7 @@ def test_what_the_server_itself_refuses_waits_for_a_person(status: int, tmp_path
         (409, "another request for the run is under way"),
         (200, "internal system error"),
         (200, "context deadline exceeded"),
+        (200, "the query timed out"),
         (400, "Error 1213: Deadlock found when trying to get lock"),
     ],
 )
