@@ -69,21 +69,28 @@ def init(
         return _run
     if tags is None and (words := _environment("tags")):
         tags = [tag for word in words.split(",") if (tag := word.strip())]
+    left_out = [*([] if id else ["id"]), *(["resume"] if resume is None else [])]
     if resume is None:
         resume = cast("Literal['allow', 'must', 'never', 'auto'] | None", _environment("resume"))
-    _run = RunLog.create(
-        "logs" if dir is None else dir,
-        project=project or _environment("project"),
-        config=config,
-        run_name=name or _environment("name"),
-        run_id=id or _environment("id"),
-        resume=resume,
-        upload=(mode or _environment("mode")) != "disabled",
-        tags=tags,
-        group=group or _environment("group") or "",
-        job_type=job_type or _environment("job_type") or "",
-        notes=notes or _environment("notes") or "",
-    )
+    try:
+        _run = RunLog.create(
+            "logs" if dir is None else dir,
+            project=project or _environment("project"),
+            config=config,
+            run_name=name or _environment("name"),
+            run_id=id or _environment("id"),
+            resume=resume,
+            upload=(mode or _environment("mode")) != "disabled",
+            tags=tags,
+            group=group or _environment("group") or "",
+            job_type=job_type or _environment("job_type") or "",
+            notes=notes or _environment("notes") or "",
+        )
+    except RunLogError as error:
+        for argument in left_out:
+            if value := _environment(argument):
+                error.add_note(f"The environment has {_ENVIRONMENT[argument]}={value}")
+        raise
     _run.end_at_exit()
     return _run
 

@@ -163,6 +163,8 @@ def take_network_from_file(env: MutableMapping[str, str]) -> None:
     if not any(env.get(name) for name in certificates.NAMES):
         env.update({name: filed[name] for name in certificates.NAMES if filed.get(name)})
     given = {name.lower() for name in env}
+    if "all_proxy" in given:  # of the two, a scheme's own would win
+        given |= {"http_proxy", "https_proxy"}
     for name, value in filed.items():
         if value and name.lower() in _PROXIES - given:
             env[name] = value

@@ -130,6 +130,22 @@ def test_what_is_not_given_is_taken_from_wandbs_environment(
     assert (header["notes"], header["upload"]) == ("n", False)
 
 
+@pytest.mark.parametrize(
+    ("name", "value"), [("WANDB_RESUME", "auto"), ("WANDB_RESUME", "yes"), ("WANDB_RUN_ID", "a b")]
+)
+def test_a_variable_that_keeps_a_run_from_being_started_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(RunLogError) as caught:
+        karaoke_train.init(dir=tmp_path)
+    assert caught.value.__notes__ == [f"The environment has {name}={value}"]
+    given = {"id": "a b"} if name == "WANDB_RUN_ID" else {"resume": "must"}
+    with pytest.raises(RunLogError) as caught:
+        karaoke_train.init(dir=tmp_path, **given)  # type: ignore[arg-type]
+    assert not hasattr(caught.value, "__notes__")
+
+
 def test_what_is_given_comes_before_wandbs_environment(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

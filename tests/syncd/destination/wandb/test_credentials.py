@@ -153,6 +153,11 @@ def test_the_ways_to_the_server_are_those_that_a_manager_hands_over(env: dict[st
     shell = env | own
     take_network_from_file(shell)
     assert shell == env | own | {"no_proxy": "lab"}
+    every = env | own | {"ALL_PROXY": "http://every"}
+    del every["https_proxy"]
+    took = dict(every)
+    take_network_from_file(took)
+    assert took == every | {"no_proxy": "lab"}
 
 
 def env_file(folder: Path, text: str) -> Path:
