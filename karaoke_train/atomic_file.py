@@ -6,10 +6,13 @@ import os
 import stat
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Final
+from zlib import crc32
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+_SHOWN: Final = 100  # bytes of a name that its draft's name begins with
 
 
 @contextmanager
@@ -21,7 +24,10 @@ def replacing(path: Path, *, sync: bool = True) -> Iterator[IO[bytes]]:
     and lose the content (ext4 with delayed allocation, XFS). Raises OSError.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    # Cut short, or a name that the file system takes would make one that it doesn't
+    name = os.fsencode(path.name)
+    shown = os.fsdecode(name[:_SHOWN])
+    part = path.with_name(f".{shown}.{crc32(name):08x}.{os.getpid()}.part")
     try:
         with part.open("wb") as file:
             yield file

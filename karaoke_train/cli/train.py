@@ -36,6 +36,7 @@ from karaoke_train.settings import (
     TrainSettings,
     renamed,
 )
+from karaoke_train.writable import check_folder
 
 if TYPE_CHECKING:
     from karaoke_train.model.checkpoints import Resumable
@@ -102,6 +103,8 @@ def run(ctx: click.Context) -> int:
     asked = DEFAULTS | flags if resume is not None else complete(flags)
     need_training()
     check_dashboard(asked)
+    if resume is None:
+        check_places(asked)
     before_torch(asked["device"], offline=asked["offline"] or asked["fast_dev"])
     with importing():
         from karaoke_train.training.run import run as train_run
@@ -111,6 +114,8 @@ def run(ctx: click.Context) -> int:
         asked, resumable = with_saved(
             flags, Path(asked["checkpoint_dir"] if resume == NEWEST else resume)
         )
+        if not other_rank():
+            check_folder(resumable.folder.parent, given_as="--resume", lost="checkpoints")
     settings, logs = as_settings(asked)
     return train_run(settings, logs, to_save(asked), resumable)
 
@@ -126,6 +131,16 @@ def check_dashboard(asked: Flags) -> None:
 
     if found := problem(Path(asked["log_dir"])):
         raise click.UsageError(f"--local: {found}")
+
+
+def check_places(asked: Flags) -> None:
+    """Raises NotWritable where a new run's log or checkpoints could not be written, before data is
+    read or sung for it. Rank 0 alone writes any."""
+    if other_rank():
+        return
+    logs, checkpoints = Path(asked["log_dir"]), Path(asked["checkpoint_dir"])
+    check_folder(logs, given_as="--log_dir", lost="the run's log", may_be_full=True)
+    check_folder(checkpoints, given_as="--checkpoint_dir", lost="its checkpoints and model")
 
 
 def given_flags(ctx: click.Context) -> Flags:

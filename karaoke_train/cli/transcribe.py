@@ -29,6 +29,7 @@ from karaoke_train.cli.flags import (
 )
 from karaoke_train.runlog.interrupts import importing
 from karaoke_train.runlog.plain_text import one_line
+from karaoke_train.writable import NotWritable, check_folder, check_names
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -62,6 +63,8 @@ def _transcribe(
     device: str,
 ) -> int:
     need_training()
+    if out:
+        check_folder(Path(out), given_as="--out", lost="the notes")
     before_torch(device)
     with importing():
         from karaoke_train.audio.io import AudioError
@@ -81,7 +84,7 @@ def _transcribe(
                 )
             found = _write_notes(loaded, path, targets, options, overwrite=overwrite)
             written[notes] = path
-        except (AudioError, OSError) as error:
+        except (AudioError, NotWritable, OSError) as error:
             complain(f"karaoke-train: not transcribed: {error}")
             failed = 1
         else:
@@ -102,9 +105,11 @@ def _write_notes(
     from karaoke_train.inference.doubt import listened
     from karaoke_train.inference.transcribe import FileSound
 
+    check_names(targets)
     there = [str(target) for target in targets if target.exists()]
     if there and not overwrite:  # it may be somebody's labels
         raise FileExistsError(f"{path}: {', '.join(there)} exists; give --out DIR or --overwrite")
+    check_folder(targets[0].parent, given_as="the folder", lost="the notes")
     with FileSound(path) as sound:
         notes, reason = listened(model, sound, options, progress=sys.stderr.isatty())
         for target in targets:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import sys
-import warnings
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +20,7 @@ from karaoke_train.audio.features import Features, FeatureSettings, extract
 from karaoke_train.audio.io import AudioError
 from karaoke_train.dataset.songs import FileSong, Segment
 from karaoke_train.dataset.targets import Targets, frame_targets
+from karaoke_train.runlog.warn import warn
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -141,7 +141,7 @@ class SegmentDataset(Dataset[Example]):
             try:
                 return self._example(index, key)
             except AudioError as error:
-                warnings.warn(f"left out of training: {error}", stacklevel=2)
+                warn(f"left out of training: {error}")
         raise AudioError(Path("data"), "has no segment left whose audio can be read")
 
     def _example(self, index: int, key: int) -> Example:
@@ -275,4 +275,8 @@ def _write_entry(path: Path, features: Features) -> None:
         with replacing(path, sync=False) as file:  # one that a power cut damaged is made anew
             np.savez(file, mel=halves.mel.numpy(), log_frequency=halves.log_frequency.numpy())
     except OSError as error:
-        warnings.warn(f"features are not cached: {error}", stacklevel=2)
+        # Once per process, not per segment: so the entry is not named
+        warn(
+            f"features are not cached in {path.parent} ({error.strerror}). Training goes on and "
+            "computes them each time; make room there, or make it writable."
+        )

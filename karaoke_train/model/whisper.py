@@ -11,9 +11,11 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import torch
+from huggingface_hub import get_hf_file_metadata, hf_hub_url
+from huggingface_hub.errors import FileMetadataError, HfHubHTTPError
 from transformers import WhisperConfig
 from transformers import WhisperModel as PretrainedWhisper
 from transformers.utils.hub import cached_file
@@ -31,6 +33,7 @@ from karaoke_train.model.safe_files import (
 if TYPE_CHECKING:
     from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
+_PATIENCE: Final = 10.0  # s for the hub's first answer
 _POSITIONS = "embed_positions.weight"
 _WAYS = (
     "Give --encoder PATH of a Whisper checkpoint on this machine, --init small to start from the "
@@ -50,6 +53,10 @@ def load_encoder(name: str, *, offline: bool = False) -> WhisperEncoder:
     """
     if problem := _not_a_whisper(name):
         raise EncoderError(problem)
+    absent = "--offline downloads nothing"
+    if not offline and not Path(name).is_dir() and (trouble := _hub_trouble(name)):
+        absent = f"the hub could not be asked ({trouble})"
+        offline = True
     try:
         described, _ = WhisperConfig.get_config_dict(name, local_files_only=offline)
         if problem := code_problem(described) or _adapter_of(name, offline=offline):
@@ -68,7 +75,7 @@ def load_encoder(name: str, *, offline: bool = False) -> WhisperEncoder:
         why = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         if offline and isinstance(error, OSError) and not Path(name).is_dir():
             # theirs is that they couldn't connect
-            why = "it was not downloaded to this machine before, and --offline downloads nothing"
+            why = f"it was not downloaded to this machine before, and {absent}"
         raise EncoderError(
             f"the Whisper encoder {name!r} can't be loaded: {why}\n{_WAYS}"
         ) from None
@@ -91,6 +98,21 @@ def checksum(encoder: WhisperEncoder) -> str:
         digest.update(name.encode())
         digest.update(weight.detach().to("cpu", torch.float16).contiguous().numpy().tobytes())
     return digest.hexdigest()
+
+
+def _hub_trouble(name: str) -> str:
+    """Why the hub can't be asked for a model now; "" where it answers, whatever it says.
+
+    Asked once: the hub's own library tries again for half a minute, where connections are refused,
+    and for six minutes, where nothing answers at all, with a line of its own for each try.
+    """
+    try:
+        get_hf_file_metadata(hf_hub_url(name, "config.json"), timeout=_PATIENCE)
+    except (HfHubHTTPError, FileMetadataError, ValueError):  # it answered, or the name is none
+        return ""
+    except Exception as error:  # of whichever HTTP library it has
+        return (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return ""
 
 
 def _adapter_of(name: str, *, offline: bool) -> str:

@@ -32,6 +32,7 @@ from karaoke_train.inference.transcribe import FileSound, VoiceToNotes
 from karaoke_train.runlog.plain_text import one_line
 from karaoke_train.settings import MODEL
 from karaoke_train.training import fit
+from karaoke_train.writable import NotWritable, check_names
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -82,16 +83,21 @@ def write(
     """
     progress = sys.stderr.isatty() and not share.start  # ranks have one terminal
     for sound in with_suffix(voices, io.SUFFIXES)[share]:
+        target = _target(sound, voices, notes)
         try:
+            check_names([target, target.with_suffix(CHECKSUM)])
             with FileSound(sound) as heard:
                 found, doubt = listened(model, heard, progress=progress)
         except AudioError as error:
             yield Problem(sound, error.reason)
             continue
+        except NotWritable as error:
+            yield Problem(sound, str(error))
+            continue
         if doubt:
             yield Problem(sound, doubt)
             continue
-        _write(_target(sound, voices, notes), found, sound)
+        _write(target, found, sound)
 
 
 def read(voices: Path, notes: Path) -> tuple[list[Song], list[Problem]]:

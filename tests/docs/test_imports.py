@@ -25,6 +25,7 @@ ROOMS: Final = {
     "karaoke_train.runlog": "",
     "karaoke_train": "log",
     "karaoke_train.atomic_file": "",
+    "karaoke_train.writable": "",
     "karaoke_train.notes": "",
     "karaoke_train.settings": "",
     "karaoke_train.annotations": "notes atomic_file",
@@ -34,12 +35,12 @@ ROOMS: Final = {
     "karaoke_train.model": "notes settings atomic_file audio dataset",
     "karaoke_train.inference": "notes settings atomic_file audio dataset model log",
     "karaoke_train.training": "notes settings atomic_file annotations audio dataset model inference"
-                              " log",
+                              " writable log",
     "karaoke_train.callback": "training",
     "karaoke_train.lightning": "training",
     "karaoke_train.accelerate": "training",
     "karaoke_train.cli": "notes settings annotations audio synth dataset model inference training"
-                         " log",
+                         " writable log",
     "syncd": "",
     "syncd.errors": "log",
     "syncd.failpoints": "",

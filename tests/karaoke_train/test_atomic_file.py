@@ -37,6 +37,16 @@ def test_an_error_leaves_the_old_file_and_nothing_beside_it(tmp_path: Path) -> N
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_a_name_as_long_as_the_file_system_takes_can_be_written(tmp_path: Path) -> None:
+    most = os.pathconf(tmp_path, "PC_NAME_MAX")
+    names = {"x" * most, "é" * (most // 2)}
+    for name in names:
+        with replacing(tmp_path / name) as file:
+            file.write(name.encode())
+        assert (tmp_path / name).read_bytes() == name.encode()
+    assert {path.name for path in tmp_path.iterdir()} == names
+
+
 @pytest.mark.process
 def test_a_kill_in_the_middle_leaves_the_old_file(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"

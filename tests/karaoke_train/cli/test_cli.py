@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -213,6 +214,31 @@ def test_fast_dev_around_another_model_is_not_from_scratch() -> None:
 
 
 @pytest.mark.torch
+def test_a_recording_whose_notes_can_not_have_their_names_is_said_before_any_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(transcribe, "load_model", lambda *_: None)
+    name = "x" * (os.pathconf(tmp_path, "PC_NAME_MAX") - 4)  # .csv fits, .json does not
+    words = [f"{name}.wav", "--out", str(tmp_path / "notes"), "--formats", "csv,json"]
+    assert cli.main(["transcribe", *words]) == 1
+    wrong = capsys.readouterr().err
+    assert "not transcribed: " in wrong
+    assert f"its name has {len(name) + 5} bytes" in wrong
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.torch
+def test_an_out_folder_that_takes_no_files_is_said_before_the_model_is_loaded(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    loaded: list[object] = []
+    monkeypatch.setattr(transcribe, "load_model", lambda *how: loaded.append(how))
+    assert cli.main(["transcribe", "song.wav", "--out", "/proc/x"]) == 1
+    assert "--out /proc/x can't be written (" in capsys.readouterr().err
+    assert loaded == []
+
+
+@pytest.mark.torch
 def test_of_two_recordings_of_one_name_the_second_does_not_take_the_firsts_place(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -367,6 +393,11 @@ def test_arguments_are_read_without_torch(words: list[str]) -> None:
         (["--synthetic", "4", "--encoder", "../no/where"], "there is no folder ../no/where"),
         (["--synthetic", "4", "--init", "none"], "none holds no model"),
         (["--synthetic", "4", "--device", "tpu"], "choose auto, cpu, cuda"),
+        (["--fast_dev", "--log_dir", "/proc/x"], "--log_dir /proc/x can't be written ("),
+        (
+            ["--fast_dev", "--checkpoint_dir", "/proc/x"],
+            "--checkpoint_dir /proc/x can't be written",
+        ),
     ],
 )
 def test_errors_are_sentences_and_leave_nothing_behind(

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import warnings
 from dataclasses import astuple, dataclass
 from pathlib import Path
 
@@ -173,6 +174,18 @@ def test_damaged_cache_entry_is_computed_anew(tmp_path: Path) -> None:
     for damage in (b"", b"not a zip", entry.read_bytes()[:500]):
         entry.write_bytes(damage)
         torch.testing.assert_close(cache.features(song, SETTINGS).mel, wanted.mel)
+
+
+def test_a_cache_that_can_not_be_written_is_said_once_and_costs_no_segment(tmp_path: Path) -> None:
+    (tmp_path / "cache").write_text("a file, no folder")
+    song = file_song(tmp_path, 0.1)
+    parts = [Segment(song, 0.0, end, NOTES) for end in (0.7, 0.8, 0.9)]
+    dataset = SegmentDataset(parts, SETTINGS, cache=FeatureCache(tmp_path / "cache"))
+    with warnings.catch_warnings(record=True) as said:
+        warnings.resetwarnings()  # as in a program, where pytest does not record each one
+        assert [dataset[i].index for i in range(3)] == [0, 1, 2]
+    [one] = said
+    assert f"features are not cached in {tmp_path / 'cache'} (" in str(one.message)
 
 
 def test_batch_is_padded_to_its_longest_and_keeps_its_notes() -> None:

@@ -5,6 +5,7 @@ import json
 import logging
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -330,6 +331,43 @@ def test_an_encoder_that_is_in_the_cache_is_asked_for_nowhere(
     assert asked == expected
 
 
+@pytest.mark.parametrize("cached", [True, False])
+def test_a_hub_that_can_not_be_reached_is_asked_once_and_then_the_cache(
+    tmp_path: Path, whisper_folder: Path, monkeypatch: pytest.MonkeyPatch, cached: bool
+) -> None:
+    asked: list[str] = []
+
+    def unreachable(url: str, **_: object) -> None:
+        asked.append(url)
+        raise ConnectionError("Temporary failure in name resolution")
+
+    monkeypatch.setattr(whisper, "get_hf_file_metadata", unreachable)
+    looked_at: list[bool] = []
+
+    def cache(name: str, *, local_files_only: bool) -> Any:
+        looked_at.append(local_files_only)
+        if not cached:
+            raise OSError("We couldn't connect")
+        return WhisperConfig.get_config_dict(whisper_folder)
+
+    monkeypatch.setattr(whisper, "WhisperConfig", SimpleNamespace(get_config_dict=cache))
+    load = WhisperModel.from_pretrained
+    monkeypatch.setattr(
+        whisper,
+        "PretrainedWhisper",
+        SimpleNamespace(from_pretrained=lambda _, *, revision, **how: load(whisper_folder, **how)),
+    )
+    monkeypatch.setattr(whisper, "_adapter_of", lambda *_, **__: "")
+    if cached:
+        assert checksum(load_encoder("openai/none")) == checksum(load_encoder(str(whisper_folder)))
+    else:
+        with pytest.raises(EncoderError, match=r"(?s)not downloaded.*name resolution.*--init"):
+            load_encoder("openai/none")
+    assert looked_at[0] is True
+    [url] = asked
+    assert url.endswith("openai/none/resolve/main/config.json")
+
+
 def test_a_copy_of_the_encoder_in_half_floats_is_the_same_encoder(
     tmp_path: Path, whisper_folder: Path
 ) -> None:
@@ -413,6 +451,7 @@ def test_an_encoder_that_offline_forbids_to_download_is_not_said_to_be_out_of_re
         raise OSError("We couldn't connect to 'https://huggingface.co' to load the files")
 
     monkeypatch.setattr(whisper.WhisperConfig, "get_config_dict", absent)
+    monkeypatch.setattr(whisper, "get_hf_file_metadata", lambda *_, **__: None)  # the hub answers
     with pytest.raises(EncoderError, match=r"(?s)--offline downloads nothing.*--init small"):
         load_encoder("openai/whisper-base", offline=True)
     with pytest.raises(EncoderError, match="couldn't connect"):

@@ -68,6 +68,18 @@ def test_songs_get_notes_and_all_else_is_left_out_with_its_reason(
     ]
 
 
+def test_a_recording_whose_notes_can_not_have_their_names_is_left_out(
+    model: VoiceToNotes, tmp_path: Path
+) -> None:
+    most = os.pathconf(tmp_path, "PC_NAME_MAX")
+    name = f"{'x' * (most - 4)}.wav"  # its checksum's name is 3 longer
+    soundfile.write(tmp_path / name, sing(SUNG[0], duration=6.0)[0], SAMPLE_RATE)
+    [problem] = write(model, tmp_path, tmp_path / "notes")
+    assert problem.path.name == name
+    assert f"its name has {most + 3} bytes" in problem.reason
+    assert not (tmp_path / "notes").exists()
+
+
 def test_ranks_label_the_recordings_together_each_its_share(
     model: VoiceToNotes, recordings: Path, tmp_path: Path
 ) -> None:
