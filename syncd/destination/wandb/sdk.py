@@ -62,9 +62,12 @@ ANSWERS: Final = 10.0  # beyond what the SDK itself is told to wait, on a busy m
 FINISH: Final = 60.0  # to upload summary, table and media at the end
 # in media/images/KEY_STEP_SHA256.png, or without a suffix where the file has none
 _MEDIA_ID: Final = re.compile(r"_\d+_[0-9a-f]{20}(?=\.|$)")
-# What the SDK's checks of names, and servers, say of one that can't be. Not an answer's status: the
-# SDK tells it of questions alone, and has a proxy's words in the place of the server's
-_NOT_TAKEN: Final = re.compile(r"(?i)invalid (project|entity|run)")
+# What the SDK's checks of names, and servers, say of one that can't be; and an answer with data of
+# the server's own, such as that there is no such run. Not its status alone: a proxy has one, too,
+# and the SDK puts its words in the place of the server's, beside no data
+_NOT_TAKEN: Final = re.compile(
+    r'returned error (?P<status>400|404|409|422): \{"data":\{|(?i:invalid (project|entity|run))'
+)
 # A page of what is between the server and us; in JSON, Go writes a `<` as \u003c
 _PAGE: Final = re.compile(r"(?i)(<|\\u003c)(!doctype|html|head|body|\?xml)")
 
@@ -394,8 +397,8 @@ class WandbSdk:
         if not _PAGE.search(words):
             if "deleted" in words:
                 return run_deleted()
-            if _NOT_TAKEN.search(words):
-                return not_taken(words, self._target.ref)
+            if found := _NOT_TAKEN.search(words):
+                return not_taken(words, self._target.ref, int(found["status"] or 0))
         return RunTrouble(
             f"wandb's SDK: {words}",
             meaning="The records are safe on disk",

@@ -74,10 +74,10 @@ def test_a_folder_that_takes_no_writes_is_named(
 def test_doctor_tries_what_records_need_of_the_store(
     store_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    destination = TrackioDestination(store_folder)
+    destination, before = TrackioDestination(store_folder), set(store_folder.iterdir())
     (finding,) = destination.checks()
-    assert (finding.level, list(store_folder.iterdir())) == ("ok", [])
-    others, there = store_folder / "songs.db", os.access
+    assert (finding.level, set(store_folder.iterdir())) == ("ok", before)
+    others, there = store_folder / "of-somebody-else.db", os.access
     others.touch()
     monkeypatch.setattr(store.os, "access", lambda path, mode: path != others and there(path, mode))
     (finding,) = destination.checks()

@@ -140,7 +140,16 @@ def test_the_sdks_words_for_what_is_in_between_refuse_no_run(bench: WandbBench, 
     assert isinstance(uploader._explained(f"CommError: {words}"), RunTrouble)
 
 
-@pytest.mark.parametrize("words", ["Invalid project name 'a/b'", "fault: invalid entity"])
+@pytest.mark.parametrize(
+    "words",
+    [
+        "Invalid project name 'a/b'",
+        "fault: invalid entity",
+        # of a server that does not know the question's `missingOk`
+        "Failed to get resume status for run r1: returned error 404: "
+        '{"data":{"model":{"bucket":null}},"errors":[{"message":"run t/p/r1 was not found"}]}',
+    ],
+)
 def test_the_sdks_words_for_a_name_that_can_not_be_wait_for_a_person(
     bench: WandbBench, words: str
 ) -> None:
