@@ -137,7 +137,7 @@ def at(lines: int) -> Position:
 VISIT = 6.0  # seconds that a live run's turn takes at most, with its waits and ticks
 
 
-@pytest.mark.parametrize("live", [5, 64, 500])
+@pytest.mark.parametrize("live", [5, 64, pytest.param(500, marks=pytest.mark.slow)])  # 10 s
 def test_no_live_run_waits_longer_than_for_everybodys_turn(live: int) -> None:
     world = World(Limits(open_runs=4), live)
     world.play()

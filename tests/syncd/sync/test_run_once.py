@@ -104,6 +104,7 @@ def test_beside_a_living_writer_it_ends(rig: Rig) -> None:
     assert rig.server.runs["alive"].outcome == Outcome("finished", 0)
 
 
+@pytest.mark.slow  # waits for seconds of the real clock
 def test_beside_a_writer_that_never_rests_it_ends_with_what_was_there(
     rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -389,6 +390,7 @@ def test_runs_that_are_kept_local_are_counted_with_the_way_to_upload_them(rig: R
     assert "karaoke-syncd sync FILE" in rig.said()
 
 
+@pytest.mark.slow  # waits for seconds of the real clock
 @pytest.mark.parametrize(("lives", "code"), [(False, Exit.FAILED), (True, Exit.OK)])
 def test_a_run_is_followed_until_its_file_and_its_writer_have_gone(
     rig: Rig, monkeypatch: pytest.MonkeyPatch, lives: bool, code: Exit
@@ -411,6 +413,7 @@ def test_a_run_is_followed_until_its_file_and_its_writer_have_gone(
     writer.release()
 
 
+@pytest.mark.slow  # waits for seconds of the real clock
 def test_following_without_a_network_says_once_what_it_waits_for_and_how_to_stop_it(
     rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
