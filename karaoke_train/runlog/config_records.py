@@ -14,6 +14,7 @@ from karaoke_train.runlog.format import (
     RunLogError,
     encode,
     plain,
+    spelled,
 )
 from karaoke_train.runlog.objects import fields_of
 from karaoke_train.runlog.record_types import SCHEMA, RecordType
@@ -144,15 +145,8 @@ def _that_can_be_written(added: Mapping[Any, Any]) -> tuple[dict[str, Any], list
         try:
             together |= plain({key: value})
         except BadRecord as error:
-            left_out.append(f"{_name(key)}: {error}")
+            left_out.append(f"{spelled(key)}: {error}")
     return together, left_out
-
-
-def _name(key: object) -> str:
-    try:
-        return f"{key!s:.80}"
-    except Exception:  # a name's own __str__ may raise anything
-        return "a name that can't be written"
 
 
 def _holds(header: RunHeader, config: Mapping[str, Any]) -> bool:

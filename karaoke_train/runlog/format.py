@@ -101,14 +101,14 @@ def encode_what_fits(record: Mapping[str, object]) -> tuple[bytes, str]:
         try:
             sizes[path] = _size_of(path, value)
         except BadRecord as error:
-            reasons.append(f"{_spelled(path)}: {error}")
+            reasons.append(f"{spelled(*path)}: {error}")
     outer = {path[0] for path in sizes if len(path) > 1}
     size = sum(sizes.values()) + sum(len(encode({name: {}})) for name in outer)
     longest = sorted((path for path in sizes if path[0] not in KEPT_FIELDS), key=sizes.__getitem__)
     while longest and size > MAX_LINE - _ROOM_FOR_REASONS:
         path = longest.pop()
         size -= sizes[path]
-        reasons.append(f"{_spelled(path)}: of {sizes.pop(path):,} bytes, too much for one line")
+        reasons.append(f"{spelled(*path)}: of {sizes.pop(path):,} bytes, too much for one line")
     told = "; ".join(reasons[:_MOST_REASONS])
     if len(reasons) > _MOST_REASONS:
         told += f"; and {len(reasons) - _MOST_REASONS:,} more"
@@ -149,9 +149,10 @@ def _those(record: Mapping[Any, Any], paths: Iterable[_Path]) -> Record:
     return kept
 
 
-def _spelled(path: _Path) -> str:
+def spelled(*names: object) -> str:
+    """A name, or one inside another, for people."""
     try:
-        return "/".join(f"{name!s:.80}" for name in path)
+        return "/".join(f"{name!s:.80}" for name in names)
     except Exception:  # a name's own __str__ may raise anything
         return "a name that can't be written"
 

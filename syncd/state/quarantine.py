@@ -73,7 +73,7 @@ class BadLines:
 
     def all(self) -> Quarantine:
         """Those in the folder, and those that wait."""
-        return _joined(load(self._folder, self._run_id), self._waiting, KEPT)
+        return _joined(load(self._folder, self._run_id), self._waiting)
 
     def add(self, path: Path, lines: Sequence[Line]) -> None:
         """Keep the bad ones of these consecutive lines. Lines seen before count once.
@@ -90,7 +90,7 @@ class BadLines:
             return
         lines_kept = tuple(map(_bad_line, new[:KEPT]))
         added = Quarantine(str(path), len(new), new[-1].end.ordinal, lines_kept)
-        self._write(known, _joined(self._waiting, added, KEPT))
+        self._write(known, _joined(self._waiting, added))
 
     def save_again(self) -> None:
         """Try once more what the folder did not take. Raises OSError."""
@@ -100,20 +100,20 @@ class BadLines:
     def _write(self, known: Quarantine, waiting: Quarantine) -> None:
         try:
             place = self._folder / f"{self._run_id}.json"
-            atomic_json.write(place, _joined(known, waiting, KEPT))
+            atomic_json.write(place, _joined(known, waiting))
         except OSError:
             self._waiting = replace(waiting, lines=waiting.lines[:WAITING])
             raise
         self._waiting = Quarantine()
 
 
-def _joined(before: Quarantine, behind: Quarantine, most: int) -> Quarantine:
-    """Both, with the first `most` of their lines."""
+def _joined(before: Quarantine, behind: Quarantine) -> Quarantine:
+    """Both, with the first KEPT of their lines."""
     return Quarantine(
         behind.path or before.path,
         before.count + behind.count,
         max(before.upto, behind.upto),
-        (*before.lines, *behind.lines)[:most],
+        (*before.lines, *behind.lines)[:KEPT],
     )
 
 
