@@ -27,6 +27,7 @@ class TrainSettings:
 
     init: a model to start from, by its name or folder; None for a new one, around a random-init
     encoder (`from_scratch`, a name in SCRATCH_SIZES) or else around `encoder`.
+    adapter_width: channels of an adapter behind each layer of an encoder that stays frozen.
     full_checkpoint: keep a frozen encoder's weights in the model, too, not its name alone.
     synthetic: how many synthetic songs to train on, None for the songs of `voices_dir`.
     batch_size: segments per step and device. lr: peak learning rate. patience: validations
@@ -45,6 +46,7 @@ class TrainSettings:
     encoder: str = ENCODER
     freeze_encoder: bool = False
     unfreeze_layers: int = 0
+    adapter_width: int = 0
     full_checkpoint: bool = False
     synthetic: int | None = None
     voices_dir: str | None = None

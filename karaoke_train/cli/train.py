@@ -169,6 +169,11 @@ def complete(flags: Flags) -> Flags:
     asked = DEFAULTS | fast_dev | flags
     if "lr" not in fast_dev | flags:
         asked["lr"] = SCRATCH_LR if asked["from_scratch"] else TrainSettings.lr
+    if asked["adapter_width"] and (asked["init"] or asked["from_scratch"]):
+        raise click.UsageError(
+            "--adapter_width is for a pretrained Whisper, by --encoder; a model to start from "
+            "(--init) keeps the adapters that it has, and a random-init encoder is trained itself"
+        )
     if asked["voices_dir"] and asked["synthetic"]:
         raise click.UsageError(
             "--synthetic and --voices_dir are two kinds of data: give one of them"
@@ -319,6 +324,9 @@ def _model_flags() -> list[click.Parameter]:
                help="train the heads and the pitch front-end only"),
         Option(["--unfreeze_layers"], type=whole, metavar="N", section=section,
                help="freeze the encoder but for its last N layers"),
+        Option(["--adapter_width"], type=count, metavar="N", section=section,
+               help="freeze the encoder, and train an adapter of N channels behind each of its "
+               "layers; 64 is a good start, with --lr 1e-3"),
         Option(["--full_checkpoint"], is_flag=True, section=section,
                help="keep a frozen encoder's weights in the model, too (default: its name and "
                "checksum, a tenth of the size)"),

@@ -25,14 +25,20 @@ def build_model(settings: TrainSettings) -> VoiceToNotesModel:
         model = VoiceToNotesModel(_scratch_config(settings.from_scratch))
     else:
         model = _around_whisper(settings)
-    if settings.freeze_encoder or settings.unfreeze_layers:
+    if _stays(settings) or settings.unfreeze_layers:
         try:
             model.freeze_encoder(settings.unfreeze_layers)
         except ValueError as error:
             raise EncoderError(f"--unfreeze_layers {settings.unfreeze_layers}: {error}") from None
-    if settings.full_checkpoint or not settings.freeze_encoder or settings.unfreeze_layers:
+    if settings.full_checkpoint or not _stays(settings):
         model.config.encoder_source = ""  # it will be another one: its weights belong to the model
     return model
+
+
+def _stays(settings: TrainSettings) -> bool:
+    """Whether training leaves all of the encoder's weights as they are."""
+    frozen = settings.freeze_encoder or settings.adapter_width > 0
+    return frozen and not settings.unfreeze_layers
 
 
 def _around_whisper(settings: TrainSettings) -> VoiceToNotesModel:
@@ -44,7 +50,8 @@ def _around_whisper(settings: TrainSettings) -> VoiceToNotesModel:
         features={"mel_bands": encoder.config.num_mel_bins},
         encoder_source=str(folder.resolve()) if folder.is_dir() else settings.encoder,
         encoder_checksum=checksum(encoder),
-        contour=not settings.freeze_encoder or settings.unfreeze_layers > 0,
+        contour=settings.adapter_width > 0 or not _stays(settings),
+        adapter_width=settings.adapter_width,
     )
     model = VoiceToNotesModel(config)
     model.encoder.load_state_dict(encoder.state_dict())

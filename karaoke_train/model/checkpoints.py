@@ -149,8 +149,7 @@ def load_model(folder: Path | str, *, encoder: str | None = None) -> VoiceToNote
     if version not in READABLE:
         raise CheckpointError(
             f"{folder} was written in checkpoint format {version}, this version of karaoke-train "
-            f"reads {' and '.join(map(str, READABLE))}. Use the version that wrote it, or train "
-            "again."
+            f"reads {READABLE[0]} to {READABLE[-1]}. Use the version that wrote it, or train again."
         )
     if problem := code_problem(described) or adapter_problem(folder):
         raise CheckpointError(f"{folder} is not loaded: {problem}.")

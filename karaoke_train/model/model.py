@@ -5,9 +5,9 @@
     log-frequency ── harmonic stack ──▶ salience ────┴──────────────┴─▶ pitch
 
 The encoder is transformers' own, any checkpoint, run on the segment's length rather than always
-on 30 s. Differences from Whisper: position embeddings are cropped, padding is masked, and what
-the pitch front-end sees is added to the embeddings (through a projection that starts at zero, so
-that a pretrained encoder starts as itself).
+on 30 s. Differences from Whisper: position embeddings are cropped, padding is masked, what the
+pitch front-end sees is added to the embeddings, and adapters may stand behind the layers (both
+through projections that start at zero, so that a pretrained encoder starts as itself).
 
 The pitch front-end stacks shifted copies of a log-frequency spectrogram, so that a small
 convolution sees a pitch's harmonics side by side, wherever the pitch lies (the harmonic CQT of
@@ -38,8 +38,9 @@ from karaoke_train.model.decode import Posteriors
 from karaoke_train.model.losses import Logits, note_loss
 
 HARMONICS = (0.5, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0)  # basic-pitch's, and an eighth
-FORMAT = 2  # raised when versions of before cannot read what is written now
-READABLE = (1, 2)  # formats that `load_model` reads; 1 has other names in `features`
+FORMAT = 3  # raised when versions of before cannot read what is written now
+# Formats that `load_model` reads; 1 has other names in `features`, 2 no adapters.
+READABLE = (1, 2, 3)
 _FORMAT_1 = {
     "lowest": "midi_min",
     "highest": "midi_max",
@@ -58,6 +59,7 @@ class VoiceToNotesConfig(PreTrainedConfig):
         frozen encoder it is not, so that the encoder's states never change.
     salience_channels: width of the front-end's convolutions.
     head_width: width of the two convolutions in front of the onset, offset and voicing outputs.
+    adapter_width: width of the adapters behind the encoder's layers, 0 for none.
     dropout: in the heads.
     window_frames: how much the encoder hears at once, in frames of 20 ms: what it was trained on.
     encoder_source, encoder_checksum: name or folder of the Whisper whose encoder was frozen, and
@@ -76,6 +78,7 @@ class VoiceToNotesConfig(PreTrainedConfig):
         contour: bool = True,
         salience_channels: int = 16,
         head_width: int = 128,
+        adapter_width: int = 0,
         dropout: float = 0.1,
         window_frames: int = MAX_FRAMES,
         encoder_source: str = "",
@@ -92,6 +95,7 @@ class VoiceToNotesConfig(PreTrainedConfig):
         self.contour = contour
         self.salience_channels = salience_channels
         self.head_width = head_width
+        self.adapter_width = adapter_width
         self.dropout = dropout
         self.window_frames = window_frames
         self.encoder_source = encoder_source
@@ -146,6 +150,28 @@ class Contour(nn.Conv1d):
     """The pitch contour on its way into the encoder; starts at zero."""
 
 
+class FromZero(nn.Linear):
+    """A projection that starts at zero."""
+
+
+class Adapter(nn.Module):
+    """Encoder states, (batch, frames, width) -> what to add to them; starts at zero.
+
+    A bottleneck that learns for an encoder whose weights stay (Houlsby et al. 2019,
+    "Parameter-efficient transfer learning for NLP").
+    """
+
+    def __init__(self, width: int, bottleneck: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(width)
+        self.down = nn.Linear(width, bottleneck)
+        self.up = FromZero(bottleneck, width)
+
+    def forward(self, states: Tensor) -> Tensor:
+        added: Tensor = self.up(nn.functional.gelu(self.down(self.norm(states))))
+        return added
+
+
 class NoteHeads(nn.Module):
     """Encoder states and local embeddings, (batch, frames, width) each -> the logits of onset,
     offset and voicing, (batch, frames, 3), and of pitch, (batch, frames, classes).
@@ -195,6 +221,8 @@ class VoiceToNotesModel(PreTrainedModel):
             if config.pitch_frontend and config.contour
             else None
         )
+        adapted = config.encoder.encoder_layers if config.adapter_width else 0
+        self.adapters = nn.ModuleList(Adapter(width, config.adapter_width) for _ in range(adapted))
         self.heads = NoteHeads(width, settings.pitch_classes, config)
         self.post_init()
 
@@ -203,7 +231,7 @@ class VoiceToNotesModel(PreTrainedModel):
         super()._init_weights(module)
         if isinstance(module, nn.Conv2d):  # transformers' normal(0, 0.02) would start it mute
             init.kaiming_normal_(module.weight, nonlinearity="relu")
-        elif isinstance(module, Contour):
+        elif isinstance(module, Contour | FromZero):
             init.zeros_(module.weight)  # its bias, like every bias, is zero already
         elif isinstance(module, WhisperEncoder):
             module._init_weights(module)  # its sinusoids
@@ -281,8 +309,10 @@ class VoiceToNotesModel(PreTrainedModel):
         hidden = embeddings + encoder.embed_positions.weight[:frames]
         hidden = nn.functional.dropout(hidden, p=encoder.dropout, training=self.training)
         mask = _attention_mask(lengths, frames)
-        for layer in encoder.layers:
+        for index, layer in enumerate(encoder.layers):
             hidden = layer(hidden, mask)
+            if self.adapters:
+                hidden = hidden + self.adapters[index](hidden)
         states: Tensor = encoder.layer_norm(hidden)
         return states
 

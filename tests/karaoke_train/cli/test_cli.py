@@ -104,6 +104,8 @@ def test_the_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None
         (["--synthetic", "3", "--voices_dir", "x"], "two kinds of data"),
         (["--notes_dir", "x"], "needs --voices_dir"),
         (["--corpus", "csd", "--synthetic", "3"], "--corpus needs --voices_dir"),
+        (["--init", "small", "--adapter_width", "8"], "is for a pretrained Whisper, by --encoder"),
+        (["--fast_dev", "--adapter_width", "8"], "is for a pretrained Whisper, by --encoder"),
         (["--pseudo_label", "x"], "--pseudo_label needs songs with notes beside it"),
         (["evaluate", "songs", "--voices", "amateur"], "--voices needs --synthetic"),
         (["evaluate", "--synthetic", "3", "--notes_dir", "x"], "--notes_dir needs a folder"),

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch import nn
 from transformers import WhisperConfig, WhisperModel
 
 from karaoke_train.audio.features import FeatureSettings
@@ -183,7 +184,7 @@ def test_checkpoint_of_another_version_is_named(
 ) -> None:
     tiny_model.config.format = 99
     tiny_model.save_pretrained(tmp_path)
-    with pytest.raises(CheckpointError, match=r"format 99, this version .* reads 1 and 2"):
+    with pytest.raises(CheckpointError, match=r"format 99, this version .* reads 1 to 3"):
         load_model(tmp_path)
 
 
@@ -267,6 +268,46 @@ def test_around_a_frozen_encoder_heads_alone_are_saved_and_come_back_whole(
     assert said == []  # no table of what is missing: it is elsewhere
     for name, weight in model.state_dict().items():
         assert torch.equal(again.state_dict()[name], weight), name
+
+
+def test_a_whisper_with_adapters_starts_as_itself_and_only_they_and_the_heads_are_trained(
+    whisper_folder: Path,
+) -> None:
+    model = frozen(whisper_folder, freeze_encoder=False, adapter_width=4).eval()
+    batch = inputs(30, [30])
+    without = VoiceToNotesModel(model.config).eval()
+    without.load_state_dict(model.state_dict())
+    without.adapters = nn.ModuleList()
+    torch.testing.assert_close(model(**batch).pitch, without(**batch).pitch)
+    trained = {name.partition(".")[0] for name, p in model.named_parameters() if p.requires_grad}
+    assert trained == {"adapters", "contour", "heads", "salience"}
+    assert not model.has_fixed_states  # the contour goes through the encoder
+
+
+def test_adapters_are_saved_with_the_heads_and_not_with_the_encoder(
+    tmp_path: Path, whisper_folder: Path
+) -> None:
+    model = frozen(whisper_folder, freeze_encoder=False, adapter_width=4).eval()
+    for adapter in model.adapters:
+        nn.init.normal_(adapter.up.weight)
+    save_model(model, tmp_path / "best")
+    saved = load_file(tmp_path / "best" / "model.safetensors")
+    assert {name.partition(".")[0] for name in saved} == {
+        "adapters",
+        "contour",
+        "heads",
+        "salience",
+    }
+    again = load_model(tmp_path / "best")
+    batch = inputs(30, [30])
+    torch.testing.assert_close(again(**batch).onset, model(**batch).onset)
+    save_model(
+        build_model(TrainSettings(init=str(tmp_path / "best"), freeze_encoder=True)),
+        tmp_path / "further",
+    )
+    assert not any(
+        n.startswith("encoder.") for n in load_file(tmp_path / "further" / "model.safetensors")
+    )
 
 
 @pytest.mark.parametrize("how", [{"full_checkpoint": True}, {"unfreeze_layers": 1}])
