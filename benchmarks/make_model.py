@@ -56,7 +56,7 @@ class Recipe:
 
 SMALL: Final = Recipe(
     name="small",
-    words=f"--synthetic 6000 --from_scratch small {COMMON}",
+    words=f"--synthetic 4000 --from_scratch small {COMMON}",
     intro="""\
 The model that `karaoke-train transcribe` and `VoiceToNotes.from_pretrained()` use unless told
 otherwise. {parameters:.1f} M parameters: a Whisper-shaped encoder, a harmonic pitch front-end and
@@ -68,10 +68,10 @@ note heads, all trained from random weights; no weights of others are in it.""",
 )
 TINY: Final = Recipe(
     name="whisper-tiny.en",
-    words=f"--freeze_encoder --lr 1e-3 --synthetic 2000 {COMMON}",
+    words=f"--adapter_width 64 --lr 1e-3 --synthetic 1000 {COMMON}",
     intro="""\
-Heads and a harmonic pitch front-end, {own:.1f} M parameters, for the frozen encoder of OpenAI's
-`openai/whisper-tiny.en` (MIT), {encoder:.1f} M more, whose weights are not in it.
+Heads, a harmonic pitch front-end and adapters, {own:.1f} M parameters, for the frozen encoder of
+OpenAI's `openai/whisper-tiny.en` (MIT), {encoder:.1f} M more, whose weights are not in it.
 `karaoke-train transcribe --model whisper-tiny.en` takes them from the hub, or from a folder by
 `--encoder PATH`, and compares their checksum.""",
     limits="""\

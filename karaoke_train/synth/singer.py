@@ -61,7 +61,7 @@ def render(
     if voice.partials:
         dry = partials.sound(rng, *curves, count, STEP)
     else:
-        source = _source(rng, curves, count)
+        source = _source(rng, curves, max(0.0, voice.doubling), count)
         frames = tract.frame_times(count) * SAMPLE_RATE / STEP
         steps_at = np.arange(steps)
         resonances = tract.formants(rng, syllables, voice, np.interp(frames, steps_at, pitch))
@@ -204,17 +204,19 @@ def _voicing(note: Syllable | None, voice: Voice) -> float:
     return float(10.0 ** (note.level / 20) * CONSONANTS[note.consonant].voiced * voice.closure)
 
 
-def _source(rng: np.random.Generator, curves: Curves, count: int) -> np.ndarray:
-    """Pulses and breath, float32, (count,)."""
+def _source(rng: np.random.Generator, curves: Curves, doubling: float, count: int) -> np.ndarray:
+    """Pulses and breath, float32, (count,). doubling: how much weaker every second pulse is."""
     frequency = 440.0 * 2.0 ** ((curves.pitch - 69.0) / 12.0)
     phase = np.cumsum(_per_sample(frequency, count)) / SAMPLE_RATE
-    phase -= np.rint(phase)  # cycles, -1/2 to 1/2
+    pulse = np.rint(phase)
+    phase -= pulse  # cycles, -1/2 to 1/2
     harmonics = np.floor(_NYQUIST / _per_sample(frequency, count))
     half = np.sin(np.pi * phase)
     half[np.abs(half) < 1e-6] = 1e-6
     # The sum of cos(2 pi k phase) for k = 1 .. harmonics, in closed form (Winham & Steiglitz 1970).
     pulses = 0.5 * (np.sin((2 * harmonics + 1) * np.pi * phase) / half - 1.0)
     pulses *= _per_sample(curves.level * np.sqrt(frequency / 200.0), count)
+    pulses *= 1.0 - doubling * (pulse % 2)
     noise = rng.standard_normal(count, dtype=np.float32)
     noise[1:] -= 0.9 * noise[:-1]
     gusts = _per_sample(curves.breath, count) * (1.0 - half * half)  # strongest at the pulse

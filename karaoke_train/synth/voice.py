@@ -91,6 +91,9 @@ class VoiceRange:
     the longest rise of a note and the longest fall before a rest; both are drawn per note.
     closure: level of the voice through voiced consonants, of what the table has. sustain: factor
     on the length of voiced consonants; people dwell on l, m and n.
+    doubling: how much weaker every second pulse of the source is, of the first's; 0 where it is
+    drawn below. Creaky voices have it, and a formant synthesiser's roughness is it (the double
+    pulsing of Klatt and Klatt, JASA 87, 1990); the note is the pulses', not an octave below.
     hums: share of songs hummed; syllable_songs: on one syllable throughout.
     partials: the sound is a bank of sines with a spectrum of its own instead of a source and a
     tract: other means, for validation. recorded: where such singers are recorded.
@@ -135,6 +138,7 @@ class VoiceRange:
     release: Range = (0.06, 0.3)
     closure: Range = (0.05, 1.0)
     sustain: Range = (1.0, 1.0)
+    doubling: Range = (0.0, 0.0)
     hums: float = 0.05
     syllable_songs: float = 0.12
     partials: bool = False
@@ -144,11 +148,13 @@ class VoiceRange:
 TRAIN_VOICES = VoiceRange(
     "train",
     kinds=tuple(kind[0] for kind in (*KINDS, *OUTER)),
-    sustain=(0.8, 1.6),
+    sustain=(0.8, 2.4),
+    doubling=(-0.5, 0.5),
     recorded=LEVELLED,
 )
-"""Low and high voices, voiced consonants that are dwelt on and automatic gain are here alone: what
-they gave on singing by other programs is in docs/learning.md."""
+"""Low and high voices, voiced consonants that are dwelt on, double pulsing (in half of the voices)
+and automatic gain are here alone: what they gave on singing by other programs is in
+docs/learning.md."""
 
 HELD_OUT_VOICES = VoiceRange(
     "held-out",
@@ -255,6 +261,7 @@ class Voice:
     release: float
     closure: float
     sustain: float
+    doubling: float
     humming: bool
     one_syllable: bool
     partials: bool
@@ -267,10 +274,10 @@ def draw(rng: np.random.Generator, voices: VoiceRange, *, simple: bool) -> Voice
     span = 12 if simple else int(rng.integers(10, 18))
     low = 55 if simple else int(rng.integers(lowest, max(lowest + 1, highest - span + 1)))
     drawn = {field: float(rng.uniform(*getattr(voices, field))) for field in _DRAWN}
-    # Drawn only where it varies, so that the songs of other ranges stay what they were.
-    lowest_sustain, highest_sustain = voices.sustain
-    varies = lowest_sustain < highest_sustain
-    drawn["sustain"] = float(rng.uniform(*voices.sustain)) if varies else lowest_sustain
+    for field in ("sustain", "doubling"):
+        # Drawn only where it varies, so that the songs of other ranges stay what they were.
+        least, most = getattr(voices, field)
+        drawn[field] = float(rng.uniform(least, most)) if least < most else least
     return Voice(
         kind=name,
         low=low,
