@@ -7,6 +7,7 @@ import re
 from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Final, Protocol
+from urllib.parse import quote
 
 from syncd.destination.base import Row, RunRef
 from syncd.errors import Contradiction, NotCounted, ProblemCode, RunRefused, RunTrouble
@@ -21,6 +22,9 @@ def run_deleted() -> RunRefused:
     )
 
 
+_DELETED: Final = re.compile(r"(?i)(?<![\w-])deleted(?![\w-])")
+# Where a name stands that could be a word of the server's own: a run may be called `deleted`
+_BEFORE_NAME: Final = r"(?:(?<=[\"'`/])|(?<=\brun )|(?<=\bproject )|(?<=\bentity ))"
 # What servers say when their database or a part of them is in trouble, or two requests crossed
 _PASSING: Final = re.compile(
     r"(?i)internal|timed?[ -]?out|deadline|unavailable|temporar|again later|try again|overload"
@@ -28,13 +32,31 @@ _PASSING: Final = re.compile(
 )
 
 
+def without_names(words: str, *names: str) -> str:
+    """What a server says, without the names that people gave: these say nothing about the trouble.
+
+    One of letters alone may be a word of the server's own, too. It is a name beside a quote or a
+    slash, and behind what it is the name of."""
+    for name in sorted(filter(None, names), key=len, reverse=True):
+        for spelled in {name, quote(name, safe="")}:
+            own = re.escape(spelled)
+            if re.search(r"[\d_.%-]", spelled):
+                pattern = rf"(?<![\w-]){own}(?![\w-])"
+            else:
+                pattern = rf"{_BEFORE_NAME}{own}(?![\w-])|(?<![\w-]){own}(?=[\"'`/])"
+            words = re.sub(pattern, "", words, flags=re.IGNORECASE)
+    return words
+
+
+def says_deleted(words: str, ref: RunRef) -> bool:
+    """Whether a server says that somebody deleted the run."""
+    return bool(_DELETED.search(without_names(words, *ref)))
+
+
 def not_taken(words: str, ref: RunRef, status: int = 0) -> RunTrouble | RunRefused:
     """The server does not make the run, or does not take its config. status: HTTP's, where it is
     known; of a conflict wandb itself asks again."""
-    # A project may be called internal-tools: beside a quote or a slash its name says nothing
-    names = "|".join(map(re.escape, filter(None, (ref.entity, ref.project, ref.run_id))))
-    said = re.sub(rf"(?<=[\"'`/])(?:{names})(?!\w)|(?<!\w)(?:{names})(?=[\"'`/])", "", words)
-    if status != HTTPStatus.CONFLICT and not _PASSING.search(said):
+    if status != HTTPStatus.CONFLICT and not _PASSING.search(without_names(words, *ref)):
         return run_refused(words)
     return not_now(words)
 

@@ -76,6 +76,12 @@ CASES: dict[str, Case] = {
     "HTTP 403": Case(
         "status", "refused", "refuses this account (HTTP 403)", Exit.LOGIN, {"status": 403}
     ),
+    **{
+        f"somebody else's HTTP {code}": OFFLINE(
+            "page", "captive", f"not a W&B server (HTTP {code}, text/html)", how={"status": code}
+        )
+        for code in (401, 403)
+    },
     # only what carries the records: the server seems well, and nothing arrives
     **{
         f"records: HTTP {code}": Case(

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, wraps
+from http import HTTPStatus
 from typing import Any, BinaryIO, Concatenate, Final, ParamSpec, TypeVar
 from urllib.parse import quote, urlsplit
 
@@ -20,6 +21,7 @@ import orjson
 
 from karaoke_train.runlog.plain_text import one_line
 from syncd.destination.base import Labels, RemoteRun, RunRef
+from syncd.destination.refusals import without_names
 from syncd.destination.wandb.credentials import Login, host_flag, login_remedy
 from syncd.destination.wandb.http import (
     MAX_ANSWER,
@@ -47,6 +49,8 @@ DEEPEST: Final = 500  # of what it has of a run, which is written again: that ta
 MOST_OF_A_NAME: Final = 512  # characters; wandb takes 128
 _GZIP: Final = "FILESTREAM_GZIP"  # of a server's features: compressed posts are taken
 _WORTH_IT: Final = 4096  # bytes of a post from which on it is compressed
+_REFUSES: Final = (401, 403)  # the account, where it is the server that answers
+_NAMES: Final = ("entity", "project", "name", "run")  # among a question's variables
 _LATER: Final = (408, 425, 429)  # beside 5xx: the same request may be taken later
 
 _VIEWER: Final = "query Viewer { viewer { id username entity } }"
@@ -365,7 +369,8 @@ class Api:
         words, and not a trouble of the server's. most: bytes that the answer may have."""
         body = orjson.dumps({"query": query, "variables": dict(variables)})
         found = self._object(self._post("/graphql", body, most=most), rejecting=rejecting)
-        return self._data(found, rejecting=rejecting)
+        names = [str(variables.get(name) or "") for name in _NAMES]
+        return self._data(found, names, rejecting=rejecting)
 
     def _part(
         self, query: str, variables: Mapping[str, Any], whole: str, name: str
@@ -407,14 +412,14 @@ class Api:
     ) -> dict[str, Any]:
         """The JSON object that a W&B server answers with. told_by: what one of its has that refuses
         something: proxies have JSON of their own."""
-        if answer.status == 401:
-            raise self._not_logged_in(f"{self.host} does not accept the API key (HTTP 401)")
-        if answer.status == 403:
-            raise self._forbidden("HTTP 403")
         if answer.status >= 500 or answer.status in _LATER:
             raise self._trouble(answer)
         body = _read(answer)
         own = isinstance(body, dict) and any(body.get(name) for name in told_by)
+        if answer.status in _REFUSES and own:
+            raise self._account_refused(answer.status)
+        if answer.status in _REFUSES:
+            raise self.no_server(_looks_like(answer))
         if rejecting and answer.status == 413 and not own:  # a proxy's; a post may be halved
             raise Rejected(413, "the request is too large", own=False)
         if body is None:
@@ -430,14 +435,17 @@ class Api:
             raise Rejected(answer.status, words)
         return body
 
-    def _data(self, body: Mapping[str, Any], *, rejecting: bool) -> dict[str, Any]:
+    def _data(
+        self, body: Mapping[str, Any], names: Sequence[str], *, rejecting: bool
+    ) -> dict[str, Any]:
         data, errors = body.get("data"), body.get("errors")
         if isinstance(data, dict) and not errors:
             return data
         words = _error_words(errors)
-        if "permission" in words.lower() or "denied" in words.lower():
+        said = without_names(words, *names).lower()
+        if "permission" in said or "denied" in said:
             raise self._forbidden(words)
-        if isinstance(data, dict) and "not found" in words.lower():
+        if isinstance(data, dict) and "not found" in said:
             return data  # a project or run that is yet to be made
         if rejecting and errors:  # an answer that has neither data nor errors refuses nothing
             raise Rejected(200, words)
@@ -451,6 +459,11 @@ class Api:
             kind=Connection.TROUBLE,
             retry_after=wait,
         )
+
+    def _account_refused(self, status: int) -> Refused:
+        if status == HTTPStatus.UNAUTHORIZED:
+            return self._not_logged_in(f"{self.host} does not accept the API key (HTTP 401)")
+        return self._forbidden(f"HTTP {status}")
 
     def _not_logged_in(self, what: str) -> Refused:
         return Refused(
@@ -471,7 +484,7 @@ class Api:
         """What answers is no W&B server, and why that is known."""
         return Unreachable(
             f"what answers at {self.host} is not a W&B server ({words}); "
-            "a network that wants you to log in first does this",
+            "a network that wants you to log in first, or a proxy on the way, does this",
             kind=Connection.CAPTIVE,
         )
 

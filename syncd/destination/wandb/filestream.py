@@ -37,8 +37,10 @@ from syncd.destination.refusals import (
     not_taken,
     out_of_place,
     run_deleted,
+    says_deleted,
     stands_still,
     took_a_place,
+    without_names,
 )
 from syncd.destination.rows import EPOCH_TABLE, epoch_table
 from syncd.destination.wandb.api import Api, Bucket, Rejected
@@ -498,15 +500,16 @@ class FileStream:
     def _run_refused(self, rejected: Rejected) -> RunTrouble | RunRefused:
         """The server does not make the run, or does not take its config."""
         words, ref = str(rejected), self._target.ref
-        if _OTHER_SCHEMA.search(words) and self._lanes.leave(f"it answers {words!r}"):
+        is_other = _OTHER_SCHEMA.search(without_names(words, *ref))
+        if is_other and self._lanes.leave(f"it answers {words!r}"):
             return _other_lane(words)
-        if "deleted" in words:
+        if says_deleted(words, ref):
             return run_deleted()
         return not_taken(words, ref, rejected.status) if rejected.own else not_now(words)
 
     def _lines_refused(self, rejected: Rejected) -> RunTrouble | RunRefused:
         words, ref = str(rejected), self._target.ref
-        if "deleted" in words:
+        if says_deleted(words, ref):
             return run_deleted()
         first = self._next == self._began
         if first and rejected.status in NOT_TAKEN and self._lanes.leave_for(ref, words):

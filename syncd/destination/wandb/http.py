@@ -391,7 +391,7 @@ class _HttpsPool(KeepsAlive, urllib3.HTTPSConnectionPool):
 
 def describe(error: HTTPError, host: str) -> str:
     """What kept a request from being answered, in words; never with the request in them."""
-    text = str(error).lower()
+    text = str(error).lower().replace(host.lower(), "")  # which may be called closed.example
     if isinstance(error, ProxyError):
         if isinstance(error.original_error, NewConnectionError | ConnectTimeoutError):
             return f"the proxy on the way to {host} can't be reached"

@@ -25,8 +25,10 @@ from syncd.destination.refusals import (
     not_taken,
     out_of_place,
     run_deleted,
+    says_deleted,
     stands_still,
     took_a_place,
+    without_names,
 )
 from syncd.destination.rows import attempt_at, epoch_table, row
 from syncd.destination.wandb.api import TIMEOUT, Api, Rejected
@@ -62,12 +64,11 @@ ANSWERS: Final = 10.0  # beyond what the SDK itself is told to wait, on a busy m
 FINISH: Final = 60.0  # to upload summary, table and media at the end
 # in media/images/KEY_STEP_SHA256.png, or without a suffix where the file has none
 _MEDIA_ID: Final = re.compile(r"_\d+_[0-9a-f]{20}(?=\.|$)")
-# What the SDK's checks of names, and servers, say of one that can't be; and an answer with data of
-# the server's own, such as that there is no such run. Not its status alone: a proxy has one, too,
-# and the SDK puts its words in the place of the server's, beside no data
-_NOT_TAKEN: Final = re.compile(
-    r'returned error (?P<status>400|404|409|422): \{"data":\{|(?i:invalid (project|entity|run))'
-)
+# What the SDK's checks of names, and servers, say of one that can't be
+_INVALID: Final = re.compile(r"(?i)invalid (project|entity|run)")
+# An answer with data of the server's own, such as that there is no such run. Not its status alone:
+# a proxy has one, too, and the SDK puts its words in the place of the server's, beside no data
+_NOT_TAKEN: Final = re.compile(r'returned error (400|404|409|422): \{"data":\{')
 # A page of what is between the server and us; in JSON, Go writes a `<` as \u003c
 _PAGE: Final = re.compile(r"(?i)(<|\\u003c)(!doctype|html|head|body|\?xml)")
 
@@ -380,7 +381,8 @@ class WandbSdk:
         except WorkerFailed as failed:
             self._api.viewer()  # everybody's trouble, or the user's, has its own words
             error = self._explained(str(failed))
-            if isinstance(error, RunTrouble) and "timed out" in error.what:
+            said = without_names(error.what, *self._target.ref)
+            if isinstance(error, RunTrouble) and "timed out" in said:
                 self._pool.was_slow()
             raise error from None
         except NoAnswer:
@@ -394,11 +396,13 @@ class WandbSdk:
     def _explained(self, words: str) -> RunTrouble | RunRefused:
         key = self._api.login.key
         words = words.replace(key, "***") if key else words
+        ref = self._target.ref
         if not _PAGE.search(words):
-            if "deleted" in words:
+            if says_deleted(words, ref):
                 return run_deleted()
-            if found := _NOT_TAKEN.search(words):
-                return not_taken(words, self._target.ref, int(found["status"] or 0))
+            found = _NOT_TAKEN.search(words)
+            if found or _INVALID.search(without_names(words, *ref)):
+                return not_taken(words, ref, int(found[1]) if found else 0)
         return RunTrouble(
             f"wandb's SDK: {words}",
             meaning="The records are safe on disk",

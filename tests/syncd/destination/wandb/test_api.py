@@ -141,6 +141,43 @@ def test_a_refusal_is_the_users_to_mend(
     assert (error.value.kind, command in error.value.remedy) == (kind, True)
 
 
+@pytest.mark.parametrize("status", [401, 403])
+@pytest.mark.parametrize("kind", ["page", "foreign_json"])
+def test_a_refusal_of_what_is_in_between_is_not_the_accounts(
+    wandb: WandbServer, status: int, kind: str
+) -> None:
+    wandb.fault(kind, status=status)
+    ref = RunRef(ENTITY, "songs", "r1")
+    for question in (
+        lambda api: api.viewer(),
+        lambda api: api.remote_run(ref),
+        lambda api: api.upsert(ref, name="n", config="{}", program="", labels=Labels()),
+        lambda api: api.file_stream(ref, b"{}"),
+    ):
+        with pytest.raises(Unreachable, match=f"not a W&B server .HTTP {status}, ") as error:
+            question(ask(wandb))
+        assert error.value.kind == "captive"
+
+
+@pytest.mark.parametrize(
+    ("project", "message", "error"),
+    [
+        ("permission-study", "permission denied", Refused),
+        ("permission-study", "project permission-study is archived", Unreachable),
+        ("not found", "project 'not found' is archived", Unreachable),
+        ("denied", "you may not write to 'denied'", Unreachable),
+    ],
+)
+def test_the_names_in_an_answer_say_nothing_about_it(
+    project: str, message: str, error: type[Exception], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = {"data": {"model": None}, "errors": [{"message": message}]}
+    api = Api(Login("http://127.0.0.1:9", "", "key"))
+    monkeypatch.setattr(api, "http", Answers(json.dumps(told).encode()))
+    with pytest.raises(error):
+        api.remote_run(RunRef("team", project, "r1"))
+
+
 def test_a_key_that_is_not_known_or_not_there_or_no_key(wandb: WandbServer) -> None:
     for key, words in (("b" * 40, "does not accept"), ("", "nobody is logged in")):
         with pytest.raises(Refused, match=words):
@@ -193,10 +230,16 @@ def test_a_closed_server_is_asked_nothing(wandb: WandbServer) -> None:
         (ConnectTimeoutError("x"), "no connection to h within"),
         (NameResolutionError("h", None, gaierror()), "name h can't be resolved"),
         (ProtocolError("x"), "h can't be reached (ProtocolError)"),
+        (ProtocolError("h closed it"), "the connection to h was cut"),
     ],
 )
 def test_each_failed_request_has_its_words(error: HTTPError, words: str) -> None:
     assert words in describe(error, "h")
+
+
+def test_a_hosts_name_says_nothing_about_its_trouble() -> None:
+    error = ProtocolError("HTTPConnection(host='refused.closed.example', port=80): x")
+    assert "can't be reached (ProtocolError)" in describe(error, "refused.closed.example")
 
 
 @pytest.mark.parametrize(

@@ -82,7 +82,7 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DirectBench]:
     ) as server:
         yield DirectBench(server)
         assert server.graphql.unknown == []
-        runs = server.dump()["team"]["songs"].values()
+        runs = server.dump().get("team", {}).get("songs", {}).values()
         assert [run["overwrites"] for run in runs if run["overwrites"]] == []
 
 
@@ -191,6 +191,8 @@ def test_an_end_behind_a_sign_of_life_without_an_answer_is_not_believed(bench: D
         ({"kind": "status", "status": 500}, Unreachable),
         ({"kind": "status", "status": 401}, Refused),
         ({"kind": "status", "status": 403}, Refused),
+        ({"kind": "page", "status": 403}, Unreachable),
+        ({"kind": "foreign_json", "status": 401}, Unreachable),
         ({"kind": "status", "status": 409}, RunTrouble),
     ],
     ids=str,
@@ -432,6 +434,20 @@ def test_a_deleted_run_waits_for_a_decision(bench: DirectBench) -> None:
     with pytest.raises(RunRefused, match="was deleted at the server") as refused:
         run.open()
     assert refused.value.code == "deleted"
+
+
+def test_a_server_that_names_a_project_called_deleted_something_says_no_run_is_deleted(
+    bench: DirectBench,
+) -> None:
+    target = replace(Run(bench).target, project="deleted-runs")
+    words = "project deleted-runs can't be written"
+    bench.server.fault("status", operation="UpsertBucket", status=400, message=words)
+    try:
+        with pytest.raises(RunRefused, match="does not take the run") as refused:
+            bench.uploader(target).open()
+    finally:
+        bench.repair()
+    assert refused.value.code == "refused"
 
 
 def test_a_sign_of_life_comes_for_open_runs_alone(bench: DirectBench) -> None:

@@ -16,7 +16,7 @@ from syncd.destination.wandb.definitions import wandb_config
 from syncd.destination.wandb.sdk import WandbSdk
 from syncd.destination.wandb.worker import Finish, Open
 from syncd.destination.wandb.worker_pool import NoAnswer, Worker, WorkerPool
-from syncd.errors import Refused, RunRefused, RunTrouble, Unreachable
+from syncd.errors import ProblemCode, Refused, RunRefused, RunTrouble, Unreachable
 from syncd.source.lines import Lines
 from tests.fakes.wandb_server import WandbServer
 from tests.fakes.wandb_world import World
@@ -132,6 +132,7 @@ def test_a_deleted_run_waits_for_a_decision(bench: WandbBench) -> None:
         "Failed to get resume status for run r1: returned error 404: "
         '{"data":null,"errors":[{"message":"404 page not found"}]}',
         'Failed to get resume status for run r1: returned error 422: {"data":null}',
+        'upsert: returned error 403: {"data":null,"errors":[{"message":"Forbidden"}]}',
     ],
 )
 def test_the_sdks_words_for_what_is_in_between_refuse_no_run(bench: WandbBench, words: str) -> None:
@@ -155,6 +156,20 @@ def test_the_sdks_words_for_a_name_that_can_not_be_wait_for_a_person(
 ) -> None:
     uploader = WandbSdk(Run(bench).target, bench.asks, bench.pool)
     assert isinstance(uploader._explained(f"CommError: {words}"), RunRefused)
+
+
+def test_the_names_in_the_sdks_words_say_nothing_about_them(bench: WandbBench) -> None:
+    target = Run(bench).target
+    named = replace(target, project="deleted-runs", entity="data")
+    uploader = WandbSdk(named, bench.asks, bench.pool)
+    slow = "CommError: Post https://h/files/data/deleted-runs/r1/file_stream: EOF"
+    assert isinstance(uploader._explained(slow), RunTrouble)
+    told = (
+        'returned error 404: {"data":{"model":null},"errors":[{"message":"deleted-runs is none"}]}'
+    )
+    refused = uploader._explained(f"CommError: {told}")
+    assert isinstance(refused, RunRefused)
+    assert refused.code == ProblemCode.REFUSED
 
 
 def test_a_key_that_is_not_known_is_the_users_to_mend(bench: WandbBench) -> None:
