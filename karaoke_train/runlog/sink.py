@@ -3,8 +3,8 @@
 Lines that can't be written wait in memory, at most BUFFER bytes of them; when that is full, new
 ones are lost, not the oldest. A file that was deleted from under its writer is written anew from
 the one that is still open; one that was moved is appended to where it is now. One that takes no
-writes, as an error had its file system made read-only, goes on in the file of its name once that
-file system is mounted anew.
+writes, as an error had its file system made read-only or its server has forgotten it, goes on in
+the file of its name once that file system is mounted anew.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ BUFFER: Final = 64 << 20
 # loses patience: Docker kills 10 s after its SIGTERM, Slurm 30 s, systemd 90 s.
 CLOSE_WAIT: Final = 5.0
 RETRY_EVERY: Final = 0.1  # seconds between tries within them
+_HEAD: Final = 4096  # bytes of a file by which it is known: they hold the run's id and the part's
 
 
 class Sink:
@@ -60,6 +61,8 @@ class Sink:
         self._sealed = False  # the last line was taken: later ones would stand behind an `end`
         self._dirty = False  # written, and not yet fsynced
         self._unlinked = False  # the file was deleted, and is not yet written again
+        self._size = os.fstat(descriptor).st_size  # bytes of it that are written
+        self._head = b""
         # A file's bytes may be on the disk and its name not: fsync(2) of the file does not see to
         # the folder's entry, and a power cut then takes all of it
         self._unsynced = set(unsynced)
@@ -140,11 +143,14 @@ class Sink:
             # nothing of it is in the processor's caches by then
             written = os.write(self._fd, data)
             self._dirty = True
+            self._size += written
             if written == len(data):  # nearly always
                 return b""
             data = data[written:]
             while data:
-                data = data[_write(self._fd, data) :]
+                written = _write(self._fd, data)
+                self._size += written
+                data = data[written:]
         except OSError as error:
             # Whatever it is, it may pass: ENOSPC and EDQUOT when somebody makes room, EIO and
             # ESTALE when a server is back, EFBIG when a limit is raised (Python ignores SIGXFSZ,
@@ -224,6 +230,8 @@ class Sink:
         # to be learnt all the same, for the lock beside it and for what the user is told.
         try:
             path = _current_path(self._fd, self.path)
+            if len(self._head) < min(_HEAD, self._size):
+                self._head = os.pread(self._fd, _HEAD, 0)
         except OSError:
             # EACCES, ESTALE, EIO: the folder can't be looked into, which says nothing about the
             # file. Taken for deleted, a mount that was away for a second would double it.
@@ -232,7 +240,10 @@ class Sink:
             if path is None:
                 self._restore()
             else:
-                self._keep_lock(path)
+                # None is made where the file isn't: the folder of a mount that is away is to stay
+                # empty, and so is a new mount that is yet to get what was there
+                if _is_at(path, self._fd):
+                    self._keep_lock(path)
                 self.path = path
             self._unlinked = False
             self._warned.discard("restore")
@@ -276,23 +287,58 @@ class Sink:
         mounted anew: the one that we have open is on the old one, which takes no writes again."""
         # ext4's errors=remount-ro, and `umount --lazy` of a server that was away. Not made where
         # there is none: below a mount that is away is a folder too, and the log would be doubled
-        if self._lock.lost:  # somebody else may write there
-            return
         flags = os.O_RDWR | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
         try:
             descriptor = os.open(self.path, flags)
         except OSError:
             return
         try:
-            is_ours = not _is_at(self.path, self._fd) and _copy_rest(self._fd, descriptor)
+            is_ours = self._goes_on_in(descriptor)
         except OSError:  # what was copied is behind the same lines at the next try
             is_ours = False
         if not is_ours:
             os.close(descriptor)
             return
         old, self._fd, self._dirty = self._fd, descriptor, True
+        self._size = os.fstat(descriptor).st_size
         with suppress(OSError):  # see `close`
             os.close(old)
+
+    def _goes_on_in(self, target: int) -> bool:
+        """Whether a file that has our file's name is that file on a disk that was mounted anew, and
+        nobody else writes it; what ours has more is in it then. Raises OSError."""
+        if not stat.S_ISREG(os.fstat(target).st_mode):
+            return False
+        try:
+            if os.path.samestat(os.fstat(target), os.fstat(self._fd)):
+                return False
+            is_stale = False
+        except OSError as error:
+            if error.errno != errno.ESTALE:
+                raise
+            is_stale = True  # its server was started anew: of what is open, nothing can be read
+        if os.pread(target, len(self._head), 0) != self._head[: os.fstat(target).st_size]:
+            return False
+        self._keep_lock(self.path)
+        if self._lock.lost:  # somebody else may write there
+            return False
+        return self._has_all(target) if is_stale else _copy_rest(self._fd, target)
+
+    def _has_all(self, target: int) -> bool:
+        """Whether what is on the disk anew is as long as what was written; where it is shorter, the
+        rest is with nobody any more, and what waits goes on behind it."""
+        size = os.fstat(target).st_size
+        if not self._head or not len(self._head) <= size <= self._size:
+            return False
+        if size < self._size:
+            warn(
+                f"{self.path}: the last {self._size - size:,} bytes that were written did not get "
+                "to the disk before its server forgot the open file: these records are lost. The "
+                "run goes on behind what is there."
+            )
+            if os.pread(target, 1, size - 1) != b"\n":
+                _write(target, b"\n")
+        return True
 
     def _publish(self, draft: Path) -> Path:
         """Give the whole file its name back; another one where somebody took it meanwhile."""
@@ -376,8 +422,6 @@ def _copy(source: int, target: int, offset: int = 0) -> None:
 def _copy_rest(source: int, target: int) -> bool:
     """Write behind the target's bytes what the source has more; whether the target's are those that
     the source begins with, else nothing is written. A crash may have taken the last of them."""
-    if not stat.S_ISREG(os.fstat(target).st_mode):
-        return False
     offset = end = 0
     while there := os.pread(target, 1 << 20, offset):
         if os.pread(source, len(there), offset) != there:

@@ -9,12 +9,13 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from karaoke_train.runlog import sink as module
 from karaoke_train.runlog.layout import LOG_FILES, lock_path
-from karaoke_train.runlog.lock import Lock, holder_of
+from karaoke_train.runlog.lock import Held, Lock, holder_of
 from karaoke_train.runlog.sink import Sink, open_new
 from tests.karaoke_train.runlog.files import warned
 
@@ -565,6 +566,96 @@ def test_what_a_failed_disk_shows_in_place_of_lost_lines_is_not_copied(
             sink.write(b"b\n")
         sink.flush()
         assert path.read_bytes() == b"a\n"
+
+
+def forgotten(sink: Sink, path: Path, there: bytes, patch: pytest.MonkeyPatch) -> None:
+    """The server of the open file was started anew and knows nothing of it; a new mount has these
+    bytes under its name."""
+    stale, close = {sink._fd}, os.close
+
+    def closed(descriptor: int) -> None:
+        close(descriptor)
+        stale.discard(descriptor)  # its number may be another file's now
+
+    def refusing(call: Callable[..., Any]) -> Callable[..., Any]:
+        def called(descriptor: int, *arguments: Any) -> Any:
+            if descriptor in stale:
+                raise OSError(errno.ESTALE, "Stale file handle")
+            return call(descriptor, *arguments)
+
+        return called
+
+    for name in ("write", "pread", "fstat", "fsync"):
+        patch.setattr(os, name, refusing(getattr(os, name)))
+    patch.setattr(os, "close", closed)
+    os.link(path, path.with_name("on the old mount"))
+    path.unlink()
+    path.write_bytes(there)
+
+
+def test_a_file_that_its_server_has_forgotten_goes_on_on_the_new_mount(
+    sink: Sink, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sink.write(b"a\n")
+    sink.flush()
+    with monkeypatch.context() as patch:
+        forgotten(sink, path, b"a\n", patch)
+        with pytest.warns(UserWarning, match="Stale file handle"):
+            sink.write(b"b\n")
+        sink.flush()
+        sink.write(b"c\n")
+        assert path.read_bytes() == b"a\nb\nc\n"
+    with pytest.raises(Held):
+        Lock(lock_path(path)).acquire()
+
+
+@pytest.mark.parametrize("there", [b"a\nb\n", b"a\nb\nc"])
+def test_what_a_server_lost_with_a_file_that_it_forgot_is_said(
+    sink: Sink, path: Path, monkeypatch: pytest.MonkeyPatch, there: bytes
+) -> None:
+    sink.write(b"a\nb\n")
+    sink.flush()
+    sink.write(b"cc\n")
+    with monkeypatch.context() as patch:
+        forgotten(sink, path, there, patch)
+        with pytest.warns(UserWarning, match="Stale file handle"):
+            sink.write(b"d\n")
+        with pytest.warns(UserWarning, match=f"the last {7 - len(there)} bytes .* lost"):
+            sink.flush()
+        assert path.read_bytes() == there.removesuffix(b"\n") + b"\nd\n"
+
+
+@pytest.mark.parametrize("there", [b"other\n", b"a\nand more\n", b""])
+def test_a_forgotten_file_goes_on_in_no_other(
+    sink: Sink, path: Path, monkeypatch: pytest.MonkeyPatch, there: bytes
+) -> None:
+    sink.write(b"a\n")
+    sink.flush()
+    with monkeypatch.context() as patch:
+        forgotten(sink, path, there, patch)
+        with pytest.warns(UserWarning, match="Stale file handle"):
+            sink.write(b"b\n")
+        sink.flush()
+        assert path.read_bytes() == there
+        assert list(sink._waiting) == [b"b\n"]
+
+
+def test_no_lock_is_made_where_the_file_is_not(
+    sink: Sink, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Below a mount that is away, or in a new one that is yet to get what was there: whoever copies
+    it finds the place empty."""
+    sink.write(b"a\n")
+    with monkeypatch.context() as patch:
+        mounted_anew(sink, path, None, patch)
+        shutil.rmtree(lock_path(path).parent)
+        with pytest.warns(UserWarning, match="Read-only"):
+            sink.write(b"b\n")
+        sink.flush()
+        assert not lock_path(path).parent.exists()
+        path.write_bytes(b"a\n")
+        sink.flush()
+        assert (path.read_bytes(), lock_path(path).exists()) == (b"a\nb\n", True)
 
 
 def test_a_file_on_another_disk_that_somebody_else_writes_is_left_alone(
