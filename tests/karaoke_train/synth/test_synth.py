@@ -293,12 +293,29 @@ def test_voiced_consonants_may_be_dwelt_on() -> None:
         voices = replace(TRAIN_VOICES, sustain=(factor, factor))
         return [
             syllable.lead
-            for seed in range(4)
+            for seed in range(12)
             for syllable in rendered(seed, voices)[1]
             if syllable.consonant in ("m", "n", "l")
         ]
 
     assert np.median(leads(2.5)) > 1.6 * np.median(leads(1.0))
+
+
+@pytest.mark.parametrize(("doubling", "least", "most"), [(0.0, 0.0, 0.01), (0.5, 0.2, 0.5)])
+def test_every_second_pulse_may_be_weaker_which_sounds_half_as_high_besides(
+    doubling: float, least: float, most: float
+) -> None:
+    steps = np.ones(201)
+    curves = singer.Curves(pitch=57 * steps, level=steps, breath=0 * steps)  # 220 Hz
+    sound = singer._source(np.random.default_rng(1), curves, doubling, RATE)
+    spectrum = np.abs(np.fft.rfft(sound * np.hanning(RATE)))
+    assert least <= spectrum[550] / spectrum[440] <= most
+
+
+def test_half_of_the_voices_to_train_on_have_double_pulses() -> None:
+    drawn = [draw(np.random.default_rng(s), TRAIN_VOICES, simple=False).doubling for s in range(80)]
+    assert 0.3 < np.mean(np.array(drawn) > 0) < 0.7
+    assert draw(np.random.default_rng(1), AMATEUR_VOICES, simple=False).doubling == 0.0
 
 
 def test_melodies_have_rests_repeats_steps_leaps_and_melisma() -> None:
