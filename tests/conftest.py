@@ -103,9 +103,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         for mark in needs(item.path, getattr(item, "fixturenames", ())):
             item.add_marker(mark)
     if config.option.quick:
-        left_out = [item for item in items if any(map(item.get_closest_marker, MARKS))]
+        left_out = [
+            item for item in items if any(mark.name in MARKS for mark in item.iter_markers())
+        ]
         config.hook.pytest_deselected(items=left_out)
-        items[:] = [item for item in items if item not in set(left_out)]
+        unwanted = set(left_out)
+        items[:] = [item for item in items if item not in unwanted]
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -12,7 +12,7 @@ from math import log2
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy import fft, signal
+import scipy
 
 from karaoke_train.audio.degrade import add_noise, reverberate
 from karaoke_train.audio.units import Range
@@ -85,19 +85,19 @@ def pitch_shift(
     if ratio == 1 or not all(0 <= note.pitch + moved <= 127 for note in notes):
         return sound, tuple(notes)
     stretched = _stretch(sound, float(ratio))
-    played = signal.resample_poly(stretched, ratio.denominator, ratio.numerator)[: len(sound)]
+    played = scipy.signal.resample_poly(stretched, ratio.denominator, ratio.numerator)[: len(sound)]
     played = np.pad(played, (0, len(sound) - len(played))).astype(np.float32)
     return played, tuple(replace(note, pitch=note.pitch + moved) for note in notes)
 
 
 def _stretch(sound: np.ndarray, factor: float) -> np.ndarray:
     """The sound `factor` times as long at the same pitch, float32."""
-    window = signal.windows.hann(_WINDOW, sym=False).astype(np.float32)
+    window = scipy.signal.windows.hann(_WINDOW, sym=False).astype(np.float32)
     count = max(2, -(-len(sound) // _HOP) + 1)  # frames, centred on multiples of the hop
     padded = np.zeros(count * _HOP + _WINDOW, np.float32)
     padded[_WINDOW // 2 : _WINDOW // 2 + len(sound)] = sound
     cuts = np.lib.stride_tricks.sliding_window_view(padded, _WINDOW)[::_HOP][:count]
-    spectrum = fft.rfft(cuts * window, axis=1)
+    spectrum = scipy.fft.rfft(cuts * window, axis=1)
     # Output frame n looks at n / factor of the input: magnitudes between two frames, phases
     # carried on by what the phase of each bin gains from one frame to the next.
     position = np.arange(int((count - 1) * factor) + 1) / factor
@@ -111,7 +111,7 @@ def _stretch(sound: np.ndarray, factor: float) -> np.ndarray:
     gained = excess - 2 * np.pi * np.rint(excess / (2 * np.pi)) + expected
     turned = phase[0] + np.cumsum(gained[before], axis=0, dtype=np.float64)
     turned = np.remainder(np.vstack([phase[:1], turned[:-1]]), 2 * np.pi).astype(np.float32)
-    frames = fft.irfft(magnitude * (np.cos(turned) + 1j * np.sin(turned)), axis=1) * window
+    frames = scipy.fft.irfft(magnitude * (np.cos(turned) + 1j * np.sin(turned)), axis=1) * window
     parts = frames.reshape(len(frames), -1, _HOP)
     out = np.zeros((len(frames) + parts.shape[1], _HOP), np.float32)
     for part in range(parts.shape[1]):

@@ -11,8 +11,8 @@ import io
 from dataclasses import dataclass, replace
 
 import numpy as np
+import scipy
 import soundfile
-from scipy import fft, signal
 
 from karaoke_train.audio.units import SAMPLE_RATE, Range
 
@@ -93,12 +93,12 @@ def add_noise(
 
     slope: dB per octave, 0 white, -3 pink, -6 brown. Silence stays silent.
     """
-    size = fft.next_fast_len(len(sound), real=True)
-    frequency = np.maximum(fft.rfftfreq(size, 1.0 / SAMPLE_RATE), 40.0)
-    spectrum = np.asarray(fft.rfft(rng.standard_normal(size, dtype=np.float32)))
+    size = scipy.fft.next_fast_len(len(sound), real=True)
+    frequency = np.maximum(scipy.fft.rfftfreq(size, 1.0 / SAMPLE_RATE), 40.0)
+    spectrum = np.asarray(scipy.fft.rfft(rng.standard_normal(size, dtype=np.float32)))
     if slope:
         spectrum *= (frequency ** (slope / 6.02)).astype(np.float32)
-    noise = fft.irfft(spectrum, size)[: len(sound)]
+    noise = scipy.fft.irfft(spectrum, size)[: len(sound)]
     spread = float(np.sqrt(np.mean(np.square(noise, dtype=np.float64)))) + 1e-12
     return np.asarray(sound + rms(sound) * 10.0 ** (-snr / 20) / spread * noise, np.float32)
 
@@ -126,7 +126,7 @@ def reverberate(
     count = max(64, int(decay * SAMPLE_RATE))
     time = np.arange(count) / SAMPLE_RATE
     tail = rng.standard_normal(count) * 10.0 ** (-3.0 * time / decay)
-    dark = np.asarray(signal.lfilter([0.35], [1.0, -0.65], tail))
+    dark = np.asarray(scipy.signal.lfilter([0.35], [1.0, -0.65], tail))
     blend = np.minimum(time / decay, 1.0)
     tail = (1.0 - blend) * tail + blend * dark
     tail[: int(rng.uniform(0.002, 0.02) * SAMPLE_RATE)] = 0.0
@@ -136,7 +136,9 @@ def reverberate(
             tail[at] += rng.choice([-1.0, 1.0]) * rng.uniform(0.5, 3.0)
     tail *= np.sqrt(wet / (np.sum(tail**2) + 1e-12))
     tail[0] = 1.0
-    return np.asarray(signal.oaconvolve(sound, tail.astype(np.float32))[: len(sound)], np.float32)
+    return np.asarray(
+        scipy.signal.oaconvolve(sound, tail.astype(np.float32))[: len(sound)], np.float32
+    )
 
 
 def through_microphone(
@@ -147,15 +149,15 @@ def through_microphone(
     bumps: dB, spread of the response between the two. Its phase is linear and its delay taken
     away, as the response is laid over the spectrum of the whole sound.
     """
-    size = fft.next_fast_len(len(sound) + SAMPLE_RATE // 8, real=True)
-    frequency = fft.rfftfreq(size, 1.0 / SAMPLE_RATE)
+    size = scipy.fft.next_fast_len(len(sound) + SAMPLE_RATE // 8, real=True)
+    frequency = scipy.fft.rfftfreq(size, 1.0 / SAMPLE_RATE)
     knots = np.geomspace(60.0, SAMPLE_RATE / 2, 9)
     octaves = np.log2(np.maximum(frequency, 20.0))
     response = np.interp(octaves, np.log2(knots), rng.normal(0.0, bumps, len(knots)))
     response -= 12.0 * np.maximum(np.log2(low) - octaves, 0.0)  # dB; 12 per octave below
     response -= 24.0 * np.maximum(octaves - np.log2(high), 0.0)
-    spectrum = fft.rfft(sound, size) * (10.0 ** (response / 20)).astype(np.float32)
-    return np.asarray(fft.irfft(spectrum, size)[: len(sound)], np.float32)
+    spectrum = scipy.fft.rfft(sound, size) * (10.0 ** (response / 20)).astype(np.float32)
+    return np.asarray(scipy.fft.irfft(spectrum, size)[: len(sound)], np.float32)
 
 
 def overdrive(sound: np.ndarray, drive: float) -> np.ndarray:

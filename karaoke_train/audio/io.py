@@ -9,8 +9,8 @@ from math import gcd
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
+import scipy
 import soundfile
-from scipy.signal import firwin, resample_poly
 
 from karaoke_train.audio.units import SAMPLE_RATE
 
@@ -139,7 +139,7 @@ class Reader:
         sound = self._frames(start * self._down, min(self._file.frames, end * self._down))
         if self._up != self._down:
             window = _window(max(self._up, self._down))
-            sound = resample_poly(sound, self._up, self._down, window=window)
+            sound = scipy.signal.resample_poly(sound, self._up, self._down, window=window)
         block = np.asarray(sound[self._next - start * self._up : until - start * self._up])
         self._check(block)
         return block
@@ -178,7 +178,7 @@ def _mixed(sound: np.ndarray) -> np.ndarray:
 @lru_cache(maxsize=4)
 def _window(steps: int) -> np.ndarray:
     """What `resample_poly` filters with by default, made once and not for each block."""
-    taps = firwin(20 * steps + 1, 1.0 / steps, window=("kaiser", 5.0))
+    taps = scipy.signal.firwin(20 * steps + 1, 1.0 / steps, window=("kaiser", 5.0))
     return np.asarray(taps, np.float32)
 
 

@@ -16,7 +16,6 @@ from __future__ import annotations
 from dataclasses import astuple, dataclass
 from typing import TYPE_CHECKING
 
-import mir_eval
 import numpy as np
 
 from karaoke_train.audio.units import FRAME_SECONDS
@@ -107,11 +106,14 @@ def count_notes(reference: Sequence[Note], estimated: Sequence[Note]) -> Counts:
     sizes = Counts(reference=len(reference), estimated=len(estimated))
     if not reference or not estimated:
         return sizes
+    # not at the top: it brings most of scipy along, also where pitches alone are counted
+    from mir_eval import transcription
+
     ref_times, ref_hz = _arrays(reference)
     est_times, est_hz = _arrays(estimated)
-    match = mir_eval.transcription.match_notes
+    match = transcription.match_notes
     pitch = {"onset_tolerance": ONSET_TOLERANCE, "pitch_tolerance": PITCH_TOLERANCE}
-    onsets = mir_eval.transcription.match_note_onsets(ref_times, est_times, ONSET_TOLERANCE)
+    onsets = transcription.match_note_onsets(ref_times, est_times, ONSET_TOLERANCE)
     pitched = match(ref_times, ref_hz, est_times, est_hz, offset_ratio=None, **pitch)
     full = match(
         ref_times,

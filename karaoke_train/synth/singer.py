@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from scipy import fft, signal
+import scipy
 
 from karaoke_train.audio.units import SAMPLE_RATE
 from karaoke_train.synth import partials, tract
@@ -110,10 +110,10 @@ def _change(syllable: Syllable, before: Syllable, voice: Voice) -> float:
 
 def _second_order(target: np.ndarray, omega: float, damping: float) -> np.ndarray:
     """`target` through a resonance of `omega` rad/s; below damping 1 it overshoots."""
-    numerator, denominator = signal.bilinear(
+    numerator, denominator = scipy.signal.bilinear(
         [omega**2], [1.0, 2 * damping * omega, omega**2], SAMPLE_RATE / STEP
     )
-    return np.asarray(signal.lfilter(numerator, denominator, target - target[0]) + target[0])
+    return np.asarray(scipy.signal.lfilter(numerator, denominator, target - target[0]) + target[0])
 
 
 def _ornament(
@@ -266,11 +266,11 @@ def _add_hiss(rng: np.random.Generator, sound: np.ndarray, hiss: Hiss) -> None:
     count = min(int(hiss.length * SAMPLE_RATE), len(sound) - start)
     if count < 32:
         return
-    size = fft.next_fast_len(count)
-    frequency = fft.rfftfreq(size, 1.0 / SAMPLE_RATE)
+    size = scipy.fft.next_fast_len(count)
+    frequency = scipy.fft.rfftfreq(size, 1.0 / SAMPLE_RATE)
     shape = np.exp(-0.5 * ((frequency - hiss.centre) / hiss.width) ** 2)
     spectrum = shape * np.exp(2j * np.pi * rng.random(len(shape)))
-    noise = fft.irfft(spectrum, size)[:count]
+    noise = scipy.fft.irfft(spectrum, size)[:count]
     noise *= np.sin(np.pi * np.arange(count) / count) ** 0.7
     sound[start : start + count] += hiss.level / (np.sqrt(np.mean(noise**2)) + 1e-12) * noise
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy import fft
+import scipy
 
 from karaoke_train.audio.units import SAMPLE_RATE
 from karaoke_train.synth.performance import CONSONANTS, NASAL
@@ -82,9 +82,9 @@ def voiced(
     out = np.zeros((frames + _FFT // HOP, HOP), np.float32)
     for start in range(0, frames, _BLOCK):
         block = slice(start, min(start + _BLOCK, frames))
-        spectrum = fft.rfft(cuts[block] * window, _FFT, axis=1)
+        spectrum = scipy.fft.rfft(cuts[block] * window, _FFT, axis=1)
         spectrum *= _response(resonances[block], voice.bandwidths, corner[block])
-        sound = fft.irfft(spectrum, _FFT, axis=1).reshape(len(spectrum), -1, HOP)
+        sound = scipy.fft.irfft(spectrum, _FFT, axis=1).reshape(len(spectrum), -1, HOP)
         for part in range(sound.shape[1]):
             out[block.start + part : block.stop + part] += sound[:, part]
     return out.reshape(-1)[HOP : HOP + len(source)]

@@ -224,7 +224,7 @@ def _record(line: bytes) -> dict[str, Any] | None:
 
 def offset_of(data: bytes, ordinal: int) -> int:
     """Where line `ordinal` begins."""
-    return sum(len(line) + 1 for line in data.split(b"\n")[:ordinal])
+    return sum(len(line) + 1 for line in data.split(b"\n", ordinal)[:ordinal])
 
 
 __all__ = ["NAME", "OVERLONG", "URL", "Line", "RunTrouble", "World"]

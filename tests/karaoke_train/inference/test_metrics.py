@@ -58,6 +58,30 @@ def test_each_tolerance_takes_its_match() -> None:
     assert metrics["note_f1"] == 0.0
 
 
+def test_the_scores_are_those_that_mir_eval_gives_itself() -> None:
+    from mir_eval.transcription import precision_recall_f1_overlap
+
+    late, sharp = Note(0.03, 0.7, 60.2), Note(0.52, 0.9, 62.7)
+    estimated = [late, sharp, Note(1.19, 2.1, 64.3), Note(2.5, 3.0, 64.0)]
+
+    def f1(offset_ratio: float | None) -> float:
+        times, hz = zip(*(_times_and_hz(notes) for notes in (REFERENCE, estimated)), strict=True)
+        score = precision_recall_f1_overlap(
+            times[0], hz[0], times[1], hz[1], offset_ratio=offset_ratio
+        )
+        return float(score[2])
+
+    metrics = count_notes(REFERENCE, estimated).note_metrics()
+    assert metrics["note_f1"] == pytest.approx(f1(0.2))
+    assert metrics["onset_pitch_f1"] == pytest.approx(f1(None))
+    assert 0 < metrics["note_f1"] < metrics["onset_pitch_f1"] < metrics["onset_f1"]
+
+
+def _times_and_hz(notes: list[Note]) -> tuple[np.ndarray, np.ndarray]:
+    times = np.array([(note.onset, note.offset) for note in notes])
+    return times, np.array([440.0 * 2 ** ((note.pitch - 69) / 12) for note in notes])
+
+
 def test_two_guesses_for_one_note_match_once() -> None:
     counts = count_notes(REFERENCE[:1], [Note(0.0, 0.5, 60.0), Note(0.04, 0.5, 60.0)])
     assert (counts.onset, counts.onset_pitch, counts.full) == (1, 1, 1)

@@ -35,6 +35,7 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DirectBench]:
         assert [run["overwrites"] for run in runs if run["overwrites"]] == []
 
 
+@pytest.mark.slow  # each test waits for counts that are seconds behind
 class TestFileStream(UploaderContract):
     pass
 
