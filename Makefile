@@ -36,7 +36,8 @@ demo: $(VENV)/ready
 	PATH="$(abspath $(bin)):$$PATH" sh docs/demo.sh $(DEMO)
 
 quick: $(least)
-	$(tests) --quick
+	@# no more workers than processors: each collects all tests anew
+	$(tests) -n logical --maxprocesses 4 --quick
 
 test: $(VENV)/ready
 	$(tests)

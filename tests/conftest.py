@@ -4,6 +4,7 @@ limit per test, runs without git, and what `--quick` leaves out."""
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import signal
@@ -86,6 +87,18 @@ class _NotInQuick:
         if name in HEAVY:
             raise ImportError(f"{name} is not for --quick: give the test the mark {HEAVY[name]!r}")
         return None
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[None]:
+    """What is collected stays until the end: each search for garbage would look through all of it
+    again, in every worker."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
