@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final, Literal, cast
 
 from karaoke_train.runlog.format import RunLogError
+from karaoke_train.runlog.parts import LogBusy
 from karaoke_train.runlog.warn import warn
 from karaoke_train.runlog.writer import RunLog
 
@@ -58,7 +59,7 @@ def init(
     WANDB_RESUME, WANDB_TAGS, WANDB_RUN_GROUP, WANDB_JOB_TYPE, WANDB_NOTES and WANDB_MODE. What is
     for the upload alone (entity, settings, …) is named in a warning and left to karaoke-syncd. A
     second call returns the run that goes on, its config added to; a forked child starts one of its
-    own. Raises what `RunLog.create` raises.
+    own, also where WANDB_RUN_ID names its parent's. Raises what `RunLog.create` raises.
     """
     global _run
     if others:
@@ -70,15 +71,20 @@ def init(
     if tags is None and (words := _environment("tags")):
         tags = [tag for word in words.split(",") if (tag := word.strip())]
     left_out = [*([] if id else ["id"]), *(["resume"] if resume is None else [])]
-    if resume is None:
-        resume = cast("Literal['allow', 'must', 'never', 'auto'] | None", _environment("resume"))
+    if id is None and _is_of_parent(_environment("id")):
+        warn(f"{_ENVIRONMENT['id']} names the parent's run: this process's gets an id of its own")
+    else:
+        id = id or _environment("id")  # noqa: A001
+        if resume is None:
+            words = _environment("resume")
+            resume = cast("Literal['allow', 'must', 'never', 'auto'] | None", words)
     try:
         _run = RunLog.create(
             "logs" if dir is None else dir,
             project=project or _environment("project"),
             config=config,
             run_name=name or _environment("name"),
-            run_id=id or _environment("id"),
+            run_id=id,
             resume=resume,
             upload=(mode or _environment("mode")) != "disabled",
             tags=tags,
@@ -90,9 +96,19 @@ def init(
         for argument in left_out:
             if value := _environment(argument):
                 error.add_note(f"The environment has {_ENVIRONMENT[argument]}={value}")
+        if isinstance(error, LogBusy) and "id" in left_out:
+            error.add_note(
+                "For a run of this process's own, as of a worker beside its trainer, give init an "
+                "id, or take the variable out of the process's environment first"
+            )
         raise
     _run.end_at_exit()
     return _run
+
+
+def _is_of_parent(run_id: str | None) -> bool:
+    """Whether a run is the one that the process had when this one was forked from it."""
+    return _run is not None and _run.is_parents and _run.ended is None and _run.run_id == run_id
 
 
 def _environment(name: str) -> str | None:

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 import karaoke_train
-from karaoke_train.runlog import RunLogError, current_run
+from karaoke_train.runlog import RunLog, RunLogError, current_run
+from karaoke_train.runlog.parts import LogBusy
 from tests.karaoke_train.runlog.files import records_of, run_python, warned
 
 
@@ -78,14 +79,32 @@ karaoke_train.log({"loss": 2.0})
 
 
 @pytest.mark.process
-def test_a_forked_child_may_start_a_run_of_its_own(tmp_path: Path) -> None:
-    code, _, err = run_python(FORKS, tmp_path)
+@pytest.mark.parametrize("run_id", ["", "job7"])
+def test_a_forked_child_may_start_a_run_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run_id: str
+) -> None:
+    """Also where the environment names the parent's: a worker's is another run."""
+    monkeypatch.setenv("WANDB_RUN_ID", run_id)
+    monkeypatch.setenv("WANDB_RESUME", "must" if run_id else "")
+    begin = FORKS.replace('name="parent"', 'name="parent", resume="allow"')
+    code, _, err = run_python(begin, tmp_path)
     assert code == 0, err
+    assert ("gets an id of its own" in err) is bool(run_id)
     found = {}
     for path in tmp_path.glob("*.jsonl"):
         config, record, end = records_of(path)
         found[config["run_name"]] = (record["loss"], end["status"])
     assert found == {"parent": (2.0, "finished"), "child": (1.0, "finished")}
+
+
+def test_a_run_that_another_process_writes_is_named_with_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As of a worker that is started anew, not forked, and inherits the variable."""
+    monkeypatch.setenv("WANDB_RUN_ID", "job7")
+    with RunLog.create(tmp_path, run_id="job7"), pytest.raises(LogBusy) as error:
+        karaoke_train.init(dir=tmp_path)
+    assert "give init an id, or take the variable out" in " ".join(error.value.__notes__)
 
 
 def test_a_namespace_is_a_config_and_what_is_for_uploads_is_named(tmp_path: Path) -> None:
