@@ -157,6 +157,8 @@ class Identity:
     needs_key: bool = True  # a store on this machine asks nobody who they are
     name: str = "the server"  # what people are told of it by
     place: str = "on the server"  # where records are once they are there
+    activity: str = "uploading"  # what is done until then
+    nothing: str = "There is nothing to upload"
     has_table: bool = True  # whether a run's page shows its epoch summaries as a table
     key_from_environment: bool = False  # of this shell, which a service does not see
     login_remedy: str = ""

@@ -14,7 +14,7 @@ from typing import Final
 
 from karaoke_train.runlog.layout import LOG_FILES, lock_path
 from karaoke_train.runlog.lock import holder_of
-from syncd.destination.base import Destination, Labels
+from syncd.destination.base import Destination, Identity, Labels
 from syncd.errors import (
     Connection,
     Exit,
@@ -130,8 +130,10 @@ def sync(
             )
             for settings, destination in targets
         ]
-        names = [destination.identity.kind for _, destination in targets]
-        called = dict(zip(names if len(names) > 1 else ["uploading"], daemons, strict=True))
+        known = [destination.identity for _, destination in targets]
+        only = len(known) == 1
+        names = [one.activity if only else one.kind for one in known]
+        called = dict(zip(names, daemons, strict=True))
         with shown(console) as show:
             _upload(called, show, _Waits(console) if follow else None)
         unlabelled = [
@@ -143,7 +145,7 @@ def sync(
         identity = destination.identity
         if len(targets) > 1:
             console.print(identity.kind, style="bold")
-        codes.append(_verdict(daemon, inputs, console, left, identity.place))
+        codes.append(_verdict(daemon, inputs, console, left, identity))
         if kept := 0 if daemon.runs else len(inputs.files) - len(files):
             words = (
                 f"{_count(kept)} kept local (--no_wandb, or upload=False); to upload one all the "
@@ -310,7 +312,7 @@ def _verdict(
     inputs: SyncInputs,
     console: Console,
     unlabelled: Sequence[UploadError],
-    place: str,
+    identity: Identity,
 ) -> Exit:
     for found in daemon.skipped_files:
         words = f"{found.path}: {found.problem}. {found.remedy}."
@@ -324,7 +326,7 @@ def _verdict(
     ]
     growing = [key for key in daemon.runs if daemon.goes_on(key)]
     if not daemon.runs:
-        console.print("There is nothing to upload")
+        console.print(identity.nothing)
         if inputs.unusable:
             return Exit.FAILED
         return _code_of_skipped(daemon)
@@ -333,7 +335,7 @@ def _verdict(
         words = f"{len(unsent)} of {_runs(daemon)} left with records to send{safe}"
     else:
         all_of_them = f"{confirmed:,} records" if growing else f"All {confirmed:,} records"
-        words = f"{all_of_them} of {_runs(daemon)} are {place}"
+        words = f"{all_of_them} of {_runs(daemon)} are {identity.place}"
         if growing:
             words += f": all that were there. {_still_written(len(growing), len(daemon.runs))}"
         if untold := _untold(daemon):

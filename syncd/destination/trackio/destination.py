@@ -50,6 +50,8 @@ class TrackioDestination:
             needs_key=False,
             name="the local store",
             place="in the local dashboard",
+            activity="to the local dashboard",
+            nothing="There is no run to show",
             has_table=False,
             warning=store.unusable(),
         )

@@ -7,6 +7,7 @@ import io
 import itertools
 import json
 import os
+import re
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -17,11 +18,12 @@ from karaoke_train.runlog import RunLog
 from karaoke_train.runlog.layout import lock_path
 from karaoke_train.runlog.lock import Lock
 from syncd.destination.base import Labels, Outcome
+from syncd.destination.trackio.destination import TrackioDestination
 from syncd.errors import Connection, Exit, Refused, Unreachable
 from syncd.settings import Limits, Settings
 from syncd.source import folder_tree
 from syncd.state.lease import state_lock
-from syncd.sync import run_once
+from syncd.sync import progress, run_once
 from syncd.sync.run_once import collect_inputs, sync
 from tests.fakes.console import FakeConsole
 from tests.fakes.unreadable import unreadable
@@ -295,6 +297,20 @@ def test_nothing_to_upload_asks_for_no_login(rig: Rig) -> None:
     rig.server.down = Refused("no key", kind=Connection.NOT_LOGGED_IN, remedy="log in")
     assert rig.sync() is Exit.OK
     assert "There is nothing to upload" in rig.said()
+
+
+def test_nothing_that_goes_to_the_local_dashboard_is_called_an_upload(
+    rig: Rig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rig.server.identity = TrackioDestination(tmp_path / "store").identity
+    monkeypatch.setattr(progress, "FIRST_LINE", 1e-9)
+    rig.sync()
+    assert "There is no run to show" in rig.said()
+    rig.log("a", end_line())
+    rig.sync()
+    assert re.search(r"to the local dashboard: \d of 2 records", rig.said())
+    assert "All 2 records of 1 run are in the local dashboard" in rig.said()
+    assert "upload" not in rig.said()
 
 
 def test_it_promises_nothing_that_only_a_daemon_does(rig: Rig) -> None:
