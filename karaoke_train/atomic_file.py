@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import stat
 from contextlib import contextmanager
@@ -39,6 +40,17 @@ def replacing(path: Path, *, sync: bool = True) -> Iterator[IO[bytes]]:
         part.unlink(missing_ok=True)
     if sync:
         _sync_folder(path.parent)
+
+
+def exchanged(one: Path, other: Path) -> bool:
+    """Have two names of one file system change places, so that neither is ever missing, as a folder
+    would be that is replaced by two renames. False where one is not there, or the system can't."""
+    try:
+        rename = ctypes.CDLL(None).renameat2
+    except (AttributeError, OSError, TypeError):  # not Linux, or not glibc from 2.28
+        return False
+    here, exchange = -100, 2  # AT_FDCWD, RENAME_EXCHANGE: rename(2)
+    return bool(rename(here, os.fsencode(one), here, os.fsencode(other), exchange) == 0)
 
 
 def read_whole(path: Path, largest: int) -> bytes:

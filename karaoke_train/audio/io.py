@@ -12,9 +12,11 @@ import numpy as np
 import scipy
 import soundfile
 
+from karaoke_train.audio import mpeg
 from karaoke_train.audio.units import SAMPLE_RATE
 
 if TYPE_CHECKING:
+    from io import RawIOBase
     from pathlib import Path
 
 # libsndfile reads all but .m4a, which is named in its words rather than passed over: a song that
@@ -189,9 +191,17 @@ class _Onwards(soundfile.SoundFile):  # type: ignore[misc]  # soundfile has no t
     forgets at any seek what the next frames of an .mp3 need (see `_LEAD`). `seek` itself works.
     """
 
+    source: RawIOBase | None = None  # what is read in the file's place
+
     def seekable(self) -> bool:
         """Not as far as soundfile's own seeks go."""
         return False
+
+    def close(self) -> None:
+        """Close it, and what it was read from."""
+        super().close()
+        if self.source is not None:
+            self.source.close()
 
 
 def _opened(path: Path) -> soundfile.SoundFile:
@@ -209,7 +219,13 @@ def _opened(path: Path) -> soundfile.SoundFile:
         raise AudioError(path, "was never written to its end, or has a hole; copy it again")
     try:
         # soundfile encodes a text strictly: a name that is no UTF-8 would be an error of Python's
-        return _Onwards(os.fsencode(path))
+        file = _Onwards(os.fsencode(path))
+        source = mpeg.with_length(path, file.frames) if file.format == "MP3" else None
+        if source is not None:
+            file.close()
+            file = _Onwards(source)
+            file.source = source
+        return file
     except (soundfile.SoundFileError, OSError) as error:
         reason = f"is no audio that can be read ({_said(error)}){conversion(path)}"
         raise AudioError(path, reason) from error

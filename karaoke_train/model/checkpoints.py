@@ -16,11 +16,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import torch
 from transformers.utils import logging
 
+from karaoke_train.atomic_file import exchanged
 from karaoke_train.model import pretrained
 from karaoke_train.model.model import READABLE, VoiceToNotesConfig, VoiceToNotesModel
 from karaoke_train.model.safe_files import (
@@ -36,6 +37,11 @@ if TYPE_CHECKING:
     from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
 RUN_FILE = "karaoke_run.json"
+# Files of a checkpoint, all of which the Trainer goes on without, but for the first two
+_NEEDED: Final = (
+    *("config.json", "model*.safetensors", "trainer_state.json"),
+    *("optimizer.pt", "scheduler.pt", "rng_state*.pth"),
+)
 ENCODER = "encoder."  # what the names of its weights begin with
 
 
@@ -76,10 +82,12 @@ def find_resumable(place: Path) -> Resumable:
 
     Raises CheckpointError when there is none.
     """
-    found = [*place.glob(RUN_FILE), *place.glob(f"*/{RUN_FILE}"), *place.glob(f"*/*/{RUN_FILE}")]
+    written = [*place.glob(RUN_FILE), *place.glob(f"*/{RUN_FILE}"), *place.glob(f"*/*/{RUN_FILE}")]
+    found = [path for path in written if _is_whole(path.parent)]
     if not found:
+        parts = f" ({written[0].parent} lacks some of its files)" if written else ""
         raise CheckpointError(
-            f"nothing to resume in {place}: no checkpoint with a {RUN_FILE} in it. "
+            f"nothing to resume in {place}: no checkpoint with a {RUN_FILE} in it{parts}. "
             "Start a new run without --resume, or give --resume the folder of one."
         )
     newest = max(found, key=lambda path: path.stat().st_mtime_ns)
@@ -90,6 +98,12 @@ def find_resumable(place: Path) -> Resumable:
         raise CheckpointError(
             f"{newest} is damaged ({error}). Resume from another checkpoint beside it."
         ) from None
+
+
+def _is_whole(folder: Path) -> bool:
+    """Whether a checkpoint has all that training goes on from. One that is in the way of newer ones
+    is removed file by file: killed meanwhile, a training would go on without what is missing."""
+    return all(any(folder.glob(needed)) for needed in _NEEDED)
 
 
 def save_model(model: VoiceToNotesModel, folder: Path) -> None:
@@ -106,6 +120,9 @@ def save_model(model: VoiceToNotesModel, folder: Path) -> None:
     except BaseException:
         shutil.rmtree(part, ignore_errors=True)  # on a full disk, room for what comes
         raise
+    if exchanged(part, folder):
+        shutil.rmtree(part, ignore_errors=True)
+        return
     # Renamed, which takes no time: a kill while the files of a large model are being removed would
     # leave a half of the old one
     old = folder.with_name(folder.name + ".old")

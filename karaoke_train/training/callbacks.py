@@ -120,6 +120,17 @@ def terminated_as_interrupted() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
+class LogWithEpoch(TrainerCallback):
+    """Has an epoch's last steps logged before its checkpoint is written. What they sum up to is in
+    no checkpoint: a resumed run would log another loss than an unbroken one."""
+
+    def on_epoch_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Log, unless all of its steps are logged."""
+        control.should_log = True
+
+
 class StopOnSignal(TrainerCallback):
     """Ctrl-C and SIGTERM end training after the step, with a checkpoint; a second one at once.
 
@@ -150,6 +161,7 @@ class StopOnSignal(TrainerCallback):
         """Stop and save if any rank was asked to."""
         if self._asked():
             control.should_training_stop = True
+            control.should_log = True  # see LogWithEpoch
             control.should_save = True
             control.should_evaluate = False
 

@@ -23,6 +23,7 @@ from karaoke_train.model.checkpoints import save_model
 from karaoke_train.model.model import VoiceToNotesModel
 from karaoke_train.settings import TrainSettings
 from karaoke_train.training.callbacks import (
+    LogWithEpoch,
     Patience,
     ProgressBar,
     RunFileCallback,
@@ -82,7 +83,7 @@ def fit(
         train_dataset=heard,
         eval_dataset=dataset(data.val, features, settings) if data.val else None,
         data_collator=collate,
-        callbacks=[*callbacks, run_file, stop, bar],
+        callbacks=[*callbacks, run_file, LogWithEpoch(), stop, bar],
         features=features,
         cache=EncodedCache() if model.has_fixed_states and heard.augment is None else None,
     )

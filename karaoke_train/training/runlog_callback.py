@@ -165,7 +165,9 @@ class RunLogCallback(TrainerCallback):
     def _recall(self, state: TrainerState) -> None:
         """What was logged before, of an epoch that a resumed training is in the middle of."""
         steps = [entry for entry in state.log_history if "loss" in entry and "epoch" in entry]
+        # Not of the newest of these: an epoch's last steps may not have been logged by its end
         begun = floor(max((entry["epoch"] for entry in steps), default=0.0))
+        begun = max(begun, floor(state.epoch or 0.0))
         for entry in steps:
             if entry["epoch"] > begun:
                 values = {key: x for key, x in entry.items() if key not in ("epoch", "step")}

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from karaoke_train.audio import io
+from karaoke_train.audio import io, mpeg
 from karaoke_train.audio.io import SUFFIXES, AudioError, Reader, probe, read
 
 GARBAGE = b"these are words, and no sound at all\n" * 200
@@ -222,3 +222,64 @@ def test_one_sample_that_cannot_be_is_enough(tmp_path: Path, value: float, why: 
     with pytest.raises(AudioError) as caught:
         read(tmp_path / "a.wav", 1.0, 2.0)
     assert caught.value.reason.startswith(why)
+
+
+def mp3(path: Path, *, channels: int = 1, rate: int = 44_100, seconds: float = 4.0) -> bytes:
+    """A tone that sets in late, so that the frames have many bit rates, the first one the highest;
+    and where the encoder's word of the length ends."""
+    time = np.arange(round(seconds * rate)) / rate
+    noise = np.random.default_rng(3).normal(0, 0.3, len(time)) * (time < 0.3)
+    sound = 0.3 * np.sin(2 * np.pi * 220 * time) * (time > 1) + noise
+    soundfile.write(path, np.stack([sound] * channels, 1), rate, format="MP3")
+    return path.read_bytes()
+
+
+def without_length(data: bytes) -> bytes:
+    """From the second frame on."""
+    first = mpeg._frame(data[:4])
+    assert first is not None
+    assert b"Xing" in data[: first.length] or b"Info" in data[: first.length]
+    return data[first.length :]
+
+
+@pytest.mark.parametrize(
+    ("channels", "rate"), [(1, 44_100), (2, 48_000), (2, 44_100), (1, 22_050), (2, 16_000)]
+)
+def test_an_mp3_that_does_not_say_how_long_it_is_is_read_to_its_end(
+    tmp_path: Path, channels: int, rate: int
+) -> None:
+    data = mp3(tmp_path / "whole.mp3", channels=channels, rate=rate)
+    cut = tmp_path / "cut.mp3"
+    cut.write_bytes(without_length(data))
+    assert probe(cut) == pytest.approx(4.0, abs=0.15)
+    whole, found = read(tmp_path / "whole.mp3"), read(cut)
+    start = np.argmax(np.abs(whole[12_000:]) > 0.1) + 12_000  # the tone
+    same = np.argmax(np.abs(found[12_000:]) > 0.1) + 12_000
+    end = min(len(whole) - start, len(found) - same)
+    assert end > 2.5 * 16_000
+    assert np.abs(whole[start : start + end] - found[same : same + end]).max() < 0.1
+    part = read(cut, 2.0, 2.5)
+    np.testing.assert_allclose(part, found[32_000:40_000], atol=1e-4)
+
+
+def test_mp3s_one_behind_the_other_are_read_to_the_end_of_the_last(tmp_path: Path) -> None:
+    data = mp3(tmp_path / "one.mp3")
+    two = tmp_path / "two.mp3"
+    two.write_bytes(data + data)
+    assert probe(two) == pytest.approx(8.0, abs=0.3)
+
+
+def test_pictures_and_words_around_an_mp3_are_no_part_of_its_length(tmp_path: Path) -> None:
+    data = without_length(mp3(tmp_path / "whole.mp3"))
+    tagged = tmp_path / "tagged.mp3"
+    size = bytes((0, 0, 1, 72))  # 200 bytes, 7 bits each
+    torn = b"\xff\xfb" + bytes(300)  # begins like a frame, and none follows
+    tagged.write_bytes(b"ID3\4\0\0" + size + bytes(200) + torn + data + b"APETAGEX" + bytes(90_000))
+    assert probe(tagged) == pytest.approx(4.0, abs=0.15)
+
+
+def test_an_mp3_that_was_broken_off_is_not_taken_for_a_shorter_one(tmp_path: Path) -> None:
+    broken = tmp_path / "broken.mp3"
+    data = mp3(tmp_path / "whole.mp3")
+    broken.write_bytes(data[: len(data) // 2])
+    assert said(broken).startswith("breaks off before its end")

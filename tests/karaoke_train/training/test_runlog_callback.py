@@ -129,6 +129,22 @@ def test_the_summary_of_an_epoch_that_was_resumed_in_its_middle_is_of_all_of_it(
     log.close()
 
 
+def test_the_summary_after_a_resumed_epoch_holds_no_step_of_the_one_before(tmp_path: Path) -> None:
+    log = RunLog.create(tmp_path / "logs")
+    options: dict[str, Any] = {"save_strategy": "epoch", "logging_steps": 3, "num_train_epochs": 3}
+    options["per_device_train_batch_size"] = 2  # 4 steps an epoch: logged at 3, 6, 9 and 12
+    trainer_for(tmp_path, RunLogCallback(log), **options).train()
+    whole = [r for r in records_of(log.path) if r["type"] == "epoch_summary"]
+    again = RunLog.create(tmp_path / "again")
+    resumed = trainer_for(tmp_path, RunLogCallback(again), **options)
+    resumed.train(resume_from_checkpoint=str(tmp_path / "out" / "checkpoint-4"))
+    [record] = [r for r in records_of(again.path) if r.get("step") == 6 and r["type"] == "train"]
+    parts = [r for r in records_of(again.path) if r["type"] == "epoch_summary"]
+    assert [r["epoch"] for r in parts] == [2, 3]
+    assert parts[0]["train_loss"] == record["train/loss"]
+    assert parts[1]["train_loss"] == whole[2]["train_loss"]
+
+
 def test_training_without_validation_still_has_epoch_summaries(tmp_path: Path) -> None:
     kinds = [record["type"] for record in trained(tmp_path, {})]
     epoch = ["train", "train", "epoch_summary"]

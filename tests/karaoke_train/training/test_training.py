@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -284,6 +285,52 @@ def test_half_precision_trains_too(tmp_path: Path) -> None:
 def test_nothing_to_resume_is_said(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="nothing to resume in"):
         find_resumable(tmp_path)
+
+
+@pytest.mark.parametrize("lost", ["rng_state.pth", "scheduler.pt", "optimizer.pt"])
+def test_a_checkpoint_that_was_half_removed_is_not_resumed(tmp_path: Path, lost: str) -> None:
+    """As a kill leaves the one that the Trainer removes to make room: the newest with a run file,
+    since the one that it makes room for has none yet."""
+    trained(tmp_path / "run", [])
+    older, newer = (tmp_path / "run" / f"checkpoint-{n}" for n in (1, 2))
+    assert find_resumable(tmp_path).folder == newer
+    (newer / lost).unlink()
+    assert find_resumable(tmp_path).folder == older
+    with pytest.raises(CheckpointError, match=r"checkpoint-2 lacks some of its files"):
+        find_resumable(newer)
+
+
+def test_an_epoch_whose_last_steps_were_not_logged_by_its_end_resumes_like_an_unbroken_one(
+    tmp_path: Path,
+) -> None:
+    quick = {"batch_size": 1, "epochs": 3, "synthetic": 12, "max_samples": 12, "fast_dev": False}
+    whole, model = trained(tmp_path / "whole", [], **quick)
+    logged = [entry["step"] for entry in whole.history if "loss" in entry]
+    assert logged == [10, 12, 20, 24, 30, 36]
+    (tmp_path / "killed").mkdir()
+    place = tmp_path / "killed" / "checkpoint-24"
+    shutil.copytree(tmp_path / "whole" / "checkpoint-24", place)
+    resumed, again = trained(tmp_path / "killed", [], place, **quick)
+    assert resumed.history == whole.history
+    for name, value in model.state_dict().items():
+        torch.testing.assert_close(value, again.state_dict()[name], atol=0, rtol=0)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems replace it by two renames")
+def test_a_model_that_is_replaced_is_there_at_every_moment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A rename of the old one to another name would leave a moment, and a kill in it, without."""
+    model = build_model(QUICK)
+    save_model(model, tmp_path / "best")
+    with torch.no_grad():
+        next(model.parameters()).add_(1.0)
+    monkeypatch.setattr(Path, "replace", None)
+    save_model(model, tmp_path / "best")
+    monkeypatch.undo()
+    assert [path.name for path in tmp_path.iterdir()] == ["best"]
+    name, value = next(model.named_parameters())
+    torch.testing.assert_close(load_model(tmp_path / "best").state_dict()[name], value.detach())
 
 
 def test_damaged_run_file_is_named(tmp_path: Path) -> None:
