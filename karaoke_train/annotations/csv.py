@@ -147,6 +147,6 @@ def _entry(row: _Row, values: Sequence[float], columns: Columns, unit: Unit, pat
 
 def _is_number(cell: str) -> bool:
     try:
-        return isfinite(float(cell))
+        return isfinite(float(cell)) and "_" not in cell  # Python's own: 1_0 for ten
     except ValueError:
         return False

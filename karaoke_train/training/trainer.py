@@ -14,6 +14,7 @@ from transformers import Trainer
 
 from karaoke_train.dataset.batches import BucketSampler, SegmentDataset
 from karaoke_train.inference.metrics import Counts, count_notes, count_pitches, total
+from karaoke_train.model.checkpoints import RUN_FILE
 from karaoke_train.model.decode import decode, frame_pitch
 from karaoke_train.model.model import unpack_posteriors
 from karaoke_train.notes import Note
@@ -146,6 +147,8 @@ class NoteTrainer(Trainer):
         folder = Path(str(self.args.output_dir)) / f"checkpoint-{self.state.global_step}"
         whole = False
         with spared(folder):
+            # Written over file by file, after a resume from an older one: not to be taken for whole
+            (folder / RUN_FILE).unlink(missing_ok=True)
             super()._save_checkpoint(model, trial)
             whole = True
         if not whole:

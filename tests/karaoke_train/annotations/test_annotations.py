@@ -154,6 +154,7 @@ def test_csv_may_have_a_header_other_orders_and_more_columns(tmp_path: Path, tab
         ("onset,offset,midi\n0.1,0.4,440\n", "line 2: the pitch 440 is no MIDI number from 0"),
         ("0.1,0.4,C4\n", "line 1: 'C4' is not a number"),
         ("0.1,nan,60\n", "line 1: 'nan' is not a number"),
+        ("0.1,1_0,60\n", "line 1: '1_0' is not a number"),
         ("la;0.4;60\n", "line 1: the header 'la,0.4,60' lacks one of onset,offset,pitch; name"),
         ("0.1,0.4\n", "line 1: '0.1,0.4' is not onset,offset,pitch"),
         ("onset,pitch\n", "line 1: the header 'onset,pitch' lacks one of"),

@@ -19,7 +19,7 @@ import orjson
 import pytest
 import soundfile
 import torch
-from transformers import TrainerCallback
+from transformers import Trainer, TrainerCallback
 
 from karaoke_train import annotations
 from karaoke_train.dataset.batches import SegmentDataset, collate
@@ -298,6 +298,23 @@ def test_a_checkpoint_that_was_half_removed_is_not_resumed(tmp_path: Path, lost:
     assert find_resumable(tmp_path).folder == older
     with pytest.raises(CheckpointError, match=r"checkpoint-2 lacks some of its files"):
         find_resumable(newer)
+
+
+def test_a_checkpoint_that_is_being_written_over_is_not_resumed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a kill leaves it, in a training that was resumed from an older one."""
+
+    def killed(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    trained(tmp_path / "run", [])
+    older, newer = (tmp_path / "run" / f"checkpoint-{n}" for n in (1, 2))
+    monkeypatch.setattr(Trainer, "_save_checkpoint", killed)
+    with pytest.raises(KeyboardInterrupt):
+        trained(tmp_path / "run", [], older)
+    assert newer.is_dir()
+    assert find_resumable(tmp_path).folder == older
 
 
 def test_an_epoch_whose_last_steps_were_not_logged_by_its_end_resumes_like_an_unbroken_one(
