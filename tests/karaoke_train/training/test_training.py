@@ -351,9 +351,8 @@ def test_a_model_that_is_replaced_is_there_at_every_moment(
 
 
 def test_damaged_run_file_is_named(tmp_path: Path) -> None:
-    place = tmp_path / "run" / "checkpoint-1"
-    place.mkdir(parents=True)
-    (place / "karaoke_run.json").write_text("{")
+    trained(tmp_path / "run", [], epochs=1)
+    (tmp_path / "run" / "checkpoint-1" / "karaoke_run.json").write_text("{")
     with pytest.raises(CheckpointError, match=r"karaoke_run\.json is damaged"):
         find_resumable(tmp_path)
 
