@@ -290,6 +290,11 @@ def checkpoint(folder: Path, flags: dict[str, Any], epoch: float = 1.0) -> Path:
     content = {"log": str(folder / "log.jsonl"), "flags": flags}
     (place / "karaoke_run.json").write_text(json.dumps(content))
     (place / "trainer_state.json").write_text(json.dumps({"epoch": epoch}))
+    for name in (
+        *("config.json", "model.safetensors"),
+        *("optimizer.pt", "scheduler.pt", "rng_state.pth"),
+    ):
+        (place / name).touch()
     return folder
 
 

@@ -183,6 +183,11 @@ def test_a_description_of_a_terabyte_of_nothing_is_not_held(
 
 
 def test_a_run_file_that_would_be_waited_for_is_no_checkpoint(tmp_path: Path) -> None:
+    for name in (
+        *("config.json", "model.safetensors", "trainer_state.json"),
+        *("optimizer.pt", "scheduler.pt", "rng_state.pth"),
+    ):
+        (tmp_path / name).touch()
     os.mkfifo(tmp_path / RUN_FILE)
     with pytest.raises(CheckpointError, match="is damaged"):
         find_resumable(tmp_path)
