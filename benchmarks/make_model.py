@@ -57,8 +57,8 @@ class Recipe:
 
 SMALL: Final = Recipe(
     name="small",
-    words="--synthetic 3000 --from_scratch small",
-    epochs=3,
+    words="--synthetic 6000 --from_scratch small",
+    epochs=4,
     intro="""\
 The model that `karaoke-train transcribe` and `VoiceToNotes.from_pretrained()` use unless told
 otherwise. {parameters:.1f} M parameters: a Whisper-shaped encoder, a harmonic pitch front-end and
