@@ -22,7 +22,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 
 from karaoke_train.inference.evaluate import NAMES, SCORES, Evaluation, evaluate
 from karaoke_train.inference.transcribe import VoiceToNotes
@@ -191,13 +191,14 @@ def _cell(result: Evaluation, metric: str) -> str:
 
 def publish(recipe: Recipe, encoder: str, best: Path, commit: str) -> Path:
     """Put the model, its scores and its card into the package. Returns their folder."""
+    trained = best / "model.safetensors"
+    halves = {name: weight.half() for name, weight in load_file(trained).items()}
+    content = save(halves, metadata={"format": "pt"})  # as transformers reads it
+    if len(content) > LARGEST:
+        raise SystemExit(f"{trained} has {len(content):,} bytes as half floats, over {LARGEST:,}")
     folder = FOLDER / recipe.name
     folder.mkdir(parents=True, exist_ok=True)
-    weights = folder / "model.safetensors"
-    halves = {name: weight.half() for name, weight in load_file(best / weights.name).items()}
-    save_file(halves, weights, metadata={"format": "pt"})  # as transformers reads it
-    if weights.stat().st_size > LARGEST:
-        raise SystemExit(f"{weights} has {weights.stat().st_size:,} bytes, over {LARGEST:,}")
+    (folder / trained.name).write_bytes(content)
     config = json.loads((best / "config.json").read_text(encoding="utf-8"))
     config |= {"encoder_source": recipe.encoder} if recipe.encoder else {}
     (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")

@@ -16,6 +16,7 @@ from karaoke_train import cli
 from karaoke_train.cli import common, train, transcribe
 from karaoke_train.settings import LogSettings, TrainSettings
 from karaoke_train.training import local_dashboard
+from tests.karaoke_train.checkpoint_files import touch_checkpoint
 from tests.karaoke_train.conftest import PROGRAM
 
 # fmt: off
@@ -287,14 +288,10 @@ def checkpoint(folder: Path, flags: dict[str, Any], epoch: float = 1.0) -> Path:
     """What a run of any version leaves for --resume."""
     place = folder / "run" / "checkpoint-1"
     place.mkdir(parents=True)
+    touch_checkpoint(place)
     content = {"log": str(folder / "log.jsonl"), "flags": flags}
     (place / "karaoke_run.json").write_text(json.dumps(content))
     (place / "trainer_state.json").write_text(json.dumps({"epoch": epoch}))
-    for name in (
-        *("config.json", "model.safetensors"),
-        *("optimizer.pt", "scheduler.pt", "rng_state.pth"),
-    ):
-        (place / name).touch()
     return folder
 
 

@@ -20,6 +20,7 @@ from karaoke_train.model.checkpoints import (
 )
 from karaoke_train.model.model import VoiceToNotesModel
 from karaoke_train.model.whisper import EncoderError, load_encoder
+from tests.karaoke_train.checkpoint_files import touch_checkpoint
 from tests.karaoke_train.model.test_model import tiny_whisper
 
 ADVICE = ("weights_only", "add_safe_globals", "trust_remote_code", "use_safetensors")
@@ -183,11 +184,7 @@ def test_a_description_of_a_terabyte_of_nothing_is_not_held(
 
 
 def test_a_run_file_that_would_be_waited_for_is_no_checkpoint(tmp_path: Path) -> None:
-    for name in (
-        *("config.json", "model.safetensors", "trainer_state.json"),
-        *("optimizer.pt", "scheduler.pt", "rng_state.pth"),
-    ):
-        (tmp_path / name).touch()
+    touch_checkpoint(tmp_path)
     os.mkfifo(tmp_path / RUN_FILE)
     with pytest.raises(CheckpointError, match="is damaged"):
         find_resumable(tmp_path)
