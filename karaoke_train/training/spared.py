@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+# What a full disk raises: torch and safetensors have errors of their own for it
+UNWRITABLE: Final = (OSError, RuntimeError, SafetensorError)
 _NEARLY_FULL: Final = 64 << 20  # bytes
 
 
@@ -23,8 +25,7 @@ def spared(place: Path) -> Iterator[None]:
     worth more than one checkpoint, and the next one is tried again."""
     try:
         yield
-    # torch and safetensors have errors of their own for a full disk
-    except (OSError, RuntimeError, SafetensorError) as error:
+    except UNWRITABLE as error:
         warn(
             f"{place} could not be written ({_reason(place, error)}). It is left out, and all "
             "else goes on; make room before the next one."

@@ -18,7 +18,7 @@ from karaoke_train.model.checkpoints import RUN_FILE
 from karaoke_train.model.decode import decode, frame_pitch
 from karaoke_train.model.model import unpack_posteriors
 from karaoke_train.notes import Note
-from karaoke_train.training.spared import spared
+from karaoke_train.training.spared import UNWRITABLE, spared
 
 if TYPE_CHECKING:
     from torch.utils.data import DataLoader
@@ -58,6 +58,7 @@ class NoteTrainer(Trainer):
         self.shown: Shown | None = None
         self._train_counts = Counts()
         self._val_counts: dict[int, Counts] = {}
+        self._unsaved: Exception | None = None
 
     def compute_loss(
         self,
@@ -139,19 +140,30 @@ class NoteTrainer(Trainer):
             logs.pop(speed, None)
         super().log(logs, start_time)
 
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        """The Trainer's own. Of a checkpoint that can't be written, rank 0 says so when it has met
+        the others, who would wait for it for ever."""
+        try:
+            super().save_model(output_dir, _internal_call)
+        except UNWRITABLE as error:
+            if not _internal_call:
+                raise
+            self._unsaved = error
+
     def _save_checkpoint(self, model: torch.nn.Module, trial: Any) -> None:
-        """The Trainer's own. One that can't be written is left out, where nobody waits for it."""
-        if self.accelerator.num_processes > 1:  # the other ranks would, for ever
-            super()._save_checkpoint(model, trial)
-            return
+        """The Trainer's own. One that can't be written, by any rank, is left out on all."""
         folder = Path(str(self.args.output_dir)) / f"checkpoint-{self.state.global_step}"
         whole = False
+        self._unsaved = None
         with spared(folder):
-            # Written over file by file, after a resume from an older one: not to be taken for whole
-            (folder / RUN_FILE).unlink(missing_ok=True)
+            if self.is_world_process_zero():
+                # Written over file by file, after a resume from an older one: no longer whole
+                (folder / RUN_FILE).unlink(missing_ok=True)
             super()._save_checkpoint(model, trial)
+            if self._unsaved is not None:
+                raise self._unsaved
             whole = True
-        if not whole:
+        if not all(gather_object([whole])) and self.is_world_process_zero():
             shutil.rmtree(folder, ignore_errors=True)
 
     def _get_train_sampler(self, train_dataset: Any = None) -> BucketSampler:

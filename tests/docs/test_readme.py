@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -20,13 +21,48 @@ DOCS = README + "".join(path.read_text("utf-8") for path in (ROOT / "docs").glob
 OPTIONS = Path(__file__).with_name("options.txt")
 
 
+# What the examples leave to their reader
+READERS_OWN = """
+import os
+from pathlib import Path
+from karaoke_train import RunLog
+{imports}
+class trainer:
+    add_callback = print
+log = RunLog.create("mine", project="songs")
+with RunLog.create("before", project="songs") as before:
+    before.train(200, 0, {{"train/loss": 0.5}})
+path, loss, step = before.path, 0.5, 1
+Path("picture.png").write_bytes(b"")
+"""
+LOGS = {  # page -> what its examples need beyond, and how many record logs they write
+    "README.md": ("from karaoke_train.callback import RunLogCallback", 2),
+    "docs/trainers.md": (
+        "from accelerate import Accelerator\nfrom lightning.pytorch import Trainer",
+        2,
+    ),
+}
+
+
+@pytest.mark.torch
 @pytest.mark.process
-def test_the_logging_example_runs_as_it_stands(tmp_path: Path) -> None:
-    example = next(code for code in re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-                   if "RunLog.create" in code)  # fmt: skip
-    subprocess.run([sys.executable, "-c", example], cwd=tmp_path, check=True, timeout=patience(60))
-    (log,) = (tmp_path / "logs").glob("training_log_*.jsonl")
-    assert log.read_bytes().count(b"\n") == 104
+@pytest.mark.parametrize("page", LOGS)
+def test_the_examples_in_python_run_as_they_stand(page: str, tmp_path: Path) -> None:
+    imports, logs = LOGS[page]
+    examples = re.findall(r"```python\n(.*?)```", (ROOT / page).read_text("utf-8"), re.DOTALL)
+    done = subprocess.run(
+        [sys.executable, "-c", "\n".join([READERS_OWN.format(imports=imports), *examples])],
+        cwd=tmp_path,
+        env={**os.environ, "SLURM_JOB_ID": "4711"},
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=patience(120),
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    written = [path.read_bytes().count(b"\n") for path in (tmp_path / "logs").rglob("*.jsonl")]
+    assert len(written) == logs
+    assert page != "README.md" or 104 in written  # its own loop's, with config and end
 
 
 def commands(program: click.Command) -> dict[str, click.Command]:

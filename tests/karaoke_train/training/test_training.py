@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -444,25 +445,41 @@ def test_a_scheduler_that_ends_a_run_before_its_first_step_leaves_it_an_end(tmp_
     assert (end["type"], end["status"], end["exit_code"]) == ("end", "interrupted", 130)
 
 
-def test_two_processes_write_one_log_and_reduce_their_metrics(tmp_path: Path) -> None:
+def two_processes(folder: Path, *flags: str, under: Sequence[str] = ()) -> Ran:
+    """`--fast_dev` as torchrun starts it. under: a command that starts what it is given."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    # 11 segments: one rank's share is filled up with a segment that must not count twice.
-    flags = ["--fast_dev", "--max_samples", "11", "--batch_size", "2", "--no_wandb"]
-    flags += ["--run_name", "pair", "--wandb_project", "mine"]
     done = subprocess.run(
         [
-            *(sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2"),
-            *("--master_port", str(port), "-m", "karaoke_train.cli", *flags, "--epochs", "2"),
+            *(*under, sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2"),
+            *("--master_port", str(port), "-m", "karaoke_train.cli", "--fast_dev", "--no_wandb"),
+            *flags,
         ],
-        cwd=tmp_path,
+        cwd=folder,
         capture_output=True,
         text=True,
         timeout=patience(150),
         check=False,
     )
-    ran = Ran(tmp_path, done.returncode, done.stdout, done.stderr)
+    return Ran(folder, done.returncode, done.stdout, done.stderr)
+
+
+def test_two_processes_go_on_where_no_checkpoint_can_be_written(tmp_path: Path) -> None:
+    full = ("sh", "-c", 'ulimit -f 1000; exec "$@"', "sh")  # files up to 0.5 MB, or 1 MB
+    ran = two_processes(tmp_path, "--max_samples", "8", "--epochs", "2", under=full)
+    for name in ("checkpoint-1", "checkpoint-2", "best"):
+        assert f"{name} could not be written" in ran.err
+    assert [record["epoch"] for record in ran.records("epoch_summary")] == [1, 2]
+    assert "the model could not be written" in ran.out
+    assert list((tmp_path / "checkpoints").glob("*/checkpoint-*")) == []
+
+
+def test_two_processes_write_one_log_and_reduce_their_metrics(tmp_path: Path) -> None:
+    # 11 segments: one rank's share is filled up with a segment that must not count twice.
+    flags = ["--max_samples", "11", "--batch_size", "2", "--epochs", "2"]
+    flags += ["--run_name", "pair", "--wandb_project", "mine"]
+    ran = two_processes(tmp_path, *flags)
     assert ran.code == 0, ran.err
     steps = [record["step"] for record in ran.records("train")]
     assert steps == list(range(1, 7))  # 11 segments in threes: two ranks of two, twice
