@@ -57,7 +57,7 @@ class Recipe:
 
 SMALL: Final = Recipe(
     name="small",
-    words="--synthetic 6000 --from_scratch small",
+    words="--synthetic 5000 --from_scratch small",
     epochs=4,
     intro="""\
 The model that `karaoke-train transcribe` and `VoiceToNotes.from_pretrained()` use unless told

@@ -148,11 +148,11 @@ class VoiceRange:
 TRAIN_VOICES = VoiceRange(
     "train",
     kinds=tuple(kind[0] for kind in (*KINDS, *OUTER)),
-    sustain=(0.8, 2.4),
-    doubling=(-0.5, 0.5),
+    sustain=(0.8, 1.6),
+    doubling=(-1.0, 0.5),
     recorded=LEVELLED,
 )
-"""Low and high voices, voiced consonants that are dwelt on, double pulsing (in half of the voices)
+"""Low and high voices, voiced consonants that are dwelt on, double pulsing (in a third of voices)
 and automatic gain are here alone: what they gave on singing by other programs is in
 docs/learning.md."""
 
