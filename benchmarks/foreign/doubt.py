@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 LENGTHS: Final = (10.0, 10.0, 6.0, 6.0, 4.0, 4.0)  # s; two of each, since every other seed differs
 SEED: Final = 40_000  # of the first sound; thresholds were set on seeds below
 SHORTEST: Final = 3.0  # s, of speech
-SHOWN: Final = ("rate", "glide", "entropy", "grid", "spread", "swell", "peak", "evenness")
+SHOWN: Final = ("rate", "glide", "entropy", "grid", "alone", "spread", "swell", "peak", "evenness")
 
 
 @dataclass(frozen=True)

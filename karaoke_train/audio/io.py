@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import stat
+import tempfile
+from contextlib import ExitStack
 from functools import lru_cache
 from math import gcd
-from typing import TYPE_CHECKING, Self
+from typing import IO, TYPE_CHECKING, Self
 
 import numpy as np
 import scipy
@@ -36,6 +38,7 @@ _CANCELLED = 0.1
 # silent or wrong. The smallest ones, of 576 samples at 24 kHz and 8 kbit/s, hold 3 bytes each
 _LEAD = 85 * 576
 _LOUDEST = 100.0  # more is no loud recording but whole numbers that were stored as floats
+_COPIED = 1 << 18  # frames at once
 _PROBE = 1_600  # frames read at the file's end to see that the end is there
 # Bytes that a file may lack on the disk, where it reads as zeros, and so may the half of a longer
 # one: zfs, and copies that make holes of digital silence, leave some. Downloads that make the file
@@ -191,7 +194,7 @@ class _Onwards(soundfile.SoundFile):  # type: ignore[misc]  # soundfile has no t
     forgets at any seek what the next frames of an .mp3 need (see `_LEAD`). `seek` itself works.
     """
 
-    source: RawIOBase | None = None  # what is read in the file's place
+    source: IO[bytes] | RawIOBase | None = None  # what is read in the file's place
 
     def seekable(self) -> bool:
         """Not as far as soundfile's own seeks go."""
@@ -220,7 +223,11 @@ def _opened(path: Path) -> soundfile.SoundFile:
     try:
         # soundfile encodes a text strictly: a name that is no UTF-8 would be an error of Python's
         file = _Onwards(os.fsencode(path))
-        source = mpeg.with_length(path, file.frames) if file.format == "MP3" else None
+        source: IO[bytes] | RawIOBase | None = None
+        if file.format == "MP3":
+            source = mpeg.with_length(path, file.frames)
+        elif not soundfile.SoundFile.seekable(file):
+            source = _copied(file)
         if source is not None:
             file.close()
             file = _Onwards(source)
@@ -229,6 +236,20 @@ def _opened(path: Path) -> soundfile.SoundFile:
     except (soundfile.SoundFileError, OSError) as error:
         reason = f"is no audio that can be read ({_said(error)}){conversion(path)}"
         raise AudioError(path, reason) from error
+
+
+def _copied(file: soundfile.SoundFile) -> IO[bytes]:
+    """A file without a name that holds the sound of one that libsndfile reads onwards alone, as
+    .wav files of telephones (GSM 6.10, G.721)."""
+    how = (file.samplerate, file.channels, "PCM_16")
+    with ExitStack() as undo:
+        source = undo.enter_context(tempfile.TemporaryFile())
+        with soundfile.SoundFile(source, "w", *how, format="W64") as copy:  # .wav ends at 4 GB
+            while len(block := file.read(_COPIED, dtype="int16", always_2d=True)):
+                copy.write(block)
+        source.seek(0)
+        undo.pop_all()
+    return source
 
 
 def conversion(path: Path) -> str:

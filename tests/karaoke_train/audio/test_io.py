@@ -142,6 +142,22 @@ def test_each_way_to_store_a_sound_gives_the_sound(
     assert np.abs(heard - tone(16_000)[8_000:24_000]).max() < tolerance
 
 
+@pytest.mark.parametrize(("subtype", "tolerance"), [("GSM610", 0.1), ("G721_32", 0.02)])
+def test_what_telephones_store_is_read_though_it_can_not_be_sought_in(
+    tmp_path: Path, subtype: str, tolerance: float
+) -> None:
+    path = tmp_path / "call.wav"
+    soundfile.write(path, tone(8_000, 4.0), 8_000, subtype=subtype)
+    assert probe(path) == pytest.approx(4.0, abs=0.05)  # whole blocks
+    whole = read(path)
+    assert np.abs(whole[8_000:24_000] - tone(16_000)[8_000:24_000]).max() < tolerance
+    with Reader(path) as reader:
+        for start in (2.0, 0.5, 3.0):  # onwards and back
+            first = round(start * 16_000)
+            heard = reader.read(start, start + 0.5)
+            np.testing.assert_allclose(heard, whole[first : first + 8_000], atol=1e-6)
+
+
 NOISE = np.random.default_rng(0).normal(0.0, 0.02, (4, 88_200))
 VOICE = tone(44_100)
 

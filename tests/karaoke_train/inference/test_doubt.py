@@ -8,7 +8,13 @@ import pytest
 
 from karaoke_train.audio.features import FeatureSettings
 from karaoke_train.audio.units import FRAME_SECONDS, SAMPLE_RATE, frame_count
-from karaoke_train.inference.doubt import Sketch, doubt, levels_of, sketched
+from karaoke_train.inference.doubt import (
+    Sketch,
+    doubt,
+    levels_of,
+    partials_of,
+    sketched,
+)
 from karaoke_train.inference.transcribe import windows
 from karaoke_train.model.decode import Posteriors
 from karaoke_train.notes import Note
@@ -21,15 +27,21 @@ if TYPE_CHECKING:
 SETTINGS = FeatureSettings()
 
 
-def heard(pitch: np.ndarray, spread: float = 0.3, level: np.ndarray | None = None) -> Sketch:
+def heard(
+    pitch: np.ndarray,
+    spread: float = 0.3,
+    level: np.ndarray | None = None,
+    second: float = 30.0,
+) -> Sketch:
     """That of a posterior whose peak is at `pitch`, MIDI per frame, and `spread` semitones wide;
-    its level, dB, is a voice's unless given."""
+    its level, dB, is a voice's unless given, and so is by how much a second partial stands out."""
     grid = SETTINGS.midi_min + np.arange(SETTINGS.pitch_classes) / SETTINGS.bins_per_semitone
     peaks = np.exp(-0.5 * ((grid - pitch[:, None]) / spread) ** 2)
     flat = np.ones(len(pitch), np.float32)
     rows = peaks / peaks.sum(axis=1, keepdims=True)
     loud = wavering(len(pitch)) if level is None else level
-    return Sketch.of(Posteriors(flat, flat, flat, rows.astype(np.float16)), SETTINGS, loud)
+    posteriors = Posteriors(flat, flat, flat, rows.astype(np.float16))
+    return Sketch.of(posteriors, SETTINGS, loud, np.full(len(pitch), second))
 
 
 def wavering(frames: int) -> np.ndarray:
@@ -110,6 +122,48 @@ def test_what_is_loudest_at_once_and_on_fixed_pitches_is_an_instrument() -> None
 def test_few_notes_are_no_instrument_for_being_in_tune() -> None:
     notes = melody(4, 1.0)
     assert not doubt(heard(in_tune(notes), level=dying(notes)), notes)
+
+
+def test_one_partial_alone_is_whistling() -> None:
+    notes, few = melody(8, 0.5), melody(4, 0.5)
+    pitch = inside(notes, 0.5, 0.15) + 24.0
+    assert doubt(heard(pitch, second=7.0), notes).startswith("it may be whistling")
+    assert not doubt(heard(pitch, second=15.0), notes)
+    assert not doubt(heard(pitch - 24.0, second=7.0), notes)  # a hum through a telephone
+    assert not doubt(heard(inside(few, 0.5, 0.15) + 24.0, second=7.0), few)  # too few to tell
+
+
+def harmonics(hertz: float, *levels: float) -> np.ndarray:
+    """A second of partials, dB each from the first on, in noise of -60 dB."""
+    time = np.arange(SAMPLE_RATE) / SAMPLE_RATE
+    sound = 1e-3 * np.random.default_rng(3).standard_normal(SAMPLE_RATE)
+    for number, level in enumerate(levels, 1):
+        sound += 10 ** (level / 20) * np.sin(2 * np.pi * number * hertz * time)
+    return sound
+
+
+@pytest.mark.parametrize(
+    ("hertz", "levels", "least", "most"),
+    [
+        (900.0, [0.0], 3.0, 10.0),  # a whistle
+        (900.0, [0.0, -40.0], 25.0, 60.0),  # a high hum
+        (900.0, [0.0, -99.0, -30.0], 30.0, 60.0),
+        (110.0, [0.0, 0.0, 6.0, 0.0, -6.0, -6.0], 25.0, 99.0),  # its third is the strongest
+        (400.0, [-12.0, 0.0], 25.0, 99.0),  # its second is, and the first lies below
+    ],
+)
+def test_a_second_partial_stands_out_wherever_it_is(
+    hertz: float, levels: list[float], least: float, most: float
+) -> None:
+    found = partials_of(harmonics(hertz, *levels))
+    assert found.shape == (50,)
+    assert least < np.median(found) < most
+
+
+def test_silence_has_no_partials_and_no_complaint() -> None:
+    with np.errstate(all="raise"):
+        assert np.all(partials_of(np.zeros(1000)) == 0.0)
+        assert partials_of(np.zeros(0)).shape == (0,)
 
 
 def test_levels_are_those_of_each_frame_in_decibels_of_full_scale() -> None:
