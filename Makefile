@@ -3,7 +3,7 @@
 # make test     set everything up in .venv, run the whole test suite
 # make lint     formatting, lint, types        make check    lint and test, what CI runs
 # make coverage the suite with branches measured, in its subprocesses, too: a table, and HTML
-# make model    the package's model, from nothing: an hour on two cores, resumed when broken off
+# make model    the package's model, from nothing: two hours of one core, resumed when broken off
 # make fuzz     anything in files and answers: minutes   make audit  known vulnerabilities
 # make soak     everything at once, for MINUTES=20; writes docs/soak.md
 # make faults   the long fault runs            make bench    the benchmarks; FULL=1 writes docs/benchmarks.md

@@ -60,7 +60,7 @@ def test_songs_get_notes_and_all_else_is_left_out_with_its_reason(
 ) -> None:
     problems = {problem.path.name: problem.reason for problem in write(model, recordings, tmp_path)}
     assert problems.keys() == {"whistle.wav", "silence.wav", "broken.wav"}
-    assert "instrument" in problems["whistle.wav"]
+    assert "whistling" in problems["whistle.wav"]
     assert problems["silence.wav"] == "no singing voice in it"
     assert sorted(path.relative_to(tmp_path) for path in tmp_path.rglob("*.csv")) == [
         Path("more/two.csv"),
@@ -211,6 +211,6 @@ def test_a_training_learns_from_recordings_and_says_by_whose_notes(
     assert ran.code == 0, ran.err
     assert "2 recordings, 0.2 minutes" in ran.out
     assert "notes by small, in" in ran.out
-    assert "whistle.wav: it may be an instrument" in ran.err
+    assert "whistle.wav: it may be whistling" in ran.err
     assert (ran.best().parent / FOLDER / "one.csv").is_file()
     assert ran.records("config")[0]["config"]["pseudo_label"] == str(recordings)
