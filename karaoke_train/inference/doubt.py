@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import scipy
 
-from karaoke_train.audio.units import FRAME, FRAME_SECONDS, SAMPLE_RATE, frame_count
+from karaoke_train.audio.units import FRAME, FRAME_SECONDS, SAMPLE_RATE
 from karaoke_train.model.decode import Decoder, frame_pitch
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ QUICK, GLIDES = 4.5, 0.6
 MOVES = 3.0  # semitones per second, of a pitch that moves
 # Semitones between the quartiles of the pitch inside the median note. Songs had 0.036 up.
 STILL = 0.033
-# `Measures.evenness`. 480 songs had 1.19 at most, and 45 pitch-corrected to a few cents 1.23.
+# `Measures.evenness`. 480 songs had 1.19 at most; of 24 pitch-corrected to a few cents 4 had more.
 EVEN = 1.25
 # s from a note's onset to its peak, in the median note, and a `grid` as of fixed pitches. Songs of
 # such a grid had 0.02 up; half of the pieces by guitars, pianos and xylophones 0 and less.
@@ -60,26 +60,13 @@ class Sketch:
     """What there is to know of each frame, in 20 bytes: hours of it may be kept.
 
     pitch: MIDI. entropy: of the pitch posterior, in nats. level: dB of full scale. second: dB by
-    which a second partial stands out.
+    which a second partial stands out; infinite below LOWEST_WHISTLE, where it isn't asked for.
     """
 
     pitch: np.ndarray
     entropy: np.ndarray
     level: np.ndarray
     second: np.ndarray
-
-    @classmethod
-    def of(
-        cls,
-        posteriors: Posteriors,
-        settings: FeatureSettings,
-        level: np.ndarray,
-        second: np.ndarray,
-    ) -> Sketch:
-        """The sketch of some frames."""
-        share = posteriors.pitch.astype(np.float32)
-        entropy = -(share * np.log(share + 1e-9)).sum(axis=1)
-        return cls(frame_pitch(posteriors.pitch, settings), entropy, level, second)
 
     @classmethod
     def joined(cls, parts: Sequence[Sketch]) -> Sketch:
@@ -135,27 +122,18 @@ class Measures:
         return self.count >= ENOUGH and (struck or self.evenness > EVEN)
 
 
-class _Metered:
-    """A sound that notes the level, dB of full scale, and the second partial, as `partials_of` has
-    it, of each frame that is loaded."""
+class _Kept:
+    """A sound that keeps what was loaded of it last, and at which frame that begins."""
 
     def __init__(self, sound: Sound) -> None:
         self._sound = sound
         self.duration = sound.duration
-        frames = frame_count(round(self.duration * SAMPLE_RATE))
-        self.level = np.full(frames, 10 * np.log10(QUIETEST), np.float32)
-        self.second = np.zeros(frames, np.float32)
+        self.samples = np.zeros(0, np.float32)
+        self.first = 0
 
     def load(self, start: float = 0.0, end: float | None = None) -> np.ndarray:
-        samples = self._sound.load(start, end)
-        first = _frame(start)
-        for kept, found in (
-            (self.level, levels_of(samples)),
-            (self.second, partials_of(samples)),
-        ):
-            place = kept[first:]
-            place[: len(found)] = found[: len(place)]
-        return samples
+        self.samples, self.first = self._sound.load(start, end), _frame(start)
+        return self.samples
 
 
 def listened(
@@ -179,18 +157,30 @@ def sketched(
 ) -> tuple[list[Note], Sketch]:
     """The notes of a sound and its sketch. Raises AudioError."""
     decoder = Decoder(model.settings, options)
-    metered = _Metered(sound)
+    kept = _Kept(sound)
     notes: list[Note] = []
     sketches: list[Sketch] = []
     first = 0
-    for part in model.listen(metered, progress=progress):
+    for part in model.listen(kept, progress=progress):
         notes += decoder.feed(part)
-        now = slice(first, first + len(part.onset))
-        level, second = metered.level[now].copy(), metered.second[now].copy()
-        sketches.append(Sketch.of(part, model.settings, level, second))
-        first = now.stop
+        sketches.append(_sketch(part, model.settings, kept.samples, first - kept.first))
+        first += len(part.onset)
     notes += decoder.end()
     return notes, Sketch.joined(sketches)
+
+
+def _sketch(
+    posteriors: Posteriors, settings: FeatureSettings, samples: np.ndarray, first: int
+) -> Sketch:
+    """That of the frames from `first` on of some samples. What a file lacks is silent."""
+    end = first + len(posteriors.onset)
+    samples = np.pad(samples, (0, max(0, end * FRAME - len(samples))))
+    pitch = frame_pitch(posteriors.pitch, settings)
+    high = np.flatnonzero(pitch > LOWEST_WHISTLE)
+    second = np.full(len(pitch), np.inf, np.float32)
+    second[high] = partials_of(samples, first + high)
+    level = levels_of(samples[first * FRAME : end * FRAME])
+    return Sketch(pitch, entropy_of(posteriors), level, second)
 
 
 def doubt(heard: Sketch, notes: Sequence[Note]) -> str:
@@ -240,20 +230,25 @@ def levels_of(samples: np.ndarray) -> np.ndarray:
     return np.asarray(10 * np.log10(np.square(whole).mean(axis=1) + QUIETEST), np.float32)
 
 
-def partials_of(samples: np.ndarray) -> np.ndarray:
-    """By how many dB a second partial stands out beside the strongest, float32 (frames,).
+def entropy_of(posteriors: Posteriors) -> np.ndarray:
+    """The entropy of each frame's pitch, nats, float32 (frames,)."""
+    share = posteriors.pitch.astype(np.float32)
+    return np.asarray(-(share * np.log(share + 1e-9)).sum(axis=1))
+
+
+def partials_of(samples: np.ndarray, frames: np.ndarray) -> np.ndarray:
+    """By how many dB a second partial stands out beside the strongest, in the frames of these
+    numbers, float32 (frames,).
 
     It is looked for at 1/2, 3/2, 2 and 3 times the strongest one's frequency, whichever partial
     that is, against the median of what lies beside it.
     """
-    count = -(-len(samples) // FRAME)
-    sound = np.pad(
-        np.asarray(samples, np.float32), (_FFT // 2, count * FRAME + _FFT // 2 - len(samples))
-    )
-    cuts = np.lib.stride_tricks.sliding_window_view(sound, _FFT)[::FRAME][:count]
-    found = np.zeros(count, np.float32)
-    for start in range(0, count, 512):  # frames at once: 2 MB
-        power = np.abs(scipy.fft.rfft(cuts[start : start + 512] * _WINDOW, axis=1)) ** 2 + 1e-12
+    sound = np.pad(np.asarray(samples, np.float32), _FFT // 2)
+    cuts = np.lib.stride_tricks.sliding_window_view(sound, _FFT)
+    found = np.zeros(len(frames), np.float32)
+    for start in range(0, len(frames), 512):  # frames at once: 2 MB
+        now = cuts[frames[start : start + 512] * FRAME]
+        power = np.abs(scipy.fft.rfft(now * _WINDOW, axis=1)) ** 2 + 1e-12
         strongest = power[:, _LOWEST:_HIGHEST].argmax(axis=1) + _LOWEST
         for bin_ in np.unique(strongest):
             rows = np.flatnonzero(strongest == bin_)

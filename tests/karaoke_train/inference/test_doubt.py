@@ -11,12 +11,13 @@ from karaoke_train.audio.units import FRAME_SECONDS, SAMPLE_RATE, frame_count
 from karaoke_train.inference.doubt import (
     Sketch,
     doubt,
+    entropy_of,
     levels_of,
     partials_of,
     sketched,
 )
 from karaoke_train.inference.transcribe import windows
-from karaoke_train.model.decode import Posteriors
+from karaoke_train.model.decode import Posteriors, frame_pitch
 from karaoke_train.notes import Note
 
 if TYPE_CHECKING:
@@ -41,7 +42,8 @@ def heard(
     rows = peaks / peaks.sum(axis=1, keepdims=True)
     loud = wavering(len(pitch)) if level is None else level
     posteriors = Posteriors(flat, flat, flat, rows.astype(np.float16))
-    return Sketch.of(posteriors, SETTINGS, loud, np.full(len(pitch), second))
+    found = frame_pitch(posteriors.pitch, SETTINGS)
+    return Sketch(found, entropy_of(posteriors), loud, np.full(len(pitch), second))
 
 
 def wavering(frames: int) -> np.ndarray:
@@ -155,15 +157,15 @@ def harmonics(hertz: float, *levels: float) -> np.ndarray:
 def test_a_second_partial_stands_out_wherever_it_is(
     hertz: float, levels: list[float], least: float, most: float
 ) -> None:
-    found = partials_of(harmonics(hertz, *levels))
+    found = partials_of(harmonics(hertz, *levels), np.arange(50))
     assert found.shape == (50,)
     assert least < np.median(found) < most
 
 
 def test_silence_has_no_partials_and_no_complaint() -> None:
     with np.errstate(all="raise"):
-        assert np.all(partials_of(np.zeros(1000)) == 0.0)
-        assert partials_of(np.zeros(0)).shape == (0,)
+        assert np.all(partials_of(np.zeros(1000), np.arange(4)) == 0.0)
+        assert partials_of(np.zeros(0), np.arange(0)).shape == (0,)
 
 
 def test_levels_are_those_of_each_frame_in_decibels_of_full_scale() -> None:
