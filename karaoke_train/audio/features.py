@@ -15,8 +15,11 @@ import numpy as np
 import torch
 from transformers.audio_utils import mel_filter_bank
 
-from karaoke_train.audio.units import FRAME, HOP, SAMPLE_RATE, frame_count
+from karaoke_train.audio.units import FRAME, HOP, SAMPLE_RATE, SILENT, frame_count
 
+# Peak of full scale, -20 dB: softer segments are raised to it. Songs as loud or louder are heard
+# alike; 30 dB below it a third of the notes would be lost, and be found in noise instead.
+QUIET = 0.1
 N_FFT = 400  # samples, 25 ms
 LOG_WINDOW = 2048  # samples, 128 ms: resolves the harmonics of a voice down to 65 Hz
 LOG_FFT = 4096  # zero-padded twice: a bin is 3.9 Hz, a third of a semitone at 200 Hz
@@ -76,19 +79,25 @@ class Features:
 
 
 def extract(audio: np.ndarray, settings: FeatureSettings) -> Features:
-    """Both spectrograms of one segment.
+    """Both spectrograms of one segment, of which a quiet one is raised to a peak of `QUIET`.
 
     audio: float32 (samples,) at 16 kHz mono, at most 30 s; padded with silence to whole frames.
     Raises ValueError for anything that isn't one-dimensional.
     """
     if audio.ndim != 1:
         raise ValueError(f"expected mono audio of shape (samples,), not {audio.shape}")
-    wave = torch.from_numpy(np.ascontiguousarray(audio, dtype=np.float32))
+    wave = _raised(torch.from_numpy(np.ascontiguousarray(audio, dtype=np.float32)))
     frames = frame_count(wave.shape[0])
     wave = torch.nn.functional.pad(wave, (0, frames * FRAME - wave.shape[0]))
     return Features(
         mel=log_mel(wave, settings.mel_bands), log_frequency=log_frequency(wave, settings)
     )
+
+
+def _raised(wave: torch.Tensor) -> torch.Tensor:
+    """A wave with a peak of `QUIET` at least; silence stays silent."""
+    peak = float(wave.abs().max()) if wave.numel() else 0.0
+    return wave * (QUIET / peak) if SILENT <= peak < QUIET else wave
 
 
 def log_mel(wave: torch.Tensor, bands: int) -> torch.Tensor:

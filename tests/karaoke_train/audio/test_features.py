@@ -5,8 +5,8 @@ import pytest
 import torch
 from transformers import WhisperFeatureExtractor
 
-from karaoke_train.audio.features import FeatureSettings, extract
-from karaoke_train.audio.units import SAMPLE_RATE, frame_count
+from karaoke_train.audio.features import QUIET, FeatureSettings, extract
+from karaoke_train.audio.units import SAMPLE_RATE, SILENT, frame_count
 
 
 def noise(seconds: float) -> np.ndarray:
@@ -45,6 +45,19 @@ def test_log_frequency_row_of_a_sine_is_its_pitch(midi: int) -> None:
     row = int(extract(sine, settings).log_frequency[:, 25].argmax())
     heard = settings.spectrogram_min + row / settings.bins_per_semitone
     assert heard == pytest.approx(midi, abs=0.5)
+
+
+@pytest.mark.parametrize("factor", [0.3, 0.01, 0.001])
+def test_a_soft_recording_looks_like_a_louder_one(factor: float) -> None:
+    loud = QUIET / np.abs(noise(2)).max() * noise(2)
+    whole, soft = (extract(f * loud, FeatureSettings()) for f in (1.0, factor))
+    torch.testing.assert_close(soft.mel, whole.mel, atol=1e-4, rtol=0)
+    torch.testing.assert_close(soft.log_frequency, whole.log_frequency, atol=1e-4, rtol=0)
+
+
+def test_silence_is_not_made_louder() -> None:
+    hiss = (0.9 * SILENT * np.sign(noise(1))).astype(np.float32)
+    assert extract(hiss, FeatureSettings()).mel.max() < extract(noise(1), FeatureSettings()).mel.min()
 
 
 def test_stereo_audio_is_refused_in_words() -> None:
