@@ -26,8 +26,8 @@ from safetensors.torch import load_file, save
 
 from karaoke_train.inference.evaluate import NAMES, SCORES, Evaluation, evaluate
 from karaoke_train.inference.transcribe import VoiceToNotes
-from karaoke_train.model.checkpoints import CheckpointError, find_resumable
 from karaoke_train.model.pretrained import FOLDER
+from karaoke_train.model.resumable import CheckpointError, find_resumable
 from karaoke_train.synth import VALIDATION_VOICES, synthetic_songs
 
 COMMON: Final = "--seed 42 --workers 0 --device cpu"

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import ctypes
+import json
 import os
 import stat
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Final
+from typing import IO, TYPE_CHECKING, Any, Final
 from zlib import crc32
+
+from karaoke_train.runlog.folder_sync import sync_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+LARGEST: Final = 64 << 20  # bytes of a description, which is held whole
 _SHOWN: Final = 100  # bytes of a name that its draft's name begins with
 
 
@@ -39,7 +43,7 @@ def replacing(path: Path, *, sync: bool = True) -> Iterator[IO[bytes]]:
     finally:
         part.unlink(missing_ok=True)
     if sync:
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
 
 
 def exchanged(one: Path, other: Path) -> bool:
@@ -65,10 +69,6 @@ def read_whole(path: Path, largest: int) -> bytes:
     return data
 
 
-def _sync_folder(folder: Path) -> None:
-    """The rename itself."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+def read_json(path: Path) -> Any:
+    """What the file describes. Raises OSError, ValueError, RecursionError."""
+    return json.loads(read_whole(path, LARGEST).decode("utf-8"))

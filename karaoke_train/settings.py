@@ -27,6 +27,8 @@ class TrainSettings:
 
     init: a model to start from, by its name or folder; None for a new one, around a random-init
     encoder (`from_scratch`, a name in SCRATCH_SIZES) or else around `encoder`.
+    encoder: a Whisper, None for ENCODER; with `init` where the one is that the model names, None
+    for where it says.
     adapter_width: channels of an adapter behind each layer of an encoder that stays frozen.
     full_checkpoint: keep a frozen encoder's weights in the model, too, not its name alone.
     synthetic: how many synthetic songs to train on, None for the songs of `voices_dir`.
@@ -43,7 +45,7 @@ class TrainSettings:
     offline: bool = False
     init: str | None = None
     from_scratch: str | None = None
-    encoder: str = ENCODER
+    encoder: str | None = None
     freeze_encoder: bool = False
     unfreeze_layers: int = 0
     adapter_width: int = 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -150,9 +151,7 @@ def _with_limit(settings: Settings, key: str, value: Any, source: str) -> Settin
         known = ", ".join(_LIMITS)
         raise UsageError(f"there's no limit {key!r}", where=source, remedy=f"Known are {known}")
     try:
-        number = type(_LIMITS[key])(value)
-        if not number > 0:
-            raise ValueError("it has to be more than 0")
+        number = _read_limit(key)(value)
     except (TypeError, ValueError, OverflowError) as error:
         raise UsageError(f"{key} = {value!r} is not usable: {error}", where=source) from None
     limits = replace(settings.limits, **{key: number})
@@ -218,10 +217,36 @@ def _one_of(choices: tuple[str, ...]) -> Callable[[Any], str]:
     return read
 
 
+def _read_limit(key: str) -> Callable[[Any], Any]:
+    if isinstance(_LIMITS[key], int):
+        return _whole
+    return _time if key in _ENDLESS else _end
+
+
 def _time(value: Any) -> float:
+    """Seconds or minutes, infinite ones included, and no more than a thread can wait for else."""
+    if isinstance(value, bool):
+        raise ValueError("it has to be a number")
     if not (time := float(value)) > 0:
         raise ValueError("it has to be more than 0")
+    if threading.TIMEOUT_MAX < time < math.inf:
+        raise ValueError(f"it has to be at most {threading.TIMEOUT_MAX:.0f}")
     return time
+
+
+def _end(value: Any) -> float:
+    """The same, finite."""
+    if (time := _time(value)) == math.inf:
+        raise ValueError("it has to end at some time")
+    return time
+
+
+def _whole(value: Any) -> int:
+    if isinstance(value, bool) or not float(value).is_integer():
+        raise ValueError("it has to be a whole number")
+    if not (number := int(float(value))) > 0:
+        raise ValueError("it has to be more than 0")
+    return number
 
 
 _READ: Final[Mapping[str, Callable[[Any], Any]]] = {
@@ -237,7 +262,7 @@ _READ: Final[Mapping[str, Callable[[Any], Any]]] = {
     "lane": _one_of(LANES),
     "confirm": _one_of(CONFIRM),
     "allow_config_keys": _names,
-    "rescan": _time,
+    "rescan": _end,
     "log_level": _one_of(LEVELS),
     "on_event": str,
     "silent_after": _time,
@@ -249,4 +274,5 @@ _RENAMED: Final = {
     "quiet": "writer_check_after",
     "linger": "idle_session_timeout",
 }
+_ENDLESS: Final = ("idle_session_timeout",)  # where infinite means never
 _LIMITS: Final = {item.name: getattr(Limits(), item.name) for item in fields(Limits)}

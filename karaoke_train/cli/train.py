@@ -39,7 +39,7 @@ from karaoke_train.settings import (
 from karaoke_train.writable import check_folder
 
 if TYPE_CHECKING:
-    from karaoke_train.model.checkpoints import Resumable
+    from karaoke_train.model.resumable import Resumable
 
 Flags = dict[str, Any]  # by their names in TrainSettings and LogSettings
 
@@ -102,20 +102,17 @@ def run(ctx: click.Context) -> int:
         return sync_logs(flags.get("log_dir", LogSettings.log_dir))
     asked = DEFAULTS | flags if resume is not None else complete(flags)
     need_training()
-    check_dashboard(asked)
-    if resume is None:
-        check_places(asked)
-    before_torch(asked["device"], offline=asked["offline"] or asked["fast_dev"])
-    with importing():
-        from karaoke_train.training.run import run as train_run
-
     resumable = None
     if resume is not None:
         asked, resumable = with_saved(
             flags, Path(asked["checkpoint_dir"] if resume == NEWEST else resume)
         )
-        if not other_rank():
-            check_folder(resumable.folder.parent, given_as="--resume", lost="checkpoints")
+    check_dashboard(asked)
+    check_places(asked, resumable)
+    before_torch(asked["device"], offline=asked["offline"] or asked["fast_dev"])
+    with importing():
+        from karaoke_train.training.run import run as train_run
+
     settings, logs = as_settings(asked)
     return train_run(settings, logs, to_save(asked), resumable)
 
@@ -133,10 +130,13 @@ def check_dashboard(asked: Flags) -> None:
         raise click.UsageError(f"--local: {found}")
 
 
-def check_places(asked: Flags) -> None:
-    """Raises NotWritable where a new run's log or checkpoints could not be written, before data is
-    read or sung for it. Rank 0 alone writes any."""
+def check_places(asked: Flags, resumable: Resumable | None) -> None:
+    """Raises NotWritable where a new run's log, or any run's checkpoints, could not be written,
+    before data is read or sung for it. Rank 0 alone writes any."""
     if other_rank():
+        return
+    if resumable is not None:
+        check_folder(resumable.folder.parent, given_as="--resume", lost="checkpoints")
         return
     logs, checkpoints = Path(asked["log_dir"]), Path(asked["checkpoint_dir"])
     check_folder(logs, given_as="--log_dir", lost="the run's log", may_be_full=True)
@@ -157,7 +157,7 @@ def complete(flags: Flags) -> Flags:
     Raises click.UsageError when two of them don't go together.
     """
     start = [name for name in ("init", "encoder", "from_scratch") if flags.get(name)]
-    if len(start) > 1:
+    if len(start) > 1 and "from_scratch" in start:
         raise click.UsageError(
             f"--{start[0]} and --{start[1]} are two models to start from: give one of them"
         )
@@ -190,15 +190,16 @@ def complete(flags: Flags) -> Flags:
 
 
 def with_saved(flags: Flags, place: Path) -> tuple[Flags, Resumable]:
-    """The flags that the newest run in `place` was started with, those given now on top.
+    """The flags that the newest run in `place` was started with, those given now on top; its log
+    stays where it is.
 
     Raises CheckpointError when there is no such run, or nothing left of it to train.
     """
-    from karaoke_train.model.checkpoints import CheckpointError, find_resumable
+    from karaoke_train.model.resumable import CheckpointError, find_resumable
 
     resumable = find_resumable(place)
     saved = {k: v for k, v in renamed(resumable.flags).items() if k in DEFAULTS}
-    asked = DEFAULTS | saved | flags
+    asked = DEFAULTS | saved | flags | {"log_dir": str(resumable.log_path.parent)}
     if resumable.epochs >= asked["epochs"]:
         raise CheckpointError(
             f"nothing left to train: {resumable.folder} has had its {asked['epochs']} epochs. "
@@ -313,7 +314,8 @@ def _model_flags() -> list[click.Parameter]:
     section = "Model"
     return [
         Option(["--encoder"], type=PATH, metavar="NAME_OR_PATH", section=section,
-               help=f"Whisper (default {ENCODER})"),
+               help=f"Whisper (default {ENCODER}); with --init, the one that the model has heads "
+               "for, if it is not where it was"),
         Option(["--from_scratch"], type=click.Choice(sorted(SCRATCH_SIZES)), section=section,
                help="random-init small encoder instead"),
         Option(["--init"], type=PATH, metavar="NAME_OR_DIR", section=section,

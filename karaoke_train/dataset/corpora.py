@@ -6,7 +6,6 @@ extra). Nothing is downloaded: the sets are where their licences and their maker
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import replace
 from functools import partial
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from karaoke_train.annotations.base import AnnotationError, Entry, checked
+from karaoke_train.atomic_file import read_json
 from karaoke_train.audio import io
 from karaoke_train.dataset.pairing import visible, with_suffix
 from karaoke_train.dataset.songs import FileSong, Problem, Song, open_song, paired, sorted_out
@@ -26,6 +26,16 @@ if TYPE_CHECKING:
 
 Found = tuple[list[Song], list[Problem]]
 
+# What a damaged or strange description can raise while it is gone through
+_ODD = (
+    OSError,
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    ArithmeticError,
+    RecursionError,
+)
 # A phone that can carry a note, in ARPAbet, pinyin and the IPA alike.
 _VOWEL = re.compile("[aeiouæøœɑɒɐəɘɚɛɜɝɞɪɨɔɵʊʌʉɯɤʏ]", re.IGNORECASE)
 _MIRDATA = {"vocadito": "notes_a1", "tonas": "notes"}  # the attribute that holds the notes
@@ -97,13 +107,20 @@ def read_mir_st500(root: Path) -> Found:
     labels = next(iter(visible(root, "MIR-ST500_corrected.json")), None)
     if labels is None:
         raise CorpusError(f"{root}: has no MIR-ST500_corrected.json; get it from the set's pages")
+    try:
+        songs = dict(read_json(labels))
+    except _ODD as error:
+        raise CorpusError(
+            f"{labels}: can't be read ({type(error).__name__}: {error}); get it from the set's "
+            "pages"
+        ) from None
     sounds = {
         path.stem if path.stem.isdigit() else path.parent.name: path
         for path in with_suffix(root, io.SUFFIXES)
     }
     return sorted_out(
         _opened(f"mir-st500-{number}", sounds[number], partial(_rows, rows, labels))
-        for number, rows in json.loads(labels.read_bytes()).items()
+        for number, rows in songs.items()
         if number in sounds
     )
 
@@ -141,14 +158,14 @@ def _opened(
         return open_song(name, sound, notes(), work)
     except AnnotationError as error:
         return Problem(error.path, f"{error.where}: {error.reason}")
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except _ODD as error:
         return Problem(sound, f"its labels cannot be read ({type(error).__name__}: {error})")
 
 
 def _words(path: Path) -> tuple[Note, ...]:
     """The notes of a GTSinger phrase."""
     entries: list[Entry] = []
-    for number, word in enumerate(json.loads(path.read_bytes()), start=1):
+    for number, word in enumerate(read_json(path), start=1):
         for index, (start, end, pitch) in enumerate(_word_notes(word)):
             onset = max(start, _vowel(word)) if index == 0 else start
             if pitch > 0 and end - start > 0.001:

@@ -10,7 +10,7 @@ from transformers import WhisperConfig, set_seed
 from karaoke_train.model.checkpoints import load_model
 from karaoke_train.model.model import VoiceToNotesConfig, VoiceToNotesModel
 from karaoke_train.model.whisper import EncoderError, checksum, load_encoder
-from karaoke_train.settings import SCRATCH_SIZES
+from karaoke_train.settings import ENCODER, SCRATCH_SIZES
 
 if TYPE_CHECKING:
     from karaoke_train.settings import TrainSettings
@@ -20,7 +20,9 @@ def build_model(settings: TrainSettings) -> VoiceToNotesModel:
     """The model that training starts from. Raises EncoderError, CheckpointError."""
     set_seed(settings.seed)
     if settings.init is not None:
-        model = load_model(settings.init)
+        model = load_model(settings.init, encoder=settings.encoder)
+        if settings.encoder is not None:
+            model.config.encoder_source = _source(settings.encoder)
     elif settings.from_scratch is not None:
         model = VoiceToNotesModel(_scratch_config(settings.from_scratch))
     else:
@@ -41,14 +43,19 @@ def _stays(settings: TrainSettings) -> bool:
     return frozen and not settings.unfreeze_layers
 
 
+def _source(name: str) -> str:
+    """Where to look for this Whisper from any folder: a hub's name as it is."""
+    return str(Path(name).resolve()) if Path(name).is_dir() else name
+
+
 def _around_whisper(settings: TrainSettings) -> VoiceToNotesModel:
-    encoder = load_encoder(settings.encoder, offline=settings.offline)
-    folder = Path(settings.encoder)
+    name = settings.encoder or ENCODER
+    encoder = load_encoder(name, offline=settings.offline)
     encoder.config.name_or_path = ""  # it stands in encoder_source, where there is one
     config = VoiceToNotesConfig(
         encoder=encoder.config,
         features={"mel_bands": encoder.config.num_mel_bins},
-        encoder_source=str(folder.resolve()) if folder.is_dir() else settings.encoder,
+        encoder_source=_source(name),
         encoder_checksum=checksum(encoder),
         contour=settings.adapter_width > 0 or not _stays(settings),
         adapter_width=settings.adapter_width,

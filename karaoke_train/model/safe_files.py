@@ -10,20 +10,16 @@ files by transformers' Trainer; it reads tensors alone from them (`weights_only`
 
 from __future__ import annotations
 
-import json
 import pickle
 from typing import TYPE_CHECKING, Any, Final
 
 import torch
 from transformers.trainer_pt_utils import safe_globals
 
-from karaoke_train.atomic_file import read_whole
-
 if TYPE_CHECKING:
     from pathlib import Path
 
 ADAPTER: Final = "adapter_config.json"
-LARGEST: Final = 64 << 20  # bytes of a description, which is held whole
 _CODE: Final = (
     *("auto_map", "quantization_config", "trust_remote_code", "custom_pipelines"),
     *("kernels", "use_kernels", "kernel_config"),
@@ -33,11 +29,6 @@ _WEIGHTS: Final = ("model.safetensors", "model.safetensors.index.json")
 _PICKLES: Final = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
 _NO_WEIGHTS: Final = ("optimizer", "scheduler", "scaler", "rng_state", "training_args")
 _STATE: Final = ("optimizer*.pt", "scheduler*.pt", "scaler*.pt", "rng_state*.pth")
-
-
-def read_json(path: Path) -> Any:
-    """What the file describes. Raises OSError, ValueError, RecursionError."""
-    return json.loads(read_whole(path, LARGEST).decode("utf-8"))
 
 
 def weights_problem(folder: Path) -> str:

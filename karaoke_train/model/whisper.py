@@ -21,12 +21,12 @@ from transformers import WhisperModel as PretrainedWhisper
 from transformers.utils.hub import cached_file
 from transformers.utils.import_utils import is_peft_available
 
+from karaoke_train.atomic_file import read_json
 from karaoke_train.model.model import VoiceToNotesConfig
 from karaoke_train.model.safe_files import (
     ADAPTER,
     adapter_problem,
     code_problem,
-    read_json,
     weights_problem,
 )
 

@@ -21,6 +21,7 @@ from itertools import count
 from pathlib import Path
 from typing import Final
 
+from karaoke_train.runlog.folder_sync import sync_folder
 from karaoke_train.runlog.layout import lock_path
 from karaoke_train.runlog.lock import Held, Lock
 from karaoke_train.runlog.warn import warn
@@ -98,7 +99,8 @@ class Sink:
             descriptor = self._duplicate_if_dirty()
             folders, self._unsynced = self._unsynced, set()
         for folder in folders:
-            _sync_folder(folder)
+            with suppress(OSError):  # tried once and not told: the records come first
+                sync_folder(folder)
         if descriptor >= 0:
             self._sync(descriptor)
 
@@ -392,17 +394,6 @@ def open_new(candidates: Iterable[Path]) -> tuple[Path, int]:
         except FileExistsError:
             continue
     raise OSError(errno.EEXIST, "every name is taken already")
-
-
-def _sync_folder(folder: Path) -> None:
-    # Tried once and not told: some file systems have no such thing (CIFS, FUSE: EINVAL), and others
-    # do it by themselves
-    with suppress(OSError):
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
 
 
 def _write(descriptor: int, data: bytes) -> int:

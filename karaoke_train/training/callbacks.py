@@ -17,7 +17,7 @@ from tqdm import tqdm
 from transformers import TrainerCallback
 
 from karaoke_train.atomic_file import replacing
-from karaoke_train.model.checkpoints import RUN_FILE
+from karaoke_train.model.resumable import RUN_FILE
 from karaoke_train.training.spared import spared
 
 if TYPE_CHECKING:

@@ -59,7 +59,10 @@ def with_pseudo_labels(
         return data
     voices, notes = Path(settings.pseudo_label), run_dir / FOLDER
     if not fit.share(notes.is_dir()):
-        teacher = VoiceToNotes.from_pretrained(settings.init or MODEL, settings.device)
+        encoder = settings.encoder if settings.init else None
+        teacher = VoiceToNotes.from_pretrained(
+            settings.init or MODEL, settings.device, encoder=encoder
+        )
         _tell(write(teacher, voices, notes, fit.own_share(settings)))
         fit.wait_for_all()
     songs, problems = read(voices, notes)

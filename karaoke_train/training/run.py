@@ -25,6 +25,7 @@ from karaoke_train.model.device import check_device
 from karaoke_train.runlog import RunLog
 from karaoke_train.runlog.interrupts import INTERRUPTED
 from karaoke_train.runlog.plain_text import one_line, several_lines
+from karaoke_train.settings import ENCODER
 from karaoke_train.training import fit
 from karaoke_train.training.background_upload import BackgroundUpload
 from karaoke_train.training.callbacks import SHOWN, terminated_as_interrupted
@@ -35,8 +36,8 @@ from karaoke_train.training.spared import spared
 from karaoke_train.training.syncd_program import command, view_hint
 
 if TYPE_CHECKING:
-    from karaoke_train.model.checkpoints import Resumable
     from karaoke_train.model.model import VoiceToNotesModel
+    from karaoke_train.model.resumable import Resumable
     from karaoke_train.settings import LogSettings, TrainSettings
 
 
@@ -184,7 +185,7 @@ def _opening(settings: TrainSettings, data: Data, model: VoiceToNotesModel) -> s
         encoder = f"a small Whisper encoder with random weights ({settings.from_scratch})"
     else:
         frozen = " (frozen)" if settings.freeze_encoder else ""
-        encoder = f"{settings.encoder}{frozen}"
+        encoder = f"{settings.encoder or ENCODER}{frozen}"
     what = "synthetic singing" if settings.synthetic is not None else settings.voices_dir
     return (
         f"model       {encoder}, {millions:.1f} M parameters in all\n"

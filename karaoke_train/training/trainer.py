@@ -14,9 +14,9 @@ from transformers import Trainer
 
 from karaoke_train.dataset.batches import BucketSampler, SegmentDataset
 from karaoke_train.inference.metrics import Counts, count_notes, count_pitches, total
-from karaoke_train.model.checkpoints import RUN_FILE
 from karaoke_train.model.decode import decode, frame_pitch
 from karaoke_train.model.model import unpack_posteriors
+from karaoke_train.model.resumable import RUN_FILE
 from karaoke_train.notes import Note
 from karaoke_train.training.spared import UNWRITABLE, spared
 

@@ -13,10 +13,9 @@ from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any, BinaryIO, Final
-from urllib.parse import quote
 
 from karaoke_train.runlog.format import BadRecord, Record, decode, encode
-from karaoke_train.runlog.layout import media_folder
+from karaoke_train.runlog.layout import media_folder, media_name
 from karaoke_train.runlog.record_types import SCHEMA, RecordType
 from karaoke_train.runlog.secrets import cut_config
 from syncd.errors import SyncError
@@ -228,7 +227,7 @@ class _Lines:
         if not isinstance(media, MediaData):
             return record
         key, step = str(record.get("key")), record.get("step")
-        name = f"{quote(key, safe='')[:200]}_{step}{media.suffix}"
+        name = f"{media_name(key)}_{step}{media.suffix}"
         atomic_json.write_bytes(self._media / name, media.data, mode=0o666)
         return {**record, "path": name}
 
@@ -238,7 +237,9 @@ def _write(target: Path, data: Iterable[bytes]) -> None:
     if not target.exists():
         atomic_json.write_pieces(target, data, mode=0o666)
         return
-    with target.open("ab") as file:
+    with target.open("a+b") as file:
+        if file.seek(0, os.SEEK_END) and os.pread(file.fileno(), 1, file.tell() - 1) != b"\n":
+            file.write(b"\n")  # an import that was killed, or a full disk, cut its last line short
         file.writelines(data)
         file.flush()
         os.fsync(file.fileno())

@@ -33,6 +33,8 @@ class EventCommand:
         self._timeout = timeout
         self._waiting: queue.Queue[Mapping[str, Any]] = queue.Queue(MOST_WAITING)
         self._stopping = threading.Event()
+        self._beginning = threading.Lock()  # what begins, and whether anything may
+        self._closed = False
         self._process: subprocess.Popen[bytes] | None = None
         self._thread = threading.Thread(target=self._work, name="on_event", daemon=True)
         self._thread.start()
@@ -45,14 +47,17 @@ class EventCommand:
             events.event_left_out(str(event.get("event", "")))
 
     def close(self) -> None:
-        """Tell nothing more."""
+        """Tell what waits, as far as there is time for it, and then nothing more."""
         self._stopping.set()
         self._thread.join(STOP_WAIT)
-        if self._process is not None:
-            _kill(self._process)
+        with self._beginning:
+            self._closed = True
+            process = self._process
+        if process is not None:
+            _kill(process)
 
     def _work(self) -> None:
-        while not (self._stopping.is_set() and self._waiting.empty()):
+        while not (self._closed or (self._stopping.is_set() and self._waiting.empty())):
             try:
                 event = self._waiting.get(timeout=0.2)
             except queue.Empty:
@@ -65,13 +70,16 @@ class EventCommand:
         """What went wrong; empty where nothing did."""
         with tempfile.TemporaryFile() as said:  # a file: it may say more than the memory holds
             try:
-                self._process = process = subprocess.Popen(
-                    ["/bin/sh", "-c", self._command],
-                    stdin=subprocess.PIPE,
-                    stdout=subprocess.DEVNULL,
-                    stderr=said,
-                    start_new_session=True,  # so that what it started is killed with it
-                )
+                with self._beginning:
+                    if self._closed:
+                        return ""
+                    self._process = process = subprocess.Popen(
+                        ["/bin/sh", "-c", self._command],
+                        stdin=subprocess.PIPE,
+                        stdout=subprocess.DEVNULL,
+                        stderr=said,
+                        start_new_session=True,  # so that what it started is killed with it
+                    )
             except OSError as error:
                 return error.strerror or str(error)
             try:

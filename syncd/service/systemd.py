@@ -15,6 +15,7 @@ from typing import Final
 from syncd import paths
 from syncd.destination.registry import stores
 from syncd.errors import SyncError, unwritable
+from syncd.paths import make_private
 from syncd.service import launch, unit_file
 from syncd.settings import Settings
 from syncd.state import atomic_json
@@ -105,7 +106,7 @@ def install(settings: Settings, arguments: Sequence[str]) -> bool:
     before = state()
     _refuse_rival(settings, before)
     for folder in (settings.state_dir, *stores(settings), *_lock_dir(settings)):
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_private(folder)
     text = unit_file.render(unit_file.template(), installation(settings, arguments))
     changed = _write(unit_file.path(), text)
     _must("daemon-reload")

@@ -14,6 +14,7 @@ from typing import Any, Final, NamedTuple, TypeVar, get_type_hints
 
 import orjson
 
+from karaoke_train.runlog.folder_sync import sync_folder
 from karaoke_train.runlog.regular_file import check_regular
 from syncd import events
 from syncd.failpoints import failpoint
@@ -89,7 +90,7 @@ def write_pieces(
             draft.unlink()
         raise
     if sync:
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
 
 
 def load(path: Path | str, decode: Callable[[Any], T]) -> T | None:
@@ -164,12 +165,3 @@ def _decode(data: bytes) -> Any:
         if b"\\ud" not in data:
             raise
         return json.loads(data)  # see `encode`
-
-
-def _sync_folder(folder: Path) -> None:
-    """The name is the folder's data: fsync(2) of the file says nothing about it."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -24,7 +24,7 @@ LOG: Final = "karaoke_train.runlog"
 ROOMS: Final = {
     "karaoke_train.runlog": "",
     "karaoke_train": "log",
-    "karaoke_train.atomic_file": "",
+    "karaoke_train.atomic_file": "log",
     "karaoke_train.writable": "",
     "karaoke_train.notes": "",
     "karaoke_train.settings": "",

@@ -140,7 +140,7 @@ class Store:
 
     def update_config(self, project: str, run_id: str, changes: Mapping[str, Any]) -> bool:
         """Change these of the run's settings, and no others. Whether there is such a run."""
-        with self._writing, self._reading(project) as database:
+        with self._reading(project) as database, self._writing:
             if database is None:
                 return False
             asked = "SELECT config FROM configs WHERE run_id = ?"

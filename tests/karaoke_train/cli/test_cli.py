@@ -116,8 +116,8 @@ def test_the_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None
             "--encoder and --from_scratch are two models",
         ),
         (
-            ["--init", "small", "--encoder", "x"],
-            "--init and --encoder are two models to start from",
+            ["--init", "small", "--from_scratch", "dev"],
+            "--init and --from_scratch are two models to start from",
         ),
         (["--epochs", "3", "evaluate"], "--epochs stands before evaluate: put it behind"),
         (["evaluate", "--checkpoint", "x"], "give a folder of recordings"),
@@ -295,9 +295,9 @@ def checkpoint(folder: Path, flags: dict[str, Any], epoch: float = 1.0) -> Path:
     return folder
 
 
-@pytest.mark.torch
 def test_a_resumed_run_keeps_its_flags_and_those_given_now_win(tmp_path: Path) -> None:
-    started = asked("--synthetic", "9", "--no_augment", "--longest", "7", "--offline")
+    started = asked("--synthetic", "9", "--no_augment", "--longest", "7", "--offline",
+                    "--log_dir", str(tmp_path))  # fmt: skip
     place = checkpoint(tmp_path, train.to_save(started))
     found, resumable = train.with_saved(flags("--resume", "--epochs", "40"), place)
     saved = train.to_save(started)
@@ -306,7 +306,27 @@ def test_a_resumed_run_keeps_its_flags_and_those_given_now_win(tmp_path: Path) -
     assert (resumable.epochs, resumable.step) == (1.0, None)  # this checkpoint doesn't say
 
 
-@pytest.mark.torch
+def test_a_resumed_run_is_on_its_own_device_and_looks_at_its_own_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """CUDA_VISIBLE_DEVICES and HF_HUB_OFFLINE are read once, when torch and transformers are
+    imported: what the run was started with has to be known before."""
+    place = checkpoint(tmp_path, train.to_save(asked("--device", "cuda:1", "--offline")))
+    before: list[tuple[str, bool]] = []
+
+    def last(device: str, *, offline: bool) -> None:
+        before.append((device, offline))
+        raise common.NotInstalled("torch would be imported now")
+
+    monkeypatch.setattr(train, "before_torch", last)
+    monkeypatch.setattr(common, "NEEDED", ())
+    dashboards: list[Path] = []
+    monkeypatch.setattr(local_dashboard, "problem", dashboards.append)
+    assert cli.main(["--resume", str(place), "--local", "--log_dir", "elsewhere"]) == 1
+    assert before == [("cuda:1", True)]
+    assert dashboards == [tmp_path]
+
+
 def test_a_dashboard_is_for_who_asks_for_it_now_and_not_resumed(tmp_path: Path) -> None:
     place = checkpoint(tmp_path, train.to_save(asked("--local", "--no_open")))
     found, _ = train.with_saved({}, place)
@@ -336,7 +356,6 @@ def test_rank_0_alone_asks_for_a_dashboard(monkeypatch: pytest.MonkeyPatch) -> N
     assert asked_for == [Path("logs")]
 
 
-@pytest.mark.torch
 def test_flags_that_older_versions_saved_resume_under_their_new_names(tmp_path: Path) -> None:
     old = {"scratch": "small", "longest": 12.5, "synthetic": 600, "lr": 2e-3, "gone": 1}
     found, _ = train.with_saved({}, checkpoint(tmp_path, old))

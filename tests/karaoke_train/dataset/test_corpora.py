@@ -170,6 +170,30 @@ def test_a_missing_mirdata_or_index_says_how_to_get_it(
         read_corpus("vocadito", tmp_path)
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        [{"note": [60], "note_dur": [0], "start_time": 0.0, "end_time": 1.0}],
+        ["la"],
+        {"word": "la"},
+        [{"note": [60], "note_start": [0.1], "note_end": [0.4], "ph": 1}],
+        7,
+    ],
+)
+def test_labels_of_another_shape_are_a_problem_of_their_song(tmp_path: Path, words: object) -> None:
+    gtsinger(tmp_path, "English/EN-Alto-1/Vibrato/song/group/0000", words)
+    songs, (problem,) = read_corpus("gtsinger", tmp_path)
+    assert songs == []
+    assert problem.reason.startswith("its labels cannot be read")
+
+
+@pytest.mark.parametrize("content", ["", "[", "7", '{"1": ', "[1]", "[" * 100_000])
+def test_damaged_labels_of_a_whole_set_are_named(tmp_path: Path, content: str) -> None:
+    path = text(tmp_path / "MIR-ST500_corrected.json", content)
+    with pytest.raises(CorpusError, match=f"{path}: can't be read"):
+        read_corpus("mir-st500", tmp_path)
+
+
 def test_unknown_sets_missing_folders_and_empty_ones_are_named(tmp_path: Path) -> None:
     with pytest.raises(CorpusError, match=f"no corpus is called 'x'; there are {', '.join(NAMES)}"):
         read_corpus("x", tmp_path)

@@ -310,6 +310,18 @@ def test_adapters_are_saved_with_the_heads_and_not_with_the_encoder(
     )
 
 
+def test_a_training_starts_from_heads_whose_whisper_is_elsewhere_now(
+    tmp_path: Path, whisper_folder: Path
+) -> None:
+    save_model(frozen(whisper_folder), tmp_path / "best")
+    moved = shutil.move(whisper_folder, tmp_path / "moved")
+    start = {"init": str(tmp_path / "best"), "freeze_encoder": True}
+    with pytest.raises(CheckpointError, match="Give --encoder PATH"):
+        build_model(TrainSettings(**start))  # type: ignore[arg-type]
+    save_model(build_model(TrainSettings(**start, encoder=moved)), tmp_path / "next")  # type: ignore[arg-type]
+    assert load_model(tmp_path / "next").config.encoder_source == str(tmp_path / "moved")
+
+
 @pytest.mark.parametrize("how", [{"full_checkpoint": True}, {"unfreeze_layers": 1}])
 def test_an_encoder_that_is_asked_for_or_trained_is_saved_too(
     how: dict[str, Any], tmp_path: Path, whisper_folder: Path

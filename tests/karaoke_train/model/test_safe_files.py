@@ -11,14 +11,9 @@ from typing import Any
 import pytest
 import torch
 
-from karaoke_train.model.checkpoints import (
-    RUN_FILE,
-    CheckpointError,
-    check_state,
-    find_resumable,
-    load_model,
-)
+from karaoke_train.model.checkpoints import check_state, load_model
 from karaoke_train.model.model import VoiceToNotesModel
+from karaoke_train.model.resumable import RUN_FILE, CheckpointError, find_resumable
 from karaoke_train.model.whisper import EncoderError, load_encoder
 from tests.karaoke_train.checkpoint_files import touch_checkpoint
 from tests.karaoke_train.model.test_model import tiny_whisper

@@ -27,14 +27,10 @@ from karaoke_train.dataset.batches import SegmentDataset, collate
 from karaoke_train.dataset.load import DataError, load_data
 from karaoke_train.inference.metrics import Counts, count_notes, count_pitches
 from karaoke_train.model.build import build_model
-from karaoke_train.model.checkpoints import (
-    CheckpointError,
-    find_resumable,
-    load_model,
-    save_model,
-)
+from karaoke_train.model.checkpoints import load_model, save_model
 from karaoke_train.model.decode import decode, frame_pitch
 from karaoke_train.model.model import VoiceToNotesModel, unpack_posteriors
+from karaoke_train.model.resumable import CheckpointError, find_resumable
 from karaoke_train.runlog import RunLog
 from karaoke_train.settings import FAST_DEV, TrainSettings
 from karaoke_train.synth import VALIDATION_VOICES, synthetic_songs

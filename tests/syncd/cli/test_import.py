@@ -313,6 +313,18 @@ def test_pictures_hyperparameters_and_what_is_left_out(capsys: pytest.CaptureFix
     assert logs()[0].read_bytes() == before
 
 
+def test_pictures_of_long_names_that_begin_alike_are_all_kept() -> None:
+    np = pytest.importorskip("numpy")
+    names = ["歌" * 30 + end for end in "ab"]
+    with event_file("run") as writer:
+        for shade, name in enumerate(names):
+            writer.add_image(name, np.full((3, 2, 2), 90 * shade, "uint8"), 1)
+    imported("run")
+    folder = Path("logs/media") / records()[0]["run_id"]
+    assert [record["key"] for record in metrics()] == names
+    assert len({(folder / record["path"]).read_bytes() for record in metrics()}) == 2
+
+
 def test_a_torn_or_damaged_event_file_is_read_up_to_there(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -382,6 +394,21 @@ def test_the_same_file_again_is_the_same_log_and_a_longer_one_goes_on() -> None:
     assert logs()[0].read_bytes().startswith(before)
     assert [record["type"] for record in records()][4:] == ["end", "config", "train", "end"]
     assert metrics()[-1]["train_loss"] == 0.125
+
+
+def test_behind_a_line_that_a_full_disk_cut_short_the_rest_is_imported() -> None:
+    write("run/metrics.csv", LIGHTNING)
+    imported("run/metrics.csv")
+    (log,) = logs()
+    whole = log.read_bytes().splitlines(keepends=True)
+    log.write_bytes(b"".join(whole[:2]) + whole[2][:9])  # config, the first row, a half of another
+    imported("run/metrics.csv")
+    assert log.read_bytes().splitlines()[2] == whole[2][:9]
+    whole_again = [
+        json.loads(line) for line in log.read_bytes().splitlines() if line != whole[2][:9]
+    ]
+    rows = [record for record in whole_again if record["type"] in ("train", "val")]
+    assert rows == [json.loads(line) for line in whole[1:4]]
 
 
 def test_a_step_that_got_more_metrics_since_gets_those_alone() -> None:

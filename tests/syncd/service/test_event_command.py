@@ -87,6 +87,22 @@ def test_events_that_come_too_fast_are_left_out_and_nobody_waits(
 
 
 @pytest.mark.process
+def test_nothing_is_begun_after_the_end_though_events_wait(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(event_command, "STOP_WAIT", 0.0)
+    begun = tmp_path / "begun"
+    command = EventCommand(f"echo >> {begun}; sleep 600")
+    for _ in range(5):
+        command.tell({"event": "run_ended"})
+    wait_for(begun)
+    command.close()
+    command._thread.join(patience(20))
+    assert not command._thread.is_alive()
+    assert begun.read_text() == "\n"
+
+
+@pytest.mark.process
 def test_names_that_are_no_text_or_more_than_text_stop_no_later_event(tmp_path: Path) -> None:
     out, name = tmp_path / "told", "a\udcff\x1b\x9b\u202eb"
     command = EventCommand(f"cat >> {out}")

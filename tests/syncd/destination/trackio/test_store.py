@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import os
+import threading
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -14,6 +15,7 @@ from syncd.destination.trackio.destination import TrackioDestination
 from syncd.errors import Refused, Unreachable
 from syncd.paths import destination_folder
 from tests.fakes.unreadable import unreadable
+from tests.patience import patience
 
 
 def with_version(monkeypatch: pytest.MonkeyPatch, version: str | None) -> None:
@@ -111,3 +113,18 @@ def test_names_that_trackio_keeps_stay_and_others_are_told_apart() -> None:
     kept = [names.project_name(name) for name in ("a/b", "a b", "ab", "registry-x", "x_configs")]
     assert len(set(kept)) == 5
     assert kept[0].startswith("a-b-")
+
+
+def test_the_config_of_a_project_that_was_not_opened_yet_is_changed(store_folder: Path) -> None:
+    """As after a restart: its database is brought to today's columns first, under the same lock."""
+    row = store.NewRow(1, 1, "2026-01-01T00:00:00+00:00", {"x": 1.0})
+    store.Store(store_folder).add("fresh", "name", "run", [row], {"lr": 1})
+    changed: list[bool] = []
+    again = store.Store(store_folder)
+    work = threading.Thread(
+        target=lambda: changed.append(again.update_config("fresh", "run", {"tags": ["good"]})),
+        daemon=True,
+    )
+    work.start()
+    work.join(patience(20))
+    assert changed == [True]
