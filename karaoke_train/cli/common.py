@@ -195,6 +195,7 @@ def load_model(model: str, device: str, encoder: str | None) -> VoiceToNotes:
         import transformers
 
         from karaoke_train.inference.transcribe import VoiceToNotes
+        from karaoke_train.model.device import the_only
 
     transformers.utils.logging.disable_progress_bar()
-    return VoiceToNotes.from_pretrained(model, device, encoder=encoder)
+    return VoiceToNotes.from_pretrained(model, the_only(device), encoder=encoder)

@@ -41,6 +41,8 @@ class BackgroundUpload:
         self.say = say
         self.watched = False
         self._program = find_program()
+        self._launching = threading.Lock()  # whether one may be started, and which was
+        self._stopped = False
         self._process: subprocess.Popen[bytes] | None = None
         self._thread = threading.Thread(target=self._begin, name="background-upload", daemon=True)
 
@@ -64,8 +66,8 @@ class BackgroundUpload:
             self._stop()
 
     def _end(self, timeout: float) -> None:
-        self._thread.join(ASK_TIMEOUT)
         try:
+            self._thread.join(ASK_TIMEOUT)
             pending = self._wait(timeout) if self._process or self.watched else self._pending()
         except KeyboardInterrupt:
             pending = self._pending()
@@ -91,7 +93,10 @@ class BackgroundUpload:
                     f"wandb       the running {PROGRAM} watches {self.log_dir} and uploads this run"
                 )
                 return
-            self._process = self._launch()
+            with self._launching:
+                if self._stopped:
+                    return
+                self._process = self._launch()
             self.say(f"wandb       uploading beside the training ({PROGRAM} sync --follow)")
         except (OSError, subprocess.SubprocessError) as error:
             self.say(
@@ -134,6 +139,8 @@ class BackgroundUpload:
         return self._ended() and self._process is not None and self._process.returncode == 0
 
     def _stop(self) -> None:
+        with self._launching:
+            self._stopped = True
         if self._process is not None and not self._ended():
             syncd_program.stop(self._process)
 

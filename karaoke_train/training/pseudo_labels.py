@@ -29,6 +29,7 @@ from karaoke_train.dataset.pairing import with_suffix
 from karaoke_train.dataset.songs import FileSong, Problem, Song, paired, segments, sorted_out
 from karaoke_train.inference.doubt import listened
 from karaoke_train.inference.transcribe import FileSound, VoiceToNotes
+from karaoke_train.model.device import the_only
 from karaoke_train.runlog.plain_text import one_line
 from karaoke_train.settings import MODEL
 from karaoke_train.training import fit
@@ -61,7 +62,7 @@ def with_pseudo_labels(
     if not fit.share(notes.is_dir()):
         encoder = settings.encoder if settings.init else None
         teacher = VoiceToNotes.from_pretrained(
-            settings.init or MODEL, settings.device, encoder=encoder
+            settings.init or MODEL, the_only(settings.device), encoder=encoder
         )
         _tell(write(teacher, voices, notes, fit.own_share(settings)))
         fit.wait_for_all()

@@ -504,8 +504,8 @@ def _stopped(runs: Iterable[RunStatus]) -> Iterable[str]:
     for run in runs:
         if run.stopped:
             yield (
-                f"somebody pressed Stop on the page of {run.name}: its training was not stopped by "
-                "it, and its records go on being uploaded"
+                f"somebody pressed Stop on the page of {run.label}: its training was not stopped "
+                "by it, and its records go on being uploaded"
             )
 
 

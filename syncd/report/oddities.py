@@ -26,7 +26,7 @@ class Shown(Protocol):
     @property
     def run_id(self) -> str: ...
     @property
-    def name(self) -> str: ...
+    def label(self) -> str: ...
     @property
     def bad(self) -> int: ...
 
@@ -49,7 +49,7 @@ def _left_out(state: Path, runs: Iterable[Shown]) -> Iterator[str]:
     for run in runs:
         if not run.bad:
             continue
-        yield quarantine.words_of(run.name, quarantine.load(state / "quarantine", run.run_id))
+        yield quarantine.words_of(run.label, quarantine.load(state / "quarantine", run.run_id))
 
 
 def _endless(files: Iterable[FoundFile], known: Mapping[str, Cursor]) -> Iterator[str]:

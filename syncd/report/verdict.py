@@ -153,7 +153,7 @@ def _about(runs: Sequence[RunStatus], otherwise: str) -> str:
     (run,) = runs
     if run.decision and not run.remedy:
         return otherwise
-    return f"{run.name}: {run.remedy or 'nothing to do, it is tried again by itself'}"
+    return f"{run.label}: {run.remedy or 'nothing to do, it is tried again by itself'}"
 
 
 def _upload_command(status: Status) -> str:

@@ -114,7 +114,7 @@ def _table(runs: Sequence[RunStatus], paces: Mapping[str, Pace], console: Consol
         pace = paces[run.path]
         known = run.state is not RunState.ELSEWHERE
         made.add_row(
-            console.render_str(run.name, markup=False),
+            console.render_str(run.label, markup=False),
             f"{run.uploaded:,}/{run.records:,}" if known else "?",
             _bar(run.records, run.uploaded if known else 0),
             _rate(pace.written),

@@ -52,7 +52,8 @@ def place(
     while somebody else writes there; UploadError, OSError."""
     if not count:
         _await_first_lines(content, settle)
-        return 0, False
+        # Who looks at the same moment sees none either, and the later of two posts is what stays
+        return 0, True
     if (base := base_of(content, count)) is not None:
         return base, False
     heartbeat = content.destination.heartbeat(content.ref)

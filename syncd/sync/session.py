@@ -5,12 +5,14 @@ An action that fails drops the session, so that what remains is what a crash wou
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from typing import Final
 
 from karaoke_train.runlog.lock import Lock
 from karaoke_train.runlog.plain_text import one_line
@@ -82,6 +84,8 @@ from syncd.sync.scheduler import (
 from syncd.sync.unconfirmed import Unconfirmed
 from syncd.sync.writer_locks import WriterLocks
 
+_UNHEARD: Final = 30.0  # seconds, as W&B's signs of life: see `_look_for_others`
+
 
 class Session:
     """The I/O of one run. Not thread-safe: one action at a time, which the scheduler sees to.
@@ -140,6 +144,9 @@ class Session:
         self._doubted = False
         self._told_at = 0.0
         self._stopped = False  # somebody pressed Stop on the run's page
+        # When the server last showed all that was sent and no more; infinite while lines are on
+        # their way, and are asked about anyway
+        self._settled_at = math.inf
 
     @property
     def ref(self) -> RunRef:
@@ -360,7 +367,7 @@ class Session:
         failpoint("open.after")
         if opened != count:  # lines of a session before this one that were still on their way
             if is_new:
-                raise RunTrouble("somebody else has written to the run just now")
+                raise _just_written(self._there)
             at = self._locate(opened, known)
             if at.ordinal < opened or self._noted.config_before(at) != (config_at, attempt):
                 raise RunTrouble("more records have come there than could be expected")
@@ -372,6 +379,7 @@ class Session:
         # ends the run again rather than believe that it was told
         self._save(at, self._shown, ended=False)
         self.placed = True
+        self._settled_at = time.monotonic()
         base = self._begin.ordinal
         return Opened(at, self._alive().ahead, outcome_before(self._log, at.offset), base)
 
@@ -449,7 +457,11 @@ class Session:
         return place(self._content(), remote, count, self._stillness, self._still_for)
 
     def _claim(self, at: Position) -> Position:
-        """Send the first line alone, and see that it is there before any other is sent."""
+        """Send the first line alone, and see that it is there before any other is sent. Raises
+        RunTrouble where somebody else's has come meanwhile."""
+        remote = self._destination.remote_run(self.ref)  # to open a session may have taken long
+        if remote and remote.count != at.ordinal:
+            raise _just_written(self._there)
         line = tailer.read(self._log, at).lines.first(1)
         self._noted.look_at(self._alive().send(line), self.path)
         await_claimed(self._content(), at.ordinal, self._still_for)
@@ -517,6 +529,7 @@ class Session:
         lines = chunk.lines
         if not lines:
             return Sent(start, chunk.scanned_to)
+        self._look_for_others(start)
         failpoint("send.before")
         special = self._alive().send(lines)
         failpoint("send.after")
@@ -531,9 +544,24 @@ class Session:
         else:
             self._shown = fingerprint.fingerprint(self._log, end)
         self._unconfirmed.add(start, end, self._shown)
+        self._settled_at = math.inf
         uploader = self._alive()
         outcome = outcome_of(special, end)
         return Sent(end, chunk.scanned_to, outcome, uploader.pause(), uploader.files)
+
+    def _look_for_others(self, start: Position) -> None:
+        """Lines of somebody else may have come while nothing was sent, and ours would be written
+        over them. Not asked at each post: W&B takes no condition with one. Raises RunTrouble."""
+        if time.monotonic() - self._settled_at < _UNHEARD:
+            return
+        if (count := self._alive().confirm()) > start.ordinal:
+            raise self._has_others(count, start.ordinal)
+
+    def _has_others(self, count: int, sent: int) -> RunTrouble:
+        return RunTrouble(
+            f"{self._there.name} holds {count:,} records, more than the {sent:,} sent",
+            by_itself="The session is opened anew, which finds out whose they are",
+        )
 
     def _bring_files(self) -> Event:
         uploader = self._alive()
@@ -548,12 +576,10 @@ class Session:
         failpoint("confirm.after")
         # More than was sent is never taken as a confirmation of ours
         newest = self._unconfirmed.end(confirmed)
+        if count == newest.ordinal:
+            self._settled_at = time.monotonic()
         if count > newest.ordinal:  # the last lines of a session before this one, or foreign ones
-            raise RunTrouble(
-                f"{self._there.name} holds {count:,} records, more than the {newest.ordinal:,} "
-                "sent",
-                by_itself="The session is opened anew, which finds out whose they are",
-            )
+            raise self._has_others(count, newest.ordinal)
         if count <= confirmed.ordinal:  # a stale replica, or nothing has arrived yet
             return Confirmed(confirmed, self._alive().ahead)
         at, shown = self._unconfirmed.place_of(count, self._log)
@@ -724,3 +750,11 @@ class Session:
             self._remembered.save(known, sync=sync)
         else:
             self._remembered.keep(known, sync=sync)
+
+
+def _just_written(there: Identity) -> RunTrouble:
+    return RunTrouble(
+        f"somebody else has written to the run at {there.name} just now",
+        meaning="Nothing of this file was sent there; its records are safe on disk",
+        remedy="Nothing to do: whose the others are is looked at before anything is sent",
+    )

@@ -132,7 +132,9 @@ class FakeServer:
         return FakeUploader(self, target)
 
     def pause(self, seconds: float) -> None:
-        return
+        """What is on its way arrives meanwhile."""
+        if seconds > 0.0:
+            self.deliver()
 
     def label(self, run_ref: RunRef, labels: Labels) -> bool:
         if self.down:

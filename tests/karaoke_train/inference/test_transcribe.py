@@ -15,7 +15,7 @@ from karaoke_train.audio.features import FeatureSettings
 from karaoke_train.dataset.targets import frame_targets
 from karaoke_train.inference.metrics import count_notes
 from karaoke_train.inference.transcribe import FileSound, VoiceToNotes, windows
-from karaoke_train.model.device import DeviceError
+from karaoke_train.model.device import DeviceError, pick_device, the_only
 from karaoke_train.model.model import VoiceToNotesModel
 from karaoke_train.notes import Note
 from tests.karaoke_train.conftest import Ran
@@ -141,7 +141,9 @@ def test_two_hours_are_read_a_window_at_a_time() -> None:
     assert len(parts) == 277
 
 
-@pytest.mark.parametrize("device", ["", "tpu", "meta", "cuda", "cuda:x", "mps"])
+@pytest.mark.parametrize(
+    "device", ["", "tpu", "meta", "cuda", "cuda:1", "cuda:x", "auto:1", "cpu:x", "mps"]
+)
 def test_a_device_that_is_not_there_is_said_in_words(
     device: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -149,3 +151,12 @@ def test_a_device_that_is_not_there_is_said_in_words(
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
     with pytest.raises(DeviceError, match=f"--device {device}: "):
         VoiceToNotes.from_pretrained("small", device)
+
+
+def test_a_gpu_is_the_one_that_was_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert [pick_device(name) for name in ("cuda", "cuda:1", "auto")] == ["cuda", "cuda:1", "cuda"]
+    with pytest.raises(DeviceError, match="--device cuda:2: torch sees 2 GPUs here"):
+        pick_device("cuda:2")
+    assert [the_only(name) for name in ("cuda:1", "cpu")] == ["cuda", "cpu"]

@@ -7,6 +7,7 @@ import os
 import signal
 import stat
 import sys
+import threading
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,7 +16,7 @@ from typing import Any, cast
 import pytest
 
 from karaoke_train.settings import LogSettings, TrainSettings
-from karaoke_train.training import background_upload
+from karaoke_train.training import background_upload, syncd_program
 from karaoke_train.training.background_upload import BackgroundUpload, command, sync_logs
 from tests.patience import patience, until
 
@@ -191,6 +192,39 @@ def test_upload_is_out_of_reach_of_ctrl_c_in_this_terminal(fake: Fake) -> None:
     assert upload._process is not None
     assert os.getpgid(upload._process.pid) != os.getpgrp()
     upload.finish(0.0)
+
+
+def test_ctrl_c_while_it_is_not_known_yet_who_uploads_starts_nobody(
+    fake: Fake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, answered = threading.Event(), threading.Event()
+
+    def ask(*_: object) -> SimpleNamespace:
+        asked.set()
+        answered.wait(patience(20))
+        return SimpleNamespace(returncode=1)
+
+    monkeypatch.setattr(syncd_program, "ask", ask)
+    upload = fake.upload()
+    join = upload._thread.join
+    upload.start()
+    assert asked.wait(patience(20))
+    interrupted = iter([KeyboardInterrupt])
+
+    def joined(timeout: float | None = None) -> None:
+        for error in interrupted:
+            raise error
+        join(timeout)
+
+    monkeypatch.setattr(upload._thread, "join", joined)
+    monkeypatch.setattr(
+        upload, "_pending", lambda: syncd_program.pending(str(fake.program), fake.run)
+    )
+    upload.finish(patience(20))
+    answered.set()
+    join(patience(20))
+    assert upload._process is None
+    assert any("safe on disk" in line for line in fake.said)
 
 
 def test_failing_upload_says_that_the_log_is_safe(fake: Fake) -> None:

@@ -436,8 +436,8 @@ def test_a_part_whose_place_another_one_took_before_it_sent_anything_begins_behi
     assert first.open() == Opened(Position())
     first.drop()
     other = session(theirs, there, state=tmp_path / "elsewhere", still_for=0.0)
-    other.open()
-    other.send(Position(), 3)
+    assert other.open() == Opened(Position(1, len(config_line(part="theirs"))))  # its claim
+    other.send(Position(1, len(config_line(part="theirs"))), 2)
     other.drop()
     server.runs["run-1"].shown = "crashed"
     again = session(mine, there, still_for=0.0)
@@ -446,6 +446,94 @@ def test_a_part_whose_place_another_one_took_before_it_sent_anything_begins_behi
     assert isinstance(again.send(Position(4, length), 99), Sent)
     assert [row["_step"] for row in server.runs["run-1"].rows] == list(range(9))
     assert server.violations == []
+
+
+def two_parts_of_an_empty_run(tmp_path: Path, there: Destination) -> tuple[Path, Path]:
+    """Files of two machines with one run's id, which the server has, and no line of it."""
+    mine, theirs = tmp_path / "mine.jsonl", tmp_path / "theirs.jsonl"
+    for file, part in ((mine, "mine"), (theirs, "theirs")):
+        file.write_bytes(config_line(part=part) + b"".join(map(train_line, range(5))))
+    begun = session(mine, there, state=tmp_path / "begun")
+    begun.open()
+    begun.drop()
+    return mine, theirs
+
+
+def test_of_two_machines_that_begin_a_run_at_the_same_moment_each_ones_lines_are_kept(
+    tmp_path: Path, server: FakeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The answers that a run was made were lost: both look again, see no lines, and send."""
+    there = PromptServer(server)
+    mine, theirs = two_parts_of_an_empty_run(tmp_path, there)
+    run = server.runs["run-1"]
+
+    def other_comes(seconds: float) -> None:
+        if run.rows and seconds == 7.0:  # mine is there, and waits for what may come to its place
+            run.rows.clear()
+            run.records.clear()
+            monkeypatch.setattr(server, "pause", lambda _: None)
+            other = session(theirs, there, state=tmp_path / "elsewhere")
+            assert isinstance(other.open(), Opened)
+            assert isinstance(other.send(Position(1, len(config_line(part="theirs"))), 99), Sent)
+            other.drop()
+
+    monkeypatch.setattr(server, "pause", other_comes)
+    one = session(mine, there, still_for=7.0)
+    error = failed(one.open())
+    assert "another part of the run has come to line 0" in error.what
+    assert len(run.rows) == 6
+    server.runs["run-1"].shown = "crashed"
+    again = session(mine, there, still_for=0.0)
+    at = Position(7, len(config_line(part="mine")))
+    assert again.open() == Opened(at, base=6)
+    assert isinstance(again.send(at, 99), Sent)
+    assert [row["_step"] for row in run.rows] == list(range(12))
+    assert server.violations == []
+
+
+def test_what_came_to_a_run_while_a_session_was_being_opened_is_not_written_over(
+    tmp_path: Path, server: FakeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there = PromptServer(server)
+    mine, theirs = two_parts_of_an_empty_run(tmp_path, there)
+    opened = FakeUploader.open
+
+    def slowly(uploader: FakeUploader) -> int:
+        count = opened(uploader)
+        monkeypatch.setattr(FakeUploader, "open", opened)
+        other = session(theirs, there, state=tmp_path / "elsewhere")
+        assert isinstance(other.open(), Opened)
+        return count
+
+    monkeypatch.setattr(FakeUploader, "open", slowly)
+    error = failed(session(mine, there).open())
+    assert "somebody else has written to the run" in error.what
+    assert server.count("run-1") == 1
+    assert server.violations == []
+
+
+@pytest.mark.parametrize("heard", [True, False])
+def test_a_row_that_somebody_adds_to_a_run_that_stood_still_is_not_written_over(
+    path: Path, server: FakeServer, monkeypatch: pytest.MonkeyPatch, heard: bool
+) -> None:
+    """As `wandb.init(id=…, resume="must")` and a score do, while the training goes on."""
+    one = session(path, server)
+    uploaded(one, server)
+    with path.open("ab") as file:
+        file.write(train_line(5))
+    run = server.runs["run-1"]
+    run.rows.append({"_step": 6, "test/score": 0.93})
+    run.records.append({"test/score": 0.93})
+    monkeypatch.setattr("syncd.sync.session._UNHEARD", 60.0 if heard else 0.0)
+    event = one.send(END, 99)
+    if heard:  # the server was asked a moment ago
+        assert isinstance(event, Sent)
+        return
+    assert "holds 7 records, more than the 6 sent" in failed(event).what
+    error = failed(one.open())
+    assert isinstance(error, RunRefused)
+    server.deliver()
+    assert run.rows[6] == {"_step": 6, "test/score": 0.93}
 
 
 def test_a_contradiction_may_be_a_late_answer_and_the_second_in_a_row_is_mended(
@@ -929,7 +1017,7 @@ def test_a_retry_sends_again_what_was_not_counted(path: Path, server: FakeServer
     one.send(at(0), 99)
     one.stalled(at(0), END)
     decisions.retry(path.parent / "state", "run-1")
-    assert one.open() == Opened(at(0))
+    assert one.open() == Opened(at(1))  # the first line claims the place, and was counted
 
 
 def test_that_somebody_pressed_stop_is_kept_with_the_cursor(path: Path, server: FakeServer) -> None:
