@@ -18,7 +18,11 @@ SCRATCH_SIZES = {
     "small": {"width": 144, "layers": 3, "heads": 4, "ffn": 432, "head": 96, "salience": 12},
 }
 
-SCRATCH_LR = 2e-3  # peak; a pretrained encoder would forget what it knows at this rate
+# Peak learning rates: of all of a random-init model, of all of a trained one (`init`), and of a
+# pretrained encoder, which forgets what it knows at the rate that the new heads around it need
+SCRATCH_LR = 2e-3
+INIT_LR = 1e-4
+ENCODER_LR = 3e-4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +36,9 @@ class TrainSettings:
     adapter_width: channels of an adapter behind each layer of an encoder that stays frozen.
     full_checkpoint: keep a frozen encoder's weights in the model, too, not its name alone.
     synthetic: how many synthetic songs to train on, None for the songs of `voices_dir`.
-    batch_size: segments per step and device. lr: peak learning rate. patience: validations
+    batch_size: segments per step and device. lr: peak learning rate. encoder_lr: the same of the
+    encoder's own weights; None for `lr`, and for ENCODER_LR at most of a pretrained one around
+    which all else is new. patience: validations
     without a better onset_pitch_f1 before training stops. max_samples: at most this many
     segments. corpus: the public set that `voices_dir` holds, by its name. pseudo_label: a folder
     of recordings to train on by a model's own notes, beside the others. augment: change
@@ -61,7 +67,8 @@ class TrainSettings:
     max_segment_seconds: float = 30.0
     batch_size: int = 8
     grad_accum_steps: int = 1
-    lr: float = 1e-4
+    lr: float = 1e-3
+    encoder_lr: float | None = None
     weight_decay: float = 0.01
     epochs: int = 30
     patience: int = 10
@@ -71,6 +78,14 @@ class TrainSettings:
     compile: bool = False
     workers: int | None = None
     checkpoint_dir: str = "checkpoints"
+
+    @property
+    def encoder_rate(self) -> float:
+        """The peak learning rate of the encoder's own weights, as far as they are trained."""
+        if self.encoder_lr is not None:
+            return self.encoder_lr
+        is_pretrained = self.init is None and self.from_scratch is None
+        return min(self.lr, ENCODER_LR) if is_pretrained else self.lr
 
     def as_config(self) -> dict[str, Any]:
         """All of it, for the record log and the checkpoint."""

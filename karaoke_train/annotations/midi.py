@@ -39,7 +39,7 @@ _SET_TEMPO, _KEY_SIGNATURE = 0x51, 0x59  # kinds of meta events
 _ON, _OFF, _CONTROL, _BEND = 0x90, 0x80, 0xB0, 0xE0
 _UNBENT = (0, 64)
 # Controllers that choose a registered parameter and set it; a parameter's number is MSB, LSB.
-_RPN_MSB, _RPN_LSB, _DATA_MSB, _DATA_LSB, _NRPN_MSB, _NRPN_LSB = 101, 100, 6, 38, 99, 98
+_RPN_MSB, _RPN_LSB, _DATA_MSB, _DATA_LSB = 101, 100, 6, 38
 _FINE, _COARSE, _NONE = (0, 1), (0, 2), (127, 127)
 
 

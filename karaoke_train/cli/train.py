@@ -28,7 +28,9 @@ from karaoke_train.runlog.interrupts import importing
 from karaoke_train.runlog.ranks import other_rank
 from karaoke_train.settings import (
     ENCODER,
+    ENCODER_LR,
     FAST_DEV,
+    INIT_LR,
     MODEL,
     SCRATCH_LR,
     SCRATCH_SIZES,
@@ -168,7 +170,8 @@ def complete(flags: Flags) -> Flags:
         fast_dev = fast_dev | {"synthetic": None}
     asked = DEFAULTS | fast_dev | flags
     if "lr" not in fast_dev | flags:
-        asked["lr"] = SCRATCH_LR if asked["from_scratch"] else TrainSettings.lr
+        rates = {"from_scratch": SCRATCH_LR, "init": INIT_LR}
+        asked["lr"] = next((rate for name, rate in rates.items() if asked[name]), TrainSettings.lr)
     if asked["adapter_width"] and (asked["init"] or asked["from_scratch"]):
         raise click.UsageError(
             "--adapter_width is for a pretrained Whisper, by --encoder; a model to start from "
@@ -344,7 +347,10 @@ def _loop_flags() -> list[click.Parameter]:
                help=f"batches per step (default {TrainSettings.grad_accum_steps})"),
         Option(["--lr"], type=positive, metavar="X", section=section,
                help=f"peak learning rate (default {TrainSettings.lr:g}; {SCRATCH_LR:g} with "
-               "--from_scratch)"),
+               f"--from_scratch, {INIT_LR:g} with --init)"),
+        Option(["--encoder_lr"], type=positive, metavar="X", section=section,
+               help="the same of the encoder's own weights (default: --lr, and at most "
+               f"{ENCODER_LR:g} for the Whisper of --encoder)"),
         Option(["--weight_decay"], type=not_negative, metavar="X", section=section,
                help=f"default {TrainSettings.weight_decay:g}"),
         Option(["--epochs"], type=count, metavar="N", section=section,

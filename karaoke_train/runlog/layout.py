@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 LOG_FILES: Final = "training_log_*.jsonl"
-DOCUMENTS: Final = "training_log_*.json"  # the older format: one JSON document a run
+DOCUMENTS: Final = "training_log_*.json"  # the older format: one JSON document per run
 LOCKS: Final = ".locks"  # the folder of a log folder's locks
 MEDIA: Final = "media"  # and of its runs' pictures and sounds
 UNNAMED_PROJECT: Final = "uncategorized"  # wandb's own word for runs without a project

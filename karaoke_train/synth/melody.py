@@ -1,7 +1,7 @@
 """A random generator -> a melody that could be sung: keys, bars, phrases, motifs, rests.
 
-A melody is a tuple of `Tone`s, in whole semitones and exact time; how a singer strays from it
-is the business of `karaoke_train.synth.singer`.
+A melody is a tuple of `Tone`s, in whole semitones and exact time; how a singer strays from it is
+drawn in `karaoke_train.synth.performance`.
 """
 
 from __future__ import annotations

@@ -226,8 +226,8 @@ class Voice:
     """One singer; the fields are those of VoiceRange, drawn.
 
     low, high: MIDI pitches it sings today. formants: shape (vowels, 5), Hz.
-    bandwidths: shape (5,), Hz. syllable: the vowel and consonant of a song on one syllable, or
-    -1 and "". humming: with closed mouth.
+    bandwidths: shape (5,), Hz. one_syllable: whether songs are sung on one.
+    humming: with closed mouth.
     """
 
     kind: str

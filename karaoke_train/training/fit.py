@@ -48,6 +48,7 @@ class Outcome:
     status: finished or interrupted. history: the Trainer's log entries, over resumes.
     best: folder of the best model, None when interrupted before the first validation.
     checkpoint: the newest checkpoint, None when none could be written.
+    epochs: trained, over resumes.
     """
 
     status: str
@@ -85,6 +86,7 @@ def fit(
         data_collator=collate,
         callbacks=[*callbacks, run_file, LogWithEpoch(), stop, bar],
         features=features,
+        encoder_lr=settings.encoder_rate,
         cache=EncodedCache() if model.has_fixed_states and heard.augment is None else None,
     )
     trainer.remove_callback(PrinterCallback)

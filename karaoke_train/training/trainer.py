@@ -14,6 +14,7 @@ from transformers import Trainer
 
 from karaoke_train.dataset.batches import BucketSampler, SegmentDataset
 from karaoke_train.inference.metrics import Counts, count_notes, count_pitches, total
+from karaoke_train.model.checkpoints import ENCODER
 from karaoke_train.model.decode import decode, frame_pitch
 from karaoke_train.model.model import unpack_posteriors
 from karaoke_train.model.resumable import RUN_FILE
@@ -21,11 +22,15 @@ from karaoke_train.notes import Note
 from karaoke_train.training.spared import UNWRITABLE, spared
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence, Set
+
     from torch.utils.data import DataLoader
     from transformers.trainer_utils import EvalLoopOutput
 
     from karaoke_train.audio.features import FeatureSettings
     from karaoke_train.training.encoded import EncodedCache
+
+Group = dict[str, Any]  # of an optimizer: parameters, their rate and the rest
 
 
 @dataclass(frozen=True)
@@ -47,6 +52,7 @@ class NoteTrainer(Trainer):
         self,
         *args: Any,
         features: FeatureSettings,
+        encoder_lr: float,
         cache: EncodedCache | None = None,
         **kwargs: Any,
     ) -> None:
@@ -54,11 +60,22 @@ class NoteTrainer(Trainer):
         # The loss is a mean over its batch: the Trainer must divide it by the accumulated steps.
         self.model_accepts_loss_kwargs = False
         self.features = features
+        self.encoder_lr = encoder_lr
         self.cache = cache
         self.shown: Shown | None = None
         self._train_counts = Counts()
         self._val_counts: dict[int, Counts] = {}
         self._unsaved: Exception | None = None
+
+    def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
+        """The Trainer's own, in which the encoder may have a rate of its own."""
+        is_new = self.optimizer is None
+        optimizer: torch.optim.Optimizer = super().create_optimizer(model)
+        if is_new and self.encoder_lr != self.args.learning_rate:
+            whole: Any = self.model if model is None else model
+            own = {id(p) for name, p in whole.named_parameters() if ENCODER in name}
+            optimizer.param_groups = with_rate(optimizer.param_groups, own, self.encoder_lr)
+        return optimizer
 
     def compute_loss(
         self,
@@ -174,6 +191,14 @@ class NoteTrainer(Trainer):
             dataset.lengths, self.args.train_batch_size, self.args.seed
         )
         return self.bucket_sampler
+
+
+def with_rate(groups: Sequence[Group], own: Set[int], lr: float) -> list[Group]:
+    """An optimizer's groups of parameters, and behind them those whose `id` is in `own`, with a
+    learning rate of their own. The first group's is the one that is logged."""
+    others = [{**g, "params": [p for p in g["params"] if id(p) not in own]} for g in groups]
+    apart = [{**g, "params": [p for p in g["params"] if id(p) in own], "lr": lr} for g in groups]
+    return [group for group in (*others, *apart) if group["params"]]
 
 
 def unpack_notes(table: torch.Tensor) -> list[tuple[Note, ...]]:

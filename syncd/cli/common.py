@@ -242,7 +242,6 @@ def complete_folders(
     return [CompletionItem(incomplete, type="dir")]
 
 
-# Whether it exists, and can be read, is the command's to say
 class _Path(click.Path):
     """A path; the empty text is none. To Python it is the folder one is in, and a variable that is
     not set, as in `sync "$FILE"`, would have all of that uploaded."""
@@ -253,6 +252,7 @@ class _Path(click.Path):
         return super().convert(value, param, ctx)
 
 
+# Whether it exists, and can be read, is the command's to say
 PATH: Final = _Path(path_type=Path, readable=False)
 
 

@@ -1,4 +1,4 @@
-"""What could keep records from arriving: one finding a check, each with its remedy.
+"""What could keep records from arriving: one finding per check, each with its remedy.
 
 Checks look and never change anything, but for empty files that show whether a folder takes locks,
 and the local store records, which are removed again.

@@ -1,5 +1,6 @@
-"""What people decided about runs: retry now, forget. Files in the state folder, so that it makes
-no difference whether a daemon runs."""
+"""What people decided about runs: retry now, forget, be a run of its own.
+
+Files in the state folder, so that it makes no difference whether a daemon runs."""
 
 from __future__ import annotations
 

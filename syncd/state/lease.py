@@ -1,4 +1,4 @@
-"""One daemon a state folder, one uploader a run and destination, whichever machine each is on."""
+"""One daemon per state folder, one uploader per run and destination, on whichever machines."""
 
 from __future__ import annotations
 

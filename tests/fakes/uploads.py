@@ -70,7 +70,7 @@ class FakeServer:
 
     def __init__(self, identity: Identity | None = None) -> None:
         self.identity = identity or IDENTITY
-        self.runs: dict[str, FakeRun] = {}  # by run_id; one entity, one project a run
+        self.runs: dict[str, FakeRun] = {}  # by run_id; one entity, one project per run
         self.down: UploadError | None = None  # every question is answered with this
         self.deleted: set[str] = set()  # run ids that are not taken again
         self.faults: list[Fault] = []  # each happens once, at its first occasion

@@ -20,7 +20,7 @@ from syncd.state import atomic_json
 
 NAME: Final = "lane.json"
 REMEMBERED: Final = 7 * 86_400.0  # seconds; a server may be upgraded, and a try costs one post
-MOST_REFUSED: Final = 4  # runs that go by the SDK alone; with more, it is the server
+MOST_REFUSED: Final = 4  # runs that go by the SDK alone; so many, and it is the server
 
 
 class Lane(StrEnum):

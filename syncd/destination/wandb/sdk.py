@@ -74,7 +74,7 @@ _PAGE: Final = re.compile(r"(?i)(<|\\u003c)(!doctype|html|head|body|\?xml)")
 
 
 class WandbSdk:
-    """An Uploader (see `upload.base`) over wandb's SDK."""
+    """An Uploader (see `destination.base`) over wandb's SDK."""
 
     def __init__(
         self,
@@ -289,7 +289,7 @@ class WandbSdk:
 
     def _bring_again(self, media: Iterable[Line]) -> int:
         """Have the files uploaded that aren't at the server: the SDK brings them some time after
-        their rows, and never if it's killed or refused meanwhile. Answers how many can't be."""
+        their rows, and never if it's killed or refused meanwhile. Returns how many can't be."""
         absent = self._absent(media)
         if not absent:
             return 0

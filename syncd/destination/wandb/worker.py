@@ -40,8 +40,8 @@ TRANSMIT: Final = 1  # seconds between the SDK's requests; whole ones, it cuts o
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """Import the SDK and start wandb-core: no server is asked, so how long it takes is this
-    machine's affair alone. Nothing, where that is done."""
+    """Import the SDK and start wandb-core: no server is asked, so how long it takes depends
+    on this machine alone. Nothing, where that is done."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,8 +22,7 @@ from syncd.errors import RunTrouble
 # not `-m`: the requests' classes would be another module's there, and unlike ours when pickled
 _MAIN: Final = "from syncd.destination.wandb.worker import main; main()"
 
-
-MOST_SLACK: Final = 8.0
+MOST_SLACK: Final = 8.0  # times the usual time of an answer: see `WorkerPool`
 # Bytes for a worker and its wandb-core: the largest records that were tried took 330 MiB, and what
 # has no end would take the whole machine's
 MOST_MEMORY: Final = 1 << 30

@@ -23,6 +23,7 @@ from tests.karaoke_train.conftest import PROGRAM
 FLAGS = [
     "--fast_dev", "--offline", "--no_wandb", "--sync_logs", "--wandb_project", "--run_name",
     "--log_dir", "--voices_dir", "--notes_dir", "--batch_size", "--lr", "--weight_decay",
+    "--encoder_lr",
     "--grad_accum_steps", "--epochs", "--patience", "--max_samples", "--cache_features",
     "--checkpoint_dir", "--seed", "--resume", "--device", "--encoder", "--freeze_encoder",
     "--unfreeze_layers", "--synthetic", "--sync_timeout", "--wandb_tags", "--wandb_group",
@@ -211,9 +212,9 @@ def test_fast_dev_sets_what_was_not_given() -> None:
 
 
 def test_fast_dev_around_another_model_is_not_from_scratch() -> None:
-    for start in ("--encoder", "--init"):
+    for start, rate in (("--encoder", 1e-3), ("--init", 1e-4)):
         found = asked("--fast_dev", start, "x")
-        assert (found["from_scratch"], found["lr"], found["synthetic"]) == (None, 1e-4, 16)
+        assert (found["from_scratch"], found["lr"], found["synthetic"]) == (None, rate, 16)
 
 
 @pytest.mark.torch
@@ -274,9 +275,16 @@ def test_fast_dev_on_own_recordings_uses_them() -> None:
 
 
 def test_learning_rate_depends_on_the_encoder() -> None:
-    assert asked()["lr"] == 1e-4
-    assert asked("--from_scratch", "small")["lr"] == 2e-3
-    assert asked("--from_scratch", "small", "--lr", "1e-3")["lr"] == 1e-3
+    def rates(*words: str) -> tuple[float, float]:
+        settings, _ = train.as_settings(asked(*words))
+        return settings.lr, settings.encoder_rate
+
+    assert rates() == (1e-3, 3e-4)
+    assert rates("--lr", "1e-4") == (1e-4, 1e-4)
+    assert rates("--encoder", "x", "--encoder_lr", "1e-5") == (1e-3, 1e-5)
+    assert rates("--init", "small") == (1e-4, 1e-4)
+    assert rates("--from_scratch", "small") == (2e-3, 2e-3)
+    assert rates("--from_scratch", "small", "--lr", "1e-3") == (1e-3, 1e-3)
 
 
 def test_recordings_are_augmented_unless_told_otherwise() -> None:

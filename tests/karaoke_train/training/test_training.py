@@ -36,6 +36,7 @@ from karaoke_train.settings import FAST_DEV, TrainSettings
 from karaoke_train.synth import VALIDATION_VOICES, synthetic_songs
 from karaoke_train.training import fit, run
 from karaoke_train.training.runlog_callback import RunLogCallback
+from karaoke_train.training.trainer import with_rate
 from tests.karaoke_train.conftest import PROGRAM, Ran, karaoke_train
 from tests.karaoke_train.runlog.files import warned
 from tests.patience import patience
@@ -118,11 +119,49 @@ class InterruptAt(TrainerCallback):
             os.kill(os.getpid(), self.number)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+class Rates(TrainerCallback):
+    """The learning rates of the weights at each step, by their names."""
+
+    def __init__(self) -> None:
+        self.seen: list[dict[str, float]] = []
+
+    def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        names = {id(weight): name for name, weight in kwargs["model"].named_parameters()}
+        groups = kwargs["optimizer"].param_groups
+        self.seen.append({names[id(w)]: g["lr"] for g in groups for w in g["params"]})
+
+
+def test_an_encoder_learns_at_its_own_rate_and_the_others_is_logged(tmp_path: Path) -> None:
+    rates = Rates()
+    outcome, model = trained(tmp_path, [rates], lr=2e-3, encoder_lr=2e-4, batch_size=2)
+    names = {name for name, weight in model.named_parameters() if weight.requires_grad}
+    logged = [entry["learning_rate"] for entry in outcome.history if "learning_rate" in entry]
+    for seen, rate in zip(rates.seen, logged, strict=True):
+        assert set(seen) == names  # not the position embeddings
+        for name, found in seen.items():
+            factor = 0.1 if name.startswith("encoder.") else 1.0
+            assert found == pytest.approx(factor * rate), name
+
+
+def test_groups_of_parameters_are_parted_by_their_rates() -> None:
+    groups = [{"params": [1, 2], "lr": 1.0, "weight_decay": 0.1}, {"params": [3], "lr": 1.0}]
+    own = {id(2), id(3)}
+    assert with_rate(groups, own, 0.5) == [
+        {"params": [1], "lr": 1.0, "weight_decay": 0.1},
+        {"params": [2], "lr": 0.5, "weight_decay": 0.1},
+        {"params": [3], "lr": 0.5},
+    ]
+    assert with_rate(groups, set(), 0.5) == groups
+
+
+@pytest.mark.parametrize(
+    ("number", "rates"),
+    [(signal.SIGINT, {}), (signal.SIGTERM, {}), (signal.SIGTERM, {"encoder_lr": 1e-4})],
+)
 def test_interrupted_in_mid_epoch_and_resumed_equals_unbroken(
-    tmp_path: Path, number: signal.Signals
+    tmp_path: Path, number: signal.Signals, rates: dict[str, float]
 ) -> None:
-    quick = {"batch_size": 2, "epochs": 2}
+    quick = {"batch_size": 2, "epochs": 2, **rates}
     whole, _ = trained(tmp_path / "whole", [], **quick)
     broken, _ = trained(tmp_path / "broken", [InterruptAt(3, number)], **quick)
     assert (broken.status, broken.best) == ("interrupted", None)

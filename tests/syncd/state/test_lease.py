@@ -1,4 +1,4 @@
-"""One daemon a state folder, one uploader a run."""
+"""One daemon per state folder, one uploader per run."""
 
 from __future__ import annotations
 
