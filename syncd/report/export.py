@@ -8,6 +8,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
+from karaoke_train.runlog.folder_sync import sync_folder
 from karaoke_train.runlog.format import BadRecord, Record, RunHeader
 from karaoke_train.runlog.legacy import (
     columns_of,
@@ -107,11 +108,18 @@ def replacing(path: Path) -> Iterator[Path]:
         part = path.with_name(f".{path.name}.{os.getpid()}.part")
         try:
             yield part
+            _sync(part)  # a file system may keep the new name and lose the content
             part.replace(path)
+            sync_folder(path.parent)
         finally:
             part.unlink(missing_ok=True)
     except OSError as error:
         raise unwritable(error, path) from None
+
+
+def _sync(file: Path) -> None:
+    with file.open("rb") as written:
+        os.fsync(written.fileno())
 
 
 def masked(record: Record, allowed: Collection[str] = ()) -> Record:

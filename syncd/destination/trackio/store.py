@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from karaoke_train.runlog.folder_sync import sync_folder
 from syncd.destination.trackio import names
 from syncd.destination.trackio.names import log_id, project_name
 from syncd.errors import Connection, Refused, RunTrouble, Unreachable
@@ -201,6 +202,7 @@ class Store:
                 with self._in_words():
                     os.fsync(copy.fileno())  # its row is kept through a power cut, too
                     part.replace(path)
+                    sync_folder(path.parent)
         finally:
             with suppress(OSError):  # where it could not be made, what kept it from that is raised
                 part.unlink()
