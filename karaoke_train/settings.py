@@ -22,7 +22,7 @@ SCRATCH_SIZES = {
 # pretrained encoder, which forgets what it knows at the rate that the new heads around it need
 SCRATCH_LR = 2e-3
 INIT_LR = 1e-4
-ENCODER_LR = 3e-4
+ENCODER_LR = 1e-4
 
 
 @dataclass(frozen=True, kw_only=True)

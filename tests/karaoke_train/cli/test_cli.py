@@ -279,7 +279,7 @@ def test_learning_rate_depends_on_the_encoder() -> None:
         settings, _ = train.as_settings(asked(*words))
         return settings.lr, settings.encoder_rate
 
-    assert rates() == (1e-3, 3e-4)
+    assert rates() == (1e-3, 1e-4)
     assert rates("--lr", "1e-4") == (1e-4, 1e-4)
     assert rates("--encoder", "x", "--encoder_lr", "1e-5") == (1e-3, 1e-5)
     assert rates("--init", "small") == (1e-4, 1e-4)
