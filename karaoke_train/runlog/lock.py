@@ -79,7 +79,9 @@ class Held(RunLogError):
 
 class Lock:
     """An exclusive lock at `path`; `soft`: the file system had no real one, so it is a lease.
-    private: its file is made for its owner alone, whatever the umask; else as the umask says.
+    private: its file is made for its owner alone, whatever the umask, in a folder that is a
+    program's own, where anything in the lock's place is written over; else as the umask says, and
+    what has never been a lock stays as it is.
 
     Try again with the same object, not with a new one: whether another host's lease is still
     refreshed is seen only from one try to the next.
@@ -87,6 +89,7 @@ class Lock:
 
     def __init__(self, path: Path, *, private: bool = False) -> None:
         self.path = path
+        self._private = private
         self._mode = _OWNERS if private else _BY_UMASK
         self.soft = False
         self._lock: BaseFileLock | None = None  # the one that is held
@@ -104,7 +107,7 @@ class Lock:
 
         def acquired(descriptor: int) -> None:
             self._file = _identity(os.fstat(descriptor))
-            self._signed = _sign(descriptor)
+            self._signed = _sign(descriptor, self._private)
 
         native = FileLock(
             self.path, mode=self._mode, thread_local=False, fallback_to_soft=False,
@@ -132,7 +135,7 @@ class Lock:
             )
             try:
                 if _identity(os.fstat(descriptor)) == self._file:
-                    self._signed = _sign(descriptor)
+                    self._signed = _sign(descriptor, self._private)
             finally:
                 os.close(descriptor)
 
@@ -175,7 +178,7 @@ class Lock:
             flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
             mode = 0o644 if self._mode == _BY_UMASK else self._mode
             with os.fdopen(os.open(self.path, flags, mode), "rb") as file:
-                _sign(file.fileno())
+                _sign(file.fileno(), self._private)
 
 
 def _identity(found: os.stat_result) -> tuple[int, int]:
@@ -259,11 +262,11 @@ def _signed(descriptor: int) -> Holder | None:
         return None
 
 
-def _sign(descriptor: int) -> bool:
+def _sign(descriptor: int, private: bool) -> bool:
     """Write our name into a lock; False where the disk does not take it. What may not be written
-    over stays as it is."""
+    over stays as it is. private: see `Lock`."""
     try:
-        if _is_lock(descriptor):
+        if _is_ours(descriptor, private):
             os.ftruncate(descriptor, 0)
             os.pwrite(descriptor, _signature(), 0)
     except OSError:  # a full disk: the lock is held all the same, only unsigned
@@ -271,11 +274,16 @@ def _sign(descriptor: int) -> bool:
     return True
 
 
-def _is_lock(descriptor: int) -> bool:
+def _is_ours(descriptor: int, private: bool) -> bool:
     """Whether an open file may be written over: it is new, or has been a lock. Anything else was
-    put there, perhaps as a hard link to a file that somebody needs."""
+    put there, perhaps as a hard link to a file that somebody needs. private: in a folder of our
+    own, it was a lock that was damaged, and unsigned it would hide who holds it."""
     found = os.fstat(descriptor)
-    if found.st_nlink != 1 or found.st_size > _LONGEST:
+    if found.st_nlink != 1:
+        return False
+    if private:
+        return True
+    if found.st_size > _LONGEST:
         return False
     # Zeros are what a power cut leaves of a signature
     return not os.pread(descriptor, _LONGEST, 0).strip(b"\0") or _signed(descriptor) is not None

@@ -109,12 +109,16 @@ def _stop(settings: Settings, console: Terminal, timeout: float) -> Exit:
     if holder is None:
         console.print("No daemon is running.")
         return Exit.OK
-    if holder.host != socket.gethostname():
-        console.print(f"The daemon is {holder}: stop it there.")
-        return Exit.FAILED
+    # Asked before the host, which isn't known either where nobody has signed
     if not 0 < holder.pid < 1 << 22:  # a signal to 0 or -1 goes to many processes
         where = settings.state_dir / "daemon.lock"
-        console.print(f"A daemon runs, and which process it is can't be read in {where}.")
+        console.print(
+            f"A daemon runs, and which process it is can't be read in {where}. If the disk is "
+            "full, make room and ask again; else look for it yourself: pgrep -af 'syncd start'"
+        )
+        return Exit.FAILED
+    if holder.host != socket.gethostname():
+        console.print(f"The daemon is {holder}: stop it there.")
         return Exit.FAILED
     for number, seconds in ((signal.SIGTERM, timeout), (signal.SIGKILL, 5.0)):
         os.kill(holder.pid, number)
@@ -151,7 +155,8 @@ def restart(call: Invocation, timeout: float) -> Exit:
 
     holder, named = seen_daemon(call.settings.state_dir), named_by_flags(call.settings)
     service = systemd.state()
-    if holder.pid == service.pid if holder else service.enabled and not (service.runs or named):
+    would_run = service.enabled and not (service.runs or named)
+    if service.is_process(holder) if holder else would_run:
         systemd.ask("restart")
         call.console.print("The service was restarted. See karaoke-syncd service status")
         if named:
@@ -254,12 +259,12 @@ def status(
     at_once=True,
     exits={
         Exit.OK: "a daemon watches all of the log folders",
-        Exit.NOT_RUNNING: "no daemon is running, or it leaves out one of them",
+        Exit.NOT_RUNNING: "no daemon is running, it leaves out one of them, or it hangs",
     },
     examples=(("karaoke-syncd watching --log_dir logs || karaoke-syncd sync", "in a script"),),
 )
 def watching(call: Invocation) -> Exit:
-    """Exit 0 if a daemon watches the log folders, else 3."""
+    """Exit 0 if a daemon watches the log folders and does not hang, else 3."""
     from syncd.service.folders import is_watched
     from syncd.state import daemon_report
     from syncd.state.lease import daemon_of
@@ -268,8 +273,9 @@ def watching(call: Invocation) -> Exit:
     report = daemon_report.load(call.settings.state_dir)
     deep_enough = report.recursive or not call.settings.recursive
     named = call.settings.log_dir
-    known = holder is not None and report.pid == holder.pid  # else it is of an earlier daemon
-    if known and deep_enough and all(is_watched(folder, report) for folder in named):
+    if holder is None or not report.is_by(holder) or daemon_report.hung_for(report, holder):
+        return Exit.NOT_RUNNING
+    if deep_enough and all(is_watched(folder, report) for folder in named):
         call.console.print(f"Watched by {holder}.")
         return Exit.OK
     return Exit.NOT_RUNNING

@@ -27,7 +27,7 @@ SHOWN: Final = 5  # runs that a word may mean
     "retry",
     exits={
         Exit.OK: "decided, and a running daemon does it",
-        Exit.NOT_RUNNING: "decided, but no daemon uploads the run: the next sync or start does it",
+        Exit.NOT_RUNNING: "decided, but no daemon uploads the run; the message says what will",
         Exit.LOGIN: "decided, but nobody is logged in, or the server refuses the account",
     },
     examples=(("karaoke-syncd retry abc123", "one run"), _EXAMPLE_IDS),
@@ -166,13 +166,19 @@ def _what_follows(status: Status, *, uploads: bool) -> tuple[Exit, str]:
     words = "".join(_parts(status, uploads=uploads, login=login))
     if login:
         return Exit.LOGIN, words
-    return Exit.OK if uploads else Exit.NOT_RUNNING, words
+    return Exit.OK if uploads and not status.silent else Exit.NOT_RUNNING, words
 
 
 def _parts(status: Status, *, uploads: bool, login: bool) -> Iterator[str]:
+    from syncd.report.status import spoken
+    from syncd.report.verdict import ABOUT_SILENCE
+
     if not uploads:
         yield "is tried by the next `karaoke-syncd sync` or `karaoke-syncd start`: "
         yield "the daemon does not watch its folder" if status.running else "no daemon is running"
+    elif status.silent:
+        yield f"is tried once the daemon goes on. It has not reported for {spoken(status.silent)}: "
+        yield ABOUT_SILENCE
     elif login:
         yield "is tried by the daemon as soon as it may"
     elif status.connectivity in (Connection.OFFLINE, Connection.CAPTIVE, Connection.TROUBLE):

@@ -159,7 +159,7 @@ def reload(call: Invocation) -> Exit:
     state, asked_at = call.settings.state_dir, time.monotonic()
     holder, before = daemon_of(state), daemon_report.load(state)
     asked = _ask_manager(call, "reload")
-    if holder is None or holder.pid != before.pid or not before.settings_read:
+    if not before.is_by(holder) or not before.settings_read:
         return asked  # of a version that does not tell, or its state folder is another one
     report = daemon_report.wait_for_reading(state, asked_at, ANSWER)
     if report is None:

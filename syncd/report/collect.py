@@ -53,9 +53,8 @@ def collect(
     identity = destination.identity
     state = destination_folder(settings.state_dir, identity.address)
     holder, report = _daemon(settings.state_dir, state)
-    age = daemon_report.silence(report, holder, datetime.now(UTC)) if holder else 0.0
     elsewhere = ""
-    if holder and report.pid == holder.pid:
+    if report.is_by(holder):
         elsewhere = _elsewhere(report, identity, settings.project)
     current = report if holder and not elsewhere else DaemonReport()
     tries = reached.load(state, datetime.now(UTC))
@@ -97,7 +96,7 @@ def collect(
             *_stopped(runs),
             *oddities(tree.folders, state, runs, files, cursors),
         ),
-        silent=age if age > daemon_report.SILENT_AFTER else 0.0,
+        silent=daemon_report.hung_for(report, holder) if holder else 0.0,
         elsewhere=elsewhere,
         lane=destination.lane,
         destination=identity.kind,
@@ -119,7 +118,7 @@ def _daemon(state_dir: Path, state: Path) -> tuple[Holder | None, DaemonReport]:
     """The daemon that runs, and what it said last of the destination whose state is in `state`; of
     its first one where it says nothing of that."""
     holder, report = lease.daemon_of(state_dir), daemon_report.load(state)
-    if not holder or report.pid != holder.pid:
+    if not report.is_by(holder):
         report = daemon_report.load(state_dir)
     return holder, report
 

@@ -24,6 +24,8 @@ from syncd import paths
 from syncd.destination.base import Destination, Finding
 from syncd.destination.registry import stores
 from syncd.errors import Exit
+from syncd.report.status import spoken
+from syncd.report.verdict import ABOUT_SILENCE
 from syncd.service import supervision, systemd, unit_file
 from syncd.service.folders import is_watched
 from syncd.settings import Settings
@@ -281,8 +283,12 @@ def _daemon(settings: Settings, destination: Destination) -> Iterable[Finding]:
             remedy = f"karaoke-syncd service install, or {remedy}"
         yield Finding("daemon", "warning", "no daemon is running", remedy)
         return
-    yield Finding("daemon", "ok", str(holder))
     report = daemon_report.load(settings.state_dir)
+    if silent := daemon_report.hung_for(report, holder):
+        words = f"the daemon has not reported for {spoken(silent)}: {holder}"
+        yield Finding("daemon", "error", words, ABOUT_SILENCE)
+    else:
+        yield Finding("daemon", "ok", str(holder))
     for folder in settings.log_dir:
         if not is_watched(folder, report):
             flag = f"--log_dir {shlex.quote(str(folder))}"

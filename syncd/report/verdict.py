@@ -11,6 +11,11 @@ from syncd.report.status import RunState, RunStatus, Status, exit_code, spoken
 from syncd.settings import BY_DAEMON, BY_FLAG, BY_SERVICE
 
 _NOT_UPLOADED = (RunState.LOCAL, RunState.FORGOTTEN, RunState.COPY, RunState.EMPTY)
+# What to do about a daemon that has said nothing for too long
+ABOUT_SILENCE: Final = (
+    "it hangs or is stopped, or its state folder takes no writes (a full disk?): look at its log, "
+    "then karaoke-syncd restart"
+)
 _NEWS: Final = 60.0  # seconds for which what was seen needs no time
 
 
@@ -114,10 +119,7 @@ def _kept(status: Status) -> str:
 
 def _advice(status: Status, code: Exit) -> str:
     if code is Exit.SILENT:
-        return (
-            "it hangs or is stopped, or its state folder takes no writes (a full disk?): look at "
-            "its log, then karaoke-syncd restart"
-        )
+        return ABOUT_SILENCE
     if code is Exit.ELSEWHERE:
         return (
             f"the daemon uploads to {status.elsewhere}: restart it from this shell "

@@ -18,9 +18,8 @@ from syncd.state.lease import daemon_of
 def in_force(settings: Settings) -> Settings:
     """The settings, with the folders that are really watched where nobody named any, and with the
     project and the destinations that they are uploaded to."""
-    holder = daemon_of(settings.state_dir)
     report = daemon_report.load(settings.state_dir)
-    runs = holder is not None and report.pid == holder.pid
+    runs = report.is_by(daemon_of(settings.state_dir))
     if runs and report.destinations:
         settings = _with(settings, "destinations", report.destinations, BY_DAEMON)
     elif kinds := unit_file.installed("destination"):

@@ -95,7 +95,8 @@ def start_in_background(settings: Settings) -> int:
     deadline = time.monotonic() + START_WAIT
     while time.monotonic() < deadline and process.poll() is None:
         holder = daemon_of(settings.state_dir)
-        if holder and holder.pid == process.pid:
+        # 0 where a full disk did not take its name. Were the holder another one, it would end soon
+        if holder and holder.pid in (process.pid, 0):
             return process.pid
         time.sleep(0.05)
     raise SyncError(

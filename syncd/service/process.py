@@ -182,10 +182,12 @@ class DaemonRuns(SyncError):
     """Another daemon holds the state folder."""
 
     def __init__(self, settings: Settings, holder: Holder | None) -> None:
+        report = daemon_report.load(settings.state_dir)
+        silent = daemon_report.hung_for(report, holder) if holder else 0.0
         super().__init__(
             f"a daemon is running already: {holder or 'it left no name'}",
             where=str(settings.state_dir),
-            meaning="It goes on uploading",
+            meaning=f"It has not reported for {silent:.0f} s" if silent else "It goes on uploading",
             remedy="See `karaoke-syncd status`; `karaoke-syncd restart` replaces it",
         )
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from karaoke_train.runlog.lock import Holder, this_host
 from syncd import paths
 from syncd.destination.registry import stores
 from syncd.errors import SyncError, unwritable
@@ -48,6 +49,10 @@ class State:
     def runs(self) -> bool:
         """Whether its daemon runs, and is done with its start."""
         return self.active in ("active", "reloading")
+
+    def is_process(self, daemon: Holder) -> bool:
+        """Whether its process is this daemon; False where either's process id isn't known."""
+        return self.pid != 0 and (self.pid, this_host()) == (daemon.pid, daemon.host)
 
 
 def unavailable() -> str:
@@ -200,7 +205,7 @@ def enable_linger() -> str:
 def _refuse_rival(settings: Settings, before: State) -> None:
     """Another daemon on the state folder would make ours end at once."""
     holder = daemon_of(settings.state_dir)
-    if holder and not (before.runs and holder.pid == before.pid):
+    if holder and not (before.runs and before.is_process(holder)):
         raise SyncError(
             f"a daemon is running already: {holder}",
             meaning="The service would find its state folder taken",

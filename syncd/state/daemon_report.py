@@ -47,6 +47,11 @@ class DaemonReport:
     settings_read: float = 0.0
     settings_problem: str = ""
 
+    def is_by(self, daemon: Holder | None) -> bool:
+        """Whether this daemon said it, and not an earlier one. False where there is none, and where
+        its lock does not tell its process id, which is 0 then, as that of an empty report."""
+        return daemon is not None and self.pid == daemon.pid != 0
+
 
 def save(state: Path, report: DaemonReport) -> None:
     """Write it, with this process and the time. Raises OSError."""
@@ -80,16 +85,23 @@ def wait_for_reading(state: Path, since: float, timeout: float) -> DaemonReport 
 
 def silence(report: DaemonReport, holder: Holder, now: datetime) -> float:
     """Seconds since the daemon that holds the state folder last reported, or began."""
+    its_own = report.is_by(holder)
     # The calendar's clock may have been set back by a year since, and stands while a laptop sleeps
     since = time.monotonic() - report.ticks
-    if report.pid == holder.pid and report.ticks and holder.host == this_host() and since >= 0:
+    if its_own and report.ticks and holder.host == this_host() and since >= 0:
         return since
     # One that has just begun, and reads 10,000 files first, has its predecessor's report there
-    spoke = report.updated if report.pid == holder.pid else holder.since
+    spoke = report.updated if its_own else holder.since
     try:
         return max(0.0, (now - datetime.fromisoformat(spoke)).total_seconds())
     except (TypeError, ValueError, OverflowError):
         return 0.0
+
+
+def hung_for(report: DaemonReport, holder: Holder) -> float:
+    """Seconds of its silence where that is so long that the daemon counts as hung; else 0."""
+    seconds = silence(report, holder, datetime.now(UTC))
+    return seconds if seconds > SILENT_AFTER else 0.0
 
 
 def _decoded(data: Any) -> DaemonReport:

@@ -30,7 +30,7 @@ from syncd.source import legacy_documents
 from syncd.source.folder_tree import FolderTree
 from syncd.source.safe_open import names_in, real
 from syncd.source.scanner import LogFile, LogScanner, UnusableFile
-from syncd.state import quarantine
+from syncd.state import daemon_report, quarantine
 from syncd.state.lease import daemon_of
 from syncd.sync.assemble import build_daemon
 from syncd.sync.loop import Daemon, wait_for
@@ -348,11 +348,17 @@ def _verdict(
     offline = None if daemon.connectivity.online else daemon.connectivity.error
     if offline and (left or isinstance(offline, Refused)):
         errors = [offline]
-    follows = daemon_of(daemon.settings.state_dir) is not None
+    follows = _a_daemon_follows(daemon.settings.state_dir)
     for error in errors:
         words = str(error) if follows else error.without_daemon(AGAIN)
         console.print(words, style="yellow")
     return _code(daemon, inputs, errors, unsent)
+
+
+def _a_daemon_follows(state: Path) -> bool:
+    """Whether one runs, and has reported of late, that tries again what is left."""
+    holder = daemon_of(state)
+    return holder is not None and not daemon_report.hung_for(daemon_report.load(state), holder)
 
 
 def _code(

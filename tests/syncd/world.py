@@ -16,7 +16,7 @@ from syncd.paths import destination_folder
 from syncd.report.collect import collect
 from syncd.report.status import RunStatus, Status
 from syncd.settings import Limits, Settings
-from syncd.state import cursor, decisions
+from syncd.state import atomic_json, cursor, daemon_report, decisions
 from syncd.sync.loop import Daemon
 from syncd.sync.scheduler import Phase, needs_session
 from tests.fakes.clock import FakeClock
@@ -46,6 +46,13 @@ def end_line(status: str = "finished", code: int = 0) -> bytes:
     """A run's last line."""
     record = {"type": "end", "timestamp": CREATED, "status": status, "exit_code": code}
     return json.dumps(record).encode() + b"\n"
+
+
+def let_hang(state: Path) -> None:
+    """Have the report in a state folder be 90 s old."""
+    path = state / daemon_report.NAME
+    word = json.loads(path.read_bytes())
+    atomic_json.write(path, {**word, "ticks": word["ticks"] - 90})
 
 
 class World:

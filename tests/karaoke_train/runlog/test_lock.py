@@ -251,6 +251,28 @@ def test_a_second_name_of_a_file_elsewhere_is_never_written_over(
     assert elsewhere.read_bytes() == b""
 
 
+@pytest.mark.parametrize("left", [OTHERS, b'{"a": 1}', b"\xff{]" * 2000])
+def test_in_a_folder_of_ones_own_a_damaged_lock_is_signed_anew(path: Path, left: bytes) -> None:
+    path.parent.mkdir()
+    path.write_bytes(left)
+    lock = Lock(path, private=True)
+    lock.acquire()
+    holder = holder_of(path)
+    assert holder is not None
+    assert (holder.pid, len(path.read_bytes()) < 200) == (os.getpid(), True)
+
+
+def test_a_second_name_is_never_written_over_in_a_folder_of_ones_own_either(
+    path: Path, tmp_path: Path
+) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.write_bytes(OTHERS)
+    path.parent.mkdir()
+    os.link(elsewhere, path)
+    Lock(path, private=True).acquire()
+    assert elsewhere.read_bytes() == OTHERS
+
+
 @pytest.mark.parametrize("left", [b"", b"\0" * 90, b'{"host": "h", "pid": 1, "since": "then"}'])
 def test_what_a_lock_of_ours_leaves_is_signed_anew(path: Path, left: bytes) -> None:
     path.parent.mkdir()
@@ -291,6 +313,10 @@ def test_without_flock_nothing_is_written_over_either(path: Path) -> None:
     lock.acquire()
     assert path.read_bytes() == OTHERS
     lock.release()
+    own = Lock(path, private=True)
+    own.acquire()
+    assert (holder_of(path) or Holder(pid=0)).pid == os.getpid()
+    own.release()
 
 
 def test_of_an_endless_lock_a_bounded_part_is_read(path: Path) -> None:

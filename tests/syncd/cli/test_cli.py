@@ -28,7 +28,7 @@ from syncd.state.cursor import Cursor, Fingerprint
 from syncd.state.daemon_report import DaemonReport
 from tests.patience import patience
 from tests.syncd.cli.conftest import KEY, NOBODY
-from tests.syncd.world import config_line
+from tests.syncd.world import config_line, let_hang
 
 pytestmark = pytest.mark.usefixtures("home")
 
@@ -452,6 +452,18 @@ def test_retry_with_a_daemon_is_tried_at_once_or_as_soon_as_can_be(
     assert "the daemon does not watch its folder" in capsys.readouterr().err
 
 
+def test_retry_with_a_daemon_that_hangs_promises_nothing_of_it(
+    log: Path, home: Path, daemon: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    daemon(Connection.ONLINE)
+    let_hang(home / "state" / "karaoke-syncd")
+    assert main(["retry", "run-1"]) == Exit.NOT_RUNNING
+    err = " ".join(capsys.readouterr().err.split())
+    assert "is tried once the daemon goes on. It has not reported for 9" in err
+    assert "then karaoke-syncd restart" in err
+    assert "at once" not in err
+
+
 @pytest.mark.parametrize("command", ["retry", "forget"])
 def test_a_decision_that_cannot_be_kept_says_about_what_and_where(
     command: str,
@@ -584,6 +596,8 @@ def test_watching_says_whether_a_daemon_watches_these_folders(
         assert main(["watching", "--log_dir", str(home)]) == Exit.NOT_RUNNING
         daemon_report.save(state, DaemonReport(log_dir=(str(home),), recursive=True))
         assert main(["watching", "--recursive"]) == Exit.OK
+        let_hang(state)
+        assert main(["watching", "--recursive"]) == Exit.NOT_RUNNING
         monkeypatch.setattr(os, "getpid", lambda: 1)
         daemon_report.save(state, DaemonReport(log_dir=(str(log.parent),)))
         assert main(["watching"]) == Exit.NOT_RUNNING  # what an earlier daemon said

@@ -18,6 +18,7 @@ from syncd.cli import daemon as commands
 from syncd.cli import main
 from syncd.destination.wandb import offline_runs
 from syncd.errors import Exit
+from syncd.service import systemd
 from syncd.state import lease
 from tests.fakes.clock import FakeClock
 from tests.patience import patience
@@ -95,6 +96,22 @@ def test_a_daemon_of_another_machine_is_stopped_there(
     assert main([command]) == Exit.FAILED
     assert ours == []
     assert "stop it there" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["stop", "restart"])
+@pytest.mark.parametrize("left", ["", "hello", '{"host": "h", "pid": -1, "since": "then"}'])
+def test_a_daemon_that_its_lock_does_not_name_is_not_signalled_nor_taken_for_the_services(
+    command: str, left: str, ours: list[int], state: Path, capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """As after a start on a full disk. Where no service runs, its process id is 0, too."""
+    asked: list[str] = []
+    monkeypatch.setattr(systemd, "ask", asked.append)
+    (state / "daemon.lock").write_text(left)
+    assert main([command]) == Exit.FAILED
+    assert (ours, asked) == ([], [])
+    said = " ".join(capsys.readouterr().err.split())
+    assert f"which process it is can't be read in {state / 'daemon.lock'}" in said
 
 
 def test_what_does_not_stop_is_not_started_again(

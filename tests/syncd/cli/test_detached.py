@@ -83,6 +83,19 @@ def test_detached_daemon_starts_reloads_on_sighup_and_stops(
 
 
 @pytest.mark.process
+def test_a_lock_that_is_no_signature_is_written_over_and_the_daemon_known_by_it(
+    account: Account,
+) -> None:
+    account.state.mkdir(parents=True)
+    (account.state / "daemon.lock").write_text('{"another": "program"}')
+    assert account.syncd("start", "--detach").returncode == Exit.OK
+    until(lambda: account.syncd("watching").returncode == Exit.OK)
+    assert account.syncd("restart").returncode == Exit.OK
+    assert account.syncd("stop").returncode == Exit.OK
+    assert holder_of(account.state / "daemon.lock") is None
+
+
+@pytest.mark.process
 def test_what_a_detached_daemon_keeps_is_its_owners_alone_whatever_the_umask(
     account: Account,
 ) -> None:

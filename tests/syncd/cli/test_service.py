@@ -153,6 +153,26 @@ def test_install_over_the_services_own_daemon_is_no_rivalry(
         lock.release()
 
 
+@pytest.mark.parametrize("unsigned", [True, False])
+def test_a_daemon_that_is_not_known_to_be_the_services_is_a_rival(
+    manager: UserManager, home: Path, said: Said, monkeypatch: pytest.MonkeyPatch, unsigned: bool
+) -> None:
+    """Its lock does not name its process, or names one of this id on another machine."""
+    install()
+    manager.set(pid="0" if unsigned else str(os.getpid()))
+    lock = lease.state_lock(home / "state" / "karaoke-syncd")
+    lock.acquire()
+    if unsigned:
+        lock.path.write_bytes(b"")
+    else:
+        monkeypatch.setattr(systemd, "this_host", lambda: "another")
+    try:
+        assert install() == Exit.FAILED
+    finally:
+        lock.release()
+    assert "a daemon is running already" in said()
+
+
 def test_a_masked_unit_stays_masked(manager: UserManager, said: Said) -> None:
     manager.unit.parent.mkdir(parents=True)
     manager.unit.symlink_to("/dev/null")

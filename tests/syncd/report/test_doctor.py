@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import re
 from collections import namedtuple
 from collections.abc import Callable
 from dataclasses import replace
@@ -28,6 +29,7 @@ from syncd.state import atomic_json, daemon_report, lease
 from syncd.state.daemon_report import DaemonReport
 from tests.fakes.user_manager import UserManager
 from tests.fakes.wandb_server import WandbServer
+from tests.syncd.world import let_hang
 
 Usage = namedtuple("Usage", "total used free")
 
@@ -264,6 +266,26 @@ def test_file_system_without_locks_is_said_to_work_by_leases(
     monkeypatch.setattr(fcntl, "flock", flock)
     found = find()["log_dir_lock"]
     assert (found.level, "by leases" in found.what) == ("ok", True)
+
+
+def test_daemon_that_has_not_reported_for_too_long_is_an_error(
+    find: Find, settings: Settings
+) -> None:
+    ours = lease.state_lock(settings.state_dir)
+    ours.acquire()
+    try:
+        daemon_report.save(settings.state_dir, DaemonReport(log_dir=(str(settings.log_dir[0]),)))
+        assert find()["daemon"].level == "ok"
+        let_hang(settings.state_dir)
+        found = find()["daemon"]
+    finally:
+        ours.release()
+    assert found.level == "error"
+    assert re.match(
+        rf"the daemon has not reported for 9\d s: process {os.getpid()} on ", found.what
+    )
+    assert found.remedy.startswith("it hangs or is stopped")
+    assert found.remedy.endswith("karaoke-syncd restart")
 
 
 def test_log_folder_that_the_service_may_not_write_in(

@@ -93,6 +93,17 @@ def test_the_project_of_the_installed_service(settings: Settings) -> None:
     assert (found.project, found.origin["project"]) == ("songs", "the installed service")
 
 
+def test_a_daemon_that_its_lock_does_not_name_is_asked_nothing(settings: Settings) -> None:
+    install(Path("/elsewhere"), more=("--project=songs",))
+    lock = lease.state_lock(settings.state_dir)
+    lock.acquire()
+    try:
+        lock.path.write_bytes(b"")
+        assert folders.in_force(settings).project == "songs"
+    finally:
+        lock.release()
+
+
 def test_without_either_the_default(settings: Settings) -> None:
     assert folders.in_force(settings) == settings
 

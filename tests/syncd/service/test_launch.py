@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -96,25 +97,45 @@ def test_a_detached_daemon_has_every_flag_of_start(
     assert str(home / "state/karaoke-syncd/daemon.log") in err
 
 
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[subprocess.Popen[Any]]]:
+    """The processes that are started meanwhile, which end with the test."""
+    start = subprocess.Popen
+    processes: list[subprocess.Popen[Any]] = []
+
+    def started(*arguments: Any, **how: Any) -> subprocess.Popen[Any]:
+        processes.append(start(*arguments, **how))
+        return processes[-1]
+
+    monkeypatch.setattr(subprocess, "Popen", started)
+    yield processes
+    for process in processes:
+        process.kill()
+        process.wait()
+
+
 @pytest.mark.process
+def test_a_detached_daemon_whose_name_a_full_disk_did_not_take_has_started(
+    home: Path, started: list[subprocess.Popen[Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = home / "state/karaoke-syncd/daemon.lock"
+    hold = f"import fcntl, time; lock = open({str(path)!r}, 'w'); fcntl.flock(lock, fcntl.LOCK_EX)"
+    monkeypatch.setattr(
+        launch, "command", lambda: [sys.executable, "-c", f"{hold}; time.sleep(600)"]
+    )
+    assert launch.start_in_background(load({})) == started[0].pid
+
+
+@pytest.mark.process
+@pytest.mark.usefixtures("started")
 def test_a_daemon_that_takes_too_long_is_said_to(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(launch, "START_WAIT", 0.0)
     sleeper = [sys.executable, "-c", "import time; time.sleep(600)"]  # or it may end too soon
     monkeypatch.setattr(launch, "command", lambda: sleeper)
-    started = subprocess.Popen
-    processes: list[subprocess.Popen[Any]] = []
-
-    def start(*arguments: Any, **how: Any) -> subprocess.Popen[Any]:
-        processes.append(started(*arguments, **how))
-        return processes[-1]
-
-    monkeypatch.setattr(subprocess, "Popen", start)
     assert main(["start", "--detach"]) == Exit.FAILED
     assert "the daemon is not ready after 0 s" in capsys.readouterr().err
-    processes[0].kill()
-    processes[0].wait()
 
 
 @pytest.mark.process

@@ -24,7 +24,7 @@ from syncd.sync import loop
 from syncd.sync.loop import Daemon
 from tests.fakes.uploads import FakeServer, PromptServer
 from tests.patience import patience
-from tests.syncd.world import config_line, end_line
+from tests.syncd.world import config_line, end_line, let_hang
 
 pytestmark = pytest.mark.timeout(patience(20))  # a script that does not end it waits for ever
 Step = Callable[[Daemon], object]
@@ -132,6 +132,12 @@ def test_a_second_one_is_refused_and_the_first_is_named(settings: Settings) -> N
     lock.acquire()
     try:
         with pytest.raises(DaemonRuns, match=f"running already: process {os.getpid()}"):
+            run(settings, Script())
+        daemon_report.save(settings.state_dir, DaemonReport())
+        with pytest.raises(DaemonRuns, match="It goes on uploading"):
+            run(settings, Script())
+        let_hang(settings.state_dir)
+        with pytest.raises(DaemonRuns, match=r"It has not reported for 9\d s"):
             run(settings, Script())
     finally:
         lock.release()

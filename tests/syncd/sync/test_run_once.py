@@ -22,13 +22,15 @@ from syncd.destination.trackio.destination import TrackioDestination
 from syncd.errors import Connection, Exit, Refused, Unreachable
 from syncd.settings import Limits, Settings
 from syncd.source import folder_tree
+from syncd.state import daemon_report
+from syncd.state.daemon_report import DaemonReport
 from syncd.state.lease import state_lock
 from syncd.sync import progress, run_once
 from syncd.sync.run_once import collect_inputs, sync
 from tests.fakes.console import FakeConsole
 from tests.fakes.unreadable import unreadable
 from tests.fakes.uploads import FakeServer, PromptServer
-from tests.syncd.world import config_line, end_line, train_line
+from tests.syncd.world import config_line, end_line, let_hang, train_line
 
 DOCUMENT = {"config": {"lr": 1}, "train_metrics": [{"timestamp": "2024-01-15T12:00:00", "step": 1}]}
 
@@ -345,10 +347,14 @@ def test_without_a_daemon_it_says_what_to_do_and_with_one_what_that_does(rig: Ri
     lock.acquire()
     try:
         rig.sync()
+        assert "they are sent as soon as that has passed" in rig.said()
+        assert "sync again" not in rig.said()
+        daemon_report.save(rig.settings.state_dir, DaemonReport())
+        let_hang(rig.settings.state_dir)
+        rig.sync()
+        assert "Run karaoke-syncd sync again" in rig.said()
     finally:
         lock.release()
-    assert "they are sent as soon as that has passed" in rig.said()
-    assert "sync again" not in rig.said()
 
 
 def test_the_runs_pages_are_named_at_the_end_each_whole(rig: Rig) -> None:
