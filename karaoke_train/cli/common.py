@@ -24,7 +24,10 @@ if TYPE_CHECKING:
     from karaoke_train.inference.transcribe import VoiceToNotes
 
 NAME: Final = "karaoke-train"
-NEEDED = ("torch", "transformers", "accelerate", "numpy", "scipy", "soundfile", "mir_eval")
+NEEDED: Final = (
+    *("torch", "transformers", "accelerate", "numpy", "scipy", "soundfile", "mir_eval"),
+    *("mido", "matplotlib", "tqdm"),
+)
 
 USAGE: Final = {2: "wrong usage"}
 INTERRUPTED: Final = {interrupts.INTERRUPTED: "interrupted (Ctrl-C)"}

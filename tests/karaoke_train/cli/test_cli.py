@@ -449,7 +449,7 @@ def test_errors_are_sentences_and_leave_nothing_behind(
 
 @pytest.mark.process
 def test_sync_logs_needs_nothing_of_the_extra_train(tmp_path: Path) -> None:
-    absent = dict.fromkeys([*common.NEEDED, "mido", "matplotlib", "tqdm"])  # None: not to be found
+    absent = dict.fromkeys(common.NEEDED)  # None: not to be found
     words = ["--sync_logs", "--log_dir", str(tmp_path)]
     code = (
         f"import sys; sys.modules.update({absent})\n"
