@@ -65,7 +65,7 @@ def unit_of(pitches: Iterable[float]) -> Unit | None:
     Sung MIDI numbers end where a bass's Hz begin: 110 is A2 in Hz and D8 as a number. Above 127
     no MIDI number is left; but when some are below and some above, one of them may be a slip.
     """
-    values = list(pitches)
+    values = [pitch for pitch in pitches if isfinite(pitch)]  # what is not is no matter of units
     if not values or max(values) <= HIGHEST_SUNG:
         return Unit.MIDI
     if min(values) > HIGHEST_SUNG and 127 < max(values) <= HIGHEST_HERTZ:

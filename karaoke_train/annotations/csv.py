@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
 _NEEDED = 3  # columns: onset, end, pitch
 _DECIMAL_COMMA = re.compile(r"[-+]?\d*,\d+")
+_DECIMAL = re.compile(r"[-+]?\d*[.,]?\d+")
 _SEPARATOR = re.compile(r"sep=(.)", re.IGNORECASE)  # what Excel puts first
 
 
@@ -109,14 +110,22 @@ def _rows(text: str) -> list[_Row]:
     if lines and (told := _SEPARATOR.fullmatch(lines[0][1])):
         separator, lines = told[1], lines[1:]
     elif lines:
-        separator = next((s for s in "\t;," if s in lines[0][1]), " ")
+        separator = _separator(lines[0][1])
     return [_Row(number, _cells(line, separator)) for number, line in lines]
+
+
+def _separator(line: str) -> str:
+    parts = line.split()
+    if "," in line and len(parts) >= _NEEDED and all(map(_DECIMAL.fullmatch, parts)):
+        return " "  # decimal commas
+    return next((s for s in "\t;," if s in line), " ")
 
 
 def _cells(line: str, separator: str) -> list[str]:
     if separator == " ":
-        return line.split()
-    cells = [cell.strip() for cell in next(csv.reader([line], delimiter=separator))]
+        cells = line.split()
+    else:
+        cells = [cell.strip() for cell in next(csv.reader([line], delimiter=separator))]
     return [c.replace(",", ".") if _DECIMAL_COMMA.fullmatch(c) else c for c in cells]
 
 

@@ -31,7 +31,10 @@ if TYPE_CHECKING:
 
     from karaoke_train.notes import Note
 
-_VOICE = re.compile(r"vocal|voice|melod|sing|lead", re.IGNORECASE)
+# Not the inside of "Single Coil" or "Rising", and no instrument's lead
+_VOICE = re.compile(
+    r"vocal|\bvoice|melod|\bsing(?!le)|\blead\b(?!.*(guitar|synth|bass))", re.IGNORECASE
+)
 _DRUMS = 9  # the General MIDI drum channel, counted from 0
 _TEMPO = 500_000  # us per beat: 120 beats per minute, MIDI's own default
 _TICKS = 960  # per beat

@@ -84,7 +84,7 @@ def _tracks(data: bytes, at: int) -> tuple[Track, ...]:
         name, end = data[at : at + 4], at + 8 + int.from_bytes(data[at + 4 : at + 8])
         if name == b"MTrk":
             fits = end == len(data) or data[end : end + 4] == name
-            reader = _Reader(data, at + 8, end if fits else len(data))
+            reader = _Reader(data, at + 8, end if fits else len(data), is_cut=end > len(data))
             tracks.append(reader.track())
             if not fits:  # a wrong length, a cut file, or another chunk: its own end mark counts
                 end = reader.at
@@ -95,7 +95,9 @@ def _tracks(data: bytes, at: int) -> tuple[Track, ...]:
 class _Reader:
     """Reads the events of one track; `at` is the next byte's place in the file."""
 
-    def __init__(self, data: bytes, at: int, end: int) -> None:
+    def __init__(self, data: bytes, at: int, end: int, *, is_cut: bool = False) -> None:
+        """is_cut: the track's length goes beyond the file's end."""
+        self.is_cut = is_cut
         self.data = data
         self.at = at
         self.end = end
@@ -111,8 +113,10 @@ class _Reader:
                 # event ends that; files that go on all the same are read as they were meant.
                 running, event = self._event(tick, running)
                 if event.status == META and event.data[0] == END_OF_TRACK:
-                    break
+                    return Track(tuple(events))
                 events.append(event)
+            if self.is_cut:
+                raise _Broken(f"it breaks off at byte {self.at}")
         except _Broken as error:
             return Track(tuple(events), str(error))
         return Track(tuple(events))

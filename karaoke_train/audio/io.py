@@ -14,7 +14,7 @@ import numpy as np
 import scipy
 import soundfile
 
-from karaoke_train.audio import mpeg
+from karaoke_train.audio import chunks, mpeg
 from karaoke_train.audio.units import SAMPLE_RATE
 
 if TYPE_CHECKING:
@@ -67,13 +67,25 @@ def probe(path: Path) -> float:
     """
     with _opened(path) as file:
         if file.frames <= 0:
-            raise AudioError(path, "holds no sound; record or convert it again")
+            raise AudioError(
+                path,
+                "holds no sound, as its header says; record it again, or convert it, where a "
+                "recorder was ended before it wrote the length",
+            )
         if not _RATES[0] <= file.samplerate <= _RATES[1]:
             raise AudioError(path, f"claims {file.samplerate} samples per second; convert it again")
-        tail = min(_PROBE, file.frames)
-        if _frames(file, path, file.frames - tail, tail).shape[0] < tail:
+        if _breaks_off(file, path):
             raise AudioError(path, "breaks off before its end; copy or convert it again")
         return float(file.frames) / float(file.samplerate)
+
+
+def _breaks_off(file: soundfile.SoundFile, path: Path) -> bool:
+    tail = min(_PROBE, file.frames)
+    try:
+        found = _frames(file, path, file.frames - tail, tail).shape[0]
+        return found < tail or chunks.missing(path) > 0
+    except OSError as error:
+        raise AudioError(path, f"can't be read ({_said(error)})") from error
 
 
 def read(path: Path, start: float = 0.0, end: float | None = None) -> np.ndarray:

@@ -62,7 +62,7 @@ def _evaluate(
     need_training()
     before_torch(device)
     with stdout_for_result(alone=as_json):
-        songs = _songs(folder, notes_dir, corpus, synthetic or 0, voices, seed)
+        songs, left_out = _songs(folder, notes_dir, corpus, synthetic or 0, voices, seed)
         if not songs:
             complain(f"karaoke-train: no usable song in {folder}")
             return 1
@@ -73,7 +73,9 @@ def _evaluate(
         return 1
     if as_json:
         beside = {"peers": {name: other.as_json() for name, other in others.items()}}
-        say(json_text(result.as_json() | (beside if peers else {})))
+        found = result.as_json()
+        found["problems"] = [*left_out, *found["problems"]]
+        say(json_text(found | (beside if peers else {})))
     else:
         say(result.as_table())
         if others:
@@ -99,20 +101,20 @@ def _songs(
     synthetic: int,
     voices: str,
     seed: int,
-) -> list[Song]:
-    """What to score on; files that can't be used are named on standard error."""
+) -> tuple[list[Song], list[str]]:
+    """What to score on, and what can't be used, which is named on standard error, too."""
     with importing():
         from karaoke_train.dataset.songs import remarks_of
         from karaoke_train.synth import VALIDATION_VOICES, synthetic_songs
 
     if folder is None:
-        return list(synthetic_songs(synthetic, seed, voices=VALIDATION_VOICES[voices]))
+        return list(synthetic_songs(synthetic, seed, voices=VALIDATION_VOICES[voices])), []
     songs, problems = read_songs(folder, notes_dir, corpus)
     for problem in problems:
         complain(f"left out: {problem}")
     for remark in remarks_of(songs):
         complain(f"note: {remark}")
-    return songs
+    return songs, list(map(str, problems))
 
 
 def _scored(songs: Sequence[Song], model: str, device: str, encoder: str | None) -> Evaluation:

@@ -46,6 +46,8 @@ if TYPE_CHECKING:
 Flags = dict[str, Any]  # by their names in TrainSettings and LogSettings
 
 DEFAULT_CACHE = ".cache/karaoke-train"
+# What says which weights there are, and which of them are trained
+OF_THE_MODEL = ("init", "from_scratch", "freeze_encoder", "unfreeze_layers", "adapter_width")
 NAMES_OR_PATHS = ("encoder", "init")  # what is no folder is a name
 OF_THIS_TERMINAL = ("local", "no_open")
 NEWEST: Final = "\0"  # --resume without a value; no path has this in it
@@ -89,6 +91,7 @@ EXAMPLES: Final = (
     ),
 )
 EXITS: Final = {0: "done", 1: "failed; the message says why"} | USAGE | {
+    5: "--sync_logs: nobody is logged in; its other codes are those of karaoke-syncd sync",
     130: "interrupted (Ctrl-C, SIGTERM); a checkpoint is written first, and the command that "
     "resumes is printed"
 }  # fmt: skip
@@ -177,6 +180,12 @@ def complete(flags: Flags) -> Flags:
             "--adapter_width is for a pretrained Whisper, by --encoder; a model to start from "
             "(--init) keeps the adapters that it has, and a random-init encoder is trained itself"
         )
+    check_data(asked)
+    return asked
+
+
+def check_data(asked: Flags) -> None:
+    """Raises click.UsageError where flags of data don't go together."""
     if asked["voices_dir"] and asked["synthetic"]:
         raise click.UsageError(
             "--synthetic and --voices_dir are two kinds of data: give one of them"
@@ -189,26 +198,51 @@ def complete(flags: Flags) -> Flags:
             "--pseudo_label needs songs with notes beside it, to validate on: give --voices_dir, "
             "or --synthetic N"
         )
-    return asked | {"notes_dir": asked["notes_dir"] or asked["voices_dir"]}
 
 
 def with_saved(flags: Flags, place: Path) -> tuple[Flags, Resumable]:
     """The flags that the newest run in `place` was started with, those given now on top; its log
     stays where it is.
 
-    Raises CheckpointError when there is no such run, or nothing left of it to train.
+    Raises CheckpointError when there is no such run, or nothing left of it to train, and
+    click.UsageError for flags that a run can't go on with.
     """
     from karaoke_train.model.resumable import CheckpointError, find_resumable
 
     resumable = find_resumable(place)
-    saved = {k: v for k, v in renamed(resumable.flags).items() if k in DEFAULTS}
-    asked = DEFAULTS | saved | flags | {"log_dir": str(resumable.log_path.parent)}
+    saved = DEFAULTS | {k: v for k, v in renamed(resumable.flags).items() if k in DEFAULTS}
+    check_same_model(flags, saved, resumable.folder)
+    asked = _without_other_data(flags, saved) | flags
+    check_data(asked)
+    asked["log_dir"] = str(resumable.log_path.parent)
     if resumable.epochs >= asked["epochs"]:
         raise CheckpointError(
             f"nothing left to train: {resumable.folder} has had its {asked['epochs']} epochs. "
             "Give --resume with more --epochs, or start a new run without it."
         )
     return asked, resumable
+
+
+def check_same_model(flags: Flags, saved: Flags, folder: Path) -> None:
+    """Raises click.UsageError for a flag that would make another model than the checkpoint's: its
+    optimizer's state is of the weights that the run trains."""
+    for name in OF_THE_MODEL:
+        if name in flags and to_save({name: flags[name]})[name] != saved[name]:
+            raise click.UsageError(
+                f"--resume goes on with the model that the run has, and --{name} makes another one "
+                f"of it. Leave it out, or start a new training: --init {folder}"
+            )
+
+
+def _without_other_data(flags: Flags, saved: Flags) -> Flags:
+    """The saved flags without those of data that are given anew: a folder that was moved, or
+    recordings instead of synthetic singing."""
+    if flags.get("synthetic"):
+        return saved | {"voices_dir": None, "notes_dir": None, "corpus": None}
+    if flags.get("voices_dir"):
+        beside = saved["notes_dir"] in (None, saved["voices_dir"])  # 0.1.0 saved it so
+        return saved | {"synthetic": None, **({"notes_dir": None} if beside else {})}
+    return saved
 
 
 def as_settings(asked: Flags) -> tuple[TrainSettings, LogSettings]:
@@ -287,7 +321,7 @@ def _data_flags() -> list[click.Parameter]:
                help="recordings: wav, flac, mp3, ogg, opus, aiff, with subfolders"),
         Option(["--notes_dir"], type=PATH, metavar="DIR", section=section, shell_complete=folders,
                help="their notes, by the same file name: CSV (onset,offset,pitch in seconds and "
-               "MIDI numbers), MIDI, UltraStar .txt (default: --voices_dir)"),
+               "MIDI numbers), MIDI, UltraStar .txt, JSON (default: --voices_dir)"),
         Option(["--corpus"], metavar="NAME", section=section,
                help=f"--voices_dir holds this public set: {CORPORA}"),
         Option(["--synthetic"], type=count, metavar="N", section=section,
@@ -317,6 +351,7 @@ def _model_flags() -> list[click.Parameter]:
     section = "Model"
     return [
         Option(["--encoder"], type=PATH, metavar="NAME_OR_PATH", section=section,
+               shell_complete=folders,
                help=f"Whisper (default {ENCODER}); with --init, the one that the model has heads "
                "for, if it is not where it was"),
         Option(["--from_scratch"], type=click.Choice(sorted(SCRATCH_SIZES)), section=section,
@@ -327,7 +362,7 @@ def _model_flags() -> list[click.Parameter]:
                f"({MODEL}) or a model's folder"),
         Option(["--freeze_encoder"], is_flag=True, section=section,
                help="train the heads and the pitch front-end only"),
-        Option(["--unfreeze_layers"], type=whole, metavar="N", section=section,
+        Option(["--unfreeze_layers"], type=count, metavar="N", section=section,
                help="freeze the encoder but for its last N layers"),
         Option(["--adapter_width"], type=count, metavar="N", section=section,
                help="freeze the encoder, and train an adapter of N channels behind each of its "

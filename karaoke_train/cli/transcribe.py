@@ -74,9 +74,12 @@ def _transcribe(
     failed = 0
     written: dict[Path, Path] = {}  # each file's notes, without their suffix -> the recording
     for path in map(Path, files):
-        notes = (Path(out) if out else path.parent) / path.stem
-        targets = [notes.with_name(f"{notes.name}.{suffix}") for suffix in formats]
+        folder = Path(out) if out else path.parent
+        targets = [folder / f"{path.stem}.{suffix}" for suffix in formats]
+        notes = folder / path.stem
         try:
+            if not path.name.strip("."):  # `.`, `/` and `..`, whose notes would have no name
+                raise AudioError(path, "is no file; name the audio file itself")
             if notes in written:
                 raise FileExistsError(
                     f"{path}: {', '.join(map(str, targets))} would be those of {written[notes]}, "

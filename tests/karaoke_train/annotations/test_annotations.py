@@ -251,6 +251,28 @@ def test_midi_takes_the_part_named_after_the_voice(tmp_path: Path) -> None:
     assert annotations.read(midi_file(tmp_path / "a.mid", *tracks)) == (Note(0.0, 0.5, 60.0),)
 
 
+@pytest.mark.parametrize("other", ["Single Coil", "Rising Pad", "Lead Guitar", "lead synth 2"])
+def test_midi_tracks_that_only_contain_the_word_are_no_voice(tmp_path: Path, other: str) -> None:
+    tracks = [(other, key(40, 0, 100)), ("Voice 1", key(60, 0, 100))]
+    assert annotations.read(midi_file(tmp_path / "a.mid", *tracks)) == (Note(0.0, 0.5, 60.0),)
+    path = midi_file(tmp_path / "b.mid", (other, key(40, 0, 100)), ("Choir", key(60, 0, 100)))
+    with pytest.raises(AnnotationError, match="2 parts with notes"):
+        annotations.read(path)
+
+
+def test_blanks_may_part_numbers_with_decimal_commas(tmp_path: Path) -> None:
+    path = text(tmp_path / "a.csv", "0,5 1,0 60\n1,5 2,25 62,5\n")
+    assert annotations.read(path) == (Note(0.5, 1.0, 60.0), Note(1.5, 2.25, 62.5))
+
+
+def test_a_pitch_that_is_no_number_is_said_to_be_none_and_not_to_be_of_another_unit(
+    tmp_path: Path,
+) -> None:
+    row = '{"notes": [{"onset": 0.5, "offset": 1.0, "pitch": NaN}]}'
+    with pytest.raises(AnnotationError, match="a value that is not finite"):
+        annotations.read(text(tmp_path / "a.json", row))
+
+
 def test_midi_with_nothing_to_choose_by_lists_its_parts(tmp_path: Path) -> None:
     path = midi_file(tmp_path / "a.mid", ("Piano", key(40, 0, 100)), ("Bass", key(60, 0, 100)))
     with pytest.raises(AnnotationError, match=r"2 parts with notes \('Piano', 'Bass'\); keep"):

@@ -202,6 +202,21 @@ def test_of_a_track_that_breaks_off_the_whole_notes_are_read(tmp_path: Path) -> 
     )
 
 
+def test_a_track_that_breaks_off_between_two_events_says_so_wherever_it_is_cut(
+    tmp_path: Path,
+) -> None:
+    whole = midi(track(A + B + A + B + END))
+    for cut in range(whole.index(A) + len(A), len(whole) - len(END) + 1):
+        _, remarks = read(tmp_path, whole[:cut])
+        said = f"track 1: it breaks off at byte {cut}: what is sung from there on is missing"
+        assert said in remarks, cut
+
+
+def test_a_track_without_its_end_mark_or_with_a_wrong_length_is_whole(tmp_path: Path) -> None:
+    assert notes(tmp_path, midi(track(A + B))) == [FIRST, SECOND]
+    assert notes(tmp_path, midi(track(A + B + END, length=9999))) == [FIRST, SECOND]
+
+
 def test_a_file_that_breaks_off_before_its_last_track_says_so(tmp_path: Path) -> None:
     found, remarks = read(tmp_path, midi(track(A + END), kind=1, count=2))
     assert found == [FIRST]

@@ -4,6 +4,7 @@ the decoder's own reason, or what is plain to see of the file."""
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import numpy as np
@@ -299,3 +300,44 @@ def test_an_mp3_that_was_broken_off_is_not_taken_for_a_shorter_one(tmp_path: Pat
     data = mp3(tmp_path / "whole.mp3")
     broken.write_bytes(data[: len(data) // 2])
     assert said(broken).startswith("breaks off before its end")
+
+
+@pytest.mark.parametrize(
+    ("name", "subtype"),
+    [("a.wav", "PCM_16"), ("a.wav", "FLOAT"), ("a.wav", "GSM610"), ("a.aiff", "PCM_24"),
+     ("a.flac", "PCM_16")],
+)  # fmt: skip
+def test_a_file_that_was_cut_short_is_not_taken_for_a_shorter_one(
+    tmp_path: Path, name: str, subtype: str
+) -> None:
+    path = tmp_path / name
+    sound = 0.3 * np.random.default_rng(1).standard_normal(80_000)
+    soundfile.write(path, sound, 16_000, subtype=subtype)
+    assert probe(path) == pytest.approx(5.0, abs=0.05)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    assert re.match(r"breaks off before its end|is damaged", said(path))
+
+
+@pytest.mark.parametrize("length", [0x7FFFFFFF, 0xFFFFFFFF, 0x7FFFF000, None])
+def test_a_wav_whose_writer_did_not_know_its_length_is_read_as_far_as_it_goes(
+    tmp_path: Path, length: int | None
+) -> None:
+    path = tmp_path / "a.wav"
+    soundfile.write(path, np.full(32_000, 0.1), 16_000)
+    data = bytearray(path.read_bytes())
+    at = data.index(b"data") + 4
+    told = length if length is not None else int.from_bytes(data[at : at + 4], "little") + 512
+    data[at : at + 4] = told.to_bytes(4, "little")
+    path.write_bytes(data)
+    assert probe(path) == pytest.approx(2.0)
+
+
+def test_a_recording_without_its_length_is_told_from_one_without_sound(tmp_path: Path) -> None:
+    path = tmp_path / "a.wav"
+    soundfile.write(path, np.full(32_000, 0.1), 16_000)
+    data = bytearray(path.read_bytes())
+    at = data.index(b"data") + 4
+    data[at : at + 4] = bytes(4)
+    path.write_bytes(data)
+    assert "or convert it, where a recorder was ended" in said(path)

@@ -270,7 +270,7 @@ def test_a_models_name_is_saved_as_it_is_and_its_folder_as_a_whole_path(
 
 def test_fast_dev_on_own_recordings_uses_them() -> None:
     found = asked("--fast_dev", "--voices_dir", "songs")
-    wanted = {"synthetic": None, "voices_dir": "songs", "notes_dir": "songs"}
+    wanted = {"synthetic": None, "voices_dir": "songs", "notes_dir": None}
     assert found | wanted == found
 
 
@@ -312,6 +312,41 @@ def test_a_resumed_run_keeps_its_flags_and_those_given_now_win(tmp_path: Path) -
     assert train.to_save(found) | {"resume": ""} == saved | {"epochs": 40, "resume": ""}
     assert resumable.log_path == tmp_path / "log.jsonl"
     assert (resumable.epochs, resumable.step) == (1.0, None)  # this checkpoint doesn't say
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["--freeze_encoder"], ["--init", "small"], ["--from_scratch", "small"],
+     ["--unfreeze_layers", "1"], ["--adapter_width", "8"]],
+)  # fmt: skip
+def test_a_run_is_not_resumed_as_another_model(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], words: list[str]
+) -> None:
+    place = checkpoint(tmp_path, train.to_save(asked("--fast_dev")))
+    assert cli.main(["--resume", str(place), *words]) == 2
+    said = capsys.readouterr().err
+    assert f"goes on with the model that the run has, and {words[0]} makes another one" in said
+    assert not (tmp_path / "log.jsonl").exists()
+    same = flags("--resume", str(place), "--from_scratch", "dev")
+    assert train.with_saved(same, place)[0]["from_scratch"] == "dev"
+
+
+def test_recordings_that_moved_are_found_by_the_folder_that_is_given_now(tmp_path: Path) -> None:
+    def resumed(started: dict[str, Any], *words: str) -> tuple[object, ...]:
+        place = checkpoint(tmp_path / str(len(list(tmp_path.iterdir()))), train.to_save(started))
+        found, _ = train.with_saved(flags("--resume", *words), place)
+        return tuple(found[name] for name in ("voices_dir", "notes_dir", "synthetic"))
+
+    moved = ("--voices_dir", "b")
+    assert resumed(asked("--voices_dir", "a"), *moved) == ("b", None, None)
+    before = asked("--voices_dir", "a") | {"notes_dir": "a"}  # as 0.1.0 saved it
+    assert resumed(before, *moved) == ("b", None, None)
+    apart = asked("--voices_dir", "a", "--notes_dir", "n")
+    assert resumed(apart, *moved) == ("b", str(Path("n").resolve()), None)
+    assert resumed(asked("--fast_dev"), *moved) == ("b", None, None)
+    assert resumed(asked("--voices_dir", "a"), "--synthetic", "9") == (None, None, 9)
+    with pytest.raises(click.UsageError, match="two kinds of data"):
+        resumed(asked("--fast_dev"), *moved, "--synthetic", "9")
 
 
 def test_a_resumed_run_is_on_its_own_device_and_looks_at_its_own_log(

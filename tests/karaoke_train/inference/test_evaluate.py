@@ -89,6 +89,8 @@ def test_evaluate_command_scores_each_song_as_json(
     result = json.loads(said.out)
     assert [song["name"] for song in result["songs"]] == ["song0", "song1"]
     assert result["overall"]["onset_f1"] > 0.5
+    (problem,) = result["problems"]  # it has no labels and no sound, and was never a song
+    assert "broken.wav" in problem
 
 
 def test_transcribe_command_writes_all_formats_and_names_the_bad_file(
