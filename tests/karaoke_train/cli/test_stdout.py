@@ -93,20 +93,23 @@ def test_evaluates_json_is_alone_as_well(
     class Scores:
         songs = ("one",)
 
-        def as_json(self) -> dict[str, int]:
-            return {"songs": 1}
+        def as_json(self) -> dict[str, object]:
+            return {"songs": 1, "problems": ["b.wav: is damaged"]}
 
     def chatty(*_: object) -> Scores:
         print("[INFO] Running in WANDB offline mode")
         return Scores()
 
-    monkeypatch.setattr(evaluate, "_songs", lambda *_: ["one"])
+    monkeypatch.setattr(evaluate, "_songs", lambda *_: (["one"], ["a.wav: has no labels"]))
     monkeypatch.setattr(evaluate, "_scored", chatty)
     monkeypatch.setenv("OMP_WAIT_POLICY", "PASSIVE")
     words = ["evaluate", "songs", "--checkpoint", "x", "--device", "cpu", "--json"]
     assert cli.main(words) == 0
     said = capsys.readouterr()
-    assert json.loads(said.out) == {"songs": 1}
+    assert json.loads(said.out) == {
+        "songs": 1,
+        "problems": ["a.wav: has no labels", "b.wav: is damaged"],
+    }
     assert "[INFO]" in said.err
 
 
