@@ -366,7 +366,7 @@ def _model_flags() -> list[click.Parameter]:
                help="freeze the encoder but for its last N layers"),
         Option(["--adapter_width"], type=count, metavar="N", section=section,
                help="freeze the encoder, and train an adapter of N channels behind each of its "
-               "layers; 64 is a good start, with --lr 1e-3"),
+               "layers; 64 is a good start"),
         Option(["--full_checkpoint"], is_flag=True, section=section,
                help="keep a frozen encoder's weights in the model, too (default: its name and "
                "checksum, a tenth of the size)"),
