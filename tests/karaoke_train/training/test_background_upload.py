@@ -217,9 +217,7 @@ def test_ctrl_c_while_it_is_not_known_yet_who_uploads_starts_nobody(
         join(timeout)
 
     monkeypatch.setattr(upload._thread, "join", joined)
-    monkeypatch.setattr(
-        upload, "_pending", lambda: syncd_program.pending(str(fake.program), fake.run)
-    )
+    monkeypatch.setattr(upload, "_pending", lambda: syncd_program.Pending(7))
     upload.finish(patience(20))
     answered.set()
     join(patience(20))
