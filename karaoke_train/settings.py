@@ -38,11 +38,10 @@ class TrainSettings:
     synthetic: how many synthetic songs to train on, None for the songs of `voices_dir`.
     batch_size: segments per step and device. lr: peak learning rate. encoder_lr: the same of the
     encoder's own weights; None for `lr`, and for ENCODER_LR at most of a pretrained one around
-    which all else is new. patience: validations
-    without a better onset_pitch_f1 before training stops. max_samples: at most this many
-    segments. corpus: the public set that `voices_dir` holds, by its name. pseudo_label: a folder
-    of recordings to train on by a model's own notes, beside the others. augment: change
-    recordings each time they are heard, unless their features are cached.
+    which all else is new. patience: validations without a better onset_pitch_f1 before training
+    stops. max_samples: at most this many segments. corpus: the public set that `voices_dir` holds,
+    by its name. pseudo_label: a folder of recordings to train on by a model's own notes, beside the
+    others. augment: change recordings each time they are heard, unless their features are cached.
     max_segment_seconds: 1 to 30, the flag --longest. precision: auto, fp32, bf16 or fp16.
     workers: processes that load data, None for as many as suit the device.
     """

@@ -96,7 +96,7 @@ def collect(
             *_stopped(runs),
             *oddities(tree.folders, state, runs, files, cursors),
         ),
-        silent=daemon_report.hung_for(report, holder) if holder else 0.0,
+        silent=daemon_report.hung_for(report, holder),
         elsewhere=elsewhere,
         lane=destination.lane,
         destination=identity.kind,

@@ -183,7 +183,7 @@ class DaemonRuns(SyncError):
 
     def __init__(self, settings: Settings, holder: Holder | None) -> None:
         report = daemon_report.load(settings.state_dir)
-        silent = daemon_report.hung_for(report, holder) if holder else 0.0
+        silent = daemon_report.hung_for(report, holder)
         super().__init__(
             f"a daemon is running already: {holder or 'it left no name'}",
             where=str(settings.state_dir),

@@ -98,9 +98,10 @@ def silence(report: DaemonReport, holder: Holder, now: datetime) -> float:
         return 0.0
 
 
-def hung_for(report: DaemonReport, holder: Holder) -> float:
-    """Seconds of its silence where that is so long that the daemon counts as hung; else 0."""
-    seconds = silence(report, holder, datetime.now(UTC))
+def hung_for(report: DaemonReport, holder: Holder | None) -> float:
+    """Seconds of its silence where that is so long that the daemon counts as hung; else 0, and
+    where none runs."""
+    seconds = silence(report, holder, datetime.now(UTC)) if holder else 0.0
     return seconds if seconds > SILENT_AFTER else 0.0
 
 
